@@ -1,0 +1,240 @@
+"""What an annotator is: one model, or one classical method, behind one small protocol.
+
+An annotator knows arrays and nothing else: no Ray, no ledger, no dataset paths. Every result says
+how sure it is; `confidence` is in [0, 1], and None means "unknown", which is an honest answer.
+
+Shape suffixes: T frames, H height, W width, C channels, N audio samples. Pixels are uint8 RGB,
+audio is float32 in [-1, 1], boxes are (x0, y0, x1, y1) in pixels, half-open.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Frames = npt.NDArray[np.uint8]
+Wave = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Heat = npt.NDArray[np.float32]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A half-open interval in which `label` (a speaker, or "speech") is heard."""
+
+    start_s: float
+    end_s: float
+    label: str = "speech"
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Where somebody speaks."""
+
+    turns: tuple[Turn, ...]
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Diarization:
+    """Who speaks when. `num_speakers` and `overlap_ratio` are None where they cannot be told."""
+
+    turns: tuple[Turn, ...]
+    num_speakers: int | None
+    overlap_ratio: float | None
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stems:
+    """A mixture taken apart: name -> (C, N) wave, adding up to about the mixture."""
+
+    waves: Mapping[str, Wave]
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """Scores in [0, 1] of sound groups: `speech`, `music`, `impact`, `animal`, `vehicle`, ….
+
+    A group that the backend cannot judge is absent, not zero. `details` holds the measurements
+    behind the scores, for the record.
+    """
+
+    scores: Mapping[str, float]
+    confidence: float | None
+    details: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Localization:
+    """Where in the picture the sound comes from.
+
+    Attributes:
+        correlation: of the best region with the sound, in [-1, 1]; None where nothing moves.
+        p_value: share of time-shifted audio that does at least as well; None where untestable.
+        margin: correlation minus that of the best region elsewhere; None with `correlation`.
+        lag_s: lag of the best correlation (positive: the sound comes after the motion).
+        heat_HW: float32 in [0, 1] at the size of the frames given, all zero where unknown.
+        box: of the best region in pixels of the frames given; None where unknown.
+    """
+
+    correlation: float | None
+    p_value: float | None
+    margin: float | None
+    lag_s: float | None
+    heat_HW: Heat
+    box: Box | None
+    confidence: float | None
+    details: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerTrack:
+    """A face over time, and how strongly it seems to speak in each frame."""
+
+    frames: tuple[int, ...]
+    boxes: tuple[Box, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveSpeakers:
+    """Face tracks; `confidence` None means that this backend sees no faces at all."""
+
+    tracks: tuple[SpeakerTrack, ...]
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A box in one frame."""
+
+    frame: int
+    box: Box
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A mask of one frame (H, W)."""
+
+    mask_HW: Mask
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MaskTrack:
+    """A mask in every frame (T, H, W), and per frame how far it can be trusted, in [0, 1]."""
+
+    masks_THW: Mask
+    quality_T: npt.NDArray[np.float32]
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """One sentence or more on the scene; `label` names the instance."""
+
+    text: str
+    label: str
+    confidence: float | None
+
+
+class Annotator(Protocol):
+    """What every backend has.
+
+    `name` and `version` and `weights` (name -> sha256, empty for classical methods) go into the
+    stage key, so a changed backend recomputes what it made. `setup` runs once in each worker,
+    before the first call, and is where weights are loaded and heavy libraries imported.
+    """
+
+    name: str
+    version: int
+
+    @property
+    def weights(self) -> Mapping[str, str]: ...
+
+    def setup(self) -> None: ...
+
+
+class Vad(Annotator, Protocol):
+    """Voice activity detection."""
+
+    def speech(self, wav_N: Wave, *, sample_rate_hz: int) -> Speech: ...
+
+
+class Diarizer(Annotator, Protocol):
+    """Speaker diarization, given where speech is."""
+
+    def diarize(self, wav_N: Wave, *, sample_rate_hz: int, speech: Speech) -> Diarization: ...
+
+
+class Separator(Annotator, Protocol):
+    """Source separation."""
+
+    def separate(self, wav_CN: Wave, *, sample_rate_hz: int) -> Stems: ...
+
+
+class AudioTagger(Annotator, Protocol):
+    """Names groups of sounds."""
+
+    def tag(self, wav_N: Wave, *, sample_rate_hz: int, speech: Speech) -> Tags: ...
+
+
+class SoundLocalizer(Annotator, Protocol):
+    """Finds the region whose motion goes with the sound."""
+
+    def localize(
+        self, frames_THWC: Frames, *, fps: Fraction, wav_N: Wave, sample_rate_hz: int
+    ) -> Localization: ...
+
+
+class ActiveSpeaker(Annotator, Protocol):
+    """Finds faces and scores which of them speaks."""
+
+    def score(
+        self, frames_THWC: Frames, *, fps: Fraction, wav_N: Wave, sample_rate_hz: int
+    ) -> ActiveSpeakers: ...
+
+
+class Detector(Annotator, Protocol):
+    """Finds boxes of the sounding instance in some frames, best first.
+
+    `prompts` are nouns for detectors that read; `localization` is for those that do not (its
+    boxes and heat are in pixels of the frames given here).
+    """
+
+    def detect(
+        self,
+        frames_THWC: Frames,
+        *,
+        fps: Fraction,
+        prompts: Sequence[str],
+        localization: Localization | None,
+    ) -> list[Detection]: ...
+
+
+class Segmenter(Annotator, Protocol):
+    """Cuts the thing in a box out of one frame."""
+
+    def segment(self, frame_HWC: Frames, *, box: Box) -> Segment: ...
+
+
+class Propagator(Annotator, Protocol):
+    """Carries one mask through all frames, both ways from the seed frame."""
+
+    def propagate(
+        self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask
+    ) -> MaskTrack: ...
+
+
+class Captioner(Annotator, Protocol):
+    """Describes a clip from some of its frames and the evidence gathered so far."""
+
+    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Caption: ...

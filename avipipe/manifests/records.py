@@ -1,0 +1,201 @@
+"""The nouns of a build: source lines, spans, items, outcomes and the ledger's records.
+
+Accounting rests on these types: every item that enters a stage leaves it as exactly one of
+`Keep`, `Drop` or `Fail`, or is still pending.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from avipipe.errors import FailKind
+
+Evidence = dict[str, Any]
+"""Raw measurements of one stage on one item: JSON values only."""
+
+ID_PATTERN = re.compile(r"[A-Za-z0-9_-]+")
+"""No dot: WebDataset splits a member's name into key and extension at the first one."""
+
+
+class DropReason(StrEnum):
+    """Why a clip was decided against. A drop is a decision on evidence, never an accident."""
+
+    TOO_SHORT = "too_short"
+    SILENT = "silent"
+    OVERLAPPED_SPEECH = "overlapped_speech"
+    SEVERAL_SPEAKERS = "several_speakers"
+    MUSIC_OVER_PICTURE = "music_over_picture"
+    SEVERAL_SOURCES = "several_sources"
+    STATIC_PICTURE = "static_picture"
+    NO_VISIBLE_SOURCE = "no_visible_source"
+    OUT_OF_SYNC = "out_of_sync"
+    NO_INSTANCE = "no_instance"
+    SEVERAL_INSTANCES = "several_instances"
+    INSTANCE_TOO_SMALL = "instance_too_small"
+    INSTANCE_TOO_LARGE = "instance_too_large"
+    INSTANCE_NOT_PERSISTENT = "instance_not_persistent"
+    MASK_UNSTABLE = "mask_unstable"
+    SPLIT_BRIDGE = "split_bridge"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A half-open interval `[start_s, end_s)` on a source's own clock, exact to the millisecond."""
+
+    start_s: float
+    end_s: float
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+    @property
+    def start_ms(self) -> int:
+        return round(self.start_s * 1000)
+
+    @property
+    def end_ms(self) -> int:
+        return round(self.end_s * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """One line of the list that the user gives.
+
+    Attributes:
+        index: position in the list, from 0.
+        uri: URL or path as given (a relative path is made absolute by the reader).
+        span: the part to use; None for all of it.
+        location: where the line stands, for messages: `list.txt:12`.
+        metadata: what other columns say (`label`, `licence`, `channel`, …), text to text.
+    """
+
+    index: int
+    uri: str
+    span: Span | None
+    location: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def line_id(self) -> str:
+        """Names the wish, not the content: the same URI and range always give the same id."""
+        return "line-" + digest({"uri": self.uri, "span": span_json(self.span)})[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The item goes on. `files` are names relative to the stage's own folder in the store.
+
+    `children`: only from a stage that fans out; the spans that go on in the item's place.
+    """
+
+    evidence: Evidence
+    files: tuple[str, ...] = ()
+    children: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The item was decided against."""
+
+    reason: DropReason
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The item could not be processed."""
+
+    kind: FailKind
+    message: str
+    attempts: int = 1
+    log_tail: str = ""
+
+
+Outcome = Keep | Drop | Fail
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a stage spent on an item; in the ledger and the report, never in a shard."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_rss_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One outcome of one stage on one item: a line of the ledger."""
+
+    key: str
+    stage: str
+    item_id: str
+    outcome: Outcome
+    cost: Cost = Cost()
+
+    @property
+    def status(self) -> Literal["keep", "drop", "fail"]:
+        match self.outcome:
+            case Keep():
+                return "keep"
+            case Drop():
+                return "drop"
+            case Fail():
+                return "fail"
+
+    @property
+    def reason(self) -> str:
+        """The drop reason or the kind of failure; empty for a kept item."""
+        match self.outcome:
+            case Keep():
+                return ""
+            case Drop(reason=reason):
+                return reason.value
+            case Fail(kind=kind):
+                return kind.value
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "key": self.key,
+            "stage": self.stage,
+            "item_id": self.item_id,
+            "status": self.status,
+            "outcome": asdict(self.outcome),
+            "cost": asdict(self.cost),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Record":
+        body = data["outcome"]
+        outcome: Outcome
+        if data["status"] == "keep":
+            children = tuple(Span(**child) for child in body["children"])
+            outcome = Keep(body["evidence"], tuple(body["files"]), children)
+        elif data["status"] == "drop":
+            outcome = Drop(DropReason(body["reason"]), body["evidence"])
+        else:
+            outcome = Fail(
+                FailKind(body["kind"]), body["message"], body["attempts"], body["log_tail"]
+            )
+        return cls(data["key"], data["stage"], data["item_id"], outcome, Cost(**data["cost"]))
+
+
+def span_json(span: Span | None) -> list[int] | None:
+    """A span as [start_ms, end_ms]."""
+    return None if span is None else [span.start_ms, span.end_ms]
+
+
+def digest(value: Any) -> str:
+    """sha256 of a JSON value in its one canonical form."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def clip_id(source_id: str, span: Span) -> str:
+    """`{source_id}_{start_ms:08d}_{end_ms:08d}`; the same clip has the same id everywhere."""
+    return f"{source_id}_{span.start_ms:08d}_{span.end_ms:08d}"
