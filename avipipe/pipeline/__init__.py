@@ -1,0 +1,1 @@
+"""How a build runs: configuration, stage graph, store, executors, orchestration, report."""

@@ -1,0 +1,98 @@
+"""The content store under `work/store`: what every stage made, by stage key.
+
+An entry is `<key>.json` (the record) and, where a stage writes files, the folder `<key>` beside
+it. The folder is renamed into place first and the record second, so an entry counts only when it
+is whole. Any number of workers, on any number of machines that share the file system, may write
+at once: equal keys hold equal results, and the first one stays.
+
+`attempts/` counts how often a stage was begun on an item in one run without coming to an end,
+which is how an item that kills its worker is told from its neighbours.
+"""
+
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from avipipe.manifests.records import Fail, Record
+
+
+class Store:
+    """A content-addressed store in a folder."""
+
+    def __init__(self, work: Path) -> None:
+        self._entries = work / "store"
+        self._attempts = work / "attempts"
+        self._scratch = work / "scratch"
+
+    def get(self, key: str) -> Record | None:
+        """The record of a stage key, or None."""
+        try:
+            text = self._record_path(key).read_text()
+        except FileNotFoundError:
+            return None
+        return Record.from_json(json.loads(text))
+
+    def folder(self, key: str) -> Path:
+        """Where the files of a stage key lie."""
+        return self._entries / key[:2] / key
+
+    def begin(self, key: str, run_id: str) -> int:
+        """Note that a stage starts; return how often it did in this run, this time included."""
+        path = self._attempts / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(f"{run_id}\n")
+        return path.read_text().split("\n").count(run_id)
+
+    def scratch_folder(self, key: str) -> Path:
+        """An empty folder for one call of a stage, on the store's own file system."""
+        folder = self._scratch / f"{key[:16]}-{uuid.uuid4().hex[:12]}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def commit(self, record: Record, scratch: Path) -> Record:
+        """Keep a record and the files in `scratch`; return the record that the store now holds."""
+        target = self.folder(record.key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        present = self.get(record.key)
+        if present is None or isinstance(present.outcome, Fail):
+            if any(scratch.iterdir()):
+                _sync_files(scratch)
+                shutil.rmtree(target, ignore_errors=True)
+                scratch.rename(target)
+            self._write_record(record)
+            present = record
+        shutil.rmtree(scratch, ignore_errors=True)
+        (self._attempts / record.key).unlink(missing_ok=True)
+        return present
+
+    def discard(self, key: str) -> None:
+        """Remove an entry, so that its stage runs again."""
+        self._record_path(key).unlink(missing_ok=True)
+        shutil.rmtree(self.folder(key), ignore_errors=True)
+        (self._attempts / key).unlink(missing_ok=True)
+
+    def clear_scratch(self) -> None:
+        """Remove what killed workers left behind. Only while no other build runs here."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        shutil.rmtree(self._attempts, ignore_errors=True)
+
+    def _record_path(self, key: str) -> Path:
+        return self._entries / key[:2] / f"{key}.json"
+
+    def _write_record(self, record: Record) -> None:
+        path = self._record_path(record.key)
+        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        with draft.open("w") as file:
+            json.dump(record.to_json(), file, separators=(",", ":"), sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+
+
+def _sync_files(folder: Path) -> None:
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
