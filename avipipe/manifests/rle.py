@@ -1,0 +1,152 @@
+"""Masks as COCO run-length codes, and `masks.json`, the mask of every frame of a clip.
+
+`counts` is the compressed ASCII form that pycocotools writes: column-major runs of zeros and ones.
+Lengths, areas, boxes and intersections are read from the code without drawing the mask.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco
+
+from avipipe.errors import ManifestError
+
+Mask = npt.NDArray[np.bool_]
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+
+def encode(mask_HW: Mask) -> str:
+    """The counts of a mask, bool (H, W)."""
+    columns = np.asfortranarray(mask_HW, dtype=np.uint8)
+    counts: bytes = coco.encode(columns)["counts"]
+    return counts.decode("ascii")
+
+
+def decode(counts: str, size: Size) -> Mask:
+    """The mask behind `counts`, bool (H, W).
+
+    Raises:
+        ManifestError: not run-length counts, or not of this size.
+    """
+    # pycocotools' own decoder warns under numpy 2, and leaves uninitialised what too short a code
+    # does not cover.
+    height, width = size
+    runs = _runs(counts)
+    if runs.min() < 0 or runs.sum() != height * width:
+        raise ManifestError(
+            f"expected run-length counts of a {height}x{width} mask, found {counts[:40]!r};"
+            " the file is damaged or its size is wrong"
+        )
+    columns_WH = np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(width, height)
+    return np.ascontiguousarray(columns_WH.T)
+
+
+def area(counts: str, size: Size) -> int:
+    """Pixels in the mask."""
+    return int(coco.area(_rle(counts, size)))
+
+
+def box(counts: str, size: Size) -> tuple[int, int, int, int] | None:
+    """The smallest (x0, y0, x1, y1) around the mask, half-open; None for an empty mask."""
+    if area(counts, size) == 0:
+        return None
+    x0, y0, width, height = (int(value) for value in coco.toBbox(_rle(counts, size)))
+    return x0, y0, x0 + width, y0 + height
+
+
+def iou(a: str, b: str, size: Size) -> float:
+    """Intersection over union; 1 where both are empty."""
+    one, other = _rle(a, size), _rle(b, size)
+    union = int(coco.area(coco.merge([one, other])))
+    return int(coco.area(coco.merge([one, other], intersect=True))) / union if union else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class MaskTrack:
+    """What `masks.json` holds: one mask for each frame of a clip."""
+
+    size: Size
+    fps: int
+    frames: tuple[str, ...]
+
+    def mask(self, frame: int) -> Mask:
+        """The mask of one frame, bool (H, W)."""
+        return decode(self.frames[frame], self.size)
+
+
+def write_masks(path: Path, frames: Iterable[str], *, size: Size, fps: int = 24) -> None:
+    """Write `masks.json`. `frames` may be a generator, so a clip is never held as pixels."""
+    write_json(path, {"size": list(size), "fps": fps, "frames": list(frames)})
+
+
+def read_masks(path: Path) -> MaskTrack:
+    """Read `masks.json`.
+
+    Raises:
+        ManifestError: it is not what the data contract says.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+        height, width = data["size"]
+        frames = data["frames"]
+        fps = data["fps"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ManifestError(
+            f"{path}: expected an object with size, fps and frames, got {error!r};"
+            " run the mask stage again"
+        ) from error
+    if not _are_counts(frames):
+        raise ManifestError(f"{path}: expected frames to be a list of run-length counts")
+    return MaskTrack((int(height), int(width)), int(fps), tuple(frames))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write canonical JSON, durable and whole or not at all."""
+    partial = path.with_name(path.name + ".tmp")
+    with partial.open("wb") as file:
+        file.write(canonical_json(value))
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one byte form of a JSON value: sorted keys, no spaces, ASCII, a final newline."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+    return text.encode("ascii") + b"\n"
+
+
+def _runs(counts: str) -> npt.NDArray[np.int64]:
+    """Lengths of the runs, zeros first; [-1] for text that is not run-length counts."""
+    codes = np.frombuffer(counts.encode("ascii", "replace"), np.uint8).astype(np.int64) - 48
+    if codes.size == 0 or codes.min() < 0 or codes.max() > 63 or codes[-1] & 0x20:
+        return np.array([-1])
+    # Five bits a character, low ones first; bit 5 says "goes on", bit 4 of the last is the sign.
+    last = np.flatnonzero((codes & 0x20) == 0)
+    first = np.concatenate(([0], last[:-1] + 1))
+    place = np.arange(codes.size) - np.repeat(first, last - first + 1)
+    if place.max() > 8:
+        return np.array([-1])
+    runs = np.add.reduceat((codes & 0x1F) << (5 * place), first)
+    runs -= (codes[last] >> 4 & 1) << (5 * (place[last] + 1))
+    # From the fourth run on, each is stored as the difference to the one two before it.
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    return runs
+
+
+def _rle(counts: str, size: Size) -> dict[str, Any]:
+    return {"size": list(size), "counts": counts.encode("ascii")}
+
+
+def _are_counts(frames: Sequence[Any]) -> bool:
+    return isinstance(frames, list) and all(isinstance(counts, str) for counts in frames)
