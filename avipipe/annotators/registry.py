@@ -1,0 +1,80 @@
+"""Which backends there are for each role, and which of them a profile takes.
+
+A backend is named by an import string and imported only when it is made, so a command line that
+needs no model loads none.
+"""
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from avipipe.errors import ConfigError
+
+_EMBEDDED = "avipipe.annotators.embedded"
+
+BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "vad": {"energy": f"{_EMBEDDED}.vad:EnergyVad"},
+        "diarize": {"cluster": f"{_EMBEDDED}.diarize:ClusterDiarizer"},
+        "separate": {"hpss": f"{_EMBEDDED}.separate:HpssSeparator"},
+        "tag": {"rules": f"{_EMBEDDED}.tag:RuleTagger"},
+        "localize": {"motion": f"{_EMBEDDED}.localize:MotionLocalizer"},
+        "active_speaker": {"none": f"{_EMBEDDED}.active_speaker:NoActiveSpeaker"},
+        "detect": {"motion": f"{_EMBEDDED}.detect:MotionDetector"},
+        "segment": {"grabcut": f"{_EMBEDDED}.segment:GrabCutSegmenter"},
+        "propagate": {"flow": f"{_EMBEDDED}.propagate:FlowPropagator"},
+        "caption": {"template": f"{_EMBEDDED}.caption:TemplateCaptioner"},
+    }
+)
+"""Role -> backend name -> `module:Class`."""
+
+PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "embedded": {
+            "vad": "energy",
+            "diarize": "cluster",
+            "separate": "hpss",
+            "tag": "rules",
+            "localize": "motion",
+            "active_speaker": "none",
+            "detect": "motion",
+            "segment": "grabcut",
+            "propagate": "flow",
+            "caption": "template",
+        },
+    }
+)
+"""Profile -> role -> backend name."""
+
+
+def create(role: str, name: str) -> Any:
+    """Make the backend `name` for `role`; nothing is loaded before its `setup()`.
+
+    Raises:
+        ConfigError: there is no such role or backend; the message names the nearest one.
+    """
+    _check_known("annotator role", role, BACKENDS)
+    _check_known(f"{role} backend", name, BACKENDS[role])
+    module_name, class_name = BACKENDS[role][name].split(":")
+    return getattr(importlib.import_module(module_name), class_name)()
+
+
+def profile(name: str) -> Mapping[str, str]:
+    """The backend of each role in a profile.
+
+    Raises:
+        ConfigError: there is no such profile; the message names the nearest one.
+    """
+    _check_known("profile", name, PROFILES)
+    return PROFILES[name]
+
+
+def _check_known(kind: str, name: str, known: Mapping[str, Any]) -> None:
+    if name in known:
+        return
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    raise ConfigError(
+        f"there is no {kind} {name!r}; did you mean {nearest[0]!r}? (known: {', '.join(known)})"
+    )
