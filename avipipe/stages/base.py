@@ -56,14 +56,16 @@ class Stage(ABC):
         version: raised whenever the same input would give another result.
         level: whether its items are sources or clips; one that gives children fans out.
         needs: the stages whose evidence and files it reads.
+        fans_out: whether it gives children, which go on in the item's place.
         resources: what one worker holds.
         timeout_s: longest time for one item, after which it fails with `timeout`.
     """
 
-    name: ClassVar[str]
+    name: str
     version: ClassVar[int]
     level: ClassVar[Literal["source", "clip"]]
     needs: ClassVar[tuple[str, ...]]
+    fans_out: ClassVar[bool] = False
     resources: Resources = Resources()
     timeout_s: float = 600.0
 
@@ -81,6 +83,10 @@ class Stage(ABC):
         Raises:
             ItemError: the item is bad.
         """
+
+    def fresh(self, item: Item, evidence: Evidence) -> bool:
+        """Whether a stored result still holds. Only what reads the world outside can go stale."""
+        return True
 
     def key(self, item_id: str, upstream: Mapping[str, str]) -> str:
         """The stage key: what the result depends on, and nothing else."""
