@@ -9,6 +9,7 @@ at once: equal keys hold equal results, and the first one stays.
 which is how an item that kills its worker is told from its neighbours.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -54,14 +55,9 @@ class Store:
 
     def commit(self, record: Record, scratch: Path) -> Record:
         """Keep a record and the files in `scratch`; return the record that the store now holds."""
-        target = self.folder(record.key)
-        target.parent.mkdir(parents=True, exist_ok=True)
         present = self.get(record.key)
         if present is None or isinstance(present.outcome, Fail):
-            if any(scratch.iterdir()):
-                _sync_files(scratch)
-                shutil.rmtree(target, ignore_errors=True)
-                scratch.rename(target)
+            self._place_folder(record.key, scratch)
             self._write_record(record)
             present = record
         shutil.rmtree(scratch, ignore_errors=True)
@@ -78,6 +74,20 @@ class Store:
         """Remove what killed workers left behind. Only while no other build runs here."""
         shutil.rmtree(self._scratch, ignore_errors=True)
         shutil.rmtree(self._attempts, ignore_errors=True)
+
+    def _place_folder(self, key: str, scratch: Path) -> None:
+        target = self.folder(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        if not any(scratch.iterdir()):
+            return
+        _sync_files(scratch)
+        try:
+            scratch.rename(target)
+        except OSError as error:
+            # Another worker placed the same key between our two lines; its files are equal.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
     def _record_path(self, key: str) -> Path:
         return self._entries / key[:2] / f"{key}.json"

@@ -58,15 +58,17 @@ class Stage(ABC):
         needs: the stages whose evidence and files it reads.
         fans_out: whether it gives children, which go on in the item's place.
         resources: what one worker holds.
+        holds_model: whether `setup` loads something dear, so that workers live on between items.
         timeout_s: longest time for one item, after which it fails with `timeout`.
     """
 
     name: str
     version: ClassVar[int]
     level: ClassVar[Literal["source", "clip"]]
-    needs: ClassVar[tuple[str, ...]]
+    needs: tuple[str, ...]
     fans_out: ClassVar[bool] = False
     resources: Resources = Resources()
+    holds_model: bool = False
     timeout_s: float = 600.0
 
     @abstractmethod

@@ -1,0 +1,183 @@
+"""The configuration of a build: one YAML file, `--set` overrides, and what both resolve to."""
+
+import difflib
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from avipipe.errors import ConfigError
+from avipipe.manifests.records import digest
+from avipipe.stages.caption import CaptionConfig
+from avipipe.stages.cut import CutConfig
+from avipipe.stages.decide import DecideConfig
+from avipipe.stages.fetch import FetchConfig
+from avipipe.stages.listen import ListenConfig
+from avipipe.stages.look import LookConfig
+from avipipe.stages.mask import MaskConfig
+from avipipe.stages.pair import PairConfig
+from avipipe.stages.probe import ProbeConfig
+from avipipe.stages.publish import PublishConfig
+from avipipe.stages.shots import ShotsConfig
+
+
+class StagesConfig(BaseModel):
+    """One section a stage; each stage owns its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fetch: FetchConfig = FetchConfig()
+    probe: ProbeConfig = ProbeConfig()
+    shots: ShotsConfig = ShotsConfig()
+    listen: ListenConfig = ListenConfig()
+    look: LookConfig = LookConfig()
+    decide: DecideConfig = DecideConfig()
+    cut: CutConfig = CutConfig()
+    mask: MaskConfig = MaskConfig()
+    caption: CaptionConfig = CaptionConfig()
+    pair: PairConfig = PairConfig()
+    publish: PublishConfig = PublishConfig()
+
+
+class ExecutorConfig(BaseModel):
+    """How the build runs; never what it makes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["ray", "inline"] = Field("ray", description="Ray Data, or a plain loop.")
+    ray_address: str | None = Field(
+        None, description="Cluster to join (`auto` inside one); none starts Ray on this machine."
+    )
+    num_cpus: int | None = Field(
+        None, ge=1, description="CPUs that the build may use on this machine; none takes all."
+    )
+    max_failed_ratio: float = Field(
+        1.0, ge=0, le=1, description="Exit with an error when a larger share of sources fails."
+    )
+
+
+class BuildConfig(BaseModel):
+    """Everything that a build can be told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    profile: str = Field("embedded", description="Chooses a backend for every role.")
+    annotators: dict[str, str] = Field(
+        default_factory=dict, description="Role -> backend, where it differs from the profile."
+    )
+    stages: StagesConfig = StagesConfig()
+    executor: ExecutorConfig = ExecutorConfig()
+
+    def identity(self) -> dict[str, Any]:
+        """What the dataset depends on: all but how it runs."""
+        return self.model_dump(mode="json", exclude={"executor"})
+
+    def identity_hash(self) -> str:
+        return digest(self.identity())
+
+
+def load_config(
+    path: Path | None, overrides: Sequence[str] = (), defaults: Mapping[str, Any] | None = None
+) -> BuildConfig:
+    """Resolve a configuration.
+
+    Args:
+        path: a YAML file, or None for the defaults.
+        overrides: `dotted.key=value` texts, the value in YAML; they win over the file.
+        defaults: what neither the file nor an override says, as nested mappings.
+    Raises:
+        ConfigError: unreadable file, unknown key (with the nearest valid one), wrong value.
+    """
+    data: dict[str, Any] = {}
+    _merge(data, defaults or {})
+    if path is not None:
+        _merge(data, _read_yaml(path))
+    for override in overrides:
+        _merge(data, _parse_override(override))
+    try:
+        return BuildConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, path)) from error
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The keys in which two configurations differ, each as `key: old -> new`."""
+    lines: list[str] = []
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            lines += difference(before, after, f"{prefix}{key}.")
+        elif before != after:
+            lines.append(f"{prefix}{key}: {before!r} -> {after!r}")
+    return lines
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot read this configuration: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: this is not valid YAML: {error}") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{path}: expected sections such as `stages:`, found {type(data).__name__}"
+        )
+    return data
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    dotted, equals, value = text.partition("=")
+    if not equals or not dotted:
+        raise ConfigError(f"--set {text}: expected key=value, such as stages.shots.max_clip_s=8")
+    try:
+        parsed: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text}: the value is not valid YAML: {error}") from error
+    for name in reversed(dotted.split(".")):
+        parsed = {name: parsed}
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+def _merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:
+    for key, value in source.items():
+        if isinstance(value, Mapping) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    where = str(path) if path is not None else "configuration"
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{where}: unknown key `{key}`{_nearest(problem['loc'])}")
+        else:
+            lines.append(f"{where}: `{key}`: {problem['msg']}, found {problem['input']!r}")
+    return "\n".join(lines)
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    model: type[BaseModel] = BuildConfig
+    for part in location[:-1]:
+        model = _submodel(model.model_fields[str(part)].annotation)
+    close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean `{'.'.join([*map(str, location[:-1]), close[0]])}`?"
+    return f"; expected one of {', '.join(sorted(model.model_fields))}"
+
+
+def _submodel(annotation: Any) -> type[BaseModel]:
+    """The model class in an annotation such as `Law | None`."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = next(a for a in get_args(annotation) if isinstance(a, type))
+    assert issubclass(annotation, BaseModel)
+    return annotation

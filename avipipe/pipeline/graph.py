@@ -1,0 +1,191 @@
+"""The stage graph, and the way of one item through it.
+
+fetch -> probe -> shots => listen -> decide -> look -> decide -> cut -> fingerprint -> mask
+-> decide -> caption -> pair
+
+`=>` is the fan-out from a source to its clips. `decide` stands wherever new evidence has come in,
+so that nothing dear is done to a clip whose fate the cheap evidence has settled.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from avipipe.annotators.registry import create, profile_backends
+from avipipe.manifests.records import (
+    Evidence,
+    Keep,
+    Record,
+    SourceLine,
+    Span,
+    clip_id,
+    digest,
+    span_json,
+)
+from avipipe.pipeline.config import BuildConfig
+from avipipe.stages.base import Item, Stage
+from avipipe.stages.caption import Caption
+from avipipe.stages.cut import Cut
+from avipipe.stages.decide import Decide
+from avipipe.stages.fetch import Fetch
+from avipipe.stages.fingerprint import Fingerprint
+from avipipe.stages.listen import Listen
+from avipipe.stages.look import Look
+from avipipe.stages.mask import Mask
+from avipipe.stages.pair import Pair
+from avipipe.stages.probe import Probe
+from avipipe.stages.shots import Shots
+
+Lookup = Callable[[str], Record | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What travels between driver and workers: about 1 kB that says where an item stands.
+
+    A row without a span is a source; one with a span is a clip of it.
+    """
+
+    source: SourceLine
+    span: Span | None = None
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Row":
+        data = json.loads(text)
+        source = data["source"]
+        source["span"] = _span(source["span"])
+        return cls(SourceLine(**source), _span(data["span"]))
+
+
+def _span(data: Mapping[str, float] | None) -> Span | None:
+    return None if data is None else Span(**data)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One stage on the way of an item: its key, what the stage would see, what came of it."""
+
+    stage: Stage
+    key: str
+    item: Item
+    record: Record | None
+
+
+class Graph:
+    """The stages of one configuration, in order."""
+
+    def __init__(self, config: BuildConfig) -> None:
+        backends = profile_backends(config.profile, config.annotators)
+
+        def annotator(role: str) -> Any:
+            return create(role, backends[role])
+
+        stages = config.stages
+        self.config = config
+        self.source_stages: tuple[Stage, ...] = (
+            Fetch(stages.fetch),
+            Probe(stages.probe),
+            Shots(stages.shots),
+        )
+        self.clip_stages: tuple[Stage, ...] = (
+            Listen(
+                stages.listen,
+                vad=annotator("vad"),
+                diarizer=annotator("diarize"),
+                separator=annotator("separate"),
+                tagger=annotator("tag"),
+            ),
+            Decide(stages.decide, after="listen"),
+            Look(
+                stages.look,
+                localizer=annotator("localize"),
+                active_speaker=annotator("active_speaker"),
+            ),
+            Decide(stages.decide, after="look"),
+            Cut(stages.cut),
+            Fingerprint(),
+            Mask(
+                stages.mask,
+                detector=annotator("detect"),
+                segmenter=annotator("segment"),
+                propagator=annotator("propagate"),
+            ),
+            Decide(stages.decide, after="mask"),
+            Caption(stages.caption, captioner=annotator("caption")),
+            Pair(stages.pair),
+        )
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return self.source_stages + self.clip_stages
+
+    def trail(self, row: Row, lookup: Lookup, folder: Callable[[str], Path]) -> Iterator[Visit]:
+        """Follow an item through its stages until it stops or something is still to do.
+
+        A source's trail ends with `shots`; a clip's trail starts with its source's.
+        The last visit's record is None if that stage is pending; the consumer may then run it,
+        `lookup` finds the new record, and the trail goes on.
+        """
+        keys: dict[str, str] = {}
+        evidence: dict[str, Evidence] = {}
+        item_id = row.source.line_id
+        stages = self.source_stages if row.span is None else self.stages
+        for stage in stages:
+            if stage.level == "clip":
+                assert row.span is not None
+                item_id = clip_id(evidence["fetch"]["source_id"], row.span)
+            item = Item(
+                id=item_id,
+                source=row.source,
+                span=row.span if stage.level == "clip" else None,
+                evidence={name: evidence[name] for name in stage.needs},
+                folders={name: folder(keys[name]) for name in stage.needs},
+            )
+            key = stage.key(_subject(stage, item), keys)
+            record = _usable(stage, item, lookup(key))
+            yield Visit(stage, key, item, record)
+            record = record or lookup(key)
+            if record is None or not isinstance(record.outcome, Keep):
+                return
+            keys[stage.name] = key
+            evidence[stage.name] = record.outcome.evidence
+            if stage.name == "fetch":
+                item_id = record.outcome.evidence["source_id"]
+                # What a download holds depends on its source and on how it was asked for, not on
+                # which line of the list asked: equal content shares everything that follows.
+                keys["fetch"] = digest([item_id, dict(stage.settings())])
+                fetched = folder(key)
+                folder = _with_fetch(folder, keys["fetch"], fetched)
+
+
+def _with_fetch(
+    folder: Callable[[str], Path], content_key: str, fetched: Path
+) -> Callable[[str], Path]:
+    return lambda key: fetched if key == content_key else folder(key)
+
+
+def _subject(stage: Stage, item: Item) -> str:
+    """What a stage key names: a fetch its URI, a fan-out its source and range, others the item."""
+    if stage.name == "fetch":
+        return item.source.uri
+    if stage.fans_out and item.source.span is not None:
+        return f"{item.id} {span_json(item.source.span)}"
+    return item.id
+
+
+def _usable(stage: Stage, item: Item, record: Record | None) -> Record | None:
+    if record is not None and isinstance(record.outcome, Keep):
+        return record if stage.fresh(item, record.outcome.evidence) else None
+    return record
+
+
+@lru_cache(maxsize=4)
+def graph_of(config_json: str) -> Graph:
+    """The graph of a resolved configuration, made once in each process."""
+    return Graph(BuildConfig.model_validate_json(config_json))

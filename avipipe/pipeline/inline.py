@@ -1,0 +1,55 @@
+"""The inline executor: a plain loop in this process, for debugging and small jobs."""
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from avipipe.pipeline.graph import Graph, Row
+from avipipe.pipeline.store import Store
+from avipipe.pipeline.worker import StageTimeoutError, Worker
+
+
+class InlineExecutor:
+    """Runs one item after the other, each to its end.
+
+    A native crash ends the build, as there is only one process; the next run goes on after the
+    item once it has happened `worker.MAX_ATTEMPTS` times. Use Ray where that matters.
+    """
+
+    def __init__(self, graph: Graph, store: Store, run_id: str) -> None:
+        self._worker = Worker(graph, store, run_id, on_timeout=_interrupt_main_thread)
+        self._stages = frozenset(stage.name for stage in graph.stages)
+
+    def run(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Take items as far as they go; yield each (a source's clips in its place) when done."""
+        with _timeouts_raise():
+            for row in rows:
+                for item in self._worker.advance(row, self._stages):
+                    if item.span is not None and row.span is None:
+                        self._worker.advance(item, self._stages)
+                    yield item
+
+
+def _interrupt_main_thread() -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGALRM)
+
+
+@contextmanager
+def _timeouts_raise() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        # Handlers can be set in the main thread only; elsewhere the tools' own limits hold.
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, _raise_timeout)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def _raise_timeout(number: int, frame: FrameType | None) -> None:
+    raise StageTimeoutError

@@ -1,0 +1,192 @@
+"""The Ray executor: the same stages on Ray Data, on this machine or on a cluster.
+
+What Ray is asked to do is to bring rows to workers; what happened to a row is the store's affair.
+So rows that vanish with their worker are simply run again, and an item that keeps taking workers
+down is recognised by its attempts (`worker.py`), whatever Ray retried.
+
+Rows are about 1 kB of JSON. Each stands in a block of its own, again after the fan-out, so that a
+lost block is one row and a slow row delays no other.
+"""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+
+from avipipe import errors
+from avipipe.errors import AvipipeError, RunError
+from avipipe.pipeline.graph import Graph, Row, graph_of
+from avipipe.pipeline.store import Store
+from avipipe.pipeline.worker import Worker
+from avipipe.stages.base import Resources, Stage
+
+logger = logging.getLogger(__name__)
+
+OBJECT_STORE_BYTES = 200_000_000
+"""Rows are small: a tenth of Ray's default is plenty, and a laptop keeps its memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Neighbouring stages that run in the same workers."""
+
+    stages: tuple[str, ...]
+    resources: Resources
+    holds_model: bool
+
+
+class RayExecutor:
+    """Runs rows through the segments of a graph on Ray Data."""
+
+    def __init__(self, graph: Graph, work: Path, run_id: str) -> None:
+        self._graph = graph
+        self._job = _Job(graph.config.model_dump_json(), str(work), run_id)
+
+    def run(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Take items as far as they go; yield each (a source's clips in its place) when done.
+
+        Rows whose worker died do not come back: the caller sees that they are still pending.
+        """
+        items = [{"row": row.to_json(), "error": ""} for row in rows]
+        if not items:
+            return
+        self._connect()
+        try:
+            dataset = ray.data.from_items(items, override_num_blocks=len(items))
+            for number, segment in enumerate(segments(self._graph)):
+                dataset = _apply(dataset, segment, self._job)
+                if number == 0:
+                    dataset = dataset.repartition(target_num_rows_per_block=1)
+            for data in dataset.iter_rows():
+                if data["error"]:
+                    raise _rebuild_error(data["error"])
+                yield Row.from_json(data["row"])
+        finally:
+            ray.shutdown()
+
+    def _connect(self) -> None:
+        executor = self._graph.config.executor
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        try:
+            if executor.ray_address is None:
+                ray.init(
+                    num_cpus=executor.num_cpus,
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    logging_level=logging.ERROR,
+                    log_to_driver=False,
+                )
+            else:
+                ray.init(address=executor.ray_address, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise RunError(
+                f"cannot reach or start Ray (address: {executor.ray_address}): {error}\n"
+                "Check `ray status`, or use `--executor inline` to run without Ray."
+            ) from error
+        _set_data_context()
+
+
+def segments(graph: Graph) -> list[Segment]:
+    """Group stages: a worker keeps an item as long as the next stage needs the same resources."""
+    found = []
+    for names in (graph.source_stages, graph.clip_stages):
+        for (resources, model), group in groupby(names, key=_demand):
+            found.append(Segment(tuple(stage.name for stage in group), resources, model))
+    return found
+
+
+def _demand(stage: Stage) -> tuple[Resources, bool]:
+    return stage.resources, stage.holds_model
+
+
+def _set_data_context() -> None:
+    context = ray.data.DataContext.get_current()
+    context.max_errored_blocks = -1
+    context.enable_progress_bars = False
+    context.use_ray_tqdm = False
+    context.print_on_execution_start = False
+    context.verbose_stats_logs = False
+
+
+def _apply(dataset: Any, segment: Segment, job: "_Job") -> Any:
+    demand: dict[str, Any] = {"num_cpus": segment.resources.num_cpus}
+    if segment.resources.num_gpus:
+        demand["num_gpus"] = segment.resources.num_gpus
+    if segment.resources.memory_bytes:
+        demand["memory"] = segment.resources.memory_bytes
+    arguments = (job, segment.stages)
+    if segment.holds_model:
+        pool = ray.data.ActorPoolStrategy(min_size=1, max_size=_pool_size(segment.resources))
+        return dataset.flat_map(
+            _SegmentActor, fn_constructor_args=arguments, compute=pool, **demand
+        )
+    return dataset.flat_map(_advance, fn_args=arguments, **demand)
+
+
+def _pool_size(resources: Resources) -> int:
+    """As many workers as the cluster holds of the scarcer of CPUs and GPUs."""
+    cluster = ray.cluster_resources()
+    sizes = [cluster.get("CPU", 1) / max(resources.num_cpus, 1e-3)]
+    if resources.num_gpus:
+        sizes.append(cluster.get("GPU", 0) / resources.num_gpus)
+    return max(1, int(min(sizes)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What a worker needs to know of a run."""
+
+    config_json: str
+    work: str
+    run_id: str
+
+
+def _advance(data: dict[str, Any], job: _Job, stages: tuple[str, ...]) -> list[dict[str, Any]]:
+    if data["error"]:
+        return [data]
+    try:
+        rows = _worker_of(job).advance(Row.from_json(data["row"]), stages)
+    except AvipipeError as error:
+        return [{"row": data["row"], "error": json.dumps([type(error).__name__, str(error)])}]
+    return [{"row": row.to_json(), "error": ""} for row in rows]
+
+
+class _SegmentActor:
+    """A worker that keeps its models loaded."""
+
+    def __init__(self, job: _Job, stages: tuple[str, ...]) -> None:
+        self._arguments = (job, stages)
+
+    def __call__(self, data: dict[str, Any]) -> list[dict[str, Any]]:
+        return _advance(data, *self._arguments)
+
+
+@lru_cache(maxsize=1)
+def _worker_of(job: _Job) -> Worker:
+    return Worker(
+        graph_of(job.config_json), Store(Path(job.work)), job.run_id, on_timeout=_end_process
+    )
+
+
+def _end_process() -> None:
+    """End a worker that hangs, whatever it hangs in; Ray starts another in its place."""
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _rebuild_error(text: str) -> AvipipeError:
+    name, message = json.loads(text)
+    kind = getattr(errors, name, RunError)
+    assert issubclass(kind, AvipipeError)
+    return kind(message)
+
+

@@ -1,0 +1,174 @@
+"""What runs in a worker: take an item as far as it goes, and let nothing that it does get out.
+
+This is the one place where any exception is caught: an item's accident becomes that item's `Fail`.
+"""
+
+import errno
+import logging
+import os
+import resource
+import threading
+import time
+import traceback
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from avipipe.errors import AvipipeError, FailKind, ItemError, RunError
+from avipipe.manifests.records import Cost, Fail, Keep, Outcome, Record
+from avipipe.pipeline.graph import Graph, Row, Visit
+from avipipe.pipeline.store import Store
+from avipipe.stages.base import Stage
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 3
+"""Times that an item may take its worker down in one run before it is given up."""
+
+_FULL_OR_READ_ONLY = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Runs stages and commits what comes of them.
+
+    Attributes:
+        graph: the stages.
+        store: where results go.
+        run_id: names this run; attempts are counted within it.
+        on_timeout: what ends a stage that is over its time. It must not return to the stage: it
+            raises in the main thread (inline) or ends the process (Ray, which starts another).
+    """
+
+    graph: Graph
+    store: Store
+    run_id: str
+    on_timeout: Callable[[], None]
+    _ready: set[str] = field(default_factory=set)
+
+    def advance(
+        self,
+        row: Row,
+        stages: Collection[str],
+        on_record: Callable[[Record], None] = lambda record: None,
+    ) -> list[Row]:
+        """Take an item through as many of `stages` as it gets to.
+
+        Returns:
+            the row itself, or its children once a fan-out is behind it.
+        Raises:
+            RunError: the run as a whole cannot go on (disk full or read-only).
+        """
+        for visit in self.graph.trail(row, self.store.get, self.store.folder):
+            record = visit.record
+            if record is None:
+                if visit.stage.name not in stages:
+                    return [row]
+                record = self._run(visit)
+            on_record(record)
+            if visit.stage.fans_out and row.span is None and isinstance(record.outcome, Keep):
+                return [Row(row.source, span) for span in record.outcome.children]
+        return [row]
+
+    def _run(self, visit: Visit) -> Record:
+        attempts = self.store.begin(visit.key, self.run_id)
+        scratch = self.store.scratch_folder(visit.key)
+        if attempts > MAX_ATTEMPTS:
+            message = (
+                f"its worker died {MAX_ATTEMPTS} times while `{visit.stage.name}` worked on it "
+                "(a crash in native code, or out of memory); see `avipipe why` and the system log"
+            )
+            outcome: Outcome = Fail(FailKind.WORKER_DIED, message, attempts=MAX_ATTEMPTS)
+            return self._commit(visit, outcome, Cost(), scratch)
+        outcome, cost = self._measured(visit, scratch, attempts)
+        return self._commit(visit, outcome, cost, scratch)
+
+    def _measured(self, visit: Visit, scratch: Path, attempts: int) -> tuple[Outcome, Cost]:
+        started_s, cpu_before_s = time.monotonic(), _cpu_s()
+        watchdog = threading.Timer(
+            visit.stage.timeout_s, self._expire, args=(visit, scratch, attempts)
+        )
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            outcome = self._guarded(visit, scratch, attempts)
+        finally:
+            watchdog.cancel()
+        cost = Cost(
+            wall_s=round(time.monotonic() - started_s, 4),
+            cpu_s=round(_cpu_s() - cpu_before_s, 4),
+            peak_rss_bytes=_peak_rss_bytes(),
+        )
+        return outcome, cost
+
+    def _guarded(self, visit: Visit, scratch: Path, attempts: int) -> Outcome:
+        try:
+            if visit.stage.name not in self._ready:
+                visit.stage.setup()
+                self._ready.add(visit.stage.name)
+            return visit.stage.run(visit.item, scratch)
+        except StageTimeoutError:
+            return _timeout(visit.stage, attempts)
+        except ItemError as error:
+            return Fail(error.kind, str(error), attempts, error.log_tail)
+        except MemoryError as error:
+            return Fail(FailKind.OUT_OF_MEMORY, f"out of memory: {error}", attempts)
+        except AvipipeError:
+            raise
+        except OSError as error:
+            if error.errno in _FULL_OR_READ_ONLY:
+                raise _disk_error(error) from error
+            return _internal(error, attempts)
+        except Exception as error:  # noqa: BLE001  the per-item boundary
+            return _internal(error, attempts)
+
+    def _expire(self, visit: Visit, scratch: Path, attempts: int) -> None:
+        outcome = _timeout(visit.stage, attempts)
+        cost = Cost(wall_s=visit.stage.timeout_s)
+        # The stage may still be writing into its own scratch folder: commit from an empty one.
+        self._commit(visit, outcome, cost, self.store.scratch_folder(visit.key))
+        self.on_timeout()
+
+    def _commit(self, visit: Visit, outcome: Outcome, cost: Cost, scratch: Path) -> Record:
+        record = Record(visit.key, visit.stage.name, visit.item.id, outcome, cost)
+        try:
+            return self.store.commit(record, scratch)
+        except OSError as error:
+            raise _disk_error(error) from error
+
+
+class StageTimeoutError(BaseException):
+    """Raised in the main thread of an inline build when a stage is over its time.
+
+    Not an `Exception`, so that nothing inside the stage takes it for its own.
+    """
+
+
+def _timeout(stage: Stage, attempts: int) -> Fail:
+    return Fail(
+        FailKind.TIMEOUT, f"`{stage.name}` took longer than {stage.timeout_s:g} s", attempts
+    )
+
+
+def _internal(error: Exception, attempts: int) -> Fail:
+    tail = "".join(traceback.format_exception(error)[-6:])
+    return Fail(FailKind.INTERNAL, f"{type(error).__name__}: {error}", attempts, tail)
+
+
+def _disk_error(error: OSError) -> RunError:
+    return RunError(
+        f"cannot write results: {os.strerror(error.errno or 0)} ({error.filename}). Nothing is "
+        "lost: make room or change the permissions, then run the same command again."
+    )
+
+
+def _peak_rss_bytes() -> int:
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    largest_child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return max(own, largest_child) * 1024
+
+
+def _cpu_s() -> float:
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
