@@ -79,20 +79,16 @@ class BuildConfig(BaseModel):
         return digest(self.identity())
 
 
-def load_config(
-    path: Path | None, overrides: Sequence[str] = (), defaults: Mapping[str, Any] | None = None
-) -> BuildConfig:
+def load_config(path: Path | None, overrides: Sequence[str] = ()) -> BuildConfig:
     """Resolve a configuration.
 
     Args:
         path: a YAML file, or None for the defaults.
         overrides: `dotted.key=value` texts, the value in YAML; they win over the file.
-        defaults: what neither the file nor an override says, as nested mappings.
     Raises:
         ConfigError: unreadable file, unknown key (with the nearest valid one), wrong value.
     """
     data: dict[str, Any] = {}
-    _merge(data, defaults or {})
     if path is not None:
         _merge(data, _read_yaml(path))
     for override in overrides:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from avipipe.annotators.registry import create, profile_backends
+from avipipe.annotators.registry import create, profile
 from avipipe.manifests.records import (
     Evidence,
     Keep,
@@ -81,7 +81,7 @@ class Graph:
     """The stages of one configuration, in order."""
 
     def __init__(self, config: BuildConfig) -> None:
-        backends = profile_backends(config.profile, config.annotators)
+        backends = {**profile(config.profile), **config.annotators}
 
         def annotator(role: str) -> Any:
             return create(role, backends[role])
@@ -148,9 +148,9 @@ class Graph:
                 folders={name: folder(keys[name]) for name in stage.needs},
             )
             key = stage.key(_subject(stage, item), keys)
-            record = _usable(stage, item, lookup(key))
+            record = _usable(stage, item, lookup(key), folder(key))
             yield Visit(stage, key, item, record)
-            record = record or lookup(key)
+            record = record or _usable(stage, item, lookup(key), folder(key))
             if record is None or not isinstance(record.outcome, Keep):
                 return
             keys[stage.name] = key
@@ -179,10 +179,13 @@ def _subject(stage: Stage, item: Item) -> str:
     return item.id
 
 
-def _usable(stage: Stage, item: Item, record: Record | None) -> Record | None:
-    if record is not None and isinstance(record.outcome, Keep):
-        return record if stage.fresh(item, record.outcome.evidence) else None
-    return record
+def _usable(stage: Stage, item: Item, record: Record | None, folder: Path) -> Record | None:
+    """A record whose files are still there and whose world has not moved on."""
+    if record is None or not isinstance(record.outcome, Keep):
+        return record
+    if record.outcome.files and not folder.is_dir():
+        return None
+    return record if stage.fresh(item, record.outcome.evidence) else None
 
 
 @lru_cache(maxsize=4)

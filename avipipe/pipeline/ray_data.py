@@ -188,5 +188,3 @@ def _rebuild_error(text: str) -> AvipipeError:
     kind = getattr(errors, name, RunError)
     assert issubclass(kind, AvipipeError)
     return kind(message)
-
-

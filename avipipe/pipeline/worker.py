@@ -71,6 +71,8 @@ class Worker:
         return [row]
 
     def _run(self, visit: Visit) -> Record:
+        if self.store.get(visit.key) is not None:
+            self.store.discard(visit.key)  # it went stale
         attempts = self.store.begin(visit.key, self.run_id)
         scratch = self.store.scratch_folder(visit.key)
         if attempts > MAX_ATTEMPTS:

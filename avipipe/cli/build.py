@@ -1,0 +1,63 @@
+"""`avipipe build`."""
+
+from pathlib import Path
+
+import click
+
+from avipipe.cli.options import as_overrides, config_options, out_option, work_option
+
+
+@click.command("build")
+@click.option(
+    "--source",
+    required=True,
+    help="List (text, CSV, JSONL, Parquet), folder, file or URL; see docs/sources.md.",
+)
+@out_option
+@work_option
+@config_options
+@click.option("--executor", type=click.Choice(["ray", "inline"]), help="How to run; ray.")
+@click.option("--ray-address", help="Ray cluster to join: `auto` inside one; none starts Ray here.")
+def command(
+    source: str,
+    out: str,
+    work: Path | None,
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    profile: str | None,
+    executor: str | None,
+    ray_address: str | None,
+) -> None:
+    """Turn a list of sources into a published dataset.
+
+    A build that was stopped, however it was, goes on where it stood when the same command is run
+    again.
+
+    \b
+    Examples:
+      avipipe build --source list.txt --out my-dataset
+      avipipe build --source clips/ --out s3://bucket/set --work /scratch/set
+      avipipe build --source list.txt --out my-dataset --set stages.decide.min_clip_s=3
+    """
+    from avipipe.cli.progress import Progress
+    from avipipe.manifests.sources import read_sources
+    from avipipe.pipeline.build import Build
+    from avipipe.pipeline.config import load_config
+    from avipipe.pipeline.workspace import Workspace
+
+    options = {
+        "profile": profile,
+        "executor.kind": executor,
+        "executor.ray_address": ray_address,
+    }
+    config = load_config(config_path, [*overrides, *as_overrides(options)])
+    sources = read_sources(source)
+    if sources.duplicates:
+        click.echo(f"{len(sources.duplicates)} duplicate lines in {source} are left out", err=True)
+    workspace = Workspace.at(out, work)
+    with workspace.locked():
+        workspace.claim(config)
+        lines = workspace.add_lines(sources.lines)
+        with workspace.open_ledger() as ledger, Progress(len(lines)) as progress:
+            summary = Build(workspace, config, lines, ledger).run(progress)
+    click.echo(summary.text(out))
