@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -33,6 +33,7 @@ class Ledger:
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.path = folder / FILE_NAME
+        self.num_written = 0
         self._offsets: dict[str, int] = {}
         self._file: BinaryIO | None = None
         self._reader: BinaryIO | None = None
@@ -85,12 +86,19 @@ class Ledger:
         """Let a stage run again: its record no longer counts, but stays readable in the file."""
         self._write({"key": key, "status": "forgotten"})
 
-    def records(self) -> Iterator[Record]:
-        """The records that count, in the order in which they were written."""
-        for key in sorted(self._offsets, key=self._offsets.__getitem__):
-            record = self.get(key)
-            assert record is not None
-            yield record
+    def records(self, stages: Collection[str] | None = None) -> Iterator[Record]:
+        """The records that count, in the order in which they were written.
+
+        Args:
+            stages: only records of these; None for all.
+        """
+        if self._reader is None:
+            return
+        for offset in sorted(self._offsets.values()):
+            self._reader.seek(offset)
+            record = Record.from_json(_parse(self._reader.readline()))
+            if stages is None or record.stage in stages:
+                yield record
 
     def _write(self, data: dict[str, Any]) -> None:
         assert self._file is not None, "the ledger was opened for reading only"
@@ -98,6 +106,7 @@ class Ledger:
         self._file.write(_format(data))
         self._file.flush()
         os.fsync(self._file.fileno())
+        self.num_written += 1
         self._note(data, offset)
 
     def _note(self, data: dict[str, Any], offset: int) -> None:

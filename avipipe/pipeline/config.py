@@ -93,10 +93,21 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> BuildConfig
         _merge(data, _read_yaml(path))
     for override in overrides:
         _merge(data, _parse_override(override))
-    try:
-        return BuildConfig.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, path)) from error
+    return _validated(data, path)
+
+
+def with_overrides(config: BuildConfig, overrides: Sequence[str], *, only: str) -> BuildConfig:
+    """A configuration with some keys changed, all of which must start with `only`.
+
+    Raises:
+        ConfigError: another key, an unknown one, or a wrong value.
+    """
+    data = config.model_dump(mode="json")
+    for override in overrides:
+        if not override.startswith(only):
+            raise ConfigError(f"--set {override}: expected a key that starts with `{only}`")
+        _merge(data, _parse_override(override))
+    return _validated(data, None)
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -109,6 +120,13 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "")
         elif before != after:
             lines.append(f"{prefix}{key}: {before!r} -> {after!r}")
     return lines
+
+
+def _validated(data: Mapping[str, Any], path: Path | None) -> BuildConfig:
+    try:
+        return BuildConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, path)) from error
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

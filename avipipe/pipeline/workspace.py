@@ -13,8 +13,8 @@ import yaml
 from avipipe.errors import ConfigError, RunError
 from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.records import SourceLine
-from avipipe.pipeline.config import BuildConfig, difference
 from avipipe.pipeline.accounting import Survey
+from avipipe.pipeline.config import BuildConfig, difference
 from avipipe.pipeline.graph import Graph, Row
 from avipipe.pipeline.store import Store
 

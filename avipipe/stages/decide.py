@@ -7,7 +7,7 @@ itself; what a dataset asks to be *shown*, such as a visible source, is a measur
 unknown.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -101,9 +101,7 @@ CHECKS: tuple[Check, ...] = (
         "max_overlap_ratio",
     ),
     Check(DropReason.MUSIC_OVER_PICTURE, "listen", _music, "at_most", "max_music"),
-    Check(
-        DropReason.STATIC_PICTURE, "look", lambda e: e["motion_px"], "at_least", "min_motion_px"
-    ),
+    Check(DropReason.STATIC_PICTURE, "look", lambda e: e["motion_px"], "at_least", "min_motion_px"),
     Check(DropReason.NO_VISIBLE_SOURCE, "look", lambda e: e["p_value"], "at_most", "max_p_value"),
     Check(
         DropReason.INSTANCE_NOT_PERSISTENT,
@@ -116,16 +114,27 @@ CHECKS: tuple[Check, ...] = (
 """In the order in which they are asked: the first that fails gives the reason."""
 
 
-def findings(
-    evidence: Mapping[str, Evidence], config: DecideConfig, checks: tuple[Check, ...] = CHECKS
-) -> list[Finding]:
-    """Every check whose evidence is there, against its threshold."""
+def measures(evidence: Mapping[str, Evidence]) -> dict[str, float | None]:
+    """Threshold name -> what is measured against it, for the evidence that is there.
+
+    Args:
+        evidence: of `listen`, `look` and `mask`, as far as they have run.
+    """
+    return {
+        check.threshold: check.measure(evidence[check.stage])
+        for check in CHECKS
+        if check.stage in evidence
+    }
+
+
+def judge(values: Mapping[str, float | None], config: DecideConfig) -> list[Finding]:
+    """Compare `measures` with the thresholds, in the order of `CHECKS`."""
     found = []
-    for check in checks:
-        if check.stage not in evidence:
+    for check in CHECKS:
+        if check.threshold not in values:
             continue
         limit = float(getattr(config, check.threshold))
-        value = check.measure(evidence[check.stage])
+        value = values[check.threshold]
         if value is None:
             passed = True
         elif check.sense == "at_least":
@@ -136,13 +145,14 @@ def findings(
     return found
 
 
-def decide(evidence: Mapping[str, Evidence], config: DecideConfig) -> DropReason | None:
-    """The reason to drop a clip, or None to keep it.
+def findings(evidence: Mapping[str, Evidence], config: DecideConfig) -> list[Finding]:
+    """Every check whose evidence is there, against its threshold."""
+    return judge(measures(evidence), config)
 
-    Args:
-        evidence: of `listen`, `look` and `mask`, as far as they have run.
-    """
-    return next((f.reason for f in findings(evidence, config) if not f.passed), None)
+
+def verdict(found: Sequence[Finding]) -> DropReason | None:
+    """The reason to drop a clip, or None to keep it: the first check that it does not pass."""
+    return next((finding.reason for finding in found if not finding.passed), None)
 
 
 class Decide(Stage):
@@ -163,5 +173,5 @@ class Decide(Stage):
     def run(self, item: Item, folder: Path) -> Outcome:
         found = findings(item.evidence, self.config)
         evidence: Evidence = {"findings": [finding.to_json() for finding in found]}
-        failed = next((finding for finding in found if not finding.passed), None)
-        return Keep(evidence) if failed is None else Drop(failed.reason, evidence)
+        reason = verdict(found)
+        return Keep(evidence) if reason is None else Drop(reason, evidence)

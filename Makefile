@@ -1,0 +1,45 @@
+# Two commands do everything: `make demo` and `make test`. Both need CPython 3.11 and nothing else.
+PYTHON ?= python3.11
+VENV ?= .venv
+DEMO ?= demo
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test test-slow check format bench clean
+
+demo: $(VENV)/core  ## Synthesise clips, build a dataset from them, say where the report is.
+	$(BIN)/avipipe synth --out $(DEMO)/clips
+	$(BIN)/avipipe build --source $(DEMO)/clips/sources.txt --out $(DEMO)/dataset
+	@echo "Open $(DEMO)/dataset/report.html"
+
+test: check  ## All checks and all tests but the long ones.
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/dev  ## The long tests: crash course, memory, many items.
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/dev  ## Lint, format and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev  ## Cost of a build against the floor; see bench/README.md for the others.
+	$(BIN)/python bench/build.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/core
+
+clean:
+	rm -rf $(VENV) $(DEMO) build *.egg-info

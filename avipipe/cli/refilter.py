@@ -1,0 +1,64 @@
+"""`avipipe refilter`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from avipipe.cli.options import json_option, out_option, work_option
+from avipipe.pipeline.config import BuildConfig, with_overrides
+from avipipe.pipeline.refilter import Refiltered, refilter
+from avipipe.pipeline.workspace import Workspace
+
+
+@click.command("refilter")
+@out_option
+@work_option
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A threshold of stages.decide, such as stages.decide.max_speakers=2; may be repeated.",
+)
+@click.option("--apply", "apply_", is_flag=True, help="Make these the dataset's thresholds.")
+@json_option
+def command(
+    out: str, work: Path | None, overrides: tuple[str, ...], apply_: bool, as_json: bool
+) -> None:
+    """Try other thresholds on stored evidence; show which clips flip.
+
+    Nothing is decoded and nothing recomputed. With --apply, the thresholds are written to the
+    dataset's configuration; the next `avipipe build` then makes what newly kept clips lack.
+
+    \b
+    Example:
+      avipipe refilter --out my-dataset --set stages.decide.max_music=0.3
+    """
+    workspace = Workspace.at(out, work)
+    config = with_overrides(workspace.require_config(), overrides, only="stages.decide.")
+    with workspace.open_ledger(read_only=True) as ledger:
+        result = refilter(ledger, config.stages.decide)
+    if as_json:
+        click.echo(json.dumps([asdict(flip) for flip in result.flips], indent=2))
+    else:
+        _show(result)
+    if apply_:
+        _apply(workspace, config)
+
+
+def _show(result: Refiltered) -> None:
+    for flip in result.flips:
+        note = "" if flip.complete else "  (needs more evidence: run `avipipe build`)"
+        click.echo(f"{flip.clip_id}: {flip.before} -> {flip.after}{note}")
+    total = sum(result.after.values())
+    click.echo(f"{len(result.flips)} of {total} clips flip")
+    for name in sorted({*result.before, *result.after}):
+        click.echo(f"  {name:<26} {result.before[name]:>7} -> {result.after[name]:>7}")
+
+
+def _apply(workspace: Workspace, config: BuildConfig) -> None:
+    with workspace.locked():
+        workspace.write_config(config)
+    click.echo("Applied. Run `avipipe build` with these thresholds to bring the dataset up to them")

@@ -1,0 +1,160 @@
+"""Evidence against thresholds, one clip at a time and over all clips as a threshold moves."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Ge, Le
+
+from avipipe.manifests.records import Evidence
+from avipipe.pipeline.report.model import Curve, Measure
+from avipipe.stages.decide import CHECKS, Check, DecideConfig, Finding, findings
+
+DECISIVE_STAGES = tuple(dict.fromkeys(check.stage for check in CHECKS))
+"""The stages whose evidence `decide` reads; a clip that has all of it is settled."""
+
+_UNITS = {"s": "s", "dbfs": "dBFS", "px": "px/frame"}
+_NUM_STEPS = 96
+_DBFS_RANGE = (-90.0, 0.0)
+
+
+def measure(finding: Finding) -> Measure:
+    """What one check found, on a scale that is the same for every clip."""
+    name, unit = _name(finding.threshold)
+    low, high = _scale(finding.threshold, finding.limit)
+    return Measure(
+        name,
+        unit,
+        finding.value,
+        finding.limit,
+        finding.sense,
+        finding.passed,
+        low,
+        high,
+    )
+
+
+@dataclass(slots=True)
+class WhatIf:
+    """Gathers, clip by clip, what each threshold alone decides. Two numbers a clip and check."""
+
+    config: DecideConfig
+    _settled: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    _open: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    _known: dict[str, int] = field(default_factory=dict)
+
+    def add(self, evidence: Mapping[str, Evidence], hours: float) -> None:
+        """Take in a clip. `evidence` is that of the decisive stages which have run on it."""
+        found = findings(evidence, self.config)
+        settled = all(stage in evidence for stage in DECISIVE_STAGES)
+        rows = self._settled if settled else self._open
+        for name in {finding.threshold for finding in found}:
+            mine = [finding for finding in found if finding.threshold == name]
+            self._known[name] = self._known.get(name, 0) + 1
+            if all(finding.passed for finding in found if finding.threshold != name):
+                rows.setdefault(name, []).append((_critical(mine), hours))
+
+    def curves(self) -> tuple[Curve, ...]:
+        """One for each threshold that some clip has evidence about, in the order of the checks."""
+        by_threshold = {check.threshold: check for check in CHECKS}
+        return tuple(
+            self._curve(check) for name, check in by_threshold.items() if name in self._known
+        )
+
+    def _curve(self, check: Check) -> Curve:
+        name, unit = _name(check.threshold)
+        limit = float(getattr(self.config, check.threshold))
+        settled = _column(self._settled.get(check.threshold, ()))
+        open_ = _column(self._open.get(check.threshold, ()))
+        xs = _steps(check.threshold, limit, np.concatenate([settled[:, 0], open_[:, 0]]))
+        settled_items, settled_hours = _kept(settled, xs, check.sense)
+        open_items, open_hours = _kept(open_, xs, check.sense)
+        return Curve(
+            threshold=check.threshold,
+            name=name,
+            unit=unit,
+            stage=check.stage,
+            sense=check.sense,
+            limit=limit,
+            num_known=self._known[check.threshold],
+            xs=tuple(xs.tolist()),
+            settled=tuple(int(count) for count in settled_items),
+            open=tuple(int(count) for count in open_items),
+            settled_hours=tuple(settled_hours.tolist()),
+            open_hours=tuple(open_hours.tolist()),
+        )
+
+
+def _critical(found: list[Finding]) -> float:
+    """The value that decides: the worst one, or the best there could be where all are unknown."""
+    at_least = found[0].sense == "at_least"
+    values = [finding.value for finding in found if finding.value is not None]
+    if not values:
+        return float("inf") if at_least else float("-inf")
+    return min(values) if at_least else max(values)
+
+
+def _column(pairs: Iterable[tuple[float, float]]) -> npt.NDArray[np.float64]:
+    return np.array(list(pairs), np.float64).reshape(-1, 2)
+
+
+def _kept(
+    rows_N2: npt.NDArray[np.float64], xs: npt.NDArray[np.float64], sense: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Items and hours whose value passes at each threshold, as `findings` compares them."""
+    order = np.argsort(rows_N2[:, 0], kind="stable")
+    values, hours = rows_N2[order, 0], rows_N2[order, 1]
+    summed = np.concatenate([[0.0], np.cumsum(hours)])
+    if sense == "at_most":
+        count = np.searchsorted(values, xs, side="right")
+        return count, summed[count]
+    below = np.searchsorted(values, xs, side="left")
+    return values.size - below, summed[-1] - summed[below]
+
+
+def _steps(
+    threshold: str, limit: float, values: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Thresholds to try: where the bulk of the values lies, the configured one among them."""
+    values = values[np.isfinite(values)]
+    low, high = _scale(threshold, limit)
+    if values.size:
+        bulk = np.quantile(values, [0.02, 0.98])
+        low, high = min(bulk[0], low), max(bulk[1], limit * 1.2)
+    if _is_count(threshold):
+        return np.arange(np.floor(low), np.ceil(max(high, limit + 1)) + 1)
+    floor, ceiling = _bounds(threshold)
+    span = np.linspace(max(low, floor), min(high, ceiling), _NUM_STEPS)
+    return np.unique(np.append(span, limit))
+
+
+def _name(threshold: str) -> tuple[str, str]:
+    """`min_sound_dbfs` -> ("sound", "dBFS")."""
+    words = threshold.split("_")[1:]
+    unit = _UNITS.get(words[-1], "")
+    return " ".join(words[:-1] if unit else words), unit
+
+
+def _scale(threshold: str, limit: float) -> tuple[float, float]:
+    """Ends of the axis that shows a measure: about the threshold, within what the field allows."""
+    if threshold.endswith("_dbfs"):
+        return _DBFS_RANGE
+    floor, ceiling = _bounds(threshold)
+    low = max(floor, min(0.0, 2 * limit))
+    return low, min(ceiling, max(2 * limit, low + 1e-6) if limit > 0 else low + 1.0)
+
+
+def _bounds(threshold: str) -> tuple[float, float]:
+    """What the configuration allows a threshold to be."""
+    floor, ceiling = float("-inf"), float("inf")
+    for rule in DecideConfig.model_fields[threshold].metadata:
+        if isinstance(rule, Ge):
+            floor = float(rule.ge)  # type: ignore[arg-type]
+        elif isinstance(rule, Le):
+            ceiling = float(rule.le)  # type: ignore[arg-type]
+    return floor, ceiling
+
+
+def _is_count(threshold: str) -> bool:
+    return DecideConfig.model_fields[threshold].annotation is int

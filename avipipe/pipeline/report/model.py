@@ -1,0 +1,238 @@
+"""What a report shows, as plain data: `collect` makes it, `render` draws it.
+
+Hours are of source time, spans are seconds of source time, and pictures are JPEG data URIs, so a
+`Report` needs neither the dataset nor its media any more.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["keep", "drop", "fail", "pending"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """An amount, in items or hours, by what became of it."""
+
+    kept: float = 0
+    dropped: float = 0
+    failed: float = 0
+    pending: float = 0
+
+    @property
+    def total(self) -> float:
+        return self.kept + self.dropped + self.failed + self.pending
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Items that stopped at a stage for one reason."""
+
+    status: Status
+    reason: str
+    """Of a drop or a failure; empty where they are pending."""
+    items: int
+    hours: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """One stage of the funnel. `num_in` is counted at its entry, apart from its outcomes."""
+
+    name: str
+    level: Literal["source", "clip"]
+    num_in: int
+    items: Tally
+    hours: Tally
+    losses: tuple[Loss, ...]
+    wall_s: float
+    cpu_s: float
+    peak_rss_bytes: int
+
+    @property
+    def adds_up(self) -> bool:
+        """in = kept + dropped + failed + pending."""
+        return self.num_in == self.items.total
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A frame, and the outline of a mask in it as an SVG path in the frame's pixels."""
+
+    uri: str
+    width: int
+    height: int
+    time_s: float | None = None
+    outline: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One degraded mask m_p, drawn into the frame of its clip's `frames[pair_frame]`."""
+
+    p: int
+    outline: str
+    iou: float
+    """With the exact mask."""
+    is_box: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stripe:
+    """A half-open interval of a clip, in seconds of the clip, and the voice heard in it."""
+
+    start_s: float
+    end_s: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What a clip sounds like. `peaks` are in [0, 1], evenly spread over the clip."""
+
+    peaks: tuple[float, ...]
+    speech: tuple[Stripe, ...]
+    speakers: tuple[Stripe, ...]
+    onsets_s: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One piece of evidence against its threshold. `low` and `high` bound the scale it is on."""
+
+    name: str
+    unit: str
+    value: float | None
+    limit: float
+    sense: Literal["at_least", "at_most"]
+    passed: bool
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClipCard:
+    """One clip of the gallery."""
+
+    clip_id: str
+    status: Status
+    reason: str
+    stage: str
+    """Where it stopped; of a kept clip its last stage."""
+    source_uri: str
+    start_s: float
+    end_s: float
+    label: str
+    caption: str
+    backend: str
+    """Of the caption."""
+    thumbnail: Picture | None
+    frames: tuple[Picture, ...]
+    pair_frame: int
+    levels: tuple[Level, ...]
+    stills: tuple[Picture, ...]
+    """Pictures that a stage left behind, for a clip that was never cut: a strip, a heat map."""
+    sound: Sound | None
+    measures: tuple[Measure, ...]
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRow:
+    """One failed source or clip."""
+
+    item_id: str
+    stage: str
+    message: str
+    attempts: int
+    log_tail: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """The failures of one kind; `rows` may be fewer than `num`."""
+
+    kind: str
+    num: int
+    command: str
+    rows: tuple[FailureRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Clips and hours that would be kept as one threshold moves and the others stay.
+
+    `settled` clips have every piece of evidence that `decide` reads; `open` ones were stopped
+    before the rest of it was gathered, and might still fall.
+
+    Attributes:
+        xs: values of the threshold, rising.
+        settled, open: items at each of them; `settled_hours`, `open_hours` alike.
+        num_known: clips that have the evidence this threshold is about.
+        limit: the threshold as it is configured; one of `xs`.
+    """
+
+    threshold: str
+    name: str
+    unit: str
+    stage: str
+    sense: Literal["at_least", "at_most"]
+    limit: float
+    num_known: int
+    xs: tuple[float, ...]
+    settled: tuple[int, ...]
+    open: tuple[int, ...]
+    settled_hours: tuple[float, ...]
+    open_hours: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """One line of the list."""
+
+    uri: str
+    source_id: str
+    status: Status
+    reason: str
+    duration_s: float | None
+    num_clips: int
+    num_kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRow:
+    """One published split."""
+
+    name: str
+    num_clips: int
+    duration_s: float
+    num_shards: int
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything on the page. Lists that could grow with the dataset are bounded samples."""
+
+    title: str
+    out: str
+    generation: int
+    """Of the published dataset; 0 before the first."""
+    profile: str
+    config_hash: str
+    backends: tuple[tuple[str, str], ...]
+    """(role, backend)."""
+    stages: tuple[StageRow, ...]
+    clips: tuple[ClipCard, ...]
+    curves: tuple[Curve, ...]
+    failures: tuple[FailureGroup, ...]
+    sources: tuple[SourceRow, ...]
+    num_sources: int
+    splits: tuple[SplitRow, ...]
+    num_clips: int
+    """Ever considered."""
+    kept: Tally
+    """Fate of every clip, in items."""
+    kept_hours: Tally
+    fates: tuple[Loss, ...]
+    """Why clips stopped, over all stages, most first."""
