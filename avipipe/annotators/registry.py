@@ -52,13 +52,16 @@ PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
 def create(role: str, name: str) -> Any:
     """Make the backend `name` for `role`; nothing is loaded before its `setup()`.
 
+    Args:
+        name: a registered backend, or `module:Class` of one that lives outside avipipe.
     Raises:
         ConfigError: there is no such role or backend; the message names the nearest one.
     """
     _check_known("annotator role", role, BACKENDS)
+    if ":" in name:
+        return _load(name)()
     _check_known(f"{role} backend", name, BACKENDS[role])
-    module_name, class_name = BACKENDS[role][name].split(":")
-    return getattr(importlib.import_module(module_name), class_name)()
+    return _load(BACKENDS[role][name])()
 
 
 def profile(name: str) -> Mapping[str, str]:
@@ -69,6 +72,17 @@ def profile(name: str) -> Mapping[str, str]:
     """
     _check_known("profile", name, PROFILES)
     return PROFILES[name]
+
+
+def _load(reference: str) -> Any:
+    module_name, _, class_name = reference.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"cannot load the annotator {reference!r}: {error}; expected `module:Class` that "
+            "Python can import here and in every worker"
+        ) from error
 
 
 def _check_known(kind: str, name: str, known: Mapping[str, Any]) -> None:

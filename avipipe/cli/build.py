@@ -57,7 +57,8 @@ def command(
     workspace = Workspace.at(out, work)
     with workspace.locked():
         workspace.claim(config)
-        lines = workspace.add_lines(sources.lines)
+        lines = workspace.merged_lines(sources.lines)
+        workspace.write_lines(lines)
         with workspace.open_ledger() as ledger, Progress(len(lines)) as progress:
             summary = Build(workspace, config, lines, ledger).run(progress)
     click.echo(summary.text(out))

@@ -37,9 +37,10 @@ def command(
       avipipe refilter --out my-dataset --set stages.decide.max_music=0.3
     """
     workspace = Workspace.at(out, work)
-    config = with_overrides(workspace.require_config(), overrides, only="stages.decide.")
+    stored = workspace.require_config()
+    config = with_overrides(stored, overrides, only="stages.decide.")
     with workspace.open_ledger(read_only=True) as ledger:
-        result = refilter(ledger, config.stages.decide)
+        result = refilter(ledger, stored.stages.decide, config.stages.decide)
     if as_json:
         click.echo(json.dumps([asdict(flip) for flip in result.flips], indent=2))
     else:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from avipipe.manifests.ledger import Ledger
-from avipipe.manifests.records import Drop, Keep
+from avipipe.manifests.records import Keep
 from avipipe.stages.decide import Decide, DecideConfig, judge, measures, verdict
 
 KEEP = "keep"
@@ -19,8 +19,11 @@ class ClipMeasures:
     hours: float = 0.0
     values: dict[str, float | None] = field(default_factory=dict)
     stages: set[str] = field(default_factory=set)
-    decided: str = KEEP
-    """The decision that stands in the ledger: `keep` or a reason."""
+
+    def decision(self, config: DecideConfig) -> str:
+        """`keep`, or the reason to drop it."""
+        reason = verdict(judge(self.values, config))
+        return KEEP if reason is None else reason.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +51,28 @@ class Refiltered:
 def load_measures(ledger: Ledger) -> Iterator[ClipMeasures]:
     """The measures of every clip that was listened to, in one pass over the ledger."""
     clips: dict[str, ClipMeasures] = {}
-    for record in ledger.records(stages=frozenset(Decide.EVIDENCE) | _DECISIONS):
+    for record in ledger.records(stages=Decide.EVIDENCE):
+        if not isinstance(record.outcome, Keep):
+            continue
+        evidence = record.outcome.evidence
         clip = clips.setdefault(record.item_id, ClipMeasures(record.item_id))
-        match record.outcome:
-            case Keep(evidence=evidence) if record.stage in Decide.EVIDENCE:
-                clip.stages.add(record.stage)
-                clip.values |= measures({record.stage: evidence})
-                if record.stage == "listen":
-                    clip.hours = float(evidence["duration_s"]) / 3600
-            case Drop(reason=reason):
-                clip.decided = reason.value
-            case Keep() if record.stage in _DECISIONS:
-                clip.decided = KEEP
+        clip.stages.add(record.stage)
+        clip.values |= measures({record.stage: evidence})
+        if record.stage == "listen":
+            clip.hours = float(evidence["duration_s"]) / 3600
     yield from clips.values()
 
 
-_DECISIONS = frozenset(f"decide_{stage}" for stage in Decide.EVIDENCE)
-
-
-def refilter(ledger: Ledger, config: DecideConfig) -> Refiltered:
-    """Decide every clip with other thresholds."""
+def refilter(ledger: Ledger, old: DecideConfig, new: DecideConfig) -> Refiltered:
+    """Decide every clip with its dataset's thresholds and with others."""
     flips = []
     before: Counter[str] = Counter()
     after: Counter[str] = Counter()
     for clip in load_measures(ledger):
-        reason = verdict(judge(clip.values, config))
-        decision = KEEP if reason is None else reason.value
-        before[clip.decided] += 1
-        after[decision] += 1
-        if decision != clip.decided:
+        was, now = clip.decision(old), clip.decision(new)
+        before[was] += 1
+        after[now] += 1
+        if was != now:
             complete = clip.stages >= set(Decide.EVIDENCE)
-            flips.append(Flip(clip.clip_id, clip.decided, decision, clip.hours, complete))
+            flips.append(Flip(clip.clip_id, was, now, clip.hours, complete))
     return Refiltered(tuple(sorted(flips, key=lambda flip: flip.clip_id)), before, after)

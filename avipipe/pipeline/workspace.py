@@ -144,21 +144,24 @@ class Workspace:
             ) from None
         return [Row.from_json(line).source for line in text.splitlines()]
 
-    def add_lines(self, lines: Iterable[SourceLine]) -> list[SourceLine]:
-        """Add lines that are new to the dataset; return all of them, numbered in order."""
-        known = self.lines() if self._lines_path.exists() else []
-        seen = {line.line_id for line in known}
+    def merged_lines(self, lines: Iterable[SourceLine]) -> list[SourceLine]:
+        """The dataset's lines and those that are new to it, numbered in order."""
+        merged = self.lines() if self._lines_path.exists() else []
+        seen = {line.line_id for line in merged}
         for line in lines:
             if line.line_id not in seen:
                 seen.add(line.line_id)
-                known.append(replace(line, index=len(known)))
+                merged.append(replace(line, index=len(merged)))
+        return merged
+
+    def write_lines(self, lines: Iterable[SourceLine]) -> None:
+        """Remember the lines for later commands."""
         draft = self._lines_path.with_suffix(".draft")
         with draft.open("w", encoding="utf-8") as file:
-            file.writelines(Row(line).to_json() + "\n" for line in known)
+            file.writelines(Row(line).to_json() + "\n" for line in lines)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self._lines_path)
-        return known
 
     @property
     def _lines_path(self) -> Path:

@@ -1,0 +1,47 @@
+"""`avipipe doctor`."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from avipipe.cli.options import json_option
+from avipipe.pipeline.doctor import Finding, examine
+
+
+@click.command("doctor")
+@json_option
+def command(as_json: bool) -> None:
+    """Tell which tools and annotators can run on this machine.
+
+    Exit code 0: the embedded profile can run.
+
+    \b
+    Example:
+      avipipe doctor
+    """
+    findings = examine()
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        _show(findings)
+    if not all(finding.ok for finding in findings if finding.needed):
+        raise SystemExit(1)
+
+
+def _show(findings: list[Finding]) -> None:
+    table = Table(box=None)
+    for column in ("", "what", "found", "what to do"):
+        table.add_column(column)
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.ok else "[red]no[/]" if finding.needed else "[yellow]no[/]"
+        table.add_row(mark, finding.what, finding.found, finding.remedy)
+    console = Console()
+    console.print(table)
+    free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
+    console.print(f"{os.cpu_count()} CPUs, {free_gb:.0f} GB free in {Path.cwd()}")
