@@ -1,0 +1,250 @@
+"""Turns an interval of any file into the two files of a sample, in one run of ffmpeg."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+from pydantic import BaseModel, ConfigDict, Field
+
+from avipipe.errors import FailKind, MediaError
+from avipipe.media.decode import MAX_GAP_S, num_ticks, scaled_size
+from avipipe.media.ffmpeg import ToolRun, run
+from avipipe.media.probe import MediaInfo, VideoInfo, open_media
+
+FPS = Fraction(24)
+SAMPLE_RATE_HZ = 48_000
+SAMPLES_PER_FRAME = 2000
+VIDEO_NAME = "video.mp4"
+AUDIO_NAME = "audio.flac"
+
+# Decoders of sound need a run-in, and only some formats can say where a key frame is.
+_LEAD_S = 0.5
+_LEAD_WITHOUT_INDEX_S = 10.0
+_INDEXED = frozenset({"mov", "matroska", "avi", "flv"})
+_SWSCALE_MATRICES = {
+    "bt709": "bt709",
+    "fcc": "fcc",
+    "bt470bg": "bt601",
+    "smpte170m": "bt601",
+    "smpte240m": "smpte240m",
+    "bt2020nc": "bt2020",
+    "bt2020c": "bt2020",
+}
+_COLOUR_TAGS = ("color_primaries", "color_trc", "colorspace")
+_BITEXACT = {"fflags": "+bitexact", "map_metadata": -1, "map_chapters": -1}
+
+
+class NormalizeConfig(BaseModel):
+    """How clips are encoded. The bytes of a shard depend on every field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    short_side_px: int = Field(720, ge=64, description="short side of the picture")
+    max_long_side_px: int = Field(
+        2560, ge=64, description="cap of the long side; only wider pictures get a smaller short one"
+    )
+    preset: str = Field("veryfast", description="libx264's preset")
+    crf: int = Field(17, ge=0, le=51, description="libx264's constant rate factor")
+    audio_kbps: int = Field(128, ge=32, description="bit rate of the AAC that is for players")
+    threads: int = Field(1, ge=1, description="threads of the encoder")
+    timeout_factor: float = Field(60.0, gt=0, description="time limit per second of clip")
+
+
+@dataclass(frozen=True, slots=True)
+class Normalized:
+    """What was written. `num_samples` is exactly `2000 * num_frames`."""
+
+    num_frames: int
+    num_samples: int
+    width: int
+    height: int
+    duration_s: float
+    run: ToolRun
+
+
+def normalize(
+    path: Path,
+    info: MediaInfo,
+    *,
+    start_s: float,
+    end_s: float,
+    folder: Path,
+    config: NormalizeConfig,
+) -> Normalized:
+    """Write `video.mp4` and `audio.flac` of `[start_s, end_s)` in source time into `folder`.
+
+    The video is H.264, yuv420p, 24 fps, upright, in square pixels, BT.709, without B-frames, so
+    that frame n is at n/24 s even for readers that know no edit lists; its AAC track is for
+    players. The FLAC is the reference: 16 bit, 48 kHz, always two channels (mono is doubled, more
+    are mixed down), sample 2000 n at frame n. Repeated pictures and silence fill what is missing.
+    The same input gives the same bytes.
+
+    Raises:
+        MediaError: TOOL_FAILED, TIMEOUT, or CORRUPT where the result is not what it must be.
+    """
+    if start_s >= info.duration_s or end_s <= 0:
+        message = f"expected a part of {info.duration_s:.3f} s, found {start_s:.3f}-{end_s:.3f} s"
+        raise MediaError(FailKind.RANGE_OUTSIDE, message)
+    num_frames = num_ticks(end_s - start_s, FPS)
+    size = scaled_size(
+        info.video,
+        config.short_side_px,
+        upscale=True,
+        max_long_side_px=config.max_long_side_px,
+    )
+    args = _command(path, info, start_s, num_frames, size, folder, config)
+    timeout_s = 60.0 + config.timeout_factor * (end_s - start_s)
+    finished = run(args, timeout_s=timeout_s, cpus=config.threads)
+    num_samples = num_frames * SAMPLES_PER_FRAME
+    _check_video(folder / VIDEO_NAME, num_frames, size, finished)
+    _check_audio(folder / AUDIO_NAME, num_samples, finished)
+    return Normalized(num_frames, num_samples, *size, float(num_frames / FPS), finished)
+
+
+def _command(
+    path: Path,
+    info: MediaInfo,
+    start_s: float,
+    num_frames: int,
+    size: tuple[int, int],
+    folder: Path,
+    config: NormalizeConfig,
+) -> list[str]:
+    has_index = not _INDEXED.isdisjoint(info.container.split(","))
+    lead_s = min(start_s, _LEAD_S if has_index else _LEAD_WITHOUT_INDEX_S)
+    source = ffmpeg.input(
+        f"file:{path.resolve()}",
+        ss=f"{start_s - lead_s:.6f}",
+        # An accurate seek drops the picture that is already on screen when the clip begins.
+        noaccurate_seek=None,
+        threads=config.threads,
+        protocol_whitelist="file",
+    )
+    picture = source[str(info.video.index)].filter("setpts", f"PTS-{lead_s:.6f}/TB")
+    picture = _picture(picture, info.video, num_frames, size)
+    sound = source[str(info.audio.index)].filter("asetpts", f"PTS-{lead_s:.6f}/TB")
+    sound = _sound(sound, num_frames * SAMPLES_PER_FRAME).filter_multi_output("asplit")
+    video = ffmpeg.output(
+        picture,
+        sound[0],
+        f"file:{folder / VIDEO_NAME}",
+        format="mp4",
+        movflags="+faststart",
+        **{"c:v": "libx264", "flags:v": "+bitexact", "threads:v": config.threads},
+        preset=config.preset,
+        crf=config.crf,
+        g=int(FPS),
+        bf=0,
+        **{"c:a": "aac", "flags:a": "+bitexact", "b:a": f"{config.audio_kbps}k"},
+        **_BITEXACT,
+    )
+    audio = ffmpeg.output(
+        sound[1].filter("aformat", sample_fmts="s16"),
+        f"file:{folder / AUDIO_NAME}",
+        format="flac",
+        **{"c:a": "flac", "flags:a": "+bitexact"},
+        **_BITEXACT,
+    )
+    return list(ffmpeg.merge_outputs(video, audio).compile()[1:])
+
+
+def _picture(picture: Any, video: VideoInfo, num_frames: int, size: tuple[int, int]) -> Any:
+    """The graph of the pictures; ffmpeg has turned them upright before it begins."""
+    if video.interlaced:
+        picture = picture.filter("bwdif", mode="send_frame", deint="interlaced")
+    rate = {"fps": str(FPS), "start_time": 0, "round": "near"}
+    # The dear filters see as few pictures as possible: drop before them, repeat after them.
+    is_dropping = video.fps > FPS
+    if is_dropping:
+        picture = picture.filter("fps", **rate)
+    picture = _tone_mapped(picture, video, size) if video.is_hdr else _scaled(picture, video, size)
+    if not is_dropping:
+        picture = picture.filter("fps", **rate)
+    return (
+        picture.filter("tpad", stop=num_frames, stop_mode="clone")
+        .filter("trim", end_frame=num_frames)
+        .filter("setsar", 1)
+        .filter("format", "yuv420p")
+        .filter(
+            "setparams", range="tv", color_primaries="bt709", color_trc="bt709", colorspace="bt709"
+        )
+    )
+
+
+def _scaled(picture: Any, video: VideoInfo, size: tuple[int, int]) -> Any:
+    options = {"flags": "lanczos+accurate_rnd", "out_color_matrix": "bt709", "out_range": "tv"}
+    matrix = _SWSCALE_MATRICES.get(video.assumed_matrix)
+    if matrix is not None:
+        options["in_color_matrix"] = matrix
+    return picture.filter("scale", *size, **options)
+
+
+def _tone_mapped(picture: Any, video: VideoInfo, size: tuple[int, int]) -> Any:
+    """From BT.2020 PQ or HLG to BT.709; the input's tags are given, as zscale trusts no frame's."""
+    tags = {"tin": video.trc, "min": "2020_ncl", "pin": "2020"}
+    tags["rin"] = "pc" if video.range == "pc" else "tv"
+    return (
+        picture.filter("scale", *size, flags="lanczos+accurate_rnd")
+        .filter("zscale", t="linear", npl=100, **tags)
+        .filter("format", "gbrpf32le")
+        .filter("zscale", p="bt709")
+        .filter("tonemap", tonemap="hable", desat=0)
+        .filter("zscale", t="bt709", m="bt709", r="tv")
+    )
+
+
+def _sound(sound: Any, num_samples: int) -> Any:
+    """The graph of the sound: on the clock of the pictures, and exactly as long."""
+    return (
+        sound.filter(
+            "aresample",
+            SAMPLE_RATE_HZ,
+            first_pts=0,
+            **{"async": 1},
+            min_comp=1e-5,
+            min_hard_comp=MAX_GAP_S,
+        )
+        .filter("aformat", channel_layouts="stereo")
+        .filter("apad", whole_len=num_samples)
+        .filter("atrim", end_sample=num_samples)
+    )
+
+
+def _check_video(path: Path, num_frames: int, size: tuple[int, int], finished: ToolRun) -> None:
+    with open_media(path) as container:
+        stream = container.streams.video[0]
+        assert stream.time_base is not None, "what comes out of a demuxer has a time base"
+        times = sorted(
+            packet.pts * stream.time_base
+            for packet in container.demux(stream)
+            if packet.pts is not None
+        )
+        codec = stream.codec_context
+        found = (
+            codec.width,
+            codec.height,
+            codec.pix_fmt,
+            Fraction(stream.sample_aspect_ratio or 1),
+        )
+    if times != [n / FPS for n in range(num_frames)]:
+        raise _wrong(path, f"{num_frames} pictures, one each 1/24 s", f"{len(times)}", finished)
+    expected = (*size, "yuv420p", Fraction(1))
+    if found != expected:
+        raise _wrong(path, str(expected), str(found), finished)
+
+
+def _check_audio(path: Path, num_samples: int, finished: ToolRun) -> None:
+    with open_media(path) as container:
+        stream = container.streams.audio[0]
+        found = sum(packet.duration or 0 for packet in container.demux(stream))
+        rate_hz = stream.codec_context.sample_rate
+    if (found, rate_hz) != (num_samples, SAMPLE_RATE_HZ):
+        what = f"{num_samples} samples at {SAMPLE_RATE_HZ} Hz"
+        raise _wrong(path, what, f"{found} at {rate_hz} Hz", finished)
+
+
+def _wrong(path: Path, expected: str, found: str, finished: ToolRun) -> MediaError:
+    message = f"expected {expected} in the {path.name} just written, found {found}"
+    return MediaError(FailKind.CORRUPT, message, log_tail=finished.log_tail)
