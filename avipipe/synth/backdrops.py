@@ -1,0 +1,105 @@
+"""Backgrounds: rooms, streams, and how a hand moves the camera before them."""
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from avipipe.manifests.rle import Size
+from avipipe.synth.picture import Colour, Frame, Path2D, texture
+
+Backdrop = Callable[[float, tuple[float, float]], Frame]
+
+_MARGIN = 0.06
+"""How far a background goes on beyond the picture, in heights; a shake is smaller."""
+
+PALETTES: tuple[tuple[Colour, Colour], ...] = (
+    ((88, 92, 84), (156, 160, 148)),
+    ((104, 84, 70), (186, 160, 132)),
+    ((52, 66, 86), (112, 132, 152)),
+    ((140, 134, 120), (206, 202, 190)),
+    ((60, 74, 52), (128, 142, 96)),
+)
+
+
+def room(
+    rng: np.random.Generator, size: Size, palette: Sequence[Colour], *, floor_y: float = 0.85
+) -> Backdrop:
+    """A wall with furniture, pictures and a floor, darker towards the corners."""
+    height, width = size
+    margin_px = round(_MARGIN * height)
+    full = (height + 2 * margin_px, width + 2 * margin_px)
+    picture = texture(rng, full, palette, detail=0.75)
+    for _ in range(int(rng.integers(4, 8))):
+        _furnish(rng, picture, palette)
+    horizon = margin_px + round(floor_y * height)
+    picture[horizon:] = (picture[horizon:] * np.array([0.62, 0.58, 0.55])).astype(np.uint8)
+    picture = _vignette(cv2.GaussianBlur(picture, (0, 0), height / 300))
+    return lambda _, shake: _window(picture, size, margin_px, shake)
+
+
+def stream(rng: np.random.Generator, size: Size) -> Backdrop:
+    """Running water: two ripple patterns that drift through each other."""
+    height, width = size
+    colours = ((18, 52, 70), (52, 104, 122), (176, 204, 210))
+    # Twice as wide and mirrored, so that it can drift for ever without a seam.
+    halves = [texture(rng, (height, width), colours, detail=0.95) for _ in range(2)]
+    sheets = [np.hstack([half, half[:, ::-1]]) for half in halves]
+
+    def at(time_s: float, _: tuple[float, float]) -> Frame:
+        moved = []
+        for sheet, speed, bob in zip(sheets, (0.35, -0.22), (0.02, 0.03), strict=True):
+            start = round(time_s * speed * height) % (2 * width)
+            rolled = np.roll(sheet, -start, axis=1)[:, :width]
+            lift = round(bob * height * np.sin(2.3 * time_s + speed))
+            moved.append(np.roll(rolled, lift, axis=0))
+        mixed: Frame = cv2.addWeighted(moved[0], 0.5, moved[1], 0.5, 0)
+        return mixed
+
+    return at
+
+
+def handheld(rng: np.random.Generator, *, reach: float = 0.012) -> Path2D:
+    """A camera in a hand: slow drift and faster tremor, at most `_MARGIN` heights."""
+    rates_hz = np.array([0.3, 0.8, 1.9, 4.1])
+    phases = rng.uniform(0, 2 * np.pi, (2, rates_hz.size))
+    levels = reach / np.array([1.0, 1.6, 3.5, 9.0])
+
+    def shake(time_s: float) -> tuple[float, float]:
+        x, y = (levels * np.sin(2 * np.pi * rates_hz * time_s + phases)).sum(axis=1)
+        return float(x), float(y)
+
+    return shake
+
+
+def _furnish(rng: np.random.Generator, picture: Frame, palette: Sequence[Colour]) -> None:
+    height, width = picture.shape[:2]
+    low = (int(rng.integers(0, width)), int(rng.integers(0, height)))
+    high = (
+        low[0] + int(rng.integers(height // 8, height // 2)),
+        low[1] + int(rng.integers(height // 8, height // 3)),
+    )
+    part = picture[low[1] : high[1], low[0] : high[0]]
+    if part.size == 0:
+        return
+    colour = np.array(palette[int(rng.integers(2))]) + rng.uniform(-45, 45, 3)
+    tinted = 0.45 * part + 0.55 * np.clip(colour, 0, 255)
+    part[:] = tinted.astype(np.uint8)
+    cv2.rectangle(picture, low, high, [int(c * 0.5) for c in np.clip(colour, 0, 255)], 2)
+
+
+def _vignette(picture: Frame) -> Frame:
+    height, width = picture.shape[:2]
+    x = np.linspace(-1, 1, width, dtype=np.float32)
+    y = np.linspace(-1, 1, height, dtype=np.float32)
+    fall = 1.05 - 0.16 * (x[None, :] ** 2 + y[:, None] ** 2)
+    return np.clip(picture * fall[..., None], 0, 255).astype(np.uint8)
+
+
+def _window(picture: Frame, size: Size, margin_px: int, shake: tuple[float, float]) -> Frame:
+    height, width = size
+    if shake == (0.0, 0.0):
+        return picture[margin_px : margin_px + height, margin_px : margin_px + width].copy()
+    onto = np.array([[1, 0, shake[0] * height - margin_px], [0, 1, shake[1] * height - margin_px]])
+    moved: Frame = cv2.warpAffine(picture, onto, (width, height))
+    return moved

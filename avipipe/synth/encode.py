@@ -1,0 +1,61 @@
+"""Writing clips as files of the kind that people upload: H.264 and AAC."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+
+from avipipe.synth.render import VFR_TICK_S, SynthClip
+from avipipe.synth.truth import Truth
+
+_AAC_BIT_RATE = 192_000
+_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+
+
+def write_clip(clip: SynthClip, path: Path, *, crf: int = 20) -> Truth:
+    """Encode a clip; the suffix of `path` names the container (.mp4, .mkv, .mov).
+
+    The same clip gives the same bytes on the same build of FFmpeg.
+
+    Args:
+        crf: constant rate factor of x264; lower is better.
+    Returns:
+        the truth, with `file` set to the name of the file.
+    """
+    partial = path.with_name(f".{path.name}.tmp")
+    with av.open(
+        str(partial), "w", format=_FORMATS[path.suffix], container_options={"fflags": "+bitexact"}
+    ) as container:
+        _mux(container, clip, crf)
+    partial.replace(path)
+    return replace(clip.truth, file=path.name, root=path.parent)
+
+
+def _mux(container: av.container.OutputContainer, clip: SynthClip, crf: int) -> None:
+    turns = clip.truth.rotation_deg // 90
+    time_base = VFR_TICK_S if clip.truth.vfr else 1 / clip.truth.frame_rate
+    video = container.add_stream("libx264", rate=clip.truth.frame_rate)
+    video.height, video.width = clip.size if turns % 2 == 0 else clip.size[::-1]
+    video.codec_context.time_base = time_base
+    video.codec_context.flags |= av.codec.context.Flags.bitexact
+    # One thread: the bytes must not depend on the machine.
+    video.options = {"preset": "veryfast", "crf": str(crf), "threads": "1"}
+    video.set_display_rotation(clip.truth.rotation_deg)
+    audio = container.add_stream("aac", rate=clip.sample_rate_hz, layout=_layout(clip))
+    audio.bit_rate = _AAC_BIT_RATE * clip.wav_CN.shape[0] // 2
+    audio.codec_context.flags |= av.codec.context.Flags.bitexact
+
+    samples = av.AudioFrame.from_ndarray(clip.wav_CN, format="fltp", layout=_layout(clip))
+    samples.sample_rate, samples.pts = clip.sample_rate_hz, 0
+    container.mux([*audio.encode(samples), *audio.encode()])
+    for pixels, time_s in zip(clip.frames(), clip.times_s, strict=True):
+        stored = np.ascontiguousarray(np.rot90(pixels, -turns))
+        frame = av.VideoFrame.from_ndarray(stored, format="rgb24")
+        frame.pts, frame.time_base = round(time_s / time_base), time_base
+        container.mux(video.encode(frame))
+    container.mux(video.encode())
+
+
+def _layout(clip: SynthClip) -> str:
+    return "mono" if clip.wav_CN.shape[0] == 1 else "stereo"

@@ -1,0 +1,223 @@
+"""Sounds with exact onsets: impacts, barks, motors, bowed strings, music, water.
+
+All waves are mono float32 (N,) at `SAMPLE_RATE_HZ` until `master` makes the sound track of a clip.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.signal import butter, fftconvolve, sosfilt
+
+SAMPLE_RATE_HZ = 48_000
+
+Wave = npt.NDArray[np.float32]
+Array = npt.NDArray[np.float64]
+
+
+def num_samples(duration_s: float) -> int:
+    return round(duration_s * SAMPLE_RATE_HZ)
+
+
+def clock(duration_s: float) -> Array:
+    """The time of every sample, in seconds."""
+    return np.arange(num_samples(duration_s)) / SAMPLE_RATE_HZ
+
+
+def silence(duration_s: float) -> Wave:
+    return np.zeros(num_samples(duration_s), np.float32)
+
+
+def place(wave: Wave, at_s: Sequence[float], *, duration_s: float) -> Wave:
+    """A track with a copy of `wave` at each time."""
+    return scatter([(time_s, wave) for time_s in at_s], duration_s=duration_s)
+
+
+def scatter(sounds: Iterable[tuple[float, Wave]], *, duration_s: float) -> Wave:
+    """A track with each wave at its own time, cut at both ends of the track."""
+    track = silence(duration_s)
+    for time_s, wave in sounds:
+        start = round(time_s * SAMPLE_RATE_HZ)
+        head = max(0, -start)
+        room = track[max(0, start) : max(0, start + wave.size)]
+        room += wave[head : head + room.size]
+    return track
+
+
+def gain(level_db: float) -> float:
+    return float(10 ** (level_db / 20))
+
+
+def normalise(wave: Wave, peak_db: float = -3.0) -> Wave:
+    """Scaled to a peak; silence stays silence."""
+    peak = float(np.abs(wave).max(initial=0.0))
+    return wave if peak == 0 else (wave * (gain(peak_db) / peak)).astype(np.float32)
+
+
+def impact(rng: np.random.Generator, *, pitch_hz: float, decay_s: float = 0.12) -> Wave:
+    """A struck body: inharmonic modes that die away, and a click."""
+    time = clock(6 * decay_s)
+    wave = np.zeros_like(time)
+    for mode, ratio in enumerate((1.0, 1.59, 2.14, 2.65, 3.5)):
+        detuned = pitch_hz * ratio * rng.uniform(0.97, 1.03)
+        decay = decay_s / (1 + 0.6 * mode)
+        level = rng.uniform(0.5, 1.0) / (1 + mode)
+        wave += level * np.cos(2 * np.pi * detuned * time) * np.exp(-time / decay)
+    wave += 1.2 * rng.standard_normal(time.size) * np.exp(-time / 0.006)
+    return normalise(wave.astype(np.float32))
+
+
+def bark(rng: np.random.Generator, *, pitch_hz: float = 420.0) -> Wave:
+    """A short harmonic burst whose pitch rises and falls, with breath."""
+    time = clock(0.22)
+    phase = 2 * np.pi * np.cumsum(pitch_hz * (1 + 0.5 * np.sin(np.pi * time / 0.2))) / 48_000
+    wave = np.sum([np.sin(k * phase) / k**0.7 for k in range(1, 12)], axis=0)
+    wave += 0.9 * rng.standard_normal(time.size)
+    envelope = np.minimum(time / 0.004, 1) * np.exp(-((time / 0.12) ** 2))
+    return normalise(_band(wave * envelope, 300, 4_000))
+
+
+def motor(rng: np.random.Generator, activity: Array, *, base_hz: float = 90.0) -> Wave:
+    """A hum whose loudness and pitch follow `activity`, (N,) in [0, 1]."""
+    phase = 2 * np.pi * np.cumsum(base_hz * (0.6 + 0.8 * activity)) / SAMPLE_RATE_HZ
+    wave = np.sum([np.sin(k * phase + rng.uniform(0, 6)) / k**0.8 for k in range(1, 25)], axis=0)
+    wave += 0.8 * _band(rng.standard_normal(phase.size), 400, 5_000)
+    return normalise((wave * activity).astype(np.float32), -6)
+
+
+def bowed(rng: np.random.Generator, strength: Array, pitch_hz: Array) -> Wave:
+    """A bowed string: a rich steady tone with vibrato; `strength` and `pitch_hz` are (N,)."""
+    time = np.arange(strength.size) / SAMPLE_RATE_HZ
+    vibrato = 1 + 0.006 * np.sin(2 * np.pi * 5.3 * time + rng.uniform(0, 6))
+    phase = 2 * np.pi * np.cumsum(pitch_hz * vibrato) / SAMPLE_RATE_HZ
+    levels = rng.uniform(0.6, 1.0, 18) / np.arange(1, 19) ** 0.9
+    wave = np.sum([level * np.sin(k * phase) for k, level in enumerate(levels, 1)], axis=0)
+    scrape = 0.15 * _band(rng.standard_normal(time.size), 1_500, 7_000)
+    return normalise(((wave + scrape) * strength).astype(np.float32), -6)
+
+
+def note_hz(semitone: int, *, root_hz: float = 220.0) -> float:
+    return root_hz * 2 ** (semitone / 12)
+
+
+def pluck(pitch_hz: float, *, decay_s: float = 0.35) -> Wave:
+    """A plucked string."""
+    time = clock(4 * decay_s)
+    wave = np.sum(
+        [
+            np.sin(2 * np.pi * k * pitch_hz * time) * np.exp(-time * k**0.5 / decay_s) / k
+            for k in range(1, 9)
+        ],
+        axis=0,
+    )
+    return normalise((wave * np.minimum(time / 0.002, 1)).astype(np.float32))
+
+
+def music(rng: np.random.Generator, duration_s: float) -> Wave:
+    """Chords, an arpeggio and drums in a steady tempo, begun somewhere in a bar."""
+    beat_s = 60 / rng.uniform(92, 132)
+    start_s = -rng.uniform(0, 4) * beat_s
+    root_hz = note_hz(int(rng.integers(-5, 6)))
+    progression = [(0, 4, 7), (-3, 0, 4), (-7, -3, 0), (-5, -1, 2)]
+    bars = range(int((duration_s - start_s) / (4 * beat_s)) + 1)
+    chords: list[tuple[float, Wave]] = []
+    notes: list[tuple[float, Wave]] = []
+    for bar in bars:
+        chord = [note_hz(step, root_hz=root_hz) for step in progression[bar % 4]]
+        at_s = start_s + 4 * bar * beat_s
+        chords.append((at_s, _pad(chord, 4 * beat_s)))
+        strings = [pluck(2 * pitch_hz) for pitch_hz in chord]
+        notes += [(at_s + step * beat_s / 2, strings[step % 3]) for step in range(8)]
+    mix = 0.5 * scatter(chords, duration_s=duration_s)
+    mix += 0.5 * scatter(notes, duration_s=duration_s)
+    mix += 0.6 * _drums(rng, duration_s, start_s, beat_s)
+    return normalise(mix)
+
+
+def water(rng: np.random.Generator, duration_s: float) -> Wave:
+    """A stream: noise that swells, and bubbles."""
+    size = num_samples(duration_s)
+    swell = np.interp(
+        clock(duration_s),
+        np.arange(0, duration_s + 1, 0.3)[:size],
+        rng.uniform(0.6, 1.0, np.arange(0, duration_s + 1, 0.3).size),
+    )
+    wave = _band(rng.standard_normal(size), 250, 7_000) * swell.astype(np.float32)
+    bubbles = [(rng.uniform(0, duration_s), _bubble(rng)) for _ in range(int(25 * duration_s))]
+    return normalise(wave + scatter(bubbles, duration_s=duration_s), -9)
+
+
+def beep(duration_s: float, *, pitch_hz: float = 1_000.0) -> Wave:
+    return (0.5 * np.sin(2 * np.pi * pitch_hz * clock(duration_s))).astype(np.float32)
+
+
+def reverb(
+    wave: Wave, rng: np.random.Generator, *, rt60_s: float = 0.35, wet_db: float = -16
+) -> Wave:
+    """The wave and its echo in a room; the direct sound keeps its place."""
+    time = clock(rt60_s)
+    tail = rng.standard_normal(time.size) * 10 ** (-3 * time / rt60_s)
+    tail[: num_samples(0.008)] = 0
+    tail *= gain(wet_db) / np.sqrt(np.sum(tail**2))
+    tail[0] = 1
+    return np.asarray(fftconvolve(wave, tail)[: wave.size], np.float32)
+
+
+def noise(rng: np.random.Generator, duration_s: float, level_db: float) -> Wave:
+    """Room noise, falling with frequency, at an RMS level."""
+    size = num_samples(duration_s)
+    spectrum = np.fft.rfft(rng.standard_normal(size))
+    spectrum /= np.sqrt(np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ), 60.0))
+    wave = np.fft.irfft(spectrum, size)
+    return np.asarray(wave * gain(level_db) / wave.std(), np.float32)
+
+
+def master(
+    parts: Sequence[Wave], rng: np.random.Generator, *, floor_db: float, wet_db: float = -16
+) -> npt.NDArray[np.float32]:
+    """The sound track of a clip, (2, N): the parts in one room over a noise floor.
+
+    The left and the right channel have reverberation and noise of their own.
+    """
+    mix = normalise(np.sum(parts, axis=0, dtype=np.float32), -4)
+    duration_s = mix.size / SAMPLE_RATE_HZ
+    channels = [
+        reverb(mix, rng, wet_db=wet_db) + noise(rng, duration_s, floor_db) for _ in range(2)
+    ]
+    return np.clip(np.stack(channels), -1, 1)
+
+
+def _pad(chord_hz: Sequence[float], duration_s: float) -> Wave:
+    time = clock(duration_s)
+    wave = np.zeros_like(time)
+    for pitch_hz in chord_hz:
+        for k in range(1, 7):
+            wave += np.sin(2 * np.pi * k * pitch_hz * 1.003 ** (k % 2) * time) / k
+    edge = np.minimum(1, np.minimum(time, duration_s - time) / 0.08)
+    return normalise((wave * edge).astype(np.float32))
+
+
+def _drums(rng: np.random.Generator, duration_s: float, start_s: float, beat_s: float) -> Wave:
+    time = clock(0.2)
+    kick = np.sin(2 * np.pi * (55 * time - 4 * np.exp(-time / 0.03))) * np.exp(-time / 0.09)
+    snare = rng.standard_normal(time.size) * np.exp(-time / 0.05)
+    hat = _band(rng.standard_normal(time.size) * np.exp(-time / 0.02), 6_000, 15_000)
+    num_beats = int((duration_s - start_s) / beat_s) + 1
+    beats_s = [start_s + beat * beat_s for beat in range(num_beats)]
+    track = place(kick.astype(np.float32), beats_s[::2], duration_s=duration_s)
+    track += 0.5 * place(snare.astype(np.float32), beats_s[1::2], duration_s=duration_s)
+    offbeats_s = [at_s + half for at_s in beats_s for half in (0.0, beat_s / 2)]
+    track += 0.4 * place(hat, offbeats_s, duration_s=duration_s)
+    return normalise(track)
+
+
+def _bubble(rng: np.random.Generator) -> Wave:
+    time = clock(0.04)
+    pitch_hz = rng.uniform(500, 1_800) * (1 + 6 * time)
+    wave = np.sin(2 * np.pi * np.cumsum(pitch_hz) / SAMPLE_RATE_HZ) * np.exp(-time / 0.01)
+    return (rng.uniform(0.1, 0.5) * wave).astype(np.float32)
+
+
+def _band(wave: Array, low_hz: float, high_hz: float) -> Wave:
+    filtered = sosfilt(butter(2, (low_hz, high_hz), "band", fs=SAMPLE_RATE_HZ, output="sos"), wave)
+    return np.asarray(filtered, np.float32)
