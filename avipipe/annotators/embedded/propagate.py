@@ -1,0 +1,223 @@
+"""Carries a mask through a clip with optical flow and a memory of what the object looks like.
+
+From frame to frame the mask is warped by dense flow, trusted where forward and backward flow
+agree. Flow alone drifts, and is lost at the first occlusion; so every pixel near the object is also
+compared with the memory, whose seed never leaves it, and the two are added as log odds. Of what
+comes out one connected thing is kept, and its edge is snapped to that of the picture by a guided
+filter. An object that left the picture is looked for until it is back.
+
+Source: DIS flow, Kroeger et al., ECCV 2016 (OpenCV); guided filter, He et al., TPAMI 2013.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avipipe.annotators.base import Frames, Mask, MaskTrack
+from avipipe.annotators.embedded.appearance import Memory, describe
+from avipipe.errors import AnnotatorError
+
+Array = npt.NDArray[np.float32]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+_WORK_SHORT_PX = 360
+_MATCH_SHORT_PX = 120
+_MATCH_OBJECT_PX = 300
+_FLOW_TOLERANCE_PX = 1.5
+_FADE = 0.97
+_REACH_PX = 10
+_UNSEEN_PRIOR = 0.8
+_LOST_PRIOR = 0.15
+_LOOK_WEIGHT = 1.5
+_JOIN_PX = 7
+_MIN_RETURN_RATIO = 0.25
+
+
+class FlowPropagator:
+    """Flow and memory, both ways from the seed frame."""
+
+    name = "flow"
+    version = 1
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        return {}
+
+    def setup(self) -> None:
+        cv2.setNumThreads(1)
+
+    def propagate(self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask) -> MaskTrack:
+        """Carry the seed mask to every frame.
+
+        Returns:
+            A track whose quality is 0 in frames without a mask and 1 in the seed frame; its
+            confidence is the mean quality, None for an empty seed mask.
+        Raises:
+            AnnotatorError: the mask is not of the frames' size, or the seed frame is not there.
+        """
+        num_frames = frames_THWC.shape[0]
+        if seed_mask_HW.shape != frames_THWC.shape[1:3] or not 0 <= seed_frame < num_frames:
+            raise AnnotatorError(
+                message=f"expected a mask of size {frames_THWC.shape[1:3]} for one of "
+                f"{num_frames} frames, got {seed_mask_HW.shape} for frame {seed_frame}"
+            )
+        masks_THW = np.zeros(frames_THWC.shape[:3], np.bool_)
+        quality_T = np.zeros(num_frames, np.float32)
+        if not seed_mask_HW.any():
+            return MaskTrack(masks_THW, quality_T, None)
+        masks_THW[seed_frame], quality_T[seed_frame] = seed_mask_HW, 1.0
+        ways: tuple[Iterable[int], ...] = (
+            range(seed_frame + 1, num_frames),
+            range(seed_frame - 1, -1, -1),
+        )
+        for way in ways:
+            tracker = _Tracker(frames_THWC[seed_frame], seed_mask_HW)
+            for frame in way:
+                masks_THW[frame], quality_T[frame] = tracker.step(frames_THWC[frame])
+        return MaskTrack(masks_THW, quality_T, float(quality_T.mean()))
+
+
+class _Tracker:
+    """The state of one pass: all of it at the matching size but for the mask that is given out."""
+
+    def __init__(self, frame_HWC: Frames, mask_HW: Mask) -> None:
+        height, width = mask_HW.shape
+        self._size = (width, height)
+        self._work = _fit(self._size, _WORK_SHORT_PX / min(height, width))
+        # A small object is matched at a finer scale, so that enough pixels of it remain.
+        finer = np.sqrt(_MATCH_OBJECT_PX / mask_HW.sum())
+        self._match = _fit(self._work, max(_MATCH_SHORT_PX / min(self._work), finer))
+        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._flow.setFinestScale(1)
+        columns, rows = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in self._match))
+        self._columns, self._rows = columns, rows
+        small = _shrink(frame_HWC, self._match)
+        self._previous = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        self._object: Array = _shrink(mask_HW.astype(np.float32), self._match)
+        if self._object.max() <= 0.5:
+            self._object /= self._object.max()
+        self._seen = self._object.copy()
+        self._memory = Memory(describe(small), self._object)
+        self._area_px = float((self._object > 0.5).sum())
+
+    def step(self, frame_HWC: Frames) -> tuple[Mask, float]:
+        """Go on to the next frame: its mask at full size, and how far it can be trusted."""
+        small = _shrink(frame_HWC, self._match)
+        gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        features = describe(small)
+        carried, trust = self._carry(gray)
+        self._previous = gray
+        lost = not (self._object > 0.5).any()
+        prior = trust * carried + (1.0 - trust) * self._expected(carried)
+        if lost:
+            prior = np.maximum(prior, _LOST_PRIOR)
+        look = self._look(features, carried, lost=lost)
+        object_ = _sigmoid(_logit(prior) + _LOOK_WEIGHT * look)
+        object_ = cv2.GaussianBlur(object_, (0, 0), 0.7)
+        object_ = self._one_thing(object_, look, lost=lost)
+        self._object = object_
+        self._seen = np.maximum(self._seen, object_)
+        on = object_ > 0.5
+        if not on.any():
+            return np.zeros(self._size[::-1], np.bool_), 0.0
+        self._area_px = float(on.sum())
+        self._memory.add(features, object_)
+        quality = float((2.0 * object_[on] - 1.0).mean()) * _iou(on, carried > 0.5)
+        return self._full_size(frame_HWC), quality
+
+    def _carry(self, gray: Frames) -> tuple[Array, Array]:
+        """Warp the last frame's object here; trust it where both flows agree."""
+        back = self._flow.calc(gray, self._previous, None)
+        forth = self._flow.calc(self._previous, gray, None)
+        at_x, at_y = self._columns + back[..., 0], self._rows + back[..., 1]
+        carried = cv2.remap(self._object, at_x, at_y, cv2.INTER_LINEAR)
+        self._seen = _FADE * cv2.remap(self._seen, at_x, at_y, cv2.INTER_LINEAR)
+        gap = cv2.remap(forth, at_x, at_y, cv2.INTER_LINEAR) + back
+        trust = np.exp(-(gap**2).sum(axis=-1) / _FLOW_TOLERANCE_PX**2)
+        return carried, trust
+
+    def _expected(self, carried: Array) -> Array:
+        """Where the object may be where flow cannot tell: about where it was seen of late."""
+        was_here = np.maximum(carried, _UNSEEN_PRIOR * self._seen)
+        return np.asarray(_UNSEEN_PRIOR * cv2.GaussianBlur(was_here, (0, 0), _REACH_PX / 3))
+
+    def _look(self, features: Array, carried: Array, *, lost: bool) -> Array:
+        """Log odds by appearance, asked for only within reach of where the object was."""
+        asked = np.ones(carried.shape, np.bool_)
+        if not lost:
+            support = (np.maximum(carried, self._seen) > 0.3).astype(np.uint8)
+            asked = cv2.dilate(support, _disc(_REACH_PX)) > 0
+        look = np.full(carried.shape, -4.0, np.float32)
+        look[asked] = self._memory.log_odds(features[asked])
+        return look
+
+    def _one_thing(self, object_: Array, look: Array, *, lost: bool) -> Array:
+        """Keep the connected part that looks most like the object, and forget the others."""
+        on = (object_ > 0.5).astype(np.uint8)
+        count, part = cv2.connectedComponents(cv2.dilate(on, _square(_JOIN_PX)))
+        if count == 1:
+            return object_
+        weight = on * object_ * (np.maximum(look, 0.0) + 0.2)
+        best = 1 + int(np.bincount(part.ravel(), weight.ravel(), minlength=count)[1:].argmax())
+        if lost and (on[part == best].sum() < _MIN_RETURN_RATIO * self._area_px):
+            best = -1
+        others = ((part > 0) & (part != best)).astype(np.uint8)
+        dropped = (cv2.dilate(others, _square(5)) > 0) & (part != best)
+        self._seen[dropped] = 0.0
+        return np.where(dropped, np.minimum(object_, 0.05), object_)
+
+    def _full_size(self, frame_HWC: Frames) -> Mask:
+        """Bring the object to full size, with its edge where the picture has one."""
+        gray = cv2.cvtColor(_shrink(frame_HWC, self._work), cv2.COLOR_RGB2GRAY)
+        soft = cv2.resize(self._object, self._work, interpolation=cv2.INTER_LINEAR)
+        x, y, width, height = cv2.boundingRect((soft > 0.1).astype(np.uint8))
+        window = np.s_[max(0, y - 8) : y + height + 8, max(0, x - 8) : x + width + 8]
+        soft[window] = _guided(gray[window].astype(np.float32) / 255.0, soft[window])
+        return np.asarray(cv2.resize(soft, self._size, interpolation=cv2.INTER_LINEAR) > 0.5)
+
+
+def _guided(guide: Array, soft: Array, *, radius_px: int = 3, floor: float = 1e-4) -> Array:
+    size = (2 * radius_px + 1, 2 * radius_px + 1)
+    guide_mean, soft_mean = cv2.blur(guide, size), cv2.blur(soft, size)
+    covariance = cv2.blur(guide * soft, size) - guide_mean * soft_mean
+    slope = covariance / (cv2.blur(guide * guide, size) - guide_mean * guide_mean + floor)
+    offset = soft_mean - slope * guide_mean
+    return np.asarray(cv2.blur(slope, size) * guide + cv2.blur(offset, size))
+
+
+def _fit(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    width, height = size
+    scale = min(1.0, scale)
+    return max(16, round(width * scale)), max(16, round(height * scale))
+
+
+def _shrink(image: npt.NDArray[Scalar], size: tuple[int, int]) -> npt.NDArray[Scalar]:
+    if (image.shape[1], image.shape[0]) == size:
+        return image
+    shrunk: npt.NDArray[Scalar] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return shrunk
+
+
+def _logit(probability: Array) -> Array:
+    clipped = np.clip(probability, 0.03, 0.97)
+    return np.asarray(np.log(clipped / (1.0 - clipped)))
+
+
+def _sigmoid(log_odds: Array) -> Array:
+    return np.asarray(1.0 / (1.0 + np.exp(-log_odds)))
+
+
+def _iou(a: Mask, b: Mask) -> float:
+    return float((a & b).sum() / max(1, (a | b).sum()))
+
+
+def _disc(radius_px: int) -> Frames:
+    side = 2 * radius_px + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+
+
+def _square(side_px: int) -> Frames:
+    return np.ones((side_px, side_px), np.uint8)
