@@ -12,7 +12,14 @@ import click
 @click.option("--kind", "kinds", multiple=True, help="Only these kinds; see --list-kinds.")
 @click.option("--duration-s", default=4.0, show_default=True, help="Length of a clip.")
 @click.option("--height-px", default=360, show_default=True, help="Height of the picture.")
-@click.option("--list-kinds", is_flag=True, is_eager=True, help="List the kinds and stop.")
+@click.option(
+    "--list-kinds",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, _, wanted: _list_kinds(ctx) if wanted else None,
+    help="List the kinds and stop.",
+)
 def command(
     out: Path,
     num_clips: int,
@@ -20,7 +27,6 @@ def command(
     kinds: tuple[str, ...],
     duration_s: float,
     height_px: int,
-    list_kinds: bool,
 ) -> None:
     """Write clips whose masks, sounds and verdicts are known exactly.
 
@@ -30,12 +36,8 @@ def command(
     Example:
       avipipe synth --out synth --num-clips 20 --kind impact --kind music_over
     """
-    from avipipe.synth import KINDS, generate
+    from avipipe.synth import generate
 
-    if list_kinds:
-        for name, kind in KINDS.items():
-            click.echo(f"{name:<24} {kind.verdict:<5} {kind.summary}")
-        return
     generate(
         out,
         num_clips=num_clips,
@@ -45,3 +47,11 @@ def command(
         height_px=height_px,
     )
     click.echo(f"{num_clips} clips, and their truth, are in {out}")
+
+
+def _list_kinds(context: click.Context) -> None:
+    from avipipe.synth import KINDS
+
+    for name, kind in KINDS.items():
+        click.echo(f"{name:<24} {kind.verdict:<5} {kind.summary}")
+    context.exit()

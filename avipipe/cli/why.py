@@ -8,7 +8,7 @@ import click
 
 from avipipe.cli.options import json_option, out_option, work_option
 from avipipe.errors import ConfigError
-from avipipe.manifests.records import Drop, Fail, Keep, SourceLine
+from avipipe.manifests.records import Drop, Evidence, Fail, Keep, SourceLine
 from avipipe.pipeline.accounting import ItemState, Survey
 from avipipe.pipeline.graph import Visit
 from avipipe.pipeline.workspace import Workspace
@@ -83,16 +83,16 @@ def _chapter(visit: Visit) -> list[str]:
     return lines
 
 
-def _evidence(evidence: dict[str, object]) -> Iterator[str]:
-    for finding in evidence.get("findings", ()):  # type: ignore[attr-defined]
+def _evidence(evidence: Evidence) -> Iterator[str]:
+    for finding in evidence.get("findings", ()):
         mark = "ok  " if finding["passed"] else "DROP"
         sign = ">=" if finding["sense"] == "at_least" else "<="
         value = "unknown" if finding["value"] is None else f"{finding['value']:.4g}"
         yield f"{mark} {finding['reason']}: {value} {sign} {finding['limit']:g}"
-    for key, value in evidence.items():
+    for key, measured in evidence.items():
         if key == "findings":
             continue
-        text = json.dumps(value)
+        text = json.dumps(measured)
         yield f"{key} = {text if len(text) <= 100 else text[:97] + '...'}"
 
 

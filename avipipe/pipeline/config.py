@@ -1,10 +1,9 @@
 """The configuration of a build: one YAML file, `--set` overrides, and what both resolve to."""
 
 import difflib
-import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -190,8 +189,9 @@ def _nearest(location: tuple[int | str, ...]) -> str:
 
 
 def _submodel(annotation: Any) -> type[BaseModel]:
-    """The model class in an annotation such as `Law | None`."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        annotation = next(a for a in get_args(annotation) if isinstance(a, type))
-    assert issubclass(annotation, BaseModel)
-    return annotation
+    """The model class in an annotation such as `Law` or `Law | None`."""
+    candidates = (annotation, *get_args(annotation))
+    for candidate in candidates:
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    raise AssertionError(f"{annotation} holds no section")

@@ -75,7 +75,8 @@ class RayExecutor:
 
     def _connect(self) -> None:
         executor = self._graph.config.executor
-        logging.getLogger("ray").setLevel(logging.ERROR)
+        for name in ("ray", "ray.data"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         try:
             if executor.ray_address is None:
                 ray.init(

@@ -1,0 +1,93 @@
+"""The direction of imports, and what the command line must not load."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "avipipe"
+
+BELOW: dict[str, set[str]] = {
+    "errors": set(),
+    "log": set(),
+    "media": {"errors", "log"},
+}
+BELOW["manifests"] = BELOW["media"] | {"media"}
+BELOW["synth"] = BELOW["manifests"] | {"manifests"}
+BELOW["annotators"] = BELOW["manifests"] | {"manifests"}
+BELOW["stages"] = BELOW["annotators"] | {"annotators"}
+BELOW["pipeline"] = BELOW["stages"] | {"stages"}
+BELOW["cli"] = BELOW["pipeline"] | {"pipeline", "synth"}
+"""Part of avipipe -> the parts that it may import."""
+
+RAY_FILES = {"pipeline/ray_data.py"}
+TORCH_FREE = ("torch", "transformers")
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            assert node.module is not None
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_downwards(path: Path) -> None:
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if part == "__init__":
+        return
+    for name in imported(path):
+        words = name.split(".")
+        if words[0] == "avipipe" and len(words) > 1 and not words[1].startswith("__"):
+            assert words[1] in BELOW[part] | {part}, f"{part} must not import {name}"
+
+
+def test_only_the_ray_executor_imports_ray() -> None:
+    users = {
+        str(path.relative_to(PACKAGE))
+        for path in modules()
+        if any(name.split(".")[0] == "ray" for name in imported(path))
+    }
+    assert users == RAY_FILES
+
+
+def test_files_stay_readable() -> None:
+    long = [path for path in modules() if len(path.read_text().splitlines()) > 420]
+    assert not long
+
+
+def loaded_by(code: str) -> set[str]:
+    script = f"{code}\nimport sys\nprint('\\n'.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def test_no_core_command_imports_torch() -> None:
+    code = (
+        "import importlib, avipipe.cli\n"
+        "for name in avipipe.cli.COMMANDS: importlib.import_module('avipipe.cli.' + name)\n"
+        "from avipipe.pipeline.config import BuildConfig\n"
+        "from avipipe.pipeline.graph import Graph\n"
+        "Graph(BuildConfig())"
+    )
+    assert not loaded_by(code) & set(TORCH_FREE)
+
+
+def test_help_loads_next_to_nothing() -> None:
+    code = "from click.testing import CliRunner\nimport avipipe.cli\n"
+    code += "assert CliRunner().invoke(avipipe.cli.cli, ['--help']).exit_code == 0"
+    heavy = {"numpy", "ray", "pyarrow", "cv2", "av", "pydantic", "scipy", "yaml"}
+    assert not loaded_by(code) & heavy
