@@ -53,6 +53,9 @@ class ExecutorConfig(BaseModel):
     num_cpus: int | None = Field(
         None, ge=1, description="CPUs that the build may use on this machine; none takes all."
     )
+    timeout_s: dict[str, float] = Field(
+        default_factory=dict, description="Stage -> longest time for one item, to override."
+    )
     max_failed_ratio: float = Field(
         1.0, ge=0, le=1, description="Exit with an error when a larger share of sources fails."
     )

@@ -121,6 +121,9 @@ class Graph:
             Pair(stages.pair),
         )
 
+        for stage in self.stages:
+            stage.timeout_s = config.executor.timeout_s.get(stage.name, stage.timeout_s)
+
     @property
     def stages(self) -> tuple[Stage, ...]:
         return self.source_stages + self.clip_stages

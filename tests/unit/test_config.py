@@ -69,5 +69,5 @@ def test_difference_names_keys_and_values() -> None:
 def test_refilter_takes_thresholds_only() -> None:
     config = with_overrides(BuildConfig(), ["stages.decide.max_speakers=3"], only="stages.decide.")
     assert config.stages.decide.max_speakers == 3
-    with pytest.raises(ConfigError, match="starts with `stages.decide.`"):
+    with pytest.raises(ConfigError, match=r"starts with `stages\.decide\.`"):
         with_overrides(BuildConfig(), ["stages.shots.max_clip_s=3"], only="stages.decide.")

@@ -1,0 +1,72 @@
+"""Run real builds on small synthetic clips, and compare what they published."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def command(*words: str | Path) -> list[str]:
+    return [sys.executable, "-c", "from avipipe.cli import main; main()", *map(str, words)]
+
+
+def environment() -> dict[str, str]:
+    # Annotators of the tests are imported by name, in Ray's workers too.
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def avipipe(*words: str | Path, timeout_s: float = 280.0) -> Ended:
+    done = subprocess.run(
+        command(*words),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=timeout_s,
+        env=environment(),
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def build(source: Path, out: Path, *options: str) -> Ended:
+    done = avipipe("build", "--source", source, "--out", out, *options)
+    assert done.code == 0, done.err
+    return done
+
+
+def published(out: Path) -> dict[str, str]:
+    """Name -> sha256 of everything that a dataset publishes and that must not vary."""
+    paths = [*out.glob("shards/*.tar"), *out.glob("manifest/*.parquet"), out / "dataset.json"]
+    return {
+        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths
+    }
+
+
+def status(out: Path) -> dict[str, dict[str, Any]]:
+    """Stage -> counts."""
+    done = avipipe("status", "--out", out, "--json")
+    assert done.code == 0, done.err
+    return {stage["stage"]: stage for stage in json.loads(done.out)}
+
+
+def assert_adds_up(counts: dict[str, dict[str, Any]]) -> None:
+    for stage in counts.values():
+        parts = (stage[name] for name in ("keep", "drop", "fail", "pending"))
+        assert stage["in"] == sum(parts), stage
+    for before, after in zip(list(counts.values())[3:], list(counts.values())[4:], strict=False):
+        assert after["in"] == before["keep"], (before, after)
