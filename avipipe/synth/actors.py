@@ -26,6 +26,11 @@ _SKINS: tuple[Colours, ...] = (
     ((120, 78, 56), (160, 112, 86)),
     ((214, 170, 146), (244, 212, 194)),
 )
+_HAIRS: tuple[Colours, ...] = (
+    ((18, 14, 14), (52, 40, 36)),
+    ((70, 42, 20), (124, 84, 48)),
+    ((120, 92, 52), (196, 164, 110)),
+)
 _DARK: Colours = ((18, 14, 14), (52, 40, 36))
 _WHITE: Colours = ((222, 222, 218), (246, 246, 244))
 
@@ -64,18 +69,13 @@ def ball(
         return Pose(x + sway, floor_y - tall - height, radius * (1 + 0.7 * squash), tall)
 
     def turned(time_s: float) -> Points:
-        angle = spin * time_s
-        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        return outline(time_s) @ turn
+        return outline(time_s) @ _turn(spin * time_s)
 
-    spot = ellipse(0.25, -0.2, 0.28, 0.2)
-
-    def spot_at(time_s: float) -> Points:
-        angle = spin * time_s
-        return spot @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    def spot(time_s: float) -> Points:
+        return ellipse(0.25, -0.2, 0.28, 0.2) @ _turn(spin * time_s)
 
     body = Layer(turned, skin(rng, colours or paint(rng)))
-    layers = (body, Layer(spot_at, skin(rng, colours or paint(rng))))
+    layers = (body, Layer(spot, skin(rng, colours or paint(rng))))
     return Sprite("ball", layers, motion, sounding)
 
 
@@ -100,13 +100,14 @@ def hammer(
             x - 0.8 * side * size, floor_y - 0.72 * size, side * size, size, side * angle_at(time_s)
         )
 
+    def head(time_s: float) -> Points:
+        return np.asarray(knob(time_s) * 0.78 + [1.65, 0.0])
+
     arm = still([(-0.3, -0.16), (1.4, -0.22), (1.4, 0.22), (-0.3, 0.16)])
     wood: Colours = ((96, 62, 34), (168, 118, 70))
     layers = (
         Layer(arm, skin(rng, colours or wood), reach=2.6),
-        Layer(
-            lambda time_s: knob(time_s) * 0.78 + [1.65, 0], skin(rng, colours or paint(rng)), 2.6
-        ),
+        Layer(head, skin(rng, colours or paint(rng)), 2.6),
     )
     return Sprite("hammer", layers, motion, sounding)
 
@@ -123,7 +124,7 @@ def fan(rng: np.random.Generator, work: Activity, *, x: float, y: float, radius:
 
     hub = still(ellipse(0, 0, 0.22, 0.22))
     layers = (
-        Layer(blades, skin(rng, paint(rng), detail=0.8, round=False)),
+        Layer(blades, skin(rng, paint(rng), detail=0.8, lit=False)),
         Layer(hub, skin(rng, _DARK)),
     )
     return Sprite("fan", layers, motion, sounding=True)
@@ -152,7 +153,7 @@ def car(rng: np.random.Generator, work: Activity, *, x: float, floor_y: float) -
     glass = still([(-0.6, -0.18), (-0.4, -0.52), (0.28, -0.52), (0.55, -0.18)])
     wheels = [still(ellipse(place, 0.3, 0.25, 0.25)) for place in (-0.75, 0.75)]
     layers = (
-        Layer(shell, skin(rng, paint(rng), round=False)),
+        Layer(shell, skin(rng, paint(rng), lit=False)),
         Layer(glass, skin(rng, ((96, 118, 130), (176, 198, 206)))),
         *(Layer(wheel, skin(rng, _DARK)) for wheel in wheels),
     )
@@ -218,13 +219,18 @@ def person(
     layers = (
         Layer(shoulders, skin(rng, paint(rng)), 2.6),
         Layer(face, skin(rng, tone, detail=0.35)),
-        Layer(hair, skin(rng, _DARK, detail=0.9)),
+        Layer(hair, skin(rng, _HAIRS[int(rng.integers(len(_HAIRS)))], detail=0.9)),
         *_eyes(rng),
         Layer(still([(-0.02, -0.1), (0.06, -0.1), (0.12, 0.2), (-0.08, 0.22)]), _darker(rng, tone)),
         Layer(lambda time_s: mouth(time_s, rim=0.04), skin(rng, ((150, 70, 68), (186, 100, 96)))),
         Layer(mouth, skin(rng, ((40, 10, 12), (76, 24, 26)))),
     )
     return Sprite(label, layers, motion, sounding)
+
+
+def bystander(rng: np.random.Generator, *, x: float) -> Sprite:
+    """A person who sways a little, and is silent."""
+    return person(rng, lambda _: 0.0, x=x, label="bystander", sounding=False)
 
 
 def dog(rng: np.random.Generator, events_s: Sequence[float], *, x: float, floor_y: float) -> Sprite:
@@ -316,7 +322,7 @@ def violinist(rng: np.random.Generator, bow: Track, *, x: float) -> Sprite:
     layers = (
         *sitter.layers,
         Layer(fiddle, skin(rng, ((120, 58, 22), (186, 104, 50))), 2.0),
-        Layer(stick, skin(rng, _WHITE, round=False), 2.0),
+        Layer(stick, skin(rng, _WHITE, lit=False), 2.0),
         Layer(hand, skin(rng, _SKINS[0]), 2.0),
     )
     return Sprite("violinist", layers, sitter.motion, sounding=True)
@@ -356,6 +362,11 @@ def lamp(flashes_s: Sequence[float], *, x: float, y: float, flash_s: float) -> S
 
     layers = (Layer(still(ellipse(0, 0, 1, 1)), grey), Layer(lit, white))
     return Sprite("lamp", layers, lambda _: Pose(x, y, 0.28, 0.28), sounding=True)
+
+
+def _turn(angle_rad: float) -> Points:
+    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
+    return np.array([[cos, sin], [-sin, cos]])
 
 
 def _eyes(rng: np.random.Generator) -> list[Layer]:

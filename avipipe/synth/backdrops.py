@@ -34,7 +34,8 @@ def room(
         _furnish(rng, picture, palette)
     horizon = margin_px + round(floor_y * height)
     picture[horizon:] = (picture[horizon:] * np.array([0.62, 0.58, 0.55])).astype(np.uint8)
-    picture = _vignette(cv2.GaussianBlur(picture, (0, 0), height / 300))
+    blurred = cv2.GaussianBlur(picture, (0, 0), height / 300)
+    picture = _vignette(np.asarray(blurred, np.uint8))
     return lambda _, shake: _window(picture, size, margin_px, shake)
 
 
@@ -53,8 +54,7 @@ def stream(rng: np.random.Generator, size: Size) -> Backdrop:
             rolled = np.roll(sheet, -start, axis=1)[:, :width]
             lift = round(bob * height * np.sin(2.3 * time_s + speed))
             moved.append(np.roll(rolled, lift, axis=0))
-        mixed: Frame = cv2.addWeighted(moved[0], 0.5, moved[1], 0.5, 0)
-        return mixed
+        return np.asarray(cv2.addWeighted(moved[0], 0.5, moved[1], 0.5, 0), np.uint8)
 
     return at
 
@@ -101,5 +101,4 @@ def _window(picture: Frame, size: Size, margin_px: int, shake: tuple[float, floa
     if shake == (0.0, 0.0):
         return picture[margin_px : margin_px + height, margin_px : margin_px + width].copy()
     onto = np.array([[1, 0, shake[0] * height - margin_px], [0, 1, shake[1] * height - margin_px]])
-    moved: Frame = cv2.warpAffine(picture, onto, (width, height))
-    return moved
+    return np.asarray(cv2.warpAffine(picture, onto, (width, height)), np.uint8)

@@ -108,7 +108,7 @@ class Shot:
 def texture(
     rng: np.random.Generator, size: Size, colours: Sequence[Colour], *, detail: float = 0.5
 ) -> Frame:
-    """A cloudy pattern between colours, uint8 RGB; `detail` in [0, 1] weighs fine against coarse."""
+    """A cloudy pattern between colours, uint8 RGB; `detail` in [0, 1] says how rough it is."""
     height, width = size
     field = np.zeros(size, np.float32)
     cells = 3
@@ -124,8 +124,8 @@ def texture(
     table = np.array(
         [np.interp(np.linspace(0, 1, 256), stops, channel) for channel in np.array(colours).T]
     ).T
-    picture: Frame = np.clip(table, 0, 255).astype(np.uint8)[(shares * 255).astype(np.uint8)]
-    return picture
+    palette = np.clip(table, 0, 255).astype(np.uint8)
+    return np.asarray(palette[(shares * 255).astype(np.uint8)], np.uint8)
 
 
 def shaded(picture: Frame, *, light: tuple[float, float] = (-0.4, -0.5)) -> Frame:
@@ -137,11 +137,11 @@ def shaded(picture: Frame, *, light: tuple[float, float] = (-0.4, -0.5)) -> Fram
 
 
 def skin(
-    rng: np.random.Generator, colours: Sequence[Colour], *, detail: float = 0.6, round: bool = True
+    rng: np.random.Generator, colours: Sequence[Colour], *, detail: float = 0.6, lit: bool = True
 ) -> Frame:
     """A square texture for a layer."""
     square = texture(rng, (_TEXTURE_PX, _TEXTURE_PX), colours, detail=detail)
-    return shaded(square) if round else square
+    return shaded(square) if lit else square
 
 
 def blob(
@@ -156,7 +156,7 @@ def blob(
 
     def outline(time_s: float) -> Points:
         radius = base + wobble * np.sin(3 * angle + 5 * time_s + phases[2])
-        return circle * radius[:, None]
+        return np.asarray(circle * radius[:, None])
 
     return outline
 

@@ -1,5 +1,6 @@
 """From a kind and a seed to a clip: frames one at a time, its sound, and the truth."""
 
+import itertools
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ import numpy.typing as npt
 from avipipe.errors import ConfigError
 from avipipe.manifests.rle import Size, encode
 from avipipe.synth.picture import Frame, Shot
-from avipipe.synth.scenes import KINDS, Kind, Scene, Take
+from avipipe.synth.scenes import KINDS, Kind
 from avipipe.synth.sound import SAMPLE_RATE_HZ
+from avipipe.synth.takes import Scene, Take
 from avipipe.synth.truth import ObjectTrack, Truth
 
 DEFAULT_FPS = Fraction(24)
@@ -114,7 +116,7 @@ def _truth(
     duration_s: float,
 ) -> Truth:
     sounding = [sprite for shot in scene.shots for sprite in shot.sprites if sprite.sounding]
-    steps = {later - earlier for earlier, later in zip(times_s, times_s[1:], strict=False)}
+    steps = {later - earlier for earlier, later in itertools.pairwise(times_s)}
     # A shot begins with the first frame that shows it.
     cuts_s = [min(t for t in times_s if t >= shot.start_s) for shot in scene.shots[1:]]
     mean_fps = Fraction(len(times_s) - 1) / (times_s[-1] - times_s[0])

@@ -48,6 +48,10 @@ def gain(level_db: float) -> float:
     return float(10 ** (level_db / 20))
 
 
+def quieter(wave: Wave, by_db: float) -> Wave:
+    return (wave * gain(-by_db)).astype(np.float32)
+
+
 def normalise(wave: Wave, peak_db: float = -3.0) -> Wave:
     """Scaled to a peak; silence stays silence."""
     peak = float(np.abs(wave).max(initial=0.0))

@@ -68,11 +68,13 @@ class Utterance:
     """Speech on the clock of a clip.
 
     Attributes:
+        speaker: whose voice it is.
         wav_N: float32 (N,) at 48 kHz, as long as the clip.
         phrases_s: [start_s, end_s) of each run of syllables without a pause.
         jaw_K: how far the mouth is open, [0, 1], every 5 ms.
     """
 
+    speaker: str
     wav_N: Wave
     phrases_s: tuple[tuple[float, float], ...]
     jaw_K: Array
@@ -115,7 +117,8 @@ def speak(
     track = silence(duration_s)
     spoken = resample_poly(wave, SAMPLE_RATE_HZ // _VOICE_RATE_HZ, 1)[: track.size]
     track[: spoken.size] = spoken
-    return Utterance(track, tuple((round(a, 3), round(b, 3)) for a, b in phrases), score.jaw)
+    phrases_s = tuple((round(start_s, 3), round(end_s, 3)) for start_s, end_s in phrases)
+    return Utterance(voice.name, track, phrases_s, score.jaw)
 
 
 def _blank(length: int, voice: Voice) -> _Score:

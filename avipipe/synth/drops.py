@@ -1,0 +1,203 @@
+"""Scenes to drop: several things sound, or none, or none that is seen."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from avipipe.synth import actors, sound
+from avipipe.synth.backdrops import stream
+from avipipe.synth.keeps import violin
+from avipipe.synth.picture import Colour, Pose, Sprite
+from avipipe.synth.sound import quieter
+from avipipe.synth.takes import (
+    FLOOR_Y,
+    Scene,
+    Take,
+    any_ball,
+    any_events,
+    any_hammer,
+    any_speaker,
+    frozen,
+    impacts,
+    one_shot,
+    starts_of,
+    talk,
+    two_drifters,
+    voices_of,
+)
+
+
+def silent(take: Take) -> Scene:
+    ball = any_ball(take, any_events(take), sounding=False)
+    return one_shot(take, [ball], [sound.silence(take.duration_s)], floor_db=-78)
+
+
+def static_sound(take: Take) -> Scene:
+    events_s = any_events(take)
+    ball = frozen(any_ball(take, events_s), take.rng.uniform(0, take.duration_s))
+    return one_shot(take, [ball], [impacts(take, events_s)], events_s=events_s, noise_level=0)
+
+
+def voice_over_still(take: Take) -> Scene:
+    said = talk(take, any_speaker(take))
+    star = frozen(actors.drifter(take.rng, x=take.across(0.3, 0.7), y=0.5, radius=0.28))
+    voices = voices_of(said, on_screen=False)
+    return one_shot(take, [star], [said.wav_N], voices=voices, noise_level=0)
+
+
+def voice_over_motion(take: Take) -> Scene:
+    said = talk(take, any_speaker(take))
+    voices = voices_of(said, on_screen=False)
+    return one_shot(take, two_drifters(take), [said.wav_N], voices=voices)
+
+
+def listener(take: Take) -> Scene:
+    said = talk(take, any_speaker(take))
+    person = actors.bystander(take.rng, x=take.across(0.4, 0.6))
+    return one_shot(take, [person], [said.wav_N], voices=voices_of(said, on_screen=False))
+
+
+def narrated_strike(take: Take) -> Scene:
+    events_s, said = any_events(take), talk(take, any_speaker(take))
+    return one_shot(
+        take,
+        [any_hammer(take, events_s)],
+        [said.wav_N, quieter(impacts(take, events_s), 3)],
+        events_s=events_s,
+        voices=voices_of(said, on_screen=False),
+    )
+
+
+def music_over(take: Take) -> Scene:
+    return one_shot(take, two_drifters(take), [sound.music(take.rng, take.duration_s)])
+
+
+def music_over_strike(take: Take) -> Scene:
+    events_s = any_events(take)
+    sounds = [sound.music(take.rng, take.duration_s), quieter(impacts(take, events_s), 8)]
+    return one_shot(take, [any_hammer(take, events_s)], sounds, events_s=events_s)
+
+
+def music_over_speaker(take: Take) -> Scene:
+    said = talk(take, any_speaker(take))
+    person = actors.person(take.rng, said.jaw, x=take.across(0.4, 0.6))
+    return one_shot(
+        take,
+        [person],
+        [said.wav_N, quieter(sound.music(take.rng, take.duration_s), 7)],
+        events_s=starts_of(said),
+        voices=voices_of(said, on_screen=True),
+    )
+
+
+def backing_track(take: Take) -> Scene:
+    solo = violin(take)
+    band = quieter(sound.music(take.rng, take.duration_s), 2)
+    mix_CN = sound.master([band, quieter(solo.wav_CN[0], 6)], take.rng, floor_db=-50)
+    return replace(solo, wav_CN=mix_CN)
+
+
+def two_sources(take: Take) -> Scene:
+    left_s, right_s = any_events(take), any_events(take)
+    sprites = [
+        any_ball(take, left_s, x=take.across(0.2, 0.27)),
+        actors.hammer(take.rng, right_s, x=take.across(0.75, 0.8), floor_y=FLOOR_Y, mirrored=True),
+    ]
+    sounds = [impacts(take, left_s), impacts(take, right_s)]
+    return one_shot(take, sprites, sounds, events_s=sorted(left_s + right_s))
+
+
+def dialogue(take: Take) -> Scene:
+    half_s = take.duration_s * take.rng.uniform(0.45, 0.55)
+    return _two_people(take, (0.1, half_s), (half_s + 0.15, take.duration_s - 0.05))
+
+
+def overlap(take: Take) -> Scene:
+    whole_s = (0.12, take.duration_s - 0.1)
+    return _two_people(take, whole_s, whole_s)
+
+
+def ambience(take: Take) -> Scene:
+    water = sound.water(take.rng, take.duration_s)
+    return one_shot(take, [], [water], backdrop=stream(take.rng, take.size), floor_db=-45)
+
+
+def pack(take: Take) -> Scene:
+    sprites, sounds, events_s = [], [], list[float]()
+    colours = actors.paint(take.rng)
+    for place in np.linspace(0.08, 0.92, 8):
+        own_s = any_events(take, gap_s=(0.3, 0.6))
+        bark = sound.bark(take.rng, pitch_hz=take.rng.uniform(380, 620))
+        sounds.append(sound.place(bark, own_s, duration_s=take.duration_s))
+        sprites.append(_one_of_many(take, own_s, place * take.aspect, colours))
+        events_s += own_s
+    return one_shot(take, sprites, sounds, events_s=sorted(events_s))
+
+
+def miming(take: Take) -> Scene:
+    """The singer who is heard is not the one who is seen."""
+    who = any_speaker(take)
+    heard, mimed = talk(take, who), talk(take, who + 1)
+    person = actors.person(take.rng, mimed.jaw, x=take.across(0.4, 0.6), sounding=False)
+    sounds = [sound.music(take.rng, take.duration_s), quieter(heard.wav_N, 2)]
+    return one_shot(take, [person], sounds, voices=voices_of(heard, on_screen=False))
+
+
+def late_sound(take: Take) -> Scene:
+    seen_s = any_events(take)
+    late_s = take.rng.uniform(0.17, 0.23)
+    heard_s = [round(time_s + late_s, 3) for time_s in seen_s]
+    return one_shot(take, [any_ball(take, seen_s)], [impacts(take, heard_s)], events_s=heard_s)
+
+
+def tiny(take: Take) -> Scene:
+    events_s = any_events(take)
+    ball = any_ball(take, events_s, radius=0.035)
+    return one_shot(take, [ball], [impacts(take, events_s)], events_s=events_s)
+
+
+def huge(take: Take) -> Scene:
+    events_s = any_events(take)
+    ball = actors.ball(take.rng, events_s, x=take.aspect / 2, floor_y=1.65, radius=1.05, drift=0.03)
+    return one_shot(take, [ball], [impacts(take, events_s)], events_s=events_s)
+
+
+def leaving(take: Take) -> Scene:
+    """The ball has left the picture by half time, and is heard on."""
+    events_s = any_events(take)
+    ball = any_ball(take, events_s, x=0.7 * take.aspect)
+    speed = take.aspect / take.duration_s
+
+    def outwards(time_s: float) -> Pose:
+        pose = ball.motion(time_s)
+        return replace(pose, x=pose.x + speed * time_s)
+
+    gone = replace(ball, motion=outwards)
+    return one_shot(take, [gone], [impacts(take, events_s)], events_s=events_s)
+
+
+def _two_people(take: Take, left_s: tuple[float, float], right_s: tuple[float, float]) -> Scene:
+    who = any_speaker(take)
+    left, right = talk(take, who, [left_s]), talk(take, who + 1, [right_s])
+    people = [
+        actors.person(take.rng, said.jaw, x=place * take.aspect)
+        for said, place in ((left, 0.28), (right, 0.72))
+    ]
+    voices = [voice for said in (left, right) for voice in voices_of(said, on_screen=True)]
+    events_s = sorted(voice.start_s for voice in voices)
+    return one_shot(take, people, [left.wav_N, right.wav_N], events_s=events_s, voices=voices)
+
+
+def _one_of_many(
+    take: Take, events_s: Sequence[float], x: float, colours: Sequence[Colour]
+) -> Sprite:
+    return actors.ball(
+        take.rng,
+        events_s,
+        x=x,
+        floor_y=float(take.rng.uniform(0.7, 0.95)),
+        radius=float(take.rng.uniform(0.1, 0.14)),
+        colours=colours,
+        drift=0.03,
+    )
