@@ -374,6 +374,11 @@ def _youtube_url(youtube_id: str, where: str) -> str:
 def _utf8(path: Path) -> str:
     data = path.read_bytes()
     mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
+    if b"\0" in data:
+        raise ManifestError(
+            f"{path}: expected UTF-8 text, found a zero byte at position {data.index(0)}; "
+            "save the list as UTF-8"
+        )
     try:
         return data[len(mark) :].decode("utf-8")
     except UnicodeDecodeError as error:

@@ -1,0 +1,113 @@
+"""Why a download did not happen: one table for HTTP statuses, one for yt-dlp's messages."""
+
+import re
+from collections.abc import Mapping
+
+from avipipe.errors import FailKind, MediaError
+
+
+class DownloadError(MediaError):
+    """A download failed. `retry_after_s` is how long the host asks to be left alone, if it does."""
+
+    def __init__(
+        self,
+        kind: FailKind,
+        message: str,
+        *,
+        log_tail: str = "",
+        retry_after_s: float = 0.0,
+    ) -> None:
+        super().__init__(kind, message, log_tail=log_tail)
+        self.retry_after_s = retry_after_s
+
+
+HINTS: Mapping[FailKind, str] = {
+    FailKind.PRIVATE: "set stages.fetch.cookies_file to cookies of an account that may see it",
+    FailKind.AGE_RESTRICTED: "set stages.fetch.cookies_file to cookies of an adult's account",
+    FailKind.RATE_LIMITED: "wait an hour, raise stages.fetch.page_interval_s, `avipipe retry`",
+    FailKind.UNREACHABLE: "check the network, then `avipipe retry`",
+    FailKind.TOOL_FAILED: "upgrade yt-dlp (`pip install -U 'yt-dlp[default,deno]'`), then retry",
+}
+"""What the user can do; nothing helps against the other kinds."""
+
+_STATUS: Mapping[int, FailKind] = {
+    401: FailKind.PRIVATE,
+    402: FailKind.PRIVATE,
+    403: FailKind.PRIVATE,
+    404: FailKind.REMOVED,
+    407: FailKind.UNREACHABLE,
+    408: FailKind.UNREACHABLE,
+    410: FailKind.REMOVED,
+    416: FailKind.UNREACHABLE,
+    425: FailKind.UNREACHABLE,
+    429: FailKind.RATE_LIMITED,
+    451: FailKind.GEO_BLOCKED,
+}
+
+# The first match wins, so the special comes before the general: "Video unavailable" heads nearly
+# every message of YouTube, and "sign in" stands in those on robots and on age, too.
+_MESSAGES: tuple[tuple[FailKind, str], ...] = (
+    (
+        FailKind.RATE_LIMITED,
+        r"not a (ro)?bot|rate.?limit|too many requests|try again later|captcha|ip is likely being"
+        r"|http error 429|unable to download video data: http error 403",
+    ),
+    (
+        FailKind.UNREACHABLE,
+        r"http error (408|425|5\d\d)|timed? ?out|name resolution|failed to resolve|getaddrinfo"
+        r"|connection (refused|reset|aborted)|network is unreachable|remote end closed"
+        r"|incomplete ?read|bytes read|did not get any data blocks|downloaded file is empty"
+        r"|certificate.verify.failed|\[ssl:",
+    ),
+    (
+        FailKind.AGE_RESTRICTED,
+        r"confirm your age|age.?(restrict|gate|verif|limit)|inappropriate for some users"
+        r"|mature audience|adult content",
+    ),
+    (
+        FailKind.GEO_BLOCKED,
+        r"geo.?(restrict|block)|(in|from|for) your (country|region|location)|in this region"
+        r"|http error 451|censorship|decision of the russian government",
+    ),
+    (
+        FailKind.UNSUPPORTED_URL,
+        r"drm protect|is not a valid url|no suitable extractor|no video formats found"
+        r"|live event will begin|premieres? in|not currently live|no video could be found",
+    ),
+    (
+        FailKind.PRIVATE,
+        r"is private|private video|granted access|members.only|join this channel"
+        r"|(available|accessible) (only )?(to|for) .*(members|users|subscribers)"
+        r"|log.?in (is )?(required|needed)|you need to (log|sign) in|need to be logged in"
+        r"|please (log|sign) in|sign in|registered users|not subscribed|requires payment|purchase"
+        r"|incorrect password|protected by a password|http error 40[123]",
+    ),
+    (
+        FailKind.REMOVED,
+        r"been (removed|deleted)|(removed|deleted) by|account .*terminated"
+        r"|no longer (available|exist)|does(n't| not) exist|http error (404|410)"
+        r"|(video|clip|content|media|post|tweet|page|track) ((is|was|currently) )*"
+        r"(unavailable|not available|isn't available|not found|deleted|removed)",
+    ),
+)
+_TABLE = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _MESSAGES)
+
+
+def kind_of_status(status: int) -> FailKind:
+    """What an HTTP status of 300 or more means for a download."""
+    if status >= 500:
+        return FailKind.UNREACHABLE
+    return _STATUS.get(status, FailKind.UNSUPPORTED_URL)
+
+
+def kind_of_message(message: str) -> FailKind | None:
+    """What a message of yt-dlp means; None if it says nothing that is known here."""
+    # Curly apostrophes are YouTube's; the advice about cookies is yt-dlp's, and stands everywhere.
+    text = message.replace("’", "'").partition("Use --cookies")[0]
+    return next((kind for kind, pattern in _TABLE if pattern.search(text)), None)
+
+
+def with_hint(kind: FailKind, message: str) -> str:
+    """The message, and what the user can do about it."""
+    hint = HINTS.get(kind)
+    return f"{message.rstrip('. ')}; {hint}" if hint else message
