@@ -126,7 +126,6 @@ class ClipCard:
     caption: str
     backend: str
     """Of the caption."""
-    thumbnail: Picture | None
     frames: tuple[Picture, ...]
     pair_frame: int
     levels: tuple[Level, ...]
@@ -231,8 +230,8 @@ class Report:
     splits: tuple[SplitRow, ...]
     num_clips: int
     """Ever considered."""
-    kept: Tally
-    """Fate of every clip, in items."""
-    kept_hours: Tally
+    items: Tally
+    """What became of every clip."""
+    hours: Tally
     fates: tuple[Loss, ...]
     """Why clips stopped, over all stages, most first."""

@@ -19,7 +19,6 @@ from avipipe.pipeline.report.model import Picture
 logger = logging.getLogger(__name__)
 
 FRAME_HEIGHT_PX = 270
-THUMBNAIL_HEIGHT_PX = 110
 STILL_HEIGHT_PX = 200
 MAX_WIDTH_PX = 900
 _QUALITY = 80
@@ -44,7 +43,7 @@ def frames_at(path: Path, indices: Sequence[int]) -> list[Frame]:
             container.streams.video[0].thread_count = 1
             for index, frame in enumerate(container.decode(video=0)):
                 if index in wanted:
-                    found.append(frame.to_ndarray(format="rgb24"))
+                    found.append(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
                 if len(found) == len(wanted):
                     break
     except (av.FFmpegError, OSError, IndexError) as error:

@@ -1,0 +1,27 @@
+"""`avipipe report`."""
+
+from pathlib import Path
+
+import click
+
+from avipipe.cli.options import out_option, work_option
+from avipipe.pipeline.workspace import Workspace
+
+
+@click.command("report")
+@out_option
+@work_option
+def command(out: str, work: Path | None) -> None:
+    """Write the HTML report of a dataset.
+
+    One file, DATASET/report.html, that loads nothing else: what was kept and what was not, and
+    why, with pictures, evidence, failures, cost, and what other thresholds would keep. A build
+    writes it too; this command does so again at any time, even while a build is under way.
+
+    \b
+    Example:
+      avipipe report --out my-dataset
+    """
+    from avipipe.pipeline.report import write_report
+
+    click.echo(write_report(Workspace.at(out, work)))

@@ -1,0 +1,139 @@
+"""Geometry of the report's charts: numbers in, coordinates and SVG paths out."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from avipipe.pipeline.report.model import Curve, Measure, StageRow
+
+PLOT_WIDTH, PLOT_HEIGHT = 340.0, 170.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 10.0, 12.0, 24.0
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a stage's bar, in percent of the bar's column."""
+
+    left: float
+    width: float
+    status: str
+    reason: str
+    amount: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A mark on an axis."""
+
+    at: float
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A what-if curve in the coordinates of a PLOT_WIDTH by PLOT_HEIGHT drawing."""
+
+    settled_line: str
+    settled_area: str
+    open_area: str
+    limit_x: float
+    limit_y: float
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+
+
+def segments(stage: StageRow, *, hours: bool, widest: float) -> tuple[Segment, ...]:
+    """A stage's bar: what goes on, then each loss, then what is pending."""
+    tally = stage.hours if hours else stage.items
+    parts = [("keep", "", tally.kept)]
+    parts += [
+        (loss.status, loss.reason, loss.hours if hours else loss.items) for loss in stage.losses
+    ]
+    parts.append(("pending", "", tally.pending))
+    drawn, left = [], 0.0
+    for status, reason, amount in parts:
+        width = 100 * amount / widest if widest else 0.0
+        if width > 0:
+            drawn.append(Segment(left, width, status, reason, amount))
+        left += width
+    return tuple(drawn)
+
+
+def share(measure: Measure, value: float) -> float:
+    """Where a value lies on a measure's scale, in percent; beyond its ends, at them."""
+    return 100 * min(1.0, max(0.0, (value - measure.low) / (measure.high - measure.low)))
+
+
+def waveform(peaks: Sequence[float]) -> str:
+    """An outline that mirrors the peaks, in a drawing 1000 wide and 100 high."""
+    if not peaks:
+        return ""
+    step = 1000 / len(peaks)
+    points = [(step * (n + 0.5), 48 * min(1.0, max(0.0, p)) + 0.6) for n, p in enumerate(peaks)]
+    upper = [f"{x:.1f} {50 - y:.1f}" for x, y in points]
+    lower = [f"{x:.1f} {50 + y:.1f}" for x, y in reversed(points)]
+    return f"M0 50L{'L'.join(upper)}L1000 50L{'L'.join(lower)}Z"
+
+
+def plot(curve: Curve, *, hours: bool) -> Plot:
+    """Draw a what-if curve: settled clips as a line, open ones as an area above it."""
+    settled = curve.settled_hours if hours else curve.settled
+    open_ = curve.open_hours if hours else curve.open
+    total = [a + b for a, b in zip(settled, open_, strict=True)]
+    y_ticks = ticks(0, max([*total, 1e-9 if hours else 1]), 3, whole=not hours)
+    top = max(y_ticks[-1], max(total))
+    x_low, x_high = curve.xs[0], curve.xs[-1]
+    x_ticks = ticks(x_low, x_high, 5, whole=all(x.is_integer() for x in curve.xs))
+
+    def x_at(value: float) -> float:
+        return _LEFT + (PLOT_WIDTH - _LEFT - _RIGHT) * (value - x_low) / ((x_high - x_low) or 1)
+
+    def y_at(value: float) -> float:
+        return PLOT_HEIGHT - _BOTTOM - (PLOT_HEIGHT - _TOP - _BOTTOM) * value / top
+
+    def points(values: Sequence[float]) -> list[str]:
+        steps = _steps(curve.xs, values, late=curve.sense == "at_most")
+        return [f"{x_at(x):.1f} {y_at(y):.1f}" for x, y in steps]
+
+    line = "M" + "L".join(points(settled))
+    baseline = f"L{x_at(x_high):.1f} {y_at(0):.1f}L{x_at(x_low):.1f} {y_at(0):.1f}Z"
+    now = curve.xs.index(curve.limit)
+    return Plot(
+        settled_line=line,
+        settled_area=line + baseline,
+        open_area="M" + "L".join(points(total)) + "L" + "L".join(points(settled)[::-1]) + "Z",
+        limit_x=x_at(curve.limit),
+        limit_y=y_at(settled[now]),
+        x_ticks=tuple(
+            Tick(x_at(v), v) for v in ticks(x_low, x_high, 5, whole=counted) if x_low <= v <= x_high
+        ),
+        y_ticks=tuple(Tick(y_at(v), v) for v in y_ticks),
+    )
+
+
+def _steps(
+    xs: Sequence[float], ys: Sequence[float], *, late: bool
+) -> Iterator[tuple[float, float]]:
+    """The corners of a staircase that jumps at the later or the earlier end of a step."""
+    yield xs[0], ys[0]
+    for (x0, y0), (x1, y1) in pairwise(zip(xs, ys, strict=True)):
+        if y0 != y1:
+            corner = x1 if late else x0
+            yield corner, y0
+            yield corner, y1
+    yield xs[-1], ys[-1]
+
+
+def ticks(low: float, high: float, count: int, *, whole: bool = False) -> list[float]:
+    """About `count` round numbers from `low` to `high`, the last at or beyond `high`."""
+    if high <= low:
+        return [low, low + 1]
+    rough = (high - low) / count
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * (1 - 1e-9))
+    if whole:
+        step = max(1.0, math.ceil(step))
+    first = math.floor(low / step + 1e-9)
+    last = math.ceil(high / step - 1e-9)
+    return [round(n * step, 10) for n in range(first, last + 1)]

@@ -1,0 +1,207 @@
+"""Reads a dataset's ledger and store into a `Report`, in memory that does not grow with it."""
+
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from avipipe.annotators.registry import profile
+from avipipe.manifests.records import Fail, SourceLine
+from avipipe.pipeline.accounting import ItemState, StageCount, Survey
+from avipipe.pipeline.graph import Graph
+from avipipe.pipeline.report.gallery import Maker, Sample, evidence_of
+from avipipe.pipeline.report.measures import DECISIVE_STAGES, WhatIf
+from avipipe.pipeline.report.model import (
+    FailureGroup,
+    FailureRow,
+    Loss,
+    Report,
+    SourceRow,
+    SplitRow,
+    StageRow,
+    Status,
+    Tally,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a report shows one by one; totals always cover everything."""
+
+    max_clips: int = 24
+    max_failures: int = 100
+    """Of each kind."""
+    max_sources: int = 500
+
+
+def collect(
+    survey: Survey,
+    lines: Sequence[SourceLine],
+    graph: Graph,
+    *,
+    out: str,
+    folder: Callable[[str], Path],
+    generation: int = 0,
+    splits: tuple[SplitRow, ...] = (),
+    limits: Limits = Limits(),
+) -> Report:
+    """Everything that the report of a dataset shows.
+
+    Args:
+        out: the dataset as the user names it; commands in the report repeat it.
+        folder: where the files of a stage key lie.
+        generation, splits: of the published dataset, if it is published.
+    """
+    gathered = _Gathered(limits, WhatIf(graph.config.stages.decide))
+    counts = survey.counts(lines)
+    for source in survey.sources(lines):
+        gathered.add_source(source)
+    for clip in survey.clips(lines):
+        gathered.add_clip(clip)
+    config = graph.config
+    maker = Maker(config.stages.decide, folder, out)
+    return Report(
+        title=out.rstrip("/").rsplit("/", 1)[-1],
+        out=out,
+        generation=generation,
+        profile=config.profile,
+        config_hash=config.identity_hash(),
+        backends=tuple({**profile(config.profile), **config.annotators}.items()),
+        stages=_stage_rows(graph, counts, len(lines), gathered.num_clips),
+        clips=tuple(maker.card(survey.state(row)) for row in gathered.sample.rows()),
+        curves=gathered.what_if.curves(),
+        failures=gathered.failure_groups(out),
+        sources=gathered.source_rows(),
+        num_sources=len(lines),
+        splits=splits,
+        num_clips=gathered.num_clips,
+        items=_tally(gathered.items),
+        hours=_tally(gathered.hours),
+        fates=_losses(gathered.reasons, gathered.reason_hours),
+    )
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What one walk over all sources and clips leaves behind."""
+
+    limits: Limits
+    what_if: WhatIf
+    sample: Sample = field(init=False)
+    num_clips: int = 0
+    items: Counter[str] = field(default_factory=Counter)
+    hours: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    reason_hours: defaultdict[tuple[str, str], float] = field(
+        default_factory=lambda: defaultdict(float)
+    )
+    num_failures: Counter[str] = field(default_factory=Counter)
+    failures: defaultdict[str, list[FailureRow]] = field(default_factory=lambda: defaultdict(list))
+    sources: list[ItemState] = field(default_factory=list)
+    clips_of: Counter[str] = field(default_factory=Counter)
+    kept_of: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.sample = Sample(self.limits.max_clips)
+
+    def add_source(self, state: ItemState) -> None:
+        self._note_failure(state, state.row.source.uri)
+        if len(self.sources) < self.limits.max_sources:
+            self.sources.append(state)
+
+    def add_clip(self, state: ItemState) -> None:
+        assert state.row.span is not None
+        hours = state.row.span.duration_s / 3600
+        record = state.last.record
+        status = "pending" if record is None else record.status
+        reason = (status, "" if record is None else record.reason)
+        self.num_clips += 1
+        self.items[status] += 1
+        self.hours[status] += hours
+        if status != "keep":
+            self.reasons[reason] += 1
+            self.reason_hours[reason] += hours
+        line = state.row.source.line_id
+        self.clips_of[line] += 1
+        self.kept_of[line] += status == "keep"
+        if status in ("keep", "drop"):
+            self.sample.offer(reason[1], state.clip_id, state.row)
+        self._note_failure(state, state.clip_id)
+        evidence = evidence_of(state)
+        self.what_if.add({s: evidence[s] for s in DECISIVE_STAGES if s in evidence}, hours)
+
+    def _note_failure(self, state: ItemState, item_id: str) -> None:
+        record = state.last.record
+        if record is None or not isinstance(record.outcome, Fail):
+            return
+        fail = record.outcome
+        self.num_failures[fail.kind.value] += 1
+        rows = self.failures[fail.kind.value]
+        if len(rows) < self.limits.max_failures:
+            row = FailureRow(item_id, record.stage, fail.message, fail.attempts, fail.log_tail)
+            rows.append(row)
+
+    def failure_groups(self, out: str) -> tuple[FailureGroup, ...]:
+        return tuple(
+            FailureGroup(
+                kind,
+                num,
+                f"avipipe retry --out {shlex.quote(out)} --kind {kind}",
+                tuple(self.failures[kind]),
+            )
+            for kind, num in self.num_failures.most_common()
+        )
+
+    def source_rows(self) -> tuple[SourceRow, ...]:
+        return tuple(self._source_row(state) for state in self.sources)
+
+    def _source_row(self, state: ItemState) -> SourceRow:
+        record = state.last.record
+        line = state.row.source.line_id
+        return SourceRow(
+            uri=state.row.source.uri,
+            source_id=state.source_id,
+            status="pending" if record is None else record.status,
+            reason="" if record is None else record.reason,
+            duration_s=evidence_of(state).get("probe", {}).get("duration_s"),
+            num_clips=self.clips_of[line],
+            num_kept=self.kept_of[line],
+        )
+
+
+def _stage_rows(
+    graph: Graph, counts: dict[str, StageCount], num_lines: int, num_clips: int
+) -> tuple[StageRow, ...]:
+    """The funnel; what enters a stage is what the one before it kept."""
+    rows = []
+    for stages, entered in ((graph.source_stages, num_lines), (graph.clip_stages, num_clips)):
+        for stage in stages:
+            count = counts[stage.name]
+            rows.append(
+                StageRow(
+                    name=stage.name,
+                    level=stage.level,
+                    num_in=entered,
+                    items=_tally(count.items),
+                    hours=_tally(count.hours),
+                    losses=_losses(count.reasons, count.reason_hours),
+                    wall_s=count.wall_s,
+                    cpu_s=count.cpu_s,
+                    peak_rss_bytes=count.peak_rss_bytes,
+                )
+            )
+            entered = count.items["keep"]
+    return tuple(rows)
+
+
+def _tally(amounts: Mapping[str, float]) -> Tally:
+    return Tally(*(amounts.get(status, 0) for status in ("keep", "drop", "fail", "pending")))
+
+
+def _losses(
+    items: Mapping[tuple[Status, str], int], hours: Mapping[tuple[Status, str], float]
+) -> tuple[Loss, ...]:
+    """Most first; equal ones by name."""
+    order = sorted(items, key=lambda name: (-items[name], name))
+    return tuple(Loss(*name, items[name], hours[name]) for name in order)

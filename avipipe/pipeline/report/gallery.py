@@ -1,0 +1,204 @@
+"""The clips that the report shows, and everything there is to see of each."""
+
+import heapq
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from avipipe.manifests.pairs import read_pairs
+from avipipe.manifests.records import Evidence, Keep, digest
+from avipipe.manifests.rle import MaskTrack, area, decode, iou, read_masks
+from avipipe.pipeline.accounting import ItemState
+from avipipe.pipeline.graph import Row
+from avipipe.pipeline.report.measures import DECISIVE_STAGES, measure
+from avipipe.pipeline.report.model import ClipCard, Level, Picture, Sound, Stripe
+from avipipe.pipeline.report.pictures import (
+    FRAME_HEIGHT_PX,
+    frames_at,
+    outline,
+    picture,
+    still,
+)
+from avipipe.stages.decide import DecideConfig, findings
+
+FPS = 24
+NUM_FRAMES = 4
+MAX_LEVELS = 6
+
+_STILLS = frozenset({".jpg", ".jpeg", ".png"})
+
+
+@dataclass(slots=True)
+class Sample:
+    """A stratified sample of clips that depends on their ids alone, in constant memory."""
+
+    max_clips: int
+    _strata: dict[str, list[tuple[int, str, Row]]] = field(default_factory=dict)
+
+    def offer(self, stratum: str, clip_id: str, row: Row) -> None:
+        """Consider a clip. `stratum`: "" for a kept clip, else the reason that it was dropped."""
+        drawn = self._strata.setdefault(stratum, [])
+        # Lowest hashes win; heapq keeps the smallest on top, so ranks are negated.
+        entry = (-int(digest(clip_id)[:16], 16), clip_id, row)
+        if len(drawn) < self.max_clips:
+            heapq.heappush(drawn, entry)
+        elif entry[0] > drawn[0][0]:
+            heapq.heapreplace(drawn, entry)
+
+    def rows(self) -> list[Row]:
+        """Kept clips first, then those of each reason; at least half are kept ones if need be."""
+        strata = {name: sorted(drawn, reverse=True) for name, drawn in self._strata.items()}
+        kept = strata.pop("", [])
+        num_dropped = sum(map(len, strata.values()))
+        kept = kept[: max(self.max_clips // 2, self.max_clips - num_dropped)]
+        chosen: dict[str, list[Row]] = {name: [] for name in sorted(strata)}
+        for name, row in _in_turn(strata, self.max_clips - len(kept)):
+            chosen[name].append(row)
+        return [row for _, _, row in kept] + [row for rows in chosen.values() for row in rows]
+
+
+def _in_turn(
+    strata: Mapping[str, Sequence[tuple[int, str, Row]]], limit: int
+) -> Iterator[tuple[str, Row]]:
+    """The best of each stratum, then the second of each, and so on."""
+    ranked = (
+        (rank, name, row)
+        for name, drawn in strata.items()
+        for rank, (_, _, row) in enumerate(drawn)
+    )
+    for _, name, row in sorted(ranked, key=lambda entry: entry[:2])[: max(0, limit)]:
+        yield name, row
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Makes a card of a clip from what its stages have left."""
+
+    config: DecideConfig
+    folder: Callable[[str], Path]
+    out: str
+
+    def card(self, state: ItemState) -> ClipCard:
+        """Everything there is to see of a clip. Missing files leave a gap, not an error."""
+        span = state.row.span
+        record = state.last.record
+        assert span is not None
+        assert record is not None
+        evidence = evidence_of(state)
+        folders = {visit.stage.name: self.folder(visit.key) for visit in state.visits}
+        caption = evidence.get("caption", {})
+        frames, pair_frame, levels = _frames(folders, span.duration_s)
+        stills = () if frames else tuple(_stills(folders, state))
+        return ClipCard(
+            clip_id=state.clip_id,
+            status=record.status,
+            reason=record.reason,
+            stage=record.stage,
+            source_uri=state.row.source.uri,
+            start_s=span.start_s,
+            end_s=span.end_s,
+            label=str(caption.get("label", "")),
+            caption=str(caption.get("text", "")),
+            backend=str(caption.get("backend", "")),
+            frames=frames,
+            pair_frame=pair_frame,
+            levels=levels,
+            stills=stills,
+            sound=_sound(evidence.get("listen")),
+            measures=tuple(measure(found) for found in findings(evidence, self.config)),
+            command=f"avipipe why {shlex.quote(state.clip_id)} --out {shlex.quote(self.out)}",
+        )
+
+
+def evidence_of(state: ItemState) -> dict[str, Evidence]:
+    """The evidence of every stage that let the item through."""
+    return {
+        visit.stage.name: visit.record.outcome.evidence
+        for visit in state.visits
+        if visit.record is not None and isinstance(visit.record.outcome, Keep)
+    }
+
+
+def _frames(
+    folders: Mapping[str, Path], duration_s: float
+) -> tuple[tuple[Picture, ...], int, tuple[Level, ...]]:
+    """Pictures of a cut clip with their masks, and the degraded masks of the fullest of them."""
+    video = folders["cut"] / "video.mp4" if "cut" in folders else None
+    if video is None or not video.is_file():
+        return (), 0, ()
+    masks = _masks(folders)
+    num_frames = len(masks.frames) if masks else round(duration_s * FPS)
+    indices = [(2 * n + 1) * num_frames // (2 * NUM_FRAMES) for n in range(NUM_FRAMES)]
+    frames = frames_at(video, indices)
+    pictures = tuple(
+        picture(
+            frame_HWC,
+            masks.mask(index) if masks else None,
+            height_px=FRAME_HEIGHT_PX,
+            time_s=index / FPS,
+        )
+        for index, frame_HWC in zip(indices, frames, strict=False)
+    )
+    if masks is None or not pictures:
+        return pictures, 0, ()
+    areas = [area(masks.frames[index], masks.size) for index in indices[: len(pictures)]]
+    fullest = areas.index(max(areas))
+    return pictures, fullest, _levels(folders, masks, indices[fullest], pictures[fullest])
+
+
+def _masks(folders: Mapping[str, Path]) -> MaskTrack | None:
+    path = folders["mask"] / "masks.json" if "mask" in folders else None
+    return read_masks(path) if path is not None and path.is_file() else None
+
+
+def _levels(
+    folders: Mapping[str, Path], masks: MaskTrack, frame: int, drawn: Picture
+) -> tuple[Level, ...]:
+    """The degraded masks of one frame, evenly chosen among all, the box always with them."""
+    path = folders["pair"] / "pairs.json" if "pair" in folders else None
+    if path is None or not path.is_file():
+        return ()
+    levels = read_pairs(path).levels
+    step = -(-len(levels) // MAX_LEVELS)
+    return tuple(
+        Level(
+            p=entry.level.p,
+            outline=outline(decode(entry.frames[frame], masks.size), drawn.width, drawn.height),
+            iou=iou(entry.frames[frame], masks.frames[frame], masks.size),
+            is_box=entry is levels[-1],
+        )
+        for entry in levels[::-1][::step][::-1]
+    )
+
+
+def _stills(folders: Mapping[str, Path], state: ItemState) -> Iterator[Picture]:
+    """Pictures in the folders of the decisive stages, for a clip that was never cut."""
+    for visit in state.visits:
+        if visit.stage.name not in DECISIVE_STAGES or visit.record is None:
+            continue
+        if not isinstance(visit.record.outcome, Keep):
+            continue
+        for name in visit.record.outcome.files:
+            if Path(name).suffix in _STILLS and (shown := still(folders[visit.stage.name] / name)):
+                yield shown
+
+
+def _sound(listen: Evidence | None) -> Sound | None:
+    """The sound track as `listen` heard it; None where it has not run."""
+    if listen is None:
+        return None
+    return Sound(
+        peaks=tuple(listen.get("waveform", ())),
+        speech=_stripes(listen.get("speech", ())),
+        speakers=_stripes(listen.get("turns", ())),
+        onsets_s=tuple(listen.get("onsets_s", ())),
+    )
+
+
+def _stripes(turns: Sequence[Mapping[str, Any]]) -> tuple[Stripe, ...]:
+    return tuple(
+        Stripe(float(turn["start_s"]), float(turn["end_s"]), str(turn.get("label", "speech")))
+        for turn in turns
+    )

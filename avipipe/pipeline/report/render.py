@@ -1,0 +1,148 @@
+"""Draws a `Report` as one HTML file that needs nothing else."""
+
+import base64
+import hashlib
+from functools import lru_cache, partial
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from avipipe import __version__
+from avipipe.pipeline.report import charts
+from avipipe.pipeline.report.model import Report, StageRow
+
+_HERE = Path(__file__).parent
+_MINUS = "\u2212"
+
+
+def render(report: Report) -> str:
+    """The page: HTML with its styles, script and pictures inside; it asks the network for nothing.
+
+    A content security policy in the page forbids every request and every script but its own, so
+    not even a hostile file name could change that.
+    """
+    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            r=report,
+            charts=charts,
+            levels=_levels(report.stages),
+            hours=partial(format_hours, unit=hours_unit(report)),
+            css=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+            script=Markup(script),
+            script_hash=digest,
+            version=__version__,
+        )
+    )
+
+
+def hours_unit(report: Report) -> str:
+    """The unit in which the longest time on the page is easy to read."""
+    longest = max([stage.hours.total for stage in report.stages], default=0.0)
+    if longest >= 2:
+        return "h"
+    return "min" if longest >= 2 / 60 else "s"
+
+
+def format_hours(hours: float, *, unit: str) -> str:
+    """Hours in the page's unit: `1,234 h`, `12.3 min`."""
+    amount = hours * {"h": 1, "min": 60, "s": 3600}[unit]
+    return f"{format_amount(amount)} {unit}"
+
+
+def format_amount(value: float) -> str:
+    """Three figures or all of the whole part: `0.04`, `12.3`, `1,234`."""
+    if value == 0:
+        return "0"
+    magnitude = abs(value)
+    places = 0 if magnitude >= 100 else 1 if magnitude >= 10 else 2
+    if magnitude < 0.01:
+        return f"{value:.1g}".replace("-", _MINUS)
+    return f"{value:,.{places}f}".replace("-", _MINUS)
+
+
+def format_count(value: float) -> str:
+    """`1,234,567`."""
+    return f"{value:,.0f}"
+
+
+def format_number(value: float) -> str:
+    """A threshold or measure as short as it can be told: `2`, `0.05`, `−50`."""
+    return f"{value:.3g}".replace("-", _MINUS) if abs(value) < 1e6 else format_count(value)
+
+
+def format_bytes(value: float) -> str:
+    """`1.2 GB`, in powers of ten."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(value) < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{format_amount(value)} PB"
+
+
+def format_percent(part: float, whole: float) -> str:
+    """`12.3 %`; a dash where there is no whole."""
+    if not whole:
+        return "–"
+    share = 100 * part / whole
+    if 0 < share < 0.1:
+        return "< 0.1 %"
+    return f"{share:.0f} %" if share in (0, 100) or share >= 10 else f"{share:.1f} %"
+
+
+def format_clock(seconds: float) -> str:
+    """`1:02:03.4`, `2:03.4`."""
+    tenths = round(seconds * 10)
+    minutes, rest = divmod(tenths, 600)
+    tail = f"{rest // 10:02d}.{rest % 10}"
+    if minutes < 60:
+        return f"{minutes}:{tail}"
+    return f"{minutes // 60}:{minutes % 60:02d}:{tail}"
+
+
+def format_duration(seconds: float) -> str:
+    """`12.3 s`, `4 min 10 s`, `3 h 20 min`."""
+    if seconds < 60:
+        return f"{format_amount(seconds)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def words(name: str) -> str:
+    """`several_speakers` -> `several speakers`."""
+    return name.replace("_", " ")
+
+
+def _levels(stages: tuple[StageRow, ...]) -> list[tuple[str, list[StageRow]]]:
+    """The funnel in its two parts: sources, then the clips they were split into."""
+    return [
+        (level, [stage for stage in stages if stage.level == level]) for level in ("source", "clip")
+    ]
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        amount=format_amount,
+        bytes=format_bytes,
+        clock=format_clock,
+        count=format_count,
+        duration=format_duration,
+        number=format_number,
+        words=words,
+    )
+    environment.globals["percent"] = format_percent
+    return environment
