@@ -299,8 +299,9 @@ def violinist(rng: np.random.Generator, bow: Track, *, x: float) -> Sprite:
 
     def stick(time_s: float) -> Points:
         push = 0.55 * bow(time_s)
-        line = np.array([(-1.1, 1.75), (1.1, 0.75), (1.16, 0.87), (-1.04, 1.87)])
-        return line + np.array([push * 0.91, -push * 0.41])
+        line: Points = np.array([(-1.1, 1.75), (1.1, 0.75), (1.16, 0.87), (-1.04, 1.87)])
+        line += [push * 0.91, -push * 0.41]
+        return line
 
     def hand(time_s: float) -> Points:
         push = 0.55 * bow(time_s)

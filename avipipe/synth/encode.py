@@ -44,6 +44,7 @@ def _mux(container: av.container.OutputContainer, clip: SynthClip, crf: int) -> 
     video.set_display_rotation(clip.truth.rotation_deg)
     audio = container.add_stream("aac", rate=clip.sample_rate_hz, layout=_layout(clip))
     audio.bit_rate = _AAC_BIT_RATE * clip.wav_CN.shape[0] // 2
+    audio.options = {"aac_coder": "fast"}
     audio.codec_context.flags |= av.codec.context.Flags.bitexact
 
     samples = av.AudioFrame.from_ndarray(clip.wav_CN, format="fltp", layout=_layout(clip))

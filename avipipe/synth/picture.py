@@ -125,7 +125,7 @@ def texture(
         [np.interp(np.linspace(0, 1, 256), stops, channel) for channel in np.array(colours).T]
     ).T
     palette = np.clip(table, 0, 255).astype(np.uint8)
-    return np.asarray(palette[(shares * 255).astype(np.uint8)], np.uint8)
+    return np.asarray(np.take(palette, (shares * 255).astype(np.uint8), axis=0), np.uint8)
 
 
 def shaded(picture: Frame, *, light: tuple[float, float] = (-0.4, -0.5)) -> Frame:
@@ -133,7 +133,8 @@ def shaded(picture: Frame, *, light: tuple[float, float] = (-0.4, -0.5)) -> Fram
     side = picture.shape[0]
     grid = np.linspace(-1, 1, side, dtype=np.float32)
     distance = np.hypot(grid[None, :] - light[0], grid[:, None] - light[1])
-    return np.clip(picture * (1.25 - 0.55 * distance)[..., None], 0, 255).astype(np.uint8)
+    lit = np.clip(picture * (1.25 - 0.55 * distance)[..., None], 0, 255)
+    return np.asarray(lit, np.uint8)
 
 
 def skin(

@@ -182,8 +182,8 @@ def _syllable(
 def _smooth(score: _Score) -> None:
     score.pitch = gaussian_filter1d(score.pitch, 8)
     score.formants = gaussian_filter1d(score.formants, 4, axis=-1)
-    # Short, so that the first syllable of a phrase still begins within 10 ms of its time.
-    score.voiced = gaussian_filter1d(score.voiced, 1)
+    # Smoothing reaches back in time; moved by as much, a phrase is not heard before it begins.
+    score.voiced = np.roll(gaussian_filter1d(score.voiced, 1), 2)
     score.fricative = gaussian_filter1d(score.fricative, 1.2, axis=-1)
     score.jaw = gaussian_filter1d(score.jaw, 5)
 
