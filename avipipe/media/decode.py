@@ -121,7 +121,7 @@ def iter_frames(
             index = math.floor((_time(frame) - origin) * fps + Fraction(1, 2))
             shown = shown or frame
             if index > emitted:
-                picture_HWC = _to_rgb(shown, info.video, size)
+                picture_HWC = _convert(shown, info.video, size, "rgb24")
                 for _ in range(emitted, min(index, count)):
                     yield picture_HWC
                 emitted = index
@@ -130,7 +130,7 @@ def iter_frames(
             shown = frame
     if shown is None:
         raise _undecodable(path, start_s, end_s)
-    picture_HWC = _to_rgb(shown, info.video, size)
+    picture_HWC = _convert(shown, info.video, size, "rgb24")
     for _ in range(emitted, count):
         yield picture_HWC
 
@@ -159,6 +159,33 @@ def read_audio(
         if last > max(first, 0):
             wave_CN[:, max(first, 0) : last] = chunk_CN[:, max(first, 0) - first : last - first]
     return np.clip(wave_CN, -1, 1, out=wave_CN)
+
+
+def iter_pictures(
+    path: Path, info: MediaInfo, *, start_s: float, end_s: float, size: tuple[int, int]
+) -> Iterator[tuple[float, npt.NDArray[np.uint8]]]:
+    """Yield each picture as it was recorded, with the source time at which it appears.
+
+    The first is the one on screen at `start_s`, the last the last that appears before `end_s`.
+
+    Args:
+        size: width and height of what is yielded, whatever the shape of the source.
+    Yields:
+        time and (H, W) uint8 luma, upright.
+    """
+    origin = _exact(info.start_s)
+    held: tuple[float, av.VideoFrame] | None = None
+    with closing(_decoded(path, info, info.video, from_s=start_s)) as frames:
+        for frame in frames:
+            assert isinstance(frame, av.VideoFrame)
+            time_s = float(_time(frame) - origin)
+            if held is not None and time_s > start_s:
+                yield held[0], _convert(held[1], info.video, size, "gray")
+            if time_s >= end_s:
+                return
+            held = time_s, frame
+    if held is not None:
+        yield held[0], _convert(held[1], info.video, size, "gray")
 
 
 def _resampled(
@@ -265,19 +292,21 @@ def _decode_packet(packet: "av.Packet[Any]") -> Sequence[_Frame]:
         return []
 
 
-def _to_rgb(frame: av.VideoFrame, video: VideoInfo, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def _convert(
+    frame: av.VideoFrame, video: VideoInfo, size: tuple[int, int], pix_fmt: str
+) -> npt.NDArray[np.uint8]:
     is_turned = video.rotation_deg % 180 == 90
     width, height = size[::-1] if is_turned else size
-    rgb = frame.reformat(
+    picture = frame.reformat(
         width=width,
         height=height,
-        format="rgb24",
+        format=pix_fmt,
         src_colorspace=_COLORSPACES.get(video.assumed_matrix, Colorspace.ITU601),
         interpolation=Interpolation.AREA,
         threads=1,
     ).to_ndarray()
-    rgb = np.rot90(rgb, -video.rotation_deg // 90)
-    return np.ascontiguousarray(rgb[:, ::-1] if video.mirrored else rgb)
+    picture = np.rot90(picture, -video.rotation_deg // 90)
+    return np.ascontiguousarray(picture[:, ::-1] if video.mirrored else picture)
 
 
 def _exact(seconds: float) -> Fraction:

@@ -49,15 +49,16 @@ _STATUS: Mapping[int, FailKind] = {
 _MESSAGES: tuple[tuple[FailKind, str], ...] = (
     (
         FailKind.RATE_LIMITED,
-        r"not a (ro)?bot|rate.?limit|too many requests|try again later|captcha|ip is likely being"
-        r"|http error 429|unable to download video data: http error 403",
+        r"not a (ro)?bot|rate.?limit|too many requests|try again later|captcha"
+        r"|\bip (address )?(is|may be) (likely being )?blocked|http error 429"
+        r"|unable to download video data: http error 403",
     ),
     (
         FailKind.UNREACHABLE,
         r"http error (408|425|5\d\d)|timed? ?out|name resolution|failed to resolve|getaddrinfo"
         r"|connection (refused|reset|aborted)|network is unreachable|remote end closed"
-        r"|incomplete ?read|bytes read|did not get any data blocks|downloaded file is empty"
-        r"|certificate.verify.failed|\[ssl:",
+        r"|temporarily unavailable|incomplete ?read|bytes read|did not get any data blocks"
+        r"|downloaded file is empty|certificate.verify.failed|\[ssl:",
     ),
     (
         FailKind.AGE_RESTRICTED,
@@ -66,8 +67,8 @@ _MESSAGES: tuple[tuple[FailKind, str], ...] = (
     ),
     (
         FailKind.GEO_BLOCKED,
-        r"geo.?(restrict|block)|(in|from|for) your (country|region|location)|in this region"
-        r"|http error 451|censorship|decision of the russian government",
+        r"geo.?(restrict|block)|http error 451|censorship|decision of the russian government"
+        r"|(available|accessible|blocked)\b[^.]* (your|this) (country|region|location)",
     ),
     (
         FailKind.UNSUPPORTED_URL,
@@ -76,11 +77,10 @@ _MESSAGES: tuple[tuple[FailKind, str], ...] = (
     ),
     (
         FailKind.PRIVATE,
-        r"is private|private video|granted access|members.only|join this channel"
-        r"|(available|accessible) (only )?(to|for) .*(members|users|subscribers)"
-        r"|log.?in (is )?(required|needed)|you need to (log|sign) in|need to be logged in"
-        r"|please (log|sign) in|sign in|registered users|not subscribed|requires payment|purchase"
-        r"|incorrect password|protected by a password|http error 40[123]",
+        r"\bprivate\b|protected tweet|granted access|(members|subscriber|supporter).only"
+        r"|(premium|channel's) members|join this channel|registered users|subscribe[rd]"
+        r"|\blog(ged)?.?in|sign(ed)? in|authenticat|wrong (video )?password|password.protected"
+        r"|protected by a password|requires payment|purchase|http error 40[123]",
     ),
     (
         FailKind.REMOVED,
@@ -102,8 +102,8 @@ def kind_of_status(status: int) -> FailKind:
 
 def kind_of_message(message: str) -> FailKind | None:
     """What a message of yt-dlp means; None if it says nothing that is known here."""
-    # Curly apostrophes are YouTube's; the advice about cookies is yt-dlp's, and stands everywhere.
-    text = message.replace("’", "'").partition("Use --cookies")[0]
+    # Curly apostrophes are YouTube's; advice on how to log in is yt-dlp's, and stands everywhere.
+    text = message.replace("’", "'").partition("Use --")[0]
     return next((kind for kind, pattern in _TABLE if pattern.search(text)), None)
 
 
