@@ -42,6 +42,7 @@ class Segment:
     stages: tuple[str, ...]
     resources: Resources
     holds_model: bool
+    fans_out: bool
 
 
 class RayExecutor:
@@ -62,9 +63,9 @@ class RayExecutor:
         self._connect()
         try:
             dataset = ray.data.from_items(items, override_num_blocks=len(items))
-            for number, segment in enumerate(segments(self._graph)):
+            for segment in segments(self._graph):
                 dataset = _apply(dataset, segment, self._job)
-                if number == 0:
+                if segment.fans_out:
                     dataset = dataset.repartition(target_num_rows_per_block=1)
             for data in dataset.iter_rows():
                 if data["error"]:
@@ -99,9 +100,12 @@ class RayExecutor:
 def segments(graph: Graph) -> list[Segment]:
     """Group stages: a worker keeps an item as long as the next stage needs the same resources."""
     found = []
-    for names in (graph.source_stages, graph.clip_stages):
-        for (resources, model), group in groupby(names, key=_demand):
-            found.append(Segment(tuple(stage.name for stage in group), resources, model))
+    for level in (graph.source_stages, graph.clip_stages):
+        for (resources, holds_model), group in groupby(level, key=_demand):
+            stages = tuple(group)
+            fans_out = any(stage.fans_out for stage in stages)
+            names = tuple(stage.name for stage in stages)
+            found.append(Segment(names, resources, holds_model, fans_out))
     return found
 
 
