@@ -26,6 +26,8 @@ from avipipe.stages.base import Item, Resources, Stage
 logger = logging.getLogger(__name__)
 
 _MAX_ID_CHARS = 80
+# These name a video after the last part of its page's URL, which many pages share.
+_NAMELESS = ("Generic", "HTML5MediaEmbed")
 _ORIGIN = (
     *("extractor", "id", "title", "uploader", "channel_id"),
     *("licence", "upload_date", "webpage_url"),
@@ -227,8 +229,7 @@ def _video_evidence(url: str, video: WebVideo) -> Evidence:
         upload_date=info.get("upload_date"),
         webpage_url=info.get("webpage_url") or url,
     )
-    # The generic extractor names a video after its page's URL, which is no name of its own.
-    is_named = info["extractor_key"] != "Generic"
+    is_named = info["extractor_key"] not in _NAMELESS
     source_id = safe_id(f"{extractor}-{page_id}") if is_named else f"http-{sha256[:16]}"
     return _download_evidence(source_id, video.path, sha256, origin)
 
