@@ -25,8 +25,18 @@ _ALIASES = {"youtu.be": "youtube.com", "youtube-nocookie.com": "youtube.com"}
 
 
 def host_of(url: str) -> str:
-    """The host that counts a request: `www.`, `m.` and `music.` are one with the bare name."""
-    host = (urlsplit(url).hostname or "").lower()
+    """The host that counts a request: `www.`, `m.` and `music.` are one with the bare name.
+
+    Raises:
+        DownloadError: this is no URL of a host on the web.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError as error:
+        raise DownloadError(FailKind.UNSUPPORTED_URL, f"{url}: {error}") from error
+    if parts.scheme not in ("http", "https") or host is None:
+        raise DownloadError(FailKind.UNSUPPORTED_URL, f"{url}: expected https://host/…")
     host = re.sub(r"^(www|m|music)\.(?=.*\.)", "", host)
     return _ALIASES.get(host, host)
 

@@ -2,7 +2,6 @@
 
 import email.utils
 import http.client
-import http.cookiejar
 import time
 import urllib.error
 import urllib.request
@@ -12,7 +11,8 @@ from typing import IO
 from urllib.parse import quote, urlsplit
 
 from avipipe import __version__
-from avipipe.errors import ConfigError, FailKind
+from avipipe.errors import FailKind
+from avipipe.media.cookies import load_cookies
 from avipipe.media.refusal import DownloadError, kind_of_status
 
 _CHUNK_BYTES = 1 << 16
@@ -95,15 +95,7 @@ class HttpFile:
     def _cookie_handlers(self) -> list[urllib.request.BaseHandler]:
         if self._cookies_file is None:
             return []
-        jar = http.cookiejar.MozillaCookieJar(str(self._cookies_file))
-        try:
-            jar.load(ignore_discard=True, ignore_expires=True)
-        except OSError as error:
-            raise ConfigError(
-                f"stages.fetch.cookies_file: expected cookies in Netscape format in "
-                f"{self._cookies_file}: {error}"
-            ) from error
-        return [urllib.request.HTTPCookieProcessor(jar)]
+        return [urllib.request.HTTPCookieProcessor(load_cookies(self._cookies_file))]
 
     def _copy(self, response: http.client.HTTPResponse, file: IO[bytes]) -> None:
         started_s, received_bytes = time.monotonic(), 0

@@ -1,13 +1,13 @@
 """Downloads the video of a web page with yt-dlp."""
 
-import io
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avipipe.errors import ConfigError, FailKind, RunError
+from avipipe.errors import FailKind, RunError
+from avipipe.media.cookies import cookie_stream
 from avipipe.media.ffmpeg import ffmpeg_path
 from avipipe.media.refusal import DownloadError, kind_of_message, kind_of_status
 
@@ -79,7 +79,7 @@ def download_web_video(
         "extract_flat": "in_playlist",
         "ffmpeg_location": ffmpeg_path(),
         "js_runtimes": {name: {} for name in _JS_RUNTIMES},
-        "cookiefile": _cookies(cookies_file),
+        "cookiefile": None if cookies_file is None else cookie_stream(cookies_file),
         "ratelimit": rate_limit_bytes_per_s or None,
         "socket_timeout": timeout_s,
         "retries": 3,
@@ -93,18 +93,6 @@ def download_web_video(
             return WebVideo(path, ydl.sanitize_info(info))
     except yt_dlp.utils.YoutubeDLError as error:
         raise _explained(url, error, log) from error
-
-
-def _cookies(path: Path | None) -> io.StringIO | None:
-    """A copy in memory: yt-dlp writes cookies back, and workers would do so at the same time."""
-    if path is None:
-        return None
-    try:
-        return io.StringIO(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"stages.fetch.cookies_file: expected cookies in Netscape format in {path}: {error}"
-        ) from error
 
 
 def _only_video(ydl: Any, url: str) -> dict[str, Any]:

@@ -1,0 +1,426 @@
+"""Fetch against a real server on this machine that misbehaves in every way that servers do."""
+
+import contextlib
+import hashlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from avipipe.errors import ConfigError, FailKind, MediaError
+from avipipe.manifests.records import Fail, Keep, SourceLine, Span
+from avipipe.manifests.sources import read_sources
+from avipipe.stages.base import Item
+from avipipe.stages.fetch import Fetch, FetchConfig, safe_id, source_path
+
+BODY = bytes(range(256)) * 1000
+SHA256 = hashlib.sha256(BODY).hexdigest()
+PAGE = b"<html><head><title>A page</title></head><body><video src='/ok.mp4'></video></body></html>"
+TWO = b"<html><title>Two</title><body><video src='/ok.mp4'></video><video src='/b.mp4'></video>"
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.requests: list[tuple[str, str | None]] = []
+        """Path and Range header of each request."""
+
+    def count(self, path: str) -> int:
+        return sum(asked == path for asked, _ in self.requests)
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}{path}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        asked_range = self.headers.get("Range")
+        self.server.requests.append((self.path, asked_range))
+        first = self.server.count(self.path) == 1
+        match self.path:
+            case "/ok.mp4" | "/my%20clip.mp4":
+                self.answer(200, BODY)
+            case "/empty.mp4":
+                self.answer(200, b"")
+            case "/moved.mp4":
+                self.answer(302, b"", {"Location": "/ok.mp4"})
+            case "/loop.mp4":
+                self.answer(302, b"", {"Location": "/loop.mp4"})
+            case "/500-then-200.mp4":
+                self.answer(500 if first else 200, BODY)
+            case "/429-then-200.mp4":
+                self.answer(429 if first else 200, BODY, {"Retry-After": "1"} if first else {})
+            case "/429-for-long.mp4":
+                self.answer(429, b"", {"Retry-After": "3600"})
+            case "/truncated.mp4":
+                self.answer(200, BODY[: len(BODY) // 2], {"Content-Length": str(len(BODY))})
+            case "/resumed.mp4" | "/changed.mp4":
+                self.break_off_then_resume(asked_range)
+            case "/slow.mp4":
+                self.answer(200, BODY[:10], {"Content-Length": str(len(BODY))})
+                time.sleep(2)
+            case "/cookie.mp4":
+                self.answer(200 if "session=42" in self.headers.get("Cookie", "") else 403, BODY)
+            case "/page.html" | "/File:page.webm" | "/other/page.html":
+                self.answer(200, PAGE, {"Content-Type": "text/html"})
+            case "/two.html":
+                self.answer(200, TWO, {"Content-Type": "text/html"})
+            case "/none.html":
+                self.answer(
+                    200, b"<html><body>nothing here</body></html>", {"Content-Type": "text/html"}
+                )
+            case path:
+                self.answer(int(path.strip("/").partition(".")[0]), b"")
+
+    def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        defaults = {"Content-Type": "video/mp4", "Content-Length": str(len(body))}
+        self.send_response(status)
+        for name, value in (defaults | (headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(body)
+
+    def break_off_then_resume(self, asked_range: str | None) -> None:
+        changed = self.path == "/changed.mp4" and self.server.count(self.path) > 1
+        tag = {"ETag": '"two"' if changed else '"one"'}
+        if asked_range is None:
+            length = {"Content-Length": str(len(BODY))}
+            self.answer(200, BODY[:100_000], tag | length)
+        elif self.headers["If-Range"] != tag["ETag"]:
+            self.answer(200, BODY, tag)
+        else:
+            start = int(asked_range.removeprefix("bytes=").removesuffix("-"))
+            span = {"Content-Range": f"bytes {start}-{len(BODY) - 1}/{len(BODY)}"}
+            self.answer(206, BODY[start:], tag | span)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def config(folder: Path, **settings: object) -> FetchConfig:
+    quick = {
+        "state_dir": folder / "hosts",
+        "page_interval_s": 0,
+        "backoff_s": 0.01,
+        "timeout_s": 0.5,
+        "retries": 2,
+    }
+    return FetchConfig.model_validate(quick | settings)
+
+
+def item(uri: str | Path, span: Span | None = None) -> Item:
+    line = SourceLine(0, str(uri), span, "list.txt:1")
+    return Item(line.line_id, line, None, {}, {})
+
+
+def fetch(
+    folder: Path, uri: str | Path, out: str = "out", **settings: object
+) -> tuple[Keep | Fail, Path]:
+    target = folder / out
+    target.mkdir()
+    outcome = Fetch(config(folder, **settings)).run(item(uri), target)
+    assert isinstance(outcome, Keep | Fail)
+    return outcome, target
+
+
+def kept(folder: Path, uri: str | Path, out: str = "out", **settings: object) -> Keep:
+    outcome, target = fetch(folder, uri, out, **settings)
+    assert isinstance(outcome, Keep), outcome
+    assert sorted(path.name for path in target.iterdir()) == sorted(outcome.files)
+    return outcome
+
+
+def failed(folder: Path, uri: str, out: str = "out", **settings: object) -> Fail:
+    outcome, target = fetch(folder, uri, out, **settings)
+    assert isinstance(outcome, Fail), outcome
+    assert list(target.iterdir()) == []
+    assert uri in outcome.message
+    return outcome
+
+
+def test_media_url(tmp_path: Path, server: Server) -> None:
+    outcome = kept(tmp_path, server.url("/ok.mp4"))
+    assert outcome.files == ("media.mp4",)
+    assert (tmp_path / "out" / "media.mp4").read_bytes() == BODY
+    assert outcome.evidence == {
+        "source_id": f"http-{SHA256[:16]}",
+        "path": "media.mp4",
+        "bytes": len(BODY),
+        "sha256": SHA256,
+        "origin": {
+            "extractor": "http",
+            "id": SHA256[:16],
+            "title": "ok",
+            "uploader": None,
+            "channel_id": None,
+            "licence": None,
+            "upload_date": None,
+            "webpage_url": server.url("/ok.mp4"),
+        },
+    }
+
+
+@pytest.mark.parametrize("path", ["/moved.mp4", "/my clip.mp4", "/my%20clip.mp4"])
+def test_redirect_and_spaces(tmp_path: Path, server: Server, path: str) -> None:
+    assert kept(tmp_path, server.url(path)).evidence["sha256"] == SHA256
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "num_requests"),
+    [
+        ("/400.mp4", FailKind.UNSUPPORTED_URL, 1),
+        ("/401.mp4", FailKind.PRIVATE, 1),
+        ("/403.mp4", FailKind.PRIVATE, 1),
+        ("/404.mp4", FailKind.REMOVED, 1),
+        ("/410.mp4", FailKind.REMOVED, 1),
+        ("/451.mp4", FailKind.GEO_BLOCKED, 1),
+        ("/empty.mp4", FailKind.EMPTY_FILE, 1),
+        ("/429.mp4", FailKind.RATE_LIMITED, 3),
+        ("/500.mp4", FailKind.UNREACHABLE, 3),
+        ("/truncated.mp4", FailKind.UNREACHABLE, 3),
+        ("/slow.mp4", FailKind.UNREACHABLE, 3),
+    ],
+)
+def test_only_passing_failures_are_tried_again(
+    tmp_path: Path, server: Server, path: str, kind: FailKind, num_requests: int
+) -> None:
+    fail = failed(tmp_path, server.url(path))
+    assert (fail.kind, fail.attempts) == (kind, num_requests)
+    assert server.count(path) == num_requests
+
+
+def test_endless_redirect(tmp_path: Path, server: Server) -> None:
+    assert failed(tmp_path, server.url("/loop.mp4")).kind is FailKind.UNSUPPORTED_URL
+
+
+def test_server_recovers(tmp_path: Path, server: Server) -> None:
+    assert kept(tmp_path, server.url("/500-then-200.mp4")).evidence["sha256"] == SHA256
+
+
+def test_retry_after_is_kept(tmp_path: Path, server: Server) -> None:
+    started_s = time.monotonic()
+    kept(tmp_path, server.url("/429-then-200.mp4"))
+    assert time.monotonic() - started_s >= 1
+
+
+def test_a_host_that_asks_for_an_hour_is_left_alone(tmp_path: Path, server: Server) -> None:
+    first = failed(tmp_path, server.url("/429-for-long.mp4"))
+    assert (first.kind, first.attempts) == (FailKind.RATE_LIMITED, 1)
+    second, _ = fetch(tmp_path, server.url("/ok.mp4"), "second")
+    assert isinstance(second, Fail)
+    assert second.kind is FailKind.RATE_LIMITED
+    assert "left alone for 3600 s" in second.message
+    assert server.count("/ok.mp4") == 0
+
+
+def test_broken_transfer_goes_on_where_it_broke(tmp_path: Path, server: Server) -> None:
+    assert kept(tmp_path, server.url("/resumed.mp4")).evidence["sha256"] == SHA256
+    assert server.requests == [("/resumed.mp4", None), ("/resumed.mp4", "bytes=100000-")]
+
+
+def test_a_file_that_changed_is_not_patched_together(tmp_path: Path, server: Server) -> None:
+    assert kept(tmp_path, server.url("/changed.mp4")).evidence["sha256"] == SHA256
+
+
+def test_truncation_is_told_in_bytes(tmp_path: Path, server: Server) -> None:
+    fail = failed(tmp_path, server.url("/truncated.mp4"), retries=0)
+    assert "expected 256000 bytes, the connection ended after 128000" in fail.message
+
+
+def test_rate_limit(tmp_path: Path, server: Server) -> None:
+    started_s = time.monotonic()
+    kept(tmp_path, server.url("/ok.mp4"), rate_limit_bytes_per_s=512_000)
+    assert time.monotonic() - started_s >= 0.5
+
+
+def test_cookies_are_sent_and_not_written(tmp_path: Path, server: Server) -> None:
+    cookies = tmp_path / "cookies.txt"
+    text = "# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\t42\n"
+    cookies.write_text(text)
+    assert failed(tmp_path, server.url("/cookie.mp4")).kind is FailKind.PRIVATE
+    kept(tmp_path, server.url("/cookie.mp4"), "with", cookies_file=cookies)
+    kept(tmp_path, server.url("/page.html"), "page", cookies_file=cookies)
+    assert cookies.read_text() == text
+
+
+@pytest.mark.parametrize("content", [None, '[{"name": "session"}]'])
+@pytest.mark.parametrize("path", ["/ok.mp4", "/page.html"])
+def test_bad_cookies_are_the_users_to_fix(
+    tmp_path: Path, server: Server, path: str, content: str | None
+) -> None:
+    cookies = tmp_path / "cookies.txt"
+    if content is not None:
+        cookies.write_text(content)
+    with pytest.raises(ConfigError, match=r"stages\.fetch\.cookies_file"):
+        fetch(tmp_path, server.url(path), cookies_file=cookies)
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "x.html"])
+def test_dead_host_is_tried_only_once_more_by_later_lines(tmp_path: Path, name: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/{name}"
+        first = failed(tmp_path, url)
+        second = failed(tmp_path, url, "second")
+    assert (first.kind, first.attempts) == (FailKind.UNREACHABLE, 3)
+    assert (second.kind, second.attempts) == (FailKind.UNREACHABLE, 1)
+
+
+def test_page(tmp_path: Path, server: Server) -> None:
+    outcome = kept(tmp_path, server.url("/page.html"))
+    assert outcome.files == ("media.mp4",)
+    assert outcome.evidence["sha256"] == SHA256
+    assert outcome.evidence["origin"]["webpage_url"] == server.url("/page.html")
+    assert outcome.evidence["origin"]["title"] == "A page (1)"
+
+
+def test_pages_of_one_name_do_not_share_an_id(tmp_path: Path, server: Server) -> None:
+    """yt-dlp's generic extractor calls both `page-1`; the content tells them apart."""
+    for number, path in enumerate(("/page.html", "/other/page.html")):
+        outcome = kept(tmp_path, server.url(path), f"out{number}")
+        assert outcome.evidence["source_id"] == f"http-{SHA256[:16]}"
+
+
+def test_page_named_like_a_file(tmp_path: Path, server: Server) -> None:
+    assert kept(tmp_path, server.url("/File:page.webm")).evidence["sha256"] == SHA256
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "message"),
+    [
+        ("/two.html", FailKind.UNSUPPORTED_URL, "expected one video, found several"),
+        ("/none.html", FailKind.UNSUPPORTED_URL, "Unsupported URL"),
+        ("/404.html", FailKind.REMOVED, "HTTP Error 404"),
+        ("/403.html", FailKind.PRIVATE, "cookies_file"),
+        ("/429.html", FailKind.RATE_LIMITED, "page_interval_s"),
+        ("/503.html", FailKind.UNREACHABLE, "HTTP Error 503"),
+    ],
+)
+def test_page_failures(
+    tmp_path: Path, server: Server, path: str, kind: FailKind, message: str
+) -> None:
+    fail = failed(tmp_path, server.url(path))
+    assert fail.kind is kind
+    assert message in fail.message
+    assert fail.attempts == (3 if kind in (FailKind.RATE_LIMITED, FailKind.UNREACHABLE) else 1)
+
+
+def test_a_failed_page_keeps_the_log(tmp_path: Path, server: Server) -> None:
+    assert "[generic]" in failed(tmp_path, server.url("/404.html")).log_tail
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/x.mp4", "http://", "http://[broken/x.mp4"])
+def test_unknown_url(tmp_path: Path, url: str) -> None:
+    with pytest.raises(MediaError) as caught:
+        fetch(tmp_path, url)
+    assert caught.value.kind is FailKind.UNSUPPORTED_URL
+
+
+def test_local_file_is_hashed_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "My clip.MOV"
+    path.write_bytes(BODY)
+    outcome = kept(tmp_path, path)
+    assert outcome.files == ()
+    evidence = outcome.evidence
+    assert evidence["source_id"] == f"file-{SHA256[:16]}"
+    assert (evidence["path"], evidence["bytes"]) == (str(path), len(BODY))
+    assert evidence["origin"]["extractor"] == "file"
+    assert evidence["origin"]["title"] == "My clip"
+
+
+def test_a_changed_local_file_is_not_taken_from_the_store(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(BODY)
+    stage, evidence = Fetch(config(tmp_path)), kept(tmp_path, path).evidence
+    assert stage.fresh(item(path), evidence)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    assert not stage.fresh(item(path), evidence)
+    path.unlink()
+    assert not stage.fresh(item(path), evidence)
+
+
+def test_a_download_stays_fresh(tmp_path: Path, server: Server) -> None:
+    url = server.url("/ok.mp4")
+    evidence = kept(tmp_path, url).evidence
+    assert Fetch(config(tmp_path)).fresh(item(url), evidence)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("gone.mp4", FailKind.NO_SUCH_FILE, "no such file"),
+        ("empty.mp4", FailKind.EMPTY_FILE, "empty"),
+        ("empty.mp4/below.mp4", FailKind.NO_SUCH_FILE, "no such file"),
+        ("folder", FailKind.NOT_MEDIA, "--source"),
+        ("pipe", FailKind.NOT_MEDIA, "device"),
+    ],
+)
+def test_bad_local_files(tmp_path: Path, name: str, kind: FailKind, message: str) -> None:
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(MediaError, match=message) as caught:
+        fetch(tmp_path, tmp_path / name)
+    assert caught.value.kind is kind
+
+
+def test_source_path_resolves_both_kinds(tmp_path: Path, server: Server) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(BODY)
+    for uri in (str(path), server.url("/ok.mp4")):
+        folder = f"store{len(uri)}"
+        evidence = kept(tmp_path, uri, folder).evidence
+        later = Item("x", item(uri).source, None, {"fetch": evidence}, {"fetch": tmp_path / folder})
+        assert source_path(later).read_bytes() == BODY
+
+
+def test_key_ignores_manners(tmp_path: Path) -> None:
+    polite = config(tmp_path, page_interval_s=60, retries=9, cookies_file=tmp_path / "c.txt")
+    assert Fetch(polite).key("uri", {}) == Fetch(FetchConfig()).key("uri", {})
+    larger = Fetch(FetchConfig(short_side_px=2160))
+    assert larger.key("uri", {}) != Fetch(FetchConfig()).key("uri", {})
+
+
+def test_a_list_from_end_to_end(tmp_path: Path, server: Server) -> None:
+    (tmp_path / "local.mp4").write_bytes(BODY)
+    lines = f"{server.url('/ok.mp4')} 0 1\nlocal.mp4\n{server.url('/404.mp4')}\n"
+    (tmp_path / "list.txt").write_text(lines)
+    kinds = []
+    for line in read_sources(tmp_path / "list.txt").lines:
+        outcome, _ = fetch(tmp_path, line.uri, f"out{line.index}")
+        kinds.append(outcome.kind if isinstance(outcome, Fail) else outcome.evidence["sha256"])
+    assert kinds == [SHA256, SHA256, FailKind.REMOVED]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("youtube-dQw4w9WgXcQ", "youtube-dQw4w9WgXcQ"),
+        ("archive.org-a b", "archive_org-a_b-"),
+        ("x-" + "y" * 200, "x-" + "y" * 78 + "-"),
+    ],
+)
+def test_safe_id(name: str, expected: str) -> None:
+    assert safe_id(name).startswith(expected)
+    assert (safe_id(name) == name) == (name == expected)
+    assert safe_id("a.b") != safe_id("a b")
