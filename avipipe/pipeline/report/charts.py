@@ -105,9 +105,7 @@ def plot(curve: Curve, *, hours: bool) -> Plot:
         open_area="M" + "L".join(points(total)) + "L" + "L".join(points(settled)[::-1]) + "Z",
         limit_x=x_at(curve.limit),
         limit_y=y_at(settled[now]),
-        x_ticks=tuple(
-            Tick(x_at(v), v) for v in ticks(x_low, x_high, 5, whole=counted) if x_low <= v <= x_high
-        ),
+        x_ticks=tuple(Tick(x_at(v), v) for v in x_ticks if x_low <= v <= x_high),
         y_ticks=tuple(Tick(y_at(v), v) for v in y_ticks),
     )
 

@@ -11,7 +11,7 @@ from avipipe.manifests.records import Fail, SourceLine
 from avipipe.pipeline.accounting import ItemState, StageCount, Survey
 from avipipe.pipeline.graph import Graph
 from avipipe.pipeline.report.gallery import Maker, Sample, evidence_of
-from avipipe.pipeline.report.measures import DECISIVE_STAGES, WhatIf
+from avipipe.pipeline.report.measures import WhatIf
 from avipipe.pipeline.report.model import (
     FailureGroup,
     FailureRow,
@@ -23,6 +23,7 @@ from avipipe.pipeline.report.model import (
     Status,
     Tally,
 )
+from avipipe.stages.decide import measures
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +129,7 @@ class _Gathered:
         if status in ("keep", "drop"):
             self.sample.offer(reason[1], state.clip_id, state.row)
         self._note_failure(state, state.clip_id)
-        evidence = evidence_of(state)
-        self.what_if.add({s: evidence[s] for s in DECISIVE_STAGES if s in evidence}, hours)
+        self.what_if.add(measures(evidence_of(state)), hours)
 
     def _note_failure(self, state: ItemState, item_id: str) -> None:
         record = state.last.record

@@ -12,7 +12,7 @@ from avipipe.manifests.records import Evidence, Keep, digest
 from avipipe.manifests.rle import MaskTrack, area, decode, iou, read_masks
 from avipipe.pipeline.accounting import ItemState
 from avipipe.pipeline.graph import Row
-from avipipe.pipeline.report.measures import DECISIVE_STAGES, measure
+from avipipe.pipeline.report.measures import measure
 from avipipe.pipeline.report.model import ClipCard, Level, Picture, Sound, Stripe
 from avipipe.pipeline.report.pictures import (
     FRAME_HEIGHT_PX,
@@ -21,7 +21,7 @@ from avipipe.pipeline.report.pictures import (
     picture,
     still,
 )
-from avipipe.stages.decide import DecideConfig, findings
+from avipipe.stages.decide import Decide, DecideConfig, findings
 
 FPS = 24
 NUM_FRAMES = 4
@@ -176,7 +176,7 @@ def _levels(
 def _stills(folders: Mapping[str, Path], state: ItemState) -> Iterator[Picture]:
     """Pictures in the folders of the decisive stages, for a clip that was never cut."""
     for visit in state.visits:
-        if visit.stage.name not in DECISIVE_STAGES or visit.record is None:
+        if visit.stage.name not in Decide.EVIDENCE or visit.record is None:
             continue
         if not isinstance(visit.record.outcome, Keep):
             continue

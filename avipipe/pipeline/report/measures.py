@@ -7,12 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Le
 
-from avipipe.manifests.records import Evidence
 from avipipe.pipeline.report.model import Curve, Measure
-from avipipe.stages.decide import CHECKS, Check, DecideConfig, Finding, findings
-
-DECISIVE_STAGES = tuple(dict.fromkeys(check.stage for check in CHECKS))
-"""The stages whose evidence `decide` reads; a clip that has all of it is settled."""
+from avipipe.stages.decide import CHECKS, Check, DecideConfig, Finding, judge
 
 _UNITS = {"s": "s", "dbfs": "dBFS", "px": "px/frame"}
 _NUM_STEPS = 96
@@ -44,23 +40,20 @@ class WhatIf:
     _open: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     _known: dict[str, int] = field(default_factory=dict)
 
-    def add(self, evidence: Mapping[str, Evidence], hours: float) -> None:
-        """Take in a clip. `evidence` is that of the decisive stages which have run on it."""
-        found = findings(evidence, self.config)
-        settled = all(stage in evidence for stage in DECISIVE_STAGES)
-        rows = self._settled if settled else self._open
-        for name in {finding.threshold for finding in found}:
-            mine = [finding for finding in found if finding.threshold == name]
+    def add(self, values: Mapping[str, float | None], hours: float) -> None:
+        """Take in a clip. `values`: its `measures`, as far as evidence was gathered."""
+        found = judge(values, self.config)
+        rows = self._settled if len(found) == len(CHECKS) else self._open
+        missed = [finding.threshold for finding in found if not finding.passed]
+        for finding in found:
+            name = finding.threshold
             self._known[name] = self._known.get(name, 0) + 1
-            if all(finding.passed for finding in found if finding.threshold != name):
-                rows.setdefault(name, []).append((_critical(mine), hours))
+            if missed in ([], [name]):
+                rows.setdefault(name, []).append((_comparable(finding), hours))
 
     def curves(self) -> tuple[Curve, ...]:
         """One for each threshold that some clip has evidence about, in the order of the checks."""
-        by_threshold = {check.threshold: check for check in CHECKS}
-        return tuple(
-            self._curve(check) for name, check in by_threshold.items() if name in self._known
-        )
+        return tuple(self._curve(check) for check in CHECKS if check.threshold in self._known)
 
     def _curve(self, check: Check) -> Curve:
         name, unit = _name(check.threshold)
@@ -86,13 +79,11 @@ class WhatIf:
         )
 
 
-def _critical(found: list[Finding]) -> float:
-    """The value that decides: the worst one, or the best there could be where all are unknown."""
-    at_least = found[0].sense == "at_least"
-    values = [finding.value for finding in found if finding.value is not None]
-    if not values:
-        return float("inf") if at_least else float("-inf")
-    return min(values) if at_least else max(values)
+def _comparable(finding: Finding) -> float:
+    """The value, or the best there could be where it is unknown, which always passes."""
+    if finding.value is not None:
+        return finding.value
+    return float("inf") if finding.sense == "at_least" else float("-inf")
 
 
 def _column(pairs: Iterable[tuple[float, float]]) -> npt.NDArray[np.float64]:

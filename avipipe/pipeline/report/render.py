@@ -24,19 +24,16 @@ def render(report: Report) -> str:
     """
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            r=report,
-            charts=charts,
-            levels=_levels(report.stages),
-            hours=partial(format_hours, unit=hours_unit(report)),
-            css=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
-            script=Markup(script),
-            script_hash=digest,
-            version=__version__,
-        )
+    template = _environment().get_template("report.html")
+    return template.render(
+        r=report,
+        charts=charts,
+        levels=_levels(report.stages),
+        hours=partial(format_hours, unit=hours_unit(report)),
+        css=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=digest,
+        version=__version__,
     )
 
 

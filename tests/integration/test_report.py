@@ -1,0 +1,349 @@
+"""The report as a browser sees it."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avipipe.manifests.records import DropReason
+from avipipe.pipeline.report.measures import WhatIf, measure
+from avipipe.pipeline.report.model import (
+    ClipCard,
+    FailureGroup,
+    FailureRow,
+    Level,
+    Loss,
+    Report,
+    Sound,
+    SourceRow,
+    SplitRow,
+    StageRow,
+    Stripe,
+    Tally,
+)
+from avipipe.pipeline.report.pictures import outline, picture
+from avipipe.pipeline.report.render import render
+from avipipe.stages.decide import DecideConfig, judge
+
+HOSTILE = """<script>document.title="owned"</script><img src=x onerror="alert(1)">'"&--></style>"""
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
+
+VALUES = {"min_clip_s": 4.0, "min_sound_dbfs": -20.0, "max_speakers": 2.0, "max_music": None}
+
+
+def card(clip_id: str, reason: DropReason | None = None) -> ClipCard:
+    """A clip of a ball that moves over a gradient."""
+    frames = []
+    rows_H1, columns_1W = np.mgrid[0:180, 0:320]
+    gray_HW = (columns_1W * 255 // 320).astype(np.uint8)
+    for number in range(4):
+        mask_HW = (rows_H1 - 90) ** 2 + (columns_1W - 80 - 40 * number) ** 2 < 40**2
+        frame_HWC = np.stack([gray_HW, np.where(mask_HW, 220, 90).astype(np.uint8), gray_HW], -1)
+        frames.append(picture(frame_HWC, mask_HW, height_px=180, time_s=0.5 + number))
+    box_HW = np.zeros((180, 320), bool)
+    box_HW[50:130, 40:120] = True
+    found = judge(VALUES, DecideConfig())
+    return ClipCard(
+        clip_id=clip_id,
+        status="keep" if reason is None else "drop",
+        reason="" if reason is None else reason.value,
+        stage="pair" if reason is None else "decide_listen",
+        source_uri=f"/media/{clip_id}.mp4",
+        start_s=1.0,
+        end_s=5.0,
+        label="ball" if reason is None else "",
+        caption="A ball rolls over a gradient." if reason is None else "",
+        backend="template" if reason is None else "",
+        frames=tuple(frames) if reason is None else (),
+        pair_frame=0,
+        levels=(Level(4, outline(box_HW, 320, 180), 0.78, True),) if reason is None else (),
+        stills=(),
+        sound=Sound(
+            peaks=tuple(abs(np.sin(np.arange(200) / 7)).tolist()),
+            speech=(Stripe(0.5, 2.0, "speech"),),
+            speakers=(Stripe(0.5, 2.0, "S0"),),
+            onsets_s=(0.5, 2.5),
+        ),
+        measures=tuple(measure(finding) for finding in found),
+        command=f"avipipe why {clip_id} --out ball",
+    )
+
+
+def stage(name: str, level: str, num_in: int, *losses: Loss, pending: int = 0) -> StageRow:
+    dropped = sum(loss.items for loss in losses if loss.status == "drop")
+    failed = sum(loss.items for loss in losses if loss.status == "fail")
+    items = Tally(num_in - dropped - failed - pending, dropped, failed, pending)
+    hours = Tally(*(0.01 * amount for amount in (items.kept, dropped, failed, pending)))
+    assert level in ("source", "clip")
+    return StageRow(
+        name,
+        "source" if level == "source" else "clip",
+        num_in,
+        items,
+        hours,
+        losses,
+        wall_s=12.5,
+        cpu_s=11.0,
+        peak_rss_bytes=300_000_000,
+    )
+
+
+def report() -> Report:
+    what_if = WhatIf(DecideConfig())
+    for level_dbfs in (-70.0, -60.0, -40.0, -20.0):
+        what_if.add({**VALUES, "min_sound_dbfs": level_dbfs}, 0.01)
+    silent = Loss("drop", "silent", 2, 0.02)
+    timeout = Loss("fail", "timeout", 1, 0.01)
+    failure = FailureRow("ball_00000000_00004000", "look", "took too long", 3, "frame 17\nframe 18")
+    return Report(
+        title="ball",
+        out="ball",
+        generation=2,
+        profile="embedded",
+        config_hash="0123456789abcdef",
+        backends=(("vad", "energy"), ("caption", "template")),
+        stages=(
+            stage("fetch", "source", 3, Loss("fail", "no_such_file", 1, 0.0)),
+            stage("shots", "source", 2),
+            stage("decide_listen", "clip", 5, silent),
+            stage("look", "clip", 3, timeout, pending=1),
+        ),
+        clips=(card("ball_00001000_00005000"), card("ball_00005000_00009000", DropReason.SILENT)),
+        curves=what_if.curves(),
+        failures=(
+            FailureGroup("timeout", 7, "avipipe retry --out ball --kind timeout", (failure,)),
+        ),
+        sources=(
+            SourceRow("/media/ball.mp4", "file-ba11", "keep", "", 12.0, 5, 1),
+            SourceRow("/media/gone.mp4", "", "fail", "no_such_file", None, 0, 0),
+        ),
+        num_sources=3,
+        splits=(SplitRow("train", 1, 4.0, 1, 1_234_000),),
+        num_clips=5,
+        items=Tally(1, 2, 1, 1),
+        hours=Tally(0.01, 0.02, 0.01, 0.01),
+        fates=(silent, timeout),
+    )
+
+
+@dataclass(frozen=True)
+class Page:
+    """What became of a file in the browser."""
+
+    dom: str
+    text: str
+    console: list[str]
+    requests: list[str]
+
+
+class _Text(HTMLParser):
+    """Collects what a reader sees."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self._hidden = 0
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._hidden += tag in ("style", "script")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden -= tag in ("style", "script")
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.words += data.split()
+
+
+def text_of(html: str) -> str:
+    return " ".join(_Text(html).words)
+
+
+def browse(html: str, folder: Path) -> Page:
+    """Load a page in headless Chromium, with its network log on."""
+    assert CHROMIUM is not None
+    page, net_log = folder / "report.html", folder / "net.json"
+    page.write_text(html, encoding="utf-8")
+    done = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--no-first-run",
+            "--enable-logging=stderr",
+            f"--user-data-dir={folder / 'profile'}",
+            f"--log-net-log={net_log}",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+        check=True,
+    )
+    console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+    events = [event.get("params", {}) for event in json.loads(net_log.read_text())["events"]]
+    # What the browser itself asks of its makers has no origin; what a page asks for has one.
+    requests = [e["url"] for e in events if e.get("initiator", "not an origin") != "not an origin"]
+    return Page(done.stdout, text_of(done.stdout), console, requests)
+
+
+@in_browser
+def test_the_page_renders_with_its_numbers_and_asks_for_nothing(tmp_path: Path) -> None:
+    page = browse(render(report()), tmp_path)
+    assert page.console == []
+    assert page.requests == []
+    assert "1 of 5 clips kept" in text_of(re.sub(r"</?strong>", "", page.dom))
+    for expected in (
+        "silent 2",
+        "A ball rolls over a gradient.",
+        "avipipe why ball_00001000_00005000 --out ball",
+        "avipipe retry --out ball --kind timeout",
+        "took too long",
+        "and 6 more",
+        "1.23 MB",
+    ):
+        assert expected in page.text, expected
+    # The script ran under the page's own policy: it alone adds copy buttons.
+    assert page.dom.count(">copy</button>") == 3
+
+
+@in_browser
+def test_requests_and_errors_of_a_page_would_be_seen(tmp_path: Path) -> None:
+    bad = '<img src="http://127.0.0.1:9/x.png"><script>nothing.there</script>'
+    page = browse(bad, tmp_path)
+    assert page.requests == ["http://127.0.0.1:9/x.png"]
+    assert any("nothing is not defined" in line for line in page.console)
+
+
+@in_browser
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    plain = report()
+    failure = FailureRow(HOSTILE, HOSTILE, HOSTILE, 1, HOSTILE)
+    evil = replace(
+        plain,
+        title=HOSTILE,
+        out=HOSTILE,
+        clips=(replace(plain.clips[0], clip_id=HOSTILE, caption=HOSTILE, source_uri=HOSTILE),),
+        failures=(FailureGroup(HOSTILE, 1, HOSTILE, (failure,)),),
+        sources=(SourceRow(HOSTILE, HOSTILE, "fail", HOSTILE, None, 0, 0),),
+        backends=((HOSTILE, HOSTILE),),
+    )
+    page = browse(render(evil), tmp_path)
+    assert page.console == []
+    assert page.dom.count("<script") == 1
+    assert "<img" not in page.dom
+    assert "<title>owned" not in page.dom
+    assert '<script>document.title="owned"</script>' in page.text
+
+
+def test_the_file_needs_nothing_else() -> None:
+    html = render(report())
+    for resource in re.findall(r'(?:src|href|srcset|action)="([^"]*)"', html):
+        assert resource.startswith(("#", "data:image/jpeg;base64,")), resource[:80]
+    assert "url(" not in html
+    assert "@import" not in html
+    jpeg = re.search(r"data:image/jpeg;base64,([^\"]+)", html)
+    assert jpeg is not None
+    assert base64.b64decode(jpeg.group(1)).startswith(b"\xff\xd8")
+
+
+def test_every_link_leads_somewhere() -> None:
+    html = render(report())
+    names = set(re.findall(r'\bid="([^"]+)"', html))
+    links = re.findall(r'href="#([^"]+)"', html)
+    assert len(names) == len(re.findall(r'\bid="', html)), "an id stands twice"
+    assert set(links) <= names
+
+
+def test_the_accounting_on_the_page_adds_up() -> None:
+    html = render(report())
+    rows = re.findall(r'<tr data-stage="(\w+)">(.*?)</tr>', html, re.DOTALL)
+    assert [name for name, _ in rows] == ["fetch", "shots", "decide_listen", "look"]
+    for _, row in rows:
+        came, *went = map(int, re.findall(r'class="by-items">(\d+)<', row))
+        assert came == sum(went)
+        assert len(went) == 4
+        assert "✓ yes" in row
+
+
+def test_accounting_that_does_not_add_up_is_shown() -> None:
+    plain = report()
+    torn = replace(plain.stages[1], num_in=plain.stages[1].num_in + 1)
+    html = render(replace(plain, stages=(plain.stages[0], torn)))
+    assert "✕ -1 off" in html
+
+
+@in_browser
+def test_an_empty_dataset(tmp_path: Path) -> None:
+    plain = report()
+    empty = replace(
+        plain,
+        generation=0,
+        stages=(stage("fetch", "source", 0), stage("listen", "clip", 0)),
+        clips=(),
+        curves=(),
+        failures=(),
+        sources=(),
+        num_sources=0,
+        splits=(),
+        num_clips=0,
+        items=Tally(),
+        hours=Tally(),
+        fates=(),
+    )
+    page = browse(render(empty), tmp_path)
+    assert page.console == []
+    assert "the dataset has no sources" in page.text
+    assert "not published" in page.text
+
+
+@in_browser
+def test_a_dataset_whose_sources_all_failed(tmp_path: Path) -> None:
+    plain = report()
+    failed = replace(
+        plain,
+        stages=(stage("fetch", "source", 3, Loss("fail", "no_such_file", 3, 0.0)),),
+        clips=(),
+        curves=(),
+        num_clips=0,
+        items=Tally(),
+        hours=Tally(),
+        fates=(),
+        splits=(),
+    )
+    page = browse(render(failed), tmp_path)
+    assert page.console == []
+    assert "none of 3 sources" in page.text
+    assert "no such file 3" in page.text
+
+
+def test_huge_counts_are_grouped() -> None:
+    plain = report()
+    huge = replace(
+        plain,
+        num_clips=12_345_678,
+        items=Tally(10_000_000, 2_345_678, 0, 0),
+        hours=Tally(28_000.4, 6_500.0, 0, 0),
+        stages=(replace(plain.stages[2], hours=Tally(34_500.4)),),
+        splits=(SplitRow("train", 10_000_000, 28_000 * 3600.0, 9_876, 55_000_000_000_000),),
+    )
+    text = text_of(render(huge))
+    for expected in ("10,000,000", "12,345,678", "28,000 h", "9,876", "55 TB"):
+        assert expected in text, expected
