@@ -4,17 +4,20 @@ import contextlib
 import hashlib
 import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import av
 import pytest
 
 from avipipe.errors import ConfigError, FailKind, MediaError
 from avipipe.manifests.records import Fail, Keep, SourceLine, Span
 from avipipe.manifests.sources import read_sources
+from avipipe.media.ffmpeg import ffmpeg_path
 from avipipe.stages.base import Item
 from avipipe.stages.fetch import Fetch, FetchConfig, safe_id, source_path
 
@@ -31,6 +34,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.requests: list[tuple[str, str | None]] = []
         """Path and Range header of each request."""
+        self.files: dict[str, bytes] = {}
+        """What else is served, by path."""
 
     def count(self, path: str) -> int:
         return sum(asked == path for asked, _ in self.requests)
@@ -78,6 +83,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(
                     200, b"<html><body>nothing here</body></html>", {"Content-Type": "text/html"}
                 )
+            case path if path in self.server.files:
+                kind = "application/dash+xml" if path.endswith(".mpd") else "video/mp4"
+                self.answer(200, self.server.files[path], {"Content-Type": kind})
             case path:
                 self.answer(int(path.strip("/").partition(".")[0]), b"")
 
@@ -292,6 +300,36 @@ def test_page(tmp_path: Path, server: Server) -> None:
     assert outcome.evidence["sha256"] == SHA256
     assert outcome.evidence["origin"]["webpage_url"] == server.url("/page.html")
     assert outcome.evidence["origin"]["title"] == "A page (1)"
+
+
+def make_dash(folder: Path) -> None:
+    """Half a second of picture at 144 and 288 lines, and of sound, each a stream of its own."""
+    renditions = "[0:v]split[a][b];[a]scale=256:144[low];[b]scale=512:288[high]"
+    subprocess.run(
+        [
+            *(ffmpeg_path(), "-v", "error", "-nostdin", "-y"),
+            *("-f", "lavfi", "-i", "testsrc=d=0.5:r=24", "-f", "lavfi", "-i", "sine=d=0.5"),
+            *("-filter_complex", renditions, "-map", "[low]", "-map", "[high]", "-map", "1:a"),
+            *("-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", "-f", "dash"),
+            *("-adaptation_sets", "id=0,streams=v id=1,streams=a", str(folder / "all.mpd")),
+        ],
+        check=True,
+    )
+
+
+@pytest.mark.parametrize(("short_side_px", "height_px"), [(200, 144), (1080, 288)])
+def test_best_rendition_below_the_limit_is_merged_with_sound(
+    tmp_path: Path, server: Server, short_side_px: int, height_px: int
+) -> None:
+    dash = tmp_path / "dash"
+    dash.mkdir()
+    make_dash(dash)
+    server.files = {f"/{path.name}": path.read_bytes() for path in dash.iterdir()}
+    outcome = kept(tmp_path, server.url("/all.mpd"), short_side_px=short_side_px, timeout_s=5)
+    assert outcome.files == ("media.mkv",)
+    with av.open(tmp_path / "out" / "media.mkv") as container:
+        assert container.streams.video[0].height == height_px
+        assert len(container.streams.audio) == 1
 
 
 def test_pages_of_one_name_do_not_share_an_id(tmp_path: Path, server: Server) -> None:
