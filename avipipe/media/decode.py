@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -162,7 +162,13 @@ def read_audio(
 
 
 def iter_pictures(
-    path: Path, info: MediaInfo, *, start_s: float, end_s: float, size: tuple[int, int]
+    path: Path,
+    info: MediaInfo,
+    *,
+    start_s: float,
+    end_s: float,
+    size: tuple[int, int],
+    pix_fmt: Literal["gray", "rgb24", "bgr24"],
 ) -> Iterator[tuple[float, npt.NDArray[np.uint8]]]:
     """Yield each picture as it was recorded, with the source time at which it appears.
 
@@ -171,7 +177,7 @@ def iter_pictures(
     Args:
         size: width and height of what is yielded, whatever the shape of the source.
     Yields:
-        time and (H, W) uint8 luma, upright.
+        time and (H, W) or (H, W, 3) uint8 of `pix_fmt`, upright.
     """
     origin = _exact(info.start_s)
     held: tuple[float, av.VideoFrame] | None = None
@@ -180,12 +186,12 @@ def iter_pictures(
             assert isinstance(frame, av.VideoFrame)
             time_s = float(_time(frame) - origin)
             if held is not None and time_s > start_s:
-                yield held[0], _convert(held[1], info.video, size, "gray")
+                yield held[0], _convert(held[1], info.video, size, pix_fmt)
             if time_s >= end_s:
                 return
             held = time_s, frame
     if held is not None:
-        yield held[0], _convert(held[1], info.video, size, "gray")
+        yield held[0], _convert(held[1], info.video, size, pix_fmt)
 
 
 def _resampled(

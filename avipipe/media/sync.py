@@ -150,7 +150,9 @@ def _pictures(
     all zero where nothing can be seen.
     """
     from_s, to_s = start_s - margin_s, end_s + margin_s
-    pictures = list(iter_pictures(path, info, start_s=from_s, end_s=to_s, size=_SMALL_SIZE))
+    pictures = list(
+        iter_pictures(path, info, start_s=from_s, end_s=to_s, size=_SMALL_SIZE, pix_fmt="gray")
+    )
     if not pictures:
         return np.zeros(1), np.zeros((1, _SMALL_SIZE[0] * _SMALL_SIZE[1]), np.float32)
     times_N = np.array([time_s for time_s, _ in pictures], np.float64)

@@ -50,7 +50,7 @@ def download_web_video(
     """Download the best picture and sound of the one video that `url` leads to.
 
     Args:
-        folder: where it is written; a partial download that lies there is gone on with.
+        folder: where it is written, as `media` with the suffix of its container; a partial download that lies there is gone on with.
         short_side_px: the largest resolution not above this is taken.
         cookies_file: in Netscape format; read, never written.
         rate_limit_bytes_per_s: 0 for no limit.
@@ -72,7 +72,8 @@ def download_web_video(
         "format_sort": [f"res:{short_side_px}"],
         "merge_output_format": "mkv",
         "paths": {"home": str(folder)},
-        "outtmpl": {"default": "media.%(ext)s"},
+        # Named by its format: a retry that is offered another one must not go on with this one.
+        "outtmpl": {"default": "part-%(format_id).60B.%(ext)s"},
         "updatetime": False,
         "noplaylist": True,
         "playlist_items": "1:2",  # two are enough to tell that it is a playlist
@@ -90,7 +91,7 @@ def download_web_video(
             info = _only_video(ydl, url)
             info = ydl.process_ie_result(info, download=True)
             path = Path(info["requested_downloads"][0]["filepath"])
-            return WebVideo(path, ydl.sanitize_info(info))
+            return WebVideo(path.rename(folder / f"media{path.suffix}"), ydl.sanitize_info(info))
     except yt_dlp.utils.YoutubeDLError as error:
         raise _explained(url, error, log) from error
 
@@ -117,7 +118,7 @@ def _only_video(ydl: Any, url: str) -> dict[str, Any]:
 
 
 def _explained(url: str, error: Exception, log: _LogTail) -> DownloadError:
-    message = str(error).removeprefix("ERROR: ")
+    message = str(error).removeprefix("ERROR: ").strip()
     if "No space left on device" in message or "Disk quota exceeded" in message:
         raise RunError(f"{url}: {message}; make room and run the same command again") from error
     kind = _kind_of(error)

@@ -1,0 +1,83 @@
+"""Cut: the one encode of a clip, and the proof that its picture and sound stayed together."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from avipipe.errors import FailKind, MediaError
+from avipipe.manifests.records import Keep, Outcome
+from avipipe.media.ffmpeg import versions
+from avipipe.media.normalize import AUDIO_NAME, VIDEO_NAME, NormalizeConfig, normalize
+from avipipe.media.probe import MediaInfo
+from avipipe.media.sync import certify
+from avipipe.stages.base import Item, Resources, Stage
+from avipipe.stages.fetch import source_path
+
+
+class CutConfig(NormalizeConfig):
+    """How clips are encoded, and how far sound and picture may come apart."""
+
+    max_offset_ms: float = Field(
+        20.0, gt=0, description="Largest measured offset between sound and picture."
+    )
+
+
+class Cut(Stage):
+    """Writes `video.mp4` and `audio.flac` of a clip.
+
+    Evidence: `num_frames`, `num_samples`, `width`, `height`, `duration_s`, and `sync`, the fields
+    of `SyncCertificate`.
+    """
+
+    name = "cut"
+    version: ClassVar[int] = 1
+    level: ClassVar[Literal["source", "clip"]] = "clip"
+    needs = ("fetch", "probe")
+    timeout_s = 3600.0
+
+    def __init__(self, config: CutConfig) -> None:
+        self.config = config
+        self.resources = Resources(num_cpus=config.threads)
+
+    def settings(self) -> Mapping[str, Any]:
+        tool = {name: versions()[name] for name in ("ffmpeg", "libavcodec", "libavfilter")}
+        config = self.config.model_dump(mode="json", exclude={"timeout_factor"})
+        return {**config, "versions": tool}
+
+    def run(self, item: Item, folder: Path) -> Outcome:
+        path, span = source_path(item), item.clip_span
+        info = MediaInfo.from_json(item.evidence["probe"])
+        written = normalize(
+            path,
+            info,
+            start_s=span.start_s,
+            end_s=span.end_s,
+            folder=folder,
+            config=self.config,
+        )
+        sync = certify(
+            path,
+            info,
+            start_s=span.start_s,
+            end_s=span.end_s,
+            video=folder / VIDEO_NAME,
+            audio=folder / AUDIO_NAME,
+        )
+        if abs(sync.av_offset_ms) > self.config.max_offset_ms:
+            message = (
+                f"expected sound and picture within {self.config.max_offset_ms:g} ms, found the "
+                f"sound {sync.av_offset_ms:+g} ms late after cutting ({sync.method})"
+            )
+            raise MediaError(FailKind.OUT_OF_SYNC, message)
+        evidence = {
+            "num_frames": written.num_frames,
+            "num_samples": written.num_samples,
+            "width": written.width,
+            "height": written.height,
+            "duration_s": written.duration_s,
+            "sync": asdict(sync),
+        }
+        return Keep(evidence, files=(VIDEO_NAME, AUDIO_NAME))
