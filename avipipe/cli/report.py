@@ -5,6 +5,8 @@ from pathlib import Path
 import click
 
 from avipipe.cli.options import out_option, work_option
+from avipipe.pipeline.graph import Graph
+from avipipe.pipeline.report.write import write_report
 from avipipe.pipeline.workspace import Workspace
 
 
@@ -22,6 +24,6 @@ def command(out: str, work: Path | None) -> None:
     Example:
       avipipe report --out my-dataset
     """
-    from avipipe.pipeline.report import write_report
-
-    click.echo(write_report(Workspace.at(out, work)))
+    workspace = Workspace.at(out, work)
+    with workspace.survey() as (survey, lines):
+        click.echo(write_report(workspace, survey, lines, Graph(workspace.require_config())))

@@ -20,7 +20,6 @@ from avipipe.pipeline.report.model import (
     SourceRow,
     SplitRow,
     StageRow,
-    Status,
     Tally,
 )
 from avipipe.stages.decide import measures
@@ -200,7 +199,7 @@ def _tally(amounts: Mapping[str, float]) -> Tally:
 
 
 def _losses(
-    items: Mapping[tuple[Status, str], int], hours: Mapping[tuple[Status, str], float]
+    items: Mapping[tuple[str, str], int], hours: Mapping[tuple[str, str], float]
 ) -> tuple[Loss, ...]:
     """Most first; equal ones by name."""
     order = sorted(items, key=lambda name: (-items[name], name))

@@ -28,7 +28,7 @@ class Tally:
 class Loss:
     """Items that stopped at a stage for one reason."""
 
-    status: Status
+    status: str
     reason: str
     """Of a drop or a failure; empty where they are pending."""
     items: int
