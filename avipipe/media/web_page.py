@@ -50,7 +50,8 @@ def download_web_video(
     """Download the best picture and sound of the one video that `url` leads to.
 
     Args:
-        folder: where it is written, as `media` with the suffix of its container; a partial download that lies there is gone on with.
+        folder: where it is written, as `media` with the suffix of its container; a partial
+            download that lies there is gone on with.
         short_side_px: the largest resolution not above this is taken.
         cookies_file: in Netscape format; read, never written.
         rate_limit_bytes_per_s: 0 for no limit.

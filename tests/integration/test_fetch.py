@@ -25,6 +25,9 @@ BODY = bytes(range(256)) * 1000
 SHA256 = hashlib.sha256(BODY).hexdigest()
 PAGE = b"<html><head><title>A page</title></head><body><video src='/ok.mp4'></video></body></html>"
 TWO = b"<html><title>Two</title><body><video src='/ok.mp4'></video><video src='/b.mp4'></video>"
+LIVE = b"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\n5.ts\n"
+MIME = {".mpd": "application/dash+xml", ".m3u8": "application/vnd.apple.mpegurl"}
+MIME |= {".html": "text/html"}
 
 
 class Server(ThreadingHTTPServer):
@@ -84,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
                     200, b"<html><body>nothing here</body></html>", {"Content-Type": "text/html"}
                 )
             case path if path in self.server.files:
-                kind = "application/dash+xml" if path.endswith(".mpd") else "video/mp4"
+                kind = MIME.get(Path(path).suffix, "video/mp4")
                 self.answer(200, self.server.files[path], {"Content-Type": kind})
             case path:
                 self.answer(int(path.strip("/").partition(".")[0]), b"")
@@ -361,6 +364,28 @@ def test_page_failures(
     assert fail.kind is kind
     assert message in fail.message
     assert fail.attempts == (3 if kind in (FailKind.RATE_LIMITED, FailKind.UNREACHABLE) else 1)
+
+
+@pytest.mark.parametrize(
+    ("video", "kind"),
+    [
+        # A page that opens while its video is refused is how sites treat those who ask too often.
+        ("/403.mp4", FailKind.RATE_LIMITED),
+        ("/404.mp4", FailKind.REMOVED),
+        ("/truncated.mp4", FailKind.UNREACHABLE),
+    ],
+)
+def test_page_whose_video_fails(tmp_path: Path, server: Server, video: str, kind: FailKind) -> None:
+    page = PAGE.replace(b"/ok.mp4", video.encode())
+    server.files = {"/bad.html": page}
+    assert failed(tmp_path, server.url("/bad.html"), retries=0).kind is kind
+
+
+def test_live_page_is_not_waited_for(tmp_path: Path, server: Server) -> None:
+    server.files = {"/live.m3u8": LIVE}
+    fail = failed(tmp_path, server.url("/live.m3u8"))
+    assert fail.kind is FailKind.UNSUPPORTED_URL
+    assert "found a live one" in fail.message
 
 
 def test_a_failed_page_keeps_the_log(tmp_path: Path, server: Server) -> None:
