@@ -13,7 +13,7 @@ from avipipe.manifests.records import digest
 from avipipe.stages.caption import CaptionConfig
 from avipipe.stages.cut import CutConfig
 from avipipe.stages.decide import DecideConfig
-from avipipe.stages.fetch import FetchConfig
+from avipipe.stages.fetch import Fetch, FetchConfig
 from avipipe.stages.listen import ListenConfig
 from avipipe.stages.look import LookConfig
 from avipipe.stages.mask import MaskConfig
@@ -74,8 +74,10 @@ class BuildConfig(BaseModel):
     executor: ExecutorConfig = ExecutorConfig()
 
     def identity(self) -> dict[str, Any]:
-        """What the dataset depends on: all but how it runs."""
-        return self.model_dump(mode="json", exclude={"executor"})
+        """What the dataset depends on: all but how it runs, and with what manners it downloads."""
+        data = self.model_dump(mode="json", exclude={"executor"})
+        data["stages"]["fetch"] = dict(Fetch(self.stages.fetch).settings())
+        return data
 
     def identity_hash(self) -> str:
         return digest(self.identity())

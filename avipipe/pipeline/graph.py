@@ -160,9 +160,8 @@ class Graph:
             evidence[stage.name] = record.outcome.evidence
             if stage.name == "fetch":
                 item_id = record.outcome.evidence["source_id"]
-                # What a download holds depends on its source and on how it was asked for, not on
-                # which line of the list asked: equal content shares everything that follows.
-                keys["fetch"] = digest([item_id, dict(stage.settings())])
+                # What follows depends on the content, not on which line of the list asked for it.
+                keys["fetch"] = digest([item_id, record.outcome.evidence["sha256"]])
                 fetched = folder(key)
                 folder = _with_fetch(folder, keys["fetch"], fetched)
 

@@ -88,8 +88,8 @@ class Maker:
         assert record is not None
         evidence = evidence_of(state)
         folders = {visit.stage.name: self.folder(visit.key) for visit in state.visits}
-        caption = evidence.get("caption", {})
-        frames, pair_frame, levels = _frames(folders, span.duration_s)
+        caption, cut = evidence.get("caption", {}), evidence.get("cut", {})
+        frames, pair_frame, levels = _frames(folders, cut.get("num_frames", 0))
         stills = () if frames else tuple(_stills(folders, state))
         return ClipCard(
             clip_id=state.clip_id,
@@ -102,6 +102,7 @@ class Maker:
             label=str(caption.get("label", "")),
             caption=str(caption.get("text", "")),
             backend=str(caption.get("backend", "")),
+            av_offset_ms=cut["sync"]["av_offset_ms"] if cut else None,
             frames=frames,
             pair_frame=pair_frame,
             levels=levels,
@@ -122,14 +123,13 @@ def evidence_of(state: ItemState) -> dict[str, Evidence]:
 
 
 def _frames(
-    folders: Mapping[str, Path], duration_s: float
+    folders: Mapping[str, Path], num_frames: int
 ) -> tuple[tuple[Picture, ...], int, tuple[Level, ...]]:
     """Pictures of a cut clip with their masks, and the degraded masks of the fullest of them."""
     video = folders["cut"] / "video.mp4" if "cut" in folders else None
     if video is None or not video.is_file():
         return (), 0, ()
     masks = _masks(folders)
-    num_frames = len(masks.frames) if masks else round(duration_s * FPS)
     indices = [(2 * n + 1) * num_frames // (2 * NUM_FRAMES) for n in range(NUM_FRAMES)]
     frames = frames_at(video, indices)
     pictures = tuple(

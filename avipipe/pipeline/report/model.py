@@ -126,6 +126,8 @@ class ClipCard:
     caption: str
     backend: str
     """Of the caption."""
+    av_offset_ms: float | None
+    """Of the sound against the picture after the cut; positive: the sound is late."""
     frames: tuple[Picture, ...]
     pair_frame: int
     levels: tuple[Level, ...]

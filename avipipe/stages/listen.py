@@ -1,0 +1,176 @@
+"""Listen: what the sound of a clip says, from one decode of the sound alone."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.signal import find_peaks
+
+from avipipe.annotators.base import Annotator, AudioTagger, Diarizer, Separator, Turn, Vad, Wave
+from avipipe.annotators.signal import onset_strength, resample
+from avipipe.manifests.evidence import ListenEvidence, SpeakerTurn
+from avipipe.manifests.records import Keep, Outcome
+from avipipe.media.decode import read_audio
+from avipipe.media.probe import MediaInfo
+from avipipe.stages.base import Item, Stage
+from avipipe.stages.fetch import source_path
+
+SAMPLE_RATE_HZ = 48_000
+SPEECH_RATE_HZ = 16_000
+ONSET_RATE = Fraction(100)
+SILENCE_DBFS = -120.0
+NUM_WAVEFORM_POINTS = 200
+
+
+class ListenConfig(BaseModel):
+    """How clips are listened to; the backends are chosen by role."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_onset: float = Field(
+        0.3, ge=0, le=1, description="Rise of an onset, as a share of the clip's strongest."
+    )
+    min_onset_gap_s: float = Field(0.1, gt=0, description="Least time between two onsets.")
+
+
+class Listen(Stage):
+    """Measures levels, speech, speakers, stems, sound groups and onsets (`ListenEvidence`)."""
+
+    name = "listen"
+    version: ClassVar[int] = 1
+    level: ClassVar[Literal["source", "clip"]] = "clip"
+    needs = ("fetch", "probe")
+
+    def __init__(
+        self,
+        config: ListenConfig,
+        *,
+        vad: Vad,
+        diarizer: Diarizer,
+        separator: Separator,
+        tagger: AudioTagger,
+    ) -> None:
+        self.config = config
+        self._vad = vad
+        self._diarizer = diarizer
+        self._separator = separator
+        self._tagger = tagger
+        self._backends: dict[str, Annotator] = {
+            "vad": vad,
+            "diarize": diarizer,
+            "separate": separator,
+            "tag": tagger,
+        }
+        self.holds_model = any(backend.weights for backend in self._backends.values())
+
+    def settings(self) -> Mapping[str, Any]:
+        backends = {role: fingerprint(backend) for role, backend in self._backends.items()}
+        return {**self.config.model_dump(mode="json"), "backends": backends}
+
+    def setup(self) -> None:
+        for backend in self._backends.values():
+            backend.setup()
+
+    def run(self, item: Item, folder: Path) -> Outcome:
+        span = item.clip_span
+        wav_CN = read_audio(
+            source_path(item),
+            MediaInfo.from_json(item.evidence["probe"]),
+            start_s=span.start_s,
+            end_s=span.end_s,
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            mono=False,
+        )
+        return Keep(self.listen(wav_CN).model_dump(mode="json"))
+
+    def listen(self, wav_CN: Wave) -> ListenEvidence:
+        """Everything that is measured on a clip's sound (C, N) at 48 kHz."""
+        mono_N = wav_CN.mean(axis=0)
+        speech_wav_N = resample(mono_N, from_hz=SAMPLE_RATE_HZ, to_hz=SPEECH_RATE_HZ)
+        rate_hz = SPEECH_RATE_HZ
+        speech = self._vad.speech(speech_wav_N, sample_rate_hz=rate_hz)
+        speakers = self._diarizer.diarize(speech_wav_N, sample_rate_hz=rate_hz, speech=speech)
+        tags = self._tagger.tag(speech_wav_N, sample_rate_hz=rate_hz, speech=speech)
+        stems = self._separator.separate(wav_CN, sample_rate_hz=SAMPLE_RATE_HZ)
+        duration_s = wav_CN.shape[1] / SAMPLE_RATE_HZ
+        frames_db = _frame_levels_dbfs(mono_N)
+        peak = float(np.abs(wav_CN).max(initial=0.0))
+        quiet_dbfs = max(_dbfs(peak) - 40, -60.0)
+        return ListenEvidence(
+            duration_s=duration_s,
+            rms_dbfs=_rms_dbfs(wav_CN),
+            peak_dbfs=_dbfs(peak),
+            noise_floor_dbfs=float(np.percentile(frames_db, 10)),
+            silence_ratio=float((frames_db <= quiet_dbfs).mean()),
+            clipped_ratio=float((np.abs(wav_CN) >= 0.999).mean()),
+            speech=_turns(speech.turns),
+            speech_ratio=_total_s(speech.turns) / duration_s,
+            speech_confidence=speech.confidence,
+            speakers=_turns(speakers.turns),
+            num_speakers=speakers.num_speakers,
+            overlap_ratio=speakers.overlap_ratio,
+            diarization_confidence=speakers.confidence,
+            stem_dbfs={name: _rms_dbfs(wav) for name, wav in stems.waves.items()},
+            tags=dict(tags.scores),
+            tag_details=dict(tags.details),
+            tag_confidence=tags.confidence,
+            onsets_s=self._onsets_s(mono_N),
+            waveform=_waveform(wav_CN),
+            backends=names(self._backends),
+        )
+
+    def _onsets_s(self, mono_N: Wave) -> list[float]:
+        strength = onset_strength(mono_N, sample_rate_hz=SAMPLE_RATE_HZ, fps=ONSET_RATE)
+        if not strength.size or strength.max() <= 0:
+            return []
+        least = self.config.min_onset * float(strength.max())
+        gap = max(1, round(self.config.min_onset_gap_s * ONSET_RATE))
+        peaks, _ = find_peaks(np.pad(strength, 1), height=least, distance=gap)
+        return [float((peak - 1) / ONSET_RATE) for peak in peaks]
+
+
+def fingerprint(backend: Annotator) -> dict[str, Any]:
+    """What of a backend its results depend on, for the stage key."""
+    return {"name": backend.name, "version": backend.version, "weights": dict(backend.weights)}
+
+
+def names(backends: Mapping[str, Annotator]) -> dict[str, str]:
+    """Role -> `name@version`, for the record."""
+    return {role: f"{backend.name}@{backend.version}" for role, backend in backends.items()}
+
+
+def _turns(turns: tuple[Turn, ...]) -> list[SpeakerTurn]:
+    return [SpeakerTurn(start_s=turn.start_s, end_s=turn.end_s, label=turn.label) for turn in turns]
+
+
+def _total_s(turns: tuple[Turn, ...]) -> float:
+    return sum(turn.end_s - turn.start_s for turn in turns)
+
+
+def _dbfs(amplitude: float) -> float:
+    return max(20 * float(np.log10(max(amplitude, 1e-12))), SILENCE_DBFS)
+
+
+def _rms_dbfs(wav_CN: Wave) -> float:
+    return (
+        _dbfs(float(np.sqrt(np.square(wav_CN, dtype=np.float64).mean())))
+        if wav_CN.size
+        else (SILENCE_DBFS)
+    )
+
+
+def _frame_levels_dbfs(mono_N: Wave) -> npt.NDArray[np.float64]:
+    """RMS level of each 50 ms."""
+    length = SAMPLE_RATE_HZ // 20
+    whole_N = np.pad(mono_N, (0, -mono_N.size % length))
+    power = np.square(whole_N, dtype=np.float64).reshape(-1, length).mean(axis=1)
+    return np.maximum(10 * np.log10(np.maximum(power, 1e-24)), SILENCE_DBFS)
+
+
+def _waveform(wav_CN: Wave) -> list[float]:
+    loudest_N = np.abs(wav_CN).max(axis=0)
+    return [float(part.max(initial=0.0)) for part in np.array_split(loudest_N, NUM_WAVEFORM_POINTS)]
