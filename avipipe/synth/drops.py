@@ -128,7 +128,7 @@ def pack(take: Take) -> Scene:
     colours = actors.paint(take.rng)
     for place in np.linspace(0.08, 0.92, 8):
         own_s = any_events(take, gap_s=(0.3, 0.6))
-        bark = sound.bark(take.rng, pitch_hz=take.rng.uniform(380, 620))
+        bark = sound.bark(take.rng, pitch_hz=take.rng.uniform(300, 650))
         sounds.append(sound.place(bark, own_s, duration_s=take.duration_s))
         sprites.append(_one_of_many(take, own_s, place * take.aspect, colours))
         events_s += own_s

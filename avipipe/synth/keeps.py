@@ -79,21 +79,21 @@ def strike_beside_drifter(take: Take) -> Scene:
 
 def motor(take: Take) -> Scene:
     work = motion.bursts(take.rng, take.duration_s)
-    hum = sound.motor(take.rng, work.level_N, base_hz=take.rng.uniform(80, 130))
+    hum = sound.motor(take.rng, work.level_N, base_hz=take.rng.uniform(45, 75))
     fan = actors.fan(take.rng, work, x=take.across(0.3, 0.7), y=0.5, radius=0.33)
     return one_shot(take, [fan], [hum], events_s=work.starts_s)
 
 
 def vehicle(take: Take) -> Scene:
     work = motion.bursts(take.rng, take.duration_s)
-    hum = sound.motor(take.rng, work.level_N, base_hz=take.rng.uniform(55, 90))
+    hum = sound.motor(take.rng, work.level_N, base_hz=take.rng.uniform(40, 55))
     car = actors.car(take.rng, work, x=take.across(0.3, 0.4), floor_y=FLOOR_Y)
     return one_shot(take, [car], [hum], events_s=work.starts_s)
 
 
 def barking(take: Take) -> Scene:
     events_s = any_events(take, gap_s=(0.35, 0.7))
-    bark = sound.bark(take.rng, pitch_hz=take.rng.uniform(330, 520))
+    bark = sound.bark(take.rng, pitch_hz=take.rng.uniform(300, 600))
     barks = sound.place(bark, events_s, duration_s=take.duration_s)
     dog = actors.dog(take.rng, events_s, x=take.across(0.4, 0.6), floor_y=FLOOR_Y)
     return one_shot(take, [dog], [barks], events_s=events_s)
@@ -122,7 +122,7 @@ def violin(take: Take) -> Scene:
     strokes = np.floor(angle / np.pi - 0.5).astype(int)
     strokes -= strokes.min()
     notes = take.rng.choice([0, 2, 4, 5, 7, 9], strokes.max() + 1)
-    tone = sound.bowed(take.rng, np.abs(np.cos(angle)) ** 0.5, 294.0 * 2 ** (notes[strokes] / 12))
+    tone = sound.bowed(take.rng, np.abs(np.cos(angle)) ** 0.4, 196.0 * 2 ** (notes[strokes] / 12))
     player = actors.violinist(
         take.rng,
         lambda time_s: float(np.sin(2 * np.pi * rate_hz * time_s + phase)),

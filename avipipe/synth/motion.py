@@ -9,7 +9,7 @@ from avipipe.synth.sound import SAMPLE_RATE_HZ, Array, clock
 
 Track = Callable[[float], float]
 
-_RISE_S = 0.06
+_RISE_S = 0.02
 
 
 def event_times(
@@ -98,7 +98,7 @@ class Activity:
 
 
 def bursts(rng: np.random.Generator, duration_s: float) -> Activity:
-    """Irregular bursts with rests between; each rises from its start within 60 ms."""
+    """Irregular bursts with rests between; each rises from its start within 20 ms."""
     time = clock(duration_s)
     level_N, signed_N = np.zeros_like(time), np.zeros_like(time)
     starts_s = []
@@ -106,7 +106,7 @@ def bursts(rng: np.random.Generator, duration_s: float) -> Activity:
     while cursor_s < duration_s - 0.2:
         end_s = cursor_s + rng.uniform(0.45, 0.95)
         rise = np.clip((time - cursor_s) / _RISE_S, 0, 1)
-        fall = np.clip((end_s - time) / (2 * _RISE_S), 0, 1)
+        fall = np.clip((end_s - time) / (5 * _RISE_S), 0, 1)
         burst = rng.uniform(0.65, 1.0) * rise * fall
         level_N += burst
         signed_N += sign * burst

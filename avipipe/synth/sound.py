@@ -58,46 +58,58 @@ def normalise(wave: Wave, peak_db: float = -3.0) -> Wave:
     return wave if peak == 0 else (wave * (gain(peak_db) / peak)).astype(np.float32)
 
 
-def impact(rng: np.random.Generator, *, pitch_hz: float, decay_s: float = 0.12) -> Wave:
-    """A struck body: inharmonic modes that die away, and a click."""
-    time = clock(6 * decay_s)
+def impact(rng: np.random.Generator, *, pitch_hz: float, decay_s: float = 0.05) -> Wave:
+    """A struck body: a click, a burst of noise, and inharmonic modes that die away."""
+    time = clock(8 * decay_s)
     wave = np.zeros_like(time)
-    for mode, ratio in enumerate((1.0, 1.59, 2.14, 2.65, 3.5)):
-        detuned = pitch_hz * ratio * rng.uniform(0.97, 1.03)
-        decay = decay_s / (1 + 0.6 * mode)
-        level = rng.uniform(0.5, 1.0) / (1 + mode)
-        wave += level * np.cos(2 * np.pi * detuned * time) * np.exp(-time / decay)
-    wave += 1.2 * rng.standard_normal(time.size) * np.exp(-time / 0.006)
+    for mode, ratio in enumerate((1.0, 1.47, 2.09, 2.56, 3.39, 4.2, 5.3)):
+        # Neighbouring modes beat: a body of wood or clay has no clear pitch.
+        for detuned in pitch_hz * ratio * rng.uniform(0.93, 1.07, 2):
+            decay = decay_s * rng.uniform(0.6, 1.1) / (1 + 0.5 * mode)
+            level = rng.uniform(0.4, 1.0) / (1 + 0.5 * mode)
+            wave += level * np.cos(2 * np.pi * detuned * time) * np.exp(-time / decay)
+    hiss = rng.standard_normal(time.size)
+    wave += 2.0 * hiss * np.exp(-time / 0.003) + 1.2 * hiss * np.exp(-time / (0.5 * decay_s))
     return normalise(wave.astype(np.float32))
 
 
-def bark(rng: np.random.Generator, *, pitch_hz: float = 420.0) -> Wave:
-    """A short harmonic burst whose pitch rises and falls, with breath."""
+def bark(rng: np.random.Generator, *, pitch_hz: float = 450.0) -> Wave:
+    """A short hoarse shout, its pitch rising and falling, through a muzzle."""
     time = clock(0.22)
-    phase = 2 * np.pi * np.cumsum(pitch_hz * (1 + 0.5 * np.sin(np.pi * time / 0.2))) / 48_000
-    wave = np.sum([np.sin(k * phase) / k**0.7 for k in range(1, 12)], axis=0)
-    wave += 0.9 * rng.standard_normal(time.size)
-    envelope = np.minimum(time / 0.004, 1) * np.exp(-((time / 0.12) ** 2))
-    return normalise(_band(wave * envelope, 300, 4_000))
+    rise = 0.7 + 0.6 * np.sin(np.pi * np.minimum(time / 0.14, 1) ** 0.7)
+    rough = 1 + 0.7 * _band(rng.standard_normal(time.size), 30, 200)
+    phase = 2 * np.pi * np.cumsum(pitch_hz * rise * rough) / SAMPLE_RATE_HZ
+    wave = np.sum([np.sin(k * phase) / k**0.3 for k in range(1, 14)], axis=0)
+    wave += 1.5 * rng.standard_normal(time.size)
+    muzzle = _band(wave, 350, 900) + 0.7 * _band(wave, 1_000, 2_000) + 0.1 * wave
+    envelope = np.minimum(time / 0.006, 1) * np.exp(-((time / 0.105) ** 4))
+    return normalise((muzzle * envelope).astype(np.float32))
 
 
 def motor(rng: np.random.Generator, activity: Array, *, base_hz: float = 90.0) -> Wave:
-    """A hum whose loudness and pitch follow `activity`, (N,) in [0, 1]."""
-    phase = 2 * np.pi * np.cumsum(base_hz * (0.6 + 0.8 * activity)) / SAMPLE_RATE_HZ
-    wave = np.sum([np.sin(k * phase + rng.uniform(0, 6)) / k**0.8 for k in range(1, 25)], axis=0)
-    wave += 0.8 * _band(rng.standard_normal(phase.size), 400, 5_000)
-    return normalise((wave * activity).astype(np.float32), -6)
+    """An engine whose loudness and pitch follow `activity`, (N,) in [0, 1].
+
+    Each firing differs from the next, which is what tells an engine from a buzzer.
+    """
+    cycles = np.cumsum(base_hz * (0.6 + 0.8 * activity)) / SAMPLE_RATE_HZ
+    firings = rng.uniform(0.35, 1.0, int(cycles[-1]) + 2)[cycles.astype(int)]
+    wave = firings * np.exp(-3.5 * (cycles % 1)) * (1 + rng.standard_normal(cycles.size))
+    hiss = rng.standard_normal(cycles.size)
+    wave = 2 * _band(wave, 60, 400) + _band(wave, 500, 1_500) + 0.1 * _band(hiss, 300, 4_000)
+    return normalise((wave * np.sqrt(activity)).astype(np.float32), -6)
 
 
 def bowed(rng: np.random.Generator, strength: Array, pitch_hz: Array) -> Wave:
     """A bowed string: a rich steady tone with vibrato; `strength` and `pitch_hz` are (N,)."""
     time = np.arange(strength.size) / SAMPLE_RATE_HZ
-    vibrato = 1 + 0.006 * np.sin(2 * np.pi * 5.3 * time + rng.uniform(0, 6))
-    phase = 2 * np.pi * np.cumsum(pitch_hz * vibrato) / SAMPLE_RATE_HZ
-    levels = rng.uniform(0.6, 1.0, 18) / np.arange(1, 19) ** 0.9
-    wave = np.sum([level * np.sin(k * phase) for k, level in enumerate(levels, 1)], axis=0)
-    scrape = 0.15 * _band(rng.standard_normal(time.size), 1_500, 7_000)
-    return normalise(((wave + scrape) * strength).astype(np.float32), -6)
+    vibrato = np.sin(2 * np.pi * 5.6 * time + rng.uniform(0, 6))
+    phase = 2 * np.pi * np.cumsum(pitch_hz * (1 + 0.008 * vibrato)) / SAMPLE_RATE_HZ
+    string = np.sum([np.sin(k * phase) / k**1.2 for k in range(1, 26)], axis=0)
+    scrape = 0.4 * rng.standard_normal(time.size)
+    # Resonances of the box: air, wood, and the hill of the bridge.
+    body = 0.4 * string + _band(string, 250, 330) + _band(string, 430, 600)
+    body += _band(string + scrape, 2_000, 3_500)
+    return normalise((body * strength * (1 + 0.25 * vibrato)).astype(np.float32), -6)
 
 
 def note_hz(semitone: int, *, root_hz: float = 220.0) -> float:

@@ -77,11 +77,13 @@ def any_events(take: Take, gap_s: tuple[float, float] = (0.38, 0.85)) -> tuple[f
 
 
 def impacts(take: Take, events_s: Sequence[float]) -> Wave:
-    """The same struck body at each event."""
+    """The same struck body at each event, struck more or less hard."""
     hit = sound.impact(
-        take.rng, pitch_hz=take.rng.uniform(180, 700), decay_s=take.rng.uniform(0.06, 0.14)
+        take.rng, pitch_hz=take.rng.uniform(90, 350), decay_s=take.rng.uniform(0.025, 0.06)
     )
-    return sound.place(hit, events_s, duration_s=take.duration_s)
+    strength = take.rng.uniform(0.6, 1.0, len(events_s)).astype(np.float32)
+    hits = [(time_s, hit * hard) for time_s, hard in zip(events_s, strength, strict=True)]
+    return sound.scatter(hits, duration_s=take.duration_s)
 
 
 def any_speaker(take: Take) -> int:

@@ -142,7 +142,7 @@ def _phrase(
         if cursor_s + length_s > limit_s and index:
             break
         length_s = min(length_s, limit_s - cursor_s)
-        accent = rng.uniform(0.94, 1.14) * (1.08 - 0.03 * index)
+        accent = rng.uniform(0.94, 1.14) * (1.12 - 0.04 * index)
         _syllable(score, voice, rng, cursor_s, length_s, accent, voiced_start=index == 0)
         cursor_s += length_s
     return cursor_s
@@ -174,9 +174,10 @@ def _syllable(
     track = vowels[0][:, None] * (1 - glide) + vowels[1][:, None] * glide
     score.formants[:3, onset:last] = track[:3] * voice.tract
     score.jaw[onset:last] = track[3]
-    score.pitch[first:last] = voice.pitch_hz * accent
-    score.voiced[onset:last] = rng.uniform(0.7, 1.0)
-    score.voiced[max(onset, last - 6) : last] *= 0.45
+    arch = np.sin(np.linspace(0.15, 0.95, last - first) * np.pi)
+    score.pitch[first:last] = voice.pitch_hz * accent * (0.94 + 0.12 * arch)
+    swell = np.sin(np.linspace(0.12, 0.96, last - onset) * np.pi) ** 0.7
+    score.voiced[onset:last] = rng.uniform(0.7, 1.0) * swell
 
 
 def _smooth(score: _Score) -> None:
@@ -224,6 +225,6 @@ def _response(frequency: Array, formants: npt.NDArray[np.float64], voice: Voice)
 def _band(wave: Array, band_hz: tuple[int, int]) -> Array:
     spectrum = np.fft.rfft(wave)
     frequency = np.fft.rfftfreq(wave.size, 1 / _VOICE_RATE_HZ)
-    spectrum[(frequency < band_hz[0]) | (frequency > band_hz[1])] = 0
-    band = np.fft.irfft(spectrum, wave.size)
+    centre_hz, width_hz = sum(band_hz) / 2, (band_hz[1] - band_hz[0]) / 2
+    band = np.fft.irfft(spectrum / (1 + ((frequency - centre_hz) / width_hz) ** 4), wave.size)
     return np.asarray(band / (band.std() + 1e-9))
