@@ -235,6 +235,8 @@ class Propagator(Annotator, Protocol):
 
 
 class Captioner(Annotator, Protocol):
-    """Describes a clip from some of its frames and the evidence gathered so far."""
+    """Describes a clip from `num_frames` of its frames and the evidence gathered so far."""
+
+    num_frames: int
 
     def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Caption: ...

@@ -21,7 +21,7 @@ from avipipe.stages.fetch import source_path
 
 SAMPLE_RATE_HZ = 48_000
 SPEECH_RATE_HZ = 16_000
-ONSET_RATE = Fraction(100)
+ONSET_RATE_HZ = 100
 SILENCE_DBFS = -120.0
 NUM_WAVEFORM_POINTS = 200
 
@@ -124,13 +124,15 @@ class Listen(Stage):
         )
 
     def _onsets_s(self, mono_N: Wave) -> list[float]:
-        strength = onset_strength(mono_N, sample_rate_hz=SAMPLE_RATE_HZ, fps=ONSET_RATE)
+        strength = onset_strength(
+            mono_N, sample_rate_hz=SAMPLE_RATE_HZ, fps=Fraction(ONSET_RATE_HZ)
+        )
         if not strength.size or strength.max() <= 0:
             return []
         least = self.config.min_onset * float(strength.max())
-        gap = max(1, round(self.config.min_onset_gap_s * ONSET_RATE))
+        gap = max(1, round(self.config.min_onset_gap_s * ONSET_RATE_HZ))
         peaks, _ = find_peaks(np.pad(strength, 1), height=least, distance=gap)
-        return [float((peak - 1) / ONSET_RATE) for peak in peaks]
+        return [float((peak - 1) / ONSET_RATE_HZ) for peak in peaks]
 
 
 def fingerprint(backend: Annotator) -> dict[str, Any]:
@@ -168,7 +170,8 @@ def _frame_levels_dbfs(mono_N: Wave) -> npt.NDArray[np.float64]:
     length = SAMPLE_RATE_HZ // 20
     whole_N = np.pad(mono_N, (0, -mono_N.size % length))
     power = np.square(whole_N, dtype=np.float64).reshape(-1, length).mean(axis=1)
-    return np.maximum(10 * np.log10(np.maximum(power, 1e-24)), SILENCE_DBFS)
+    levels = 10 * np.log10(np.maximum(power, 1e-24))
+    return np.asarray(np.maximum(levels, SILENCE_DBFS), dtype=np.float64)
 
 
 def _waveform(wav_CN: Wave) -> list[float]:

@@ -1,0 +1,109 @@
+"""Captions without a model: one or two sentences put together from the evidence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from avipipe.annotators.base import Caption, Frames
+
+LABELS = {
+    "speech": "speaker",
+    "music": "musical instrument",
+    "impact": "striking object",
+    "sustained": "humming object",
+    "animal": "animal",
+    "vehicle": "vehicle",
+}
+"""Group of sounds -> what may make them."""
+
+_SOUNDS = {
+    "speaker": "speech",
+    "musical instrument": "music",
+    "striking object": "sharp impacts",
+    "humming object": "a sustained sound",
+    "animal": "animal calls",
+    "vehicle": "an engine",
+}
+_MANY_ONSETS = 6
+_STILL = 0.08
+
+
+class TemplateCaptioner:
+    """Says what sounds, where it is in the picture, how it moves and when it is heard.
+
+    It sees no pixels and knows coarse groups only; its backend name marks it in every record.
+    """
+
+    name = "template"
+    version = 1
+    num_frames = 0
+    """Frames that it wants to see."""
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        return {}
+
+    def setup(self) -> None:
+        pass
+
+    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Caption:
+        """Put the sentences together.
+
+        Args:
+            frames_THWC: not looked at.
+            evidence: of the stages `listen`, `look` and `mask`.
+        """
+        listen = evidence["listen"]
+        label = _label(listen["tags"])
+        sound = _SOUNDS.get(label, "its sound")
+        boxes = [box for box in evidence["mask"].get("boxes", []) if box is not None]
+        subject = f"{_with_article(label).capitalize()} {_place(boxes)}, {_movement(boxes)},"
+        text = f"{subject} makes {sound}{_times(listen)}."
+        return Caption(text=text, label=label, confidence=None)
+
+
+def _label(tags: Mapping[str, float]) -> str:
+    """What the likeliest group may be; "sounding object" where none is likely."""
+    known = {group: score for group, score in tags.items() if group in LABELS and score >= 0.5}
+    if not known:
+        return "sounding object"
+    return LABELS[max(sorted(known), key=known.__getitem__)]
+
+
+def _with_article(label: str) -> str:
+    return f"{'an' if label[0] in 'aeiou' else 'a'} {label}"
+
+
+def _place(boxes: list[list[float]]) -> str:
+    """Where the boxes (x0, y0, x1, y1 in [0, 1]) lie on average."""
+    if not boxes:
+        return "in the picture"
+    x = sum(box[0] + box[2] for box in boxes) / (2 * len(boxes))
+    if x < 1 / 3:
+        return "on the left"
+    return "on the right" if x > 2 / 3 else "in the middle"
+
+
+def _movement(boxes: list[list[float]]) -> str:
+    if len(boxes) < 2:
+        return "seen"
+    centres = [((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) for box in boxes]
+    across = centres[-1][0] - centres[0][0]
+    spread = max(max(xs) - min(xs) for xs in ([c[0] for c in centres], [c[1] for c in centres]))
+    if spread < _STILL:
+        return "staying in place"
+    if abs(across) < _STILL:
+        return "moving to and fro"
+    return f"moving {'right' if across > 0 else 'left'}"
+
+
+def _times(listen: Mapping[str, Any]) -> str:
+    """When it is heard: turns of speech, or onsets if they are few."""
+    speech = listen["speech"]
+    if listen["speech_ratio"] >= 0.3 and speech:
+        return f" from {speech[0]['start_s']:.1f} s to {speech[-1]['end_s']:.1f} s"
+    onsets_s = listen["onsets_s"]
+    if not onsets_s:
+        return " throughout"
+    if len(onsets_s) <= _MANY_ONSETS:
+        return " at " + ", ".join(f"{onset_s:.1f}" for onset_s in onsets_s) + " s"
+    return f", {len(onsets_s)} times between {onsets_s[0]:.1f} s and {onsets_s[-1]:.1f} s"

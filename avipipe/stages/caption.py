@@ -1,0 +1,76 @@
+"""Caption: a sentence on the scene, by a model or from the evidence."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from avipipe.annotators.base import Captioner, Frames
+from avipipe.errors import AnnotatorError
+from avipipe.manifests.records import Keep, Outcome
+from avipipe.media.decode import read_frames
+from avipipe.media.normalize import FPS, VIDEO_NAME
+from avipipe.media.probe import probe
+from avipipe.stages.base import Item, Stage
+from avipipe.stages.listen import fingerprint
+
+
+class CaptionConfig(BaseModel):
+    """How clips are captioned; the backend is chosen by role."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    height_px: int = Field(360, ge=64, description="Short side of the frames that a model sees.")
+
+
+class Caption(Stage):
+    """Describes a clip. Evidence: `text`, `label`, `backend`, `confidence`."""
+
+    name = "caption"
+    version: ClassVar[int] = 1
+    level: ClassVar[Literal["source", "clip"]] = "clip"
+    needs = ("listen", "look", "cut", "mask")
+
+    def __init__(self, config: CaptionConfig, *, captioner: Captioner) -> None:
+        self.config = config
+        self._captioner = captioner
+        self.holds_model = bool(captioner.weights)
+
+    def settings(self) -> Mapping[str, Any]:
+        backend = fingerprint(self._captioner)
+        return {**self.config.model_dump(mode="json"), "backend": backend}
+
+    def setup(self) -> None:
+        self._captioner.setup()
+
+    def run(self, item: Item, folder: Path) -> Outcome:
+        caption = self._captioner.caption(self._frames(item), evidence=item.evidence)
+        if not caption.text.strip():
+            raise AnnotatorError(message=f"{self._captioner.name} gave an empty caption")
+        return Keep(
+            {
+                "text": caption.text,
+                "label": caption.label,
+                "backend": f"{self._captioner.name}@{self._captioner.version}",
+                "confidence": caption.confidence,
+            }
+        )
+
+    def _frames(self, item: Item) -> Frames:
+        """As many frames as the backend asks for, evenly spread over the clip."""
+        wanted = self._captioner.num_frames
+        if wanted == 0:
+            return np.zeros((0, 1, 1, 3), dtype=np.uint8)
+        path = item.folders["cut"] / VIDEO_NAME
+        info = probe(path)
+        duration_s = item.evidence["cut"]["duration_s"]
+        return read_frames(
+            path,
+            info,
+            start_s=0.0,
+            end_s=duration_s,
+            fps=wanted / FPS.from_float(duration_s).limit_denominator(1000),
+            height_px=self.config.height_px,
+        )
