@@ -34,7 +34,7 @@ def command(
 
     \b
     Example:
-      avipipe synth --out synth --num-clips 20 --kind impact --kind music_over
+      avipipe synth --out synth --num-clips 20 --kind bounce --kind music_over
     """
     from avipipe.synth import generate
 

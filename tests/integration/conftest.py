@@ -10,8 +10,8 @@ from tests.integration.builds import build
 
 @pytest.fixture(scope="session")
 def small_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with six small clips, four of them to keep, and their `sources.txt`."""
-    return generate(
+    """A folder with six small clips, half of them to keep, and their `sources.txt`."""
+    sources = generate(
         tmp_path_factory.mktemp("synth"),
         num_clips=6,
         seed=5,
@@ -19,6 +19,7 @@ def small_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
         duration_s=2.5,
         height_px=160,
     )
+    return sources.parent
 
 
 @pytest.fixture(scope="session")

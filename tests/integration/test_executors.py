@@ -29,7 +29,7 @@ def test_items_that_kill_hang_or_raise_fail_alone(tmp_path: Path) -> None:
         "fine_2": 3.0,
     }
     for seed, (name, duration_s) in enumerate(lengths.items()):
-        clip = render("impact", seed, duration_s=duration_s, height_px=120)
+        clip = render("bounce", seed, duration_s=duration_s, height_px=120)
         write_clip(clip, tmp_path / "clips" / f"{name}.mp4")
     out = tmp_path / "out"
     options = ["annotators.vad=tests.integration.faulty:FaultyVad", "executor.timeout_s.listen=6"]
@@ -49,7 +49,7 @@ def test_items_that_kill_hang_or_raise_fail_alone(tmp_path: Path) -> None:
 
 
 def test_retry_runs_failures_again(tmp_path: Path) -> None:
-    clip = render("impact", 3, duration_s=2.5, height_px=120)
+    clip = render("bounce", 3, duration_s=2.5, height_px=120)
     source = tmp_path / "clips" / "late.mp4"
     listing = tmp_path / "list.txt"
     listing.write_text(f"{source}\n")
