@@ -182,3 +182,15 @@ def _largest_per_frame(values_F: Array, *, hop_s: float, fps: Fraction, num_fram
     out = np.zeros(num_frames, dtype=np.float32)
     np.maximum.at(out, index, values_F)
     return out
+
+
+def onset_times(flux_F: Array, *, smallest_rise_db: float = 3.0) -> npt.NDArray[np.float64]:
+    """When something starts to sound, in seconds, from a `spectral_flux`.
+
+    Peaks that stand out from the 0.3 s around them by `smallest_rise_db`, at least 60 ms apart.
+    """
+    around_F = scipy.ndimage.median_filter(flux_F, size=round(0.3 / _ONSET_HOP_S), mode="nearest")
+    peaks, _ = scipy.signal.find_peaks(
+        np.pad(flux_F - around_F, 1), height=smallest_rise_db, distance=round(0.06 / _ONSET_HOP_S)
+    )
+    return np.asarray((peaks - 1) * _ONSET_HOP_S, dtype=np.float64)
