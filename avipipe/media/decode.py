@@ -29,6 +29,7 @@ _AUDIO_LEAD_S = 0.5
 _RESAMPLER_TAIL_S = 0.1
 _SEEK_LEADS_S = (0.0, 2.0, 10.0, math.inf)
 _MAX_LOST_PACKETS = 48
+_MAX_LOST_S = 1.0
 _COLORSPACES = {
     "bt709": Colorspace.ITU709,
     "fcc": Colorspace.FCC,
@@ -236,31 +237,46 @@ def _decoded(
     """Frames with timestamps, in order, from the one that is on at `from_s`.
 
     A seek may land late: on streams without an index, or where decoding needs earlier packets.
+
+    Raises:
+        MediaError: CORRUPT where the pictures end long before they should.
     """
+    if isinstance(stream_info, AudioInfo) and from_s >= stream_info.end_s:
+        return
+    origin = _exact(info.start_s)
     for lead_s in _SEEK_LEADS_S:
-        seek_s = from_s - lead_s
-        is_last = seek_s <= stream_info.start_s
+        is_last = from_s - lead_s <= stream_info.start_s
+        seek = None if is_last else _exact(from_s - lead_s) + origin
         with (
             open_media(path) as container,
-            closing(
-                _frames_from(
-                    container, stream_info.index, None if is_last else seek_s + info.start_s
-                )
-            ) as frames,
+            closing(_frames_from(container, stream_info.index, seek)) as frames,
         ):
-            first = next(frames, None)
-            if first is not None and (is_last or _time(first) <= from_s + info.start_s):
-                yield first
-                yield from frames
+            frame = next(frames, None)
+            if frame is not None and (is_last or _time(frame) - origin <= from_s):
+                yield frame
+                for frame in frames:
+                    yield frame
+                if isinstance(stream_info, VideoInfo):
+                    _check_reach(path, float(_time(frame) - origin), from_s, stream_info)
                 return
-            if is_last:
-                return
+        if is_last:
+            return
+
+
+def _check_reach(path: Path, reached_s: float, from_s: float, video: VideoInfo) -> None:
+    """A stretch that gives no packets at all, as in an overwritten file, ends like a short file."""
+    if reached_s < (from_s + video.last_s) / 2 - _MAX_LOST_S:
+        raise MediaError(
+            FailKind.CORRUPT,
+            f"expected pictures until {video.last_s:.3f} s of {path}, found none after "
+            f"{reached_s:.3f} s: the file is damaged",
+        )
 
 
 def _frames_from(
-    container: InputContainer, index: int, seek_s: float | None
+    container: InputContainer, index: int, seek: Fraction | None
 ) -> Generator[_Frame, None, None]:
-    """Decode one stream from the key frame before `seek_s` (container time) on, or from its start.
+    """Decode one stream from the key frame before `seek` (in container time), or from its start.
 
     Raises:
         MediaError: CORRUPT where most packets give nothing.
@@ -271,8 +287,8 @@ def _frames_from(
     num_packets = num_good = 0
     last_time: Fraction | None = None
     try:
-        if seek_s is not None:
-            container.seek(math.floor(_exact(seek_s) / _time_base(stream)), stream=stream)
+        if seek is not None:
+            container.seek(math.floor(seek / _time_base(stream)), stream=stream)
         for packet in container.demux(stream):
             num_packets += 1
             for frame in _decode_packet(packet):

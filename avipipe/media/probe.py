@@ -50,7 +50,8 @@ class VideoInfo:
         fps: average rate.
         is_vfr: whether more than 1 % of the gaps between pictures are off by more than 10 %.
         trc, primaries, matrix, range: colour, in ffmpeg's names.
-        start_s, end_s: when the first picture appears and the last one goes, in source time.
+        start_s, last_s, end_s: when the first and the last picture appear, and when the last one
+            goes, in source time.
     """
 
     index: int
@@ -69,6 +70,7 @@ class VideoInfo:
     range: str
     interlaced: bool
     start_s: float
+    last_s: float
     end_s: float
     num_packets: int
 
@@ -211,6 +213,10 @@ class _Times:
         return float(int(start) * self.time_base)
 
     @property
+    def last_s(self) -> float:
+        return float(int(self.pts[-1]) * self.time_base)
+
+    @property
     def end_s(self) -> float:
         return float((int(self.pts[-1]) + self.last_duration) * self.time_base)
 
@@ -306,6 +312,7 @@ def _video_info(path: Path, times: _Times, start_s: float) -> VideoInfo:
             range=_RANGES.get(frame.color_range, _UNSPECIFIED),
             interlaced=frame.interlaced_frame,
             start_s=times.start_s - start_s,
+            last_s=times.last_s - start_s,
             end_s=times.end_s - start_s,
             num_packets=len(times.pts),
         )
