@@ -1,4 +1,4 @@
-"""Coarse groups of sounds by rule: speech, music, impact, tonal, noise. It names no things."""
+"""Coarse groups of sounds by rule: speech, music, impact, sustained, noise. It names no things."""
 
 from collections.abc import Mapping
 
@@ -36,7 +36,7 @@ class RuleTagger:
       tones, a voice no steady ones, and hum, engines and horns one harmonic series, which is not
       on the grid.
     * impact: share of the energy in the 130 ms after sharp onsets, beyond their share of time.
-    * tonal: share of the energy in steady tones that are not music.
+    * sustained: share of the energy in steady tones that are not music.
     * noise: spectral flatness of what sounds.
     """
 
@@ -82,7 +82,7 @@ class RuleTagger:
         scores = {
             "speech": min(1.0, speech_s / duration_s),
             "impact": max(0.0, details["burst"]),
-            "tonal": details["tone_energy"] * (1.0 - music),
+            "sustained": details["tone_energy"] * (1.0 - music),
             "noise": details["flatness"],
         }
         if duration_s < _SHORTEST_MUSIC_S:
