@@ -1,10 +1,15 @@
 """`avipipe build`."""
 
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from avipipe.cli.options import as_overrides, config_options, out_option, work_option
+
+if TYPE_CHECKING:
+    from avipipe.pipeline.build import Summary
 
 
 @click.command("build")
@@ -61,4 +66,22 @@ def command(
         workspace.write_lines(lines)
         with workspace.open_ledger() as ledger, Progress(len(lines)) as progress:
             summary = Build(workspace, config, lines, ledger).run(progress)
-    click.echo(summary.text(out))
+    click.echo(_in_words(summary, out))
+
+
+def _in_words(summary: "Summary", out: str) -> str:
+    """What was made, and where to look."""
+    splits = ", ".join(
+        f"{name} {split.num_samples} ({split.duration_s / 3600:.2f} h)"
+        for name, split in summary.index.splits.items()
+    )
+    stopped = Counter[str]()
+    for count in summary.counts.values():
+        for (status, _), number in count.reasons.items():
+            stopped[status] += number
+    return (
+        f"{summary.num_new_clips} new clips published; the dataset holds {splits}\n"
+        f"dropped {stopped['drop']} clips, failed {stopped['fail']} items "
+        f"(`avipipe status --out {out}` says why)\n"
+        f"report: {summary.report}"
+    )

@@ -74,11 +74,11 @@ class Survey:
     def __init__(self, graph: Graph, lookup: Lookup, folder: Callable[[str], Path]) -> None:
         self._graph = graph
         self._lookup = lookup
-        self._folder = folder
+        self.folder = folder
 
     def state(self, row: Row) -> ItemState:
         """Where one item stands."""
-        visits = tuple(self._graph.trail(row, self._lookup, self._folder))
+        visits = tuple(self._graph.trail(row, self._lookup, self.folder))
         source_id = ""
         for visit in visits:
             record = visit.record

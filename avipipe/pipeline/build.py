@@ -1,19 +1,24 @@
 """A build from end to end: read the list, run what is missing, settle, publish."""
 
 import logging
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from avipipe.errors import RunError
+from avipipe.manifests.dataset import DatasetIndex
 from avipipe.manifests.ledger import Ledger
-from avipipe.manifests.records import Record, SourceLine, clip_id
-from avipipe.pipeline.accounting import ItemState, StageCount, Survey, children
+from avipipe.manifests.records import Cost, Keep, Record, SourceLine
+from avipipe.pipeline.accounting import StageCount, Survey
 from avipipe.pipeline.config import BuildConfig
 from avipipe.pipeline.graph import Graph, Row
+from avipipe.pipeline.publication import publish_dataset
+from avipipe.pipeline.report.write import write_report
 from avipipe.pipeline.worker import MAX_ATTEMPTS
 from avipipe.pipeline.workspace import Workspace
+from avipipe.stages.publish import Published
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +44,10 @@ class Summary:
     """How a build ended."""
 
     counts: dict[str, StageCount]
-    generation: int
-    """Of the dataset as it is published now; 0 if nothing was kept."""
+    index: DatasetIndex
     num_new_clips: int
+    report: str
+    """Where the report stands."""
 
 
 class Build:
@@ -58,12 +64,30 @@ class Build:
         self.graph = Graph(config)
         self.survey = Survey(self.graph, self._lookup, self._store.folder)
 
-    def run(self, listener: Listener) -> None:
-        """Process every pending item, in passes, until none is pending.
+    def run(self, listener: Listener) -> Summary:
+        """Process what is pending, publish, report.
 
         Raises:
-            RunError: a pass brought nothing forward, or too large a share of sources failed.
+            RunError: a pass brought nothing forward, too large a share of sources failed, or
+                nothing can be written.
+            ManifestError: what is published there already is damaged.
         """
+        try:
+            self._process(listener)
+            self._refuse_mass_failure()
+            listener.publishing()
+            published = self._publish()
+            report = write_report(self._workspace, self.survey, self._lines, self.graph)
+        except OSError as error:
+            raise RunError(
+                f"cannot write results: {error.strerror or error} ({error.filename}). Nothing is "
+                "lost: make room or change the permissions, then run the same command again."
+            ) from error
+        counts = self.survey.counts(self._lines)
+        return Summary(counts, published.index, published.num_new_clips, report)
+
+    def _process(self, listener: Listener) -> None:
+        """Run passes over what is pending until nothing is."""
         self._store.clear_scratch()
         listener.started(self.survey.counts(self._lines))
         run_id = uuid.uuid4().hex
@@ -80,7 +104,18 @@ class Build:
                     "forward: the workers end before they begin. Run with `--executor inline` to "
                     "see why"
                 )
-        self._refuse_mass_failure()
+
+    def _publish(self) -> Published:
+        started_s, cpu_before_s = time.monotonic(), time.process_time()
+        published = publish_dataset(self._workspace.out, self.graph, self.survey, self._lines)
+        cost = Cost(
+            wall_s=round(time.monotonic() - started_s, 4),
+            cpu_s=round(time.process_time() - cpu_before_s, 4),
+        )
+        name = f"generation-{published.index.generation:04d}"
+        evidence = {"num_new_clips": published.num_new_clips}
+        self._ledger.append(Record(name, "publish", name, Keep(evidence), cost))
+        return published
 
     def _executor(self, run_id: str) -> Executor:
         if self._config.executor.kind == "inline":
@@ -116,15 +151,3 @@ class Build:
                 f"{self._config.executor.max_failed_ratio:g} allows; nothing was published. "
                 "`avipipe status` shows the reasons, `avipipe retry` runs them again"
             )
-
-
-def kept_clips(survey: Survey, lines: list[SourceLine]) -> Iterator[ItemState]:
-    """The clips that came through every stage, in the order of their ids."""
-    order: dict[str, Row] = {}
-    for source in survey.sources(lines):
-        for span in children(source):
-            order.setdefault(clip_id(source.source_id, span), Row(source.row.source, span))
-    for name in sorted(order):
-        state = survey.state(order[name])
-        if not state.pending and not state.stopped:
-            yield state

@@ -139,7 +139,7 @@ def _apply(dataset: Any, segment: Segment, job: "_Job") -> Any:
 
 def _pool_size(resources: Resources) -> int:
     """As many workers as the cluster holds of the scarcer of CPUs and GPUs."""
-    cluster = ray.cluster_resources()
+    cluster = ray.cluster_resources()  # type: ignore[no-untyped-call]
     sizes = [cluster.get("CPU", 1) / max(resources.num_cpus, 1e-3)]
     if resources.num_gpus:
         sizes.append(cluster.get("GPU", 0) / resources.num_gpus)

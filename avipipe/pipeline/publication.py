@@ -1,0 +1,134 @@
+"""Hands what the ledger knows to `publish`: clips as they are asked for, never all at once."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from avipipe import __version__
+from avipipe.annotators.registry import profile
+from avipipe.manifests.records import Drop, Fail, Keep, SourceLine, Span
+from avipipe.manifests.samples import ClipRecord, SourceFacts, SourceRecord
+from avipipe.media import ffmpeg
+from avipipe.media.normalize import AUDIO_NAME, VIDEO_NAME
+from avipipe.pipeline.accounting import ItemState, Survey, clip_visits
+from avipipe.pipeline.config import BuildConfig
+from avipipe.pipeline.graph import Graph
+from avipipe.stages.publish import Published, PublishFacts, publish
+
+MEMBERS = {
+    "mp4": ("cut", VIDEO_NAME),
+    "flac": ("cut", AUDIO_NAME),
+    "masks.json": ("mask", "masks.json"),
+    "pairs.json": ("pair", "pairs.json"),
+}
+"""Member of a sample -> the stage that makes it, and its name there."""
+
+
+class Clips(Mapping[str, ClipRecord]):
+    """Every clip of a dataset by id; each is read from the ledger when it is asked for."""
+
+    def __init__(self, survey: Survey, lines: Sequence[SourceLine]) -> None:
+        self._survey = survey
+        self._rows = {state.clip_id: state.row for state in survey.clips(lines)}
+
+    def __getitem__(self, name: str) -> ClipRecord:
+        return clip_record(self._survey.state(self._rows[name]), self._survey)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def publish_dataset(
+    out: str, graph: Graph, survey: Survey, lines: Sequence[SourceLine]
+) -> Published:
+    """Publish what is settled; nothing may be pending.
+
+    Raises:
+        ManifestError: what is published there already is damaged.
+    """
+    sources = (source_record(state) for state in survey.sources(lines))
+    return publish(
+        out,
+        Clips(survey, lines),
+        sources,
+        config=graph.config.stages.publish,
+        facts=facts_of(graph.config),
+    )
+
+
+def facts_of(config: BuildConfig) -> PublishFacts:
+    """What the bytes of a dataset depend on besides its sources."""
+    return PublishFacts(
+        config_hash=config.identity_hash(),
+        versions={"avipipe": __version__, **ffmpeg.versions()},
+        thresholds=config.stages.decide.model_dump(mode="json"),
+        backends=tuple({**profile(config.profile), **config.annotators}.items()),
+    )
+
+
+def source_record(state: ItemState) -> SourceRecord:
+    """What is known of a line of the list."""
+    evidence = kept_evidence(state)
+    line = state.row.source
+    record = state.last.record
+    assert record is not None, f"{line.uri} is pending"
+    if "fetch" in evidence:
+        source = SourceFacts.of(line, evidence["fetch"])
+    else:
+        source = SourceFacts("", line.uri, metadata=dict(line.metadata))
+    status: Literal["ok", "fail"] = "ok" if isinstance(record.outcome, Keep) else "fail"
+    return SourceRecord(source, line.span, status, record.reason, evidence.get("probe", {}))
+
+
+def clip_record(state: ItemState, survey: Survey) -> ClipRecord:
+    """What is known of a clip that is settled."""
+    record = state.last.record
+    assert record is not None, f"{state.clip_id} is pending"
+    assert state.row.span is not None
+    evidence = kept_evidence(state)
+    source = SourceFacts.of(state.row.source, evidence["fetch"])
+    own = {visit.stage.name for visit in clip_visits(state)}
+    decision: Literal["keep", "drop", "fail"] = record.status
+    return ClipRecord(
+        clip_id=state.clip_id,
+        source=source,
+        span=_exact(state.row.span),
+        decision=decision,
+        reason=record.reason,
+        evidence={name: value for name, value in evidence.items() if name in own},
+        provenance=_provenance(state),
+        files=_files(state, survey) if decision == "keep" else {},
+    )
+
+
+def kept_evidence(state: ItemState) -> dict[str, Any]:
+    """Evidence by stage, of all stages that kept the item and of the one that dropped it."""
+    evidence = {}
+    for visit in state.visits:
+        if visit.record is not None and not isinstance(visit.record.outcome, Fail):
+            outcome = visit.record.outcome
+            assert isinstance(outcome, Keep | Drop)
+            evidence[visit.stage.name] = outcome.evidence
+    return evidence
+
+
+def _provenance(state: ItemState) -> dict[str, Any]:
+    return {
+        visit.stage.name: {
+            "version": visit.stage.version,
+            "settings": dict(visit.stage.settings()),
+            "key": visit.key,
+        }
+        for visit in clip_visits(state)
+    }
+
+
+def _files(state: ItemState, survey: Survey) -> dict[str, Any]:
+    keys = {visit.stage.name: visit.key for visit in state.visits}
+    return {member: survey.folder(keys[stage]) / name for member, (stage, name) in MEMBERS.items()}
+
+
+def _exact(span: Span) -> Span:
+    return Span(span.start_ms / 1000, span.end_ms / 1000)
