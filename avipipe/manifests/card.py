@@ -1,0 +1,196 @@
+"""README.md: the card of a published dataset, made from what was published and nothing else."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from avipipe.manifests.dataset import DatasetIndex
+from avipipe.manifests.tables import Row
+
+CARD_NAME = "README.md"
+MAX_LABELS = 50
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts over the rows of `clips.parquet`, taken in one at a time."""
+
+    num_clips: int = 0
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(decision, reason) -> clips."""
+    licences: Counter[str] = field(default_factory=Counter)
+    """Of kept clips."""
+    labels: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """By label, of kept clips."""
+
+    def add(self, row: Row) -> None:
+        self.num_clips += 1
+        self.reasons[row["decision"], row["reason"]] += 1
+        if row["decision"] == "keep":
+            label = row["caption.label"] or "unknown"
+            self.licences[row["licence"] or "unknown"] += 1
+            self.labels[label] += 1
+            self.seconds[label] += row["end_s"] - row["start_s"]
+
+
+@dataclass(frozen=True, slots=True)
+class CardFacts:
+    """What the card says that is not in the index or the rows.
+
+    Attributes:
+        title: of the dataset.
+        thresholds: of the decision, by name.
+        backends: (role, backend) of each annotator.
+        weights: (name, licence) of the models among them.
+        split_fractions: share of the groups by split.
+        sources: line status -> number of lines.
+    """
+
+    title: str
+    thresholds: Mapping[str, Any]
+    backends: Sequence[tuple[str, str]]
+    weights: Sequence[tuple[str, str]]
+    split_fractions: Mapping[str, float]
+    sources: Mapping[str, int]
+
+
+def render_card(index: DatasetIndex, tally: Tally, facts: CardFacts) -> str:
+    """The card as Markdown, with the header that dataset hubs read."""
+    kept = tally.reasons["keep", ""]
+    hours = sum(tally.seconds.values()) / 3600
+    sections = [
+        _header(index, facts),
+        f"# {facts.title}\n\n"
+        f"{kept} clips, {hours:.2f} h, for audio-synchronised video instance editing: each clip"
+        " shows one thing that sounds, with its mask in every frame, coarser masks by precision"
+        " factor, and a caption. Built by avipipe; every clip that was considered stands in"
+        " `manifest/clips.parquet` with the evidence for its decision.",
+        _splits(index),
+        _labels(tally),
+        _decisions(tally, facts),
+        "## Thresholds\n" + _table(("threshold", "value"), facts.thresholds.items()),
+        _annotators(facts),
+        _licences(tally),
+        _READING.replace("SHARD", index.shards[0].name if index.shards else "shards/NAME.tar"),
+        _LIMITS,
+        f"## Versions\nGeneration {index.generation}, configuration `{index.config_hash[:16]}`.\n"
+        + _table(("software", "version"), sorted(index.versions.items())),
+    ]
+    return "\n\n".join(section.strip() for section in sections) + "\n"
+
+
+_READING = """## Reading it
+A plain `webdataset` reader is enough:
+
+```python
+import json, webdataset
+from pycocotools import mask
+
+for sample in webdataset.WebDataset("SHARD", shardshuffle=False):
+    masks = json.loads(sample["masks.json"])
+    codes = [{"size": masks["size"], "counts": c.encode()} for c in masks["frames"]]
+    exact_THW = mask.decode(codes).transpose(2, 0, 1)
+    facts = json.loads(sample["json"])
+    print(sample["__key__"], facts["caption"]["text"], exact_THW.shape)
+```
+
+`mp4` is the video (24 fps), `flac` the reference sound (48 kHz, sample 2000 n belongs to frame n),
+`pairs.json` the degraded masks and the law that made them. `dataset.json` lists the shards with
+their sha256; skip the keys that it lists under `retracted`."""
+
+_LIMITS = """## Limits
+- Decisions, masks, labels and captions are made by machines with the backends above; nobody looked
+  at every clip. The evidence is stored so that stricter thresholds can be applied to it.
+- Near-duplicates are found by fingerprints of three pictures and of the sound. A copy that was
+  cropped, mirrored or slowed down may be missed, and the sound of clips under about 4 s is not
+  compared.
+- Media belong to their makers under the licences below; `unknown` means that nobody said."""
+
+
+def _header(index: DatasetIndex, facts: CardFacts) -> str:
+    files = "\n".join(
+        f"      - split: {name}\n        path: shards/{name}-*.tar"
+        for name, entry in sorted(index.splits.items())
+        if entry.num_shards
+    )
+    configs = f"configs:\n  - config_name: default\n    data_files:\n{files}\n" if files else ""
+    return (
+        f"---\npretty_name: {json.dumps(facts.title)}\nlicense: other\n"
+        "task_categories:\n  - video-to-video\ntags:\n  - audio-visual\n  - webdataset\n"
+        f"{configs}---"
+    )
+
+
+def _splits(index: DatasetIndex) -> str:
+    rows = [
+        (name, entry.num_samples, f"{entry.duration_s / 3600:.2f}", entry.num_shards)
+        for name, entry in sorted(index.splits.items())
+    ]
+    retracted = (
+        f"\n\n{len(index.retracted)} of them are retracted (see `dataset.json`)."
+        if index.retracted
+        else ""
+    )
+    return "## Splits\n" + _table(("split", "clips", "hours", "shards"), rows) + retracted
+
+
+def _labels(tally: Tally) -> str:
+    rows: list[Sequence[Any]] = [
+        (label, count, f"{tally.seconds[label] / 3600:.2f}")
+        for label, count in _most_common(tally.labels)
+    ]
+    if len(rows) > MAX_LABELS:
+        num_more = len(rows) - MAX_LABELS
+        rows = [*rows[:MAX_LABELS], (f"and {num_more} more labels", "", "")]
+    return "## What sounds\n" + _table(("label", "clips", "hours"), rows)
+
+
+def _decisions(tally: Tally, facts: CardFacts) -> str:
+    rows = [
+        (decision, reason or "-", count)
+        for (decision, reason), count in _most_common(tally.reasons)
+    ]
+    sources = ", ".join(f"{count} {status}" for status, count in sorted(facts.sources.items()))
+    return (
+        f"## Decisions\nSource lines: {sources or 'none'}. Clips considered: {tally.num_clips}.\n"
+        + _table(("decision", "reason", "clips"), rows)
+    )
+
+
+def _annotators(facts: CardFacts) -> str:
+    weights = (
+        "\n\nModel weights:\n" + _table(("weights", "licence"), facts.weights)
+        if facts.weights
+        else "\n\nNo model weights were used."
+    )
+    fractions = ", ".join(f"{name} {share:g}" for name, share in facts.split_fractions.items())
+    return (
+        "## Annotators\n" + _table(("role", "backend"), facts.backends) + weights + "\n\n"
+        "## How it was split\nClips are grouped by source, by channel or uploader, and by"
+        " near-duplicate pictures or sound; a seeded hash of the group chooses its split"
+        f" ({fractions}), so no group crosses a split. A published clip never moves."
+    )
+
+
+def _licences(tally: Tally) -> str:
+    return "## Licences of the media\n" + _table(
+        ("licence", "kept clips"), _most_common(tally.licences)
+    )
+
+
+def _most_common(counts: Counter[Any]) -> list[tuple[Any, int]]:
+    """Most first; equal ones by name."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [" | ".join(names), " | ".join("---" for _ in names)]
+    lines += [" | ".join(_cell(value) for value in row) for row in rows]
+    return "\n" + "\n".join(f"| {line} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,166 @@
+"""What is published of a clip: its row in the manifest and, if it is kept, its sample."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from avipipe.manifests import rle
+from avipipe.manifests.duplicates import SplitClip
+from avipipe.manifests.records import Evidence, SourceLine, Span
+from avipipe.manifests.rle import canonical_json
+from avipipe.manifests.shards import Member
+
+FPS = 24
+SAMPLE_RATE_HZ = 48_000
+
+_OWN_PLACE = frozenset({"caption", "cut", "fingerprint"})
+"""Stages whose evidence a sample's `json` shows in other places, or not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """Where a clip comes from.
+
+    Attributes:
+        sha256: of the source file.
+        origin: what the place it was fetched from says: `title`, `uploader`, …, None if unknown.
+        metadata: what the list says of it.
+    """
+
+    source_id: str
+    uri: str
+    sha256: str = ""
+    origin: Mapping[str, str | None] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, line: SourceLine, fetch: Evidence) -> "SourceFacts":
+        """From a line of the list and the evidence of `fetch`."""
+        return cls(
+            fetch["source_id"],
+            line.uri,
+            fetch.get("sha256", ""),
+            fetch.get("origin", {}),
+            dict(line.metadata),
+        )
+
+    @property
+    def licence(self) -> str:
+        """What the list says, else what the origin says; empty if unknown."""
+        said = self.metadata.get("licence") or self.metadata.get("license")
+        return said or self.origin.get("licence") or ""
+
+    @property
+    def channel(self) -> str:
+        """Channel or uploader; empty if unknown."""
+        said = self.metadata.get("channel") or self.metadata.get("uploader")
+        if said:
+            return said
+        name = self.origin.get("channel_id") or self.origin.get("uploader")
+        return f"{self.origin.get('extractor') or ''}:{name}" if name else ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """What a build knows of one line of the list.
+
+    Attributes:
+        source: its `source_id` is empty where it could not be fetched.
+        span: the part that the line asks for; None for all of it.
+        reason: the kind of failure; empty where there is none.
+        probe: the evidence of that stage; empty where it did not come so far.
+    """
+
+    source: SourceFacts
+    span: Span | None
+    status: Literal["ok", "fail"]
+    reason: str
+    probe: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRecord:
+    """What a build knows of one clip.
+
+    Attributes:
+        reason: why it was dropped or failed; empty for a kept clip.
+        evidence: of each stage that kept it, and of the one that dropped it, by stage.
+        provenance: of each stage that ran on it: version, settings with backends and weights, key.
+        files: of a kept clip: `mp4`, `flac`, `masks.json` and `pairs.json`.
+    """
+
+    clip_id: str
+    source: SourceFacts
+    span: Span
+    decision: Literal["keep", "drop", "fail"]
+    reason: str
+    evidence: Mapping[str, Evidence]
+    provenance: Mapping[str, Any]
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    def split_clip(self) -> SplitClip:
+        """What decides which clips it must stay with."""
+        return split_clip(
+            self.clip_id,
+            self.source.source_id,
+            self.source.channel,
+            self.evidence.get("fingerprint", {}),
+        )
+
+
+def split_clip(clip_id: str, source_id: str, channel: str, fingerprint: Evidence) -> SplitClip:
+    """From the evidence of `fingerprint`, which may be missing."""
+    return SplitClip(
+        clip_id,
+        source_id,
+        channel,
+        tuple(fingerprint.get("video_phash") or ()),
+        np.array(fingerprint.get("audio_chromaprint") or (), np.uint32),
+    )
+
+
+def sample_members(record: ClipRecord, split: str) -> dict[str, Member]:
+    """The members of a kept clip's sample."""
+    facts = canonical_json(sample_facts(record, split))
+    return {**record.files, "json": facts}
+
+
+def sample_facts(record: ClipRecord, split: str) -> dict[str, Any]:
+    """The `json` member: everything about a sample but its media and masks."""
+    caption, cut = record.evidence["caption"], record.evidence["cut"]
+    source = record.source
+    return {
+        "clip_id": record.clip_id,
+        "split": split,
+        "caption": {"text": caption["text"], "backend": caption["backend"]},
+        "label": caption["label"],
+        "source": {
+            "source_id": source.source_id,
+            "uri": source.uri,
+            "sha256": source.sha256,
+            "origin": dict(source.origin),
+            "metadata": dict(source.metadata),
+        },
+        "span": {"start_s": record.span.start_s, "end_s": record.span.end_s},
+        "fps": FPS,
+        "sample_rate_hz": SAMPLE_RATE_HZ,
+        "num_frames": cut["num_frames"],
+        "num_samples": cut["num_samples"],
+        "size": [cut["height"], cut["width"]],
+        "boxes": _boxes(record.files["masks.json"]),
+        "sync": cut["sync"],
+        "evidence": {k: v for k, v in record.evidence.items() if k not in _OWN_PLACE},
+        "licence": source.licence,
+        "channel": source.channel,
+        "provenance": record.provenance,
+    }
+
+
+def _boxes(masks: Path) -> list[list[int] | None]:
+    """Of each frame [x0, y0, x1, y1], half-open, in pixels; None where the instance is not seen."""
+    track = rle.read_masks(masks)
+    boxes = (rle.box(counts, track.size) for counts in track.frames)
+    return [None if box is None else list(box) for box in boxes]

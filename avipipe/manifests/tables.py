@@ -1,0 +1,191 @@
+"""The Parquet manifests: every clip ever considered, and every line of the list.
+
+Rows are sorted and written in groups, so that memory stays flat and the same rows give the same
+bytes with the same version of Arrow.
+"""
+
+import functools
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from avipipe.errors import ManifestError
+from avipipe.manifests.destination import Destination, HashedFile
+from avipipe.manifests.evidence import ListenEvidence
+from avipipe.manifests.rle import canonical_json
+from avipipe.manifests.samples import ClipRecord, SourceRecord
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CLIPS_NAME = "manifest/clips.parquet"
+SOURCES_NAME = "manifest/sources.parquet"
+
+Row = dict[str, Any]
+"""One row of a manifest, by column."""
+
+_GROUP_ROWS = 2000
+_EVIDENCE_MODELS: Mapping[str, type[BaseModel]] = {"listen": ListenEvidence}
+_TIMES = {"start_s": float, "end_s": float}
+_CLIP_COLUMNS: Mapping[str, Any] = {
+    **dict.fromkeys(("clip_id", "source_id", "source_uri"), str),
+    **_TIMES,
+    **dict.fromkeys(("decision", "reason", "split", "shard", "licence", "channel"), str),
+    **dict.fromkeys(("caption.text", "caption.label", "caption.backend"), str),
+    **dict.fromkeys(("cut.num_frames", "cut.width", "cut.height"), int),
+    **dict.fromkeys(("cut.duration_s", "cut.sync.av_offset_ms"), float),
+    "fingerprint.video_phash": list[str],
+    "fingerprint.audio_chromaprint": list[int],
+}
+_SOURCE_COLUMNS: Mapping[str, Any] = {
+    **dict.fromkeys(("source_id", "source_uri"), str),
+    **_TIMES,
+    **dict.fromkeys(("status", "reason", "licence", "channel", "title"), str),
+    "probe.container": str,
+    "probe.duration_s": float,
+    **dict.fromkeys(("probe.video.codec", "probe.audio.codec"), str),
+    **dict.fromkeys(("probe.video.width", "probe.video.height"), int),
+    **dict.fromkeys(("probe.audio.rate_hz", "probe.audio.channels"), int),
+    "probe": str,
+    "metadata": str,
+}
+
+
+@functools.cache
+def clips_schema() -> "pa.Schema":
+    """Columns of `clips.parquet`: scalars of the evidence as `stage.measure`, then all of it."""
+    columns = dict(_CLIP_COLUMNS)
+    for stage, model in _EVIDENCE_MODELS.items():
+        for name, field in model.model_fields.items():
+            if _arrow_type(field.annotation) is not None:
+                columns[f"{stage}.{name}"] = field.annotation
+    return _schema({**columns, "evidence": str, "provenance": str})
+
+
+@functools.cache
+def sources_schema() -> "pa.Schema":
+    """Columns of `sources.parquet`."""
+    return _schema(_SOURCE_COLUMNS)
+
+
+def _schema(columns: Mapping[str, Any]) -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema([(name, _arrow_type(kind)) for name, kind in columns.items()])
+
+
+def _arrow_type(annotation: Any) -> Any:
+    """The column type of a field, or None where its values have no simple one."""
+    import pyarrow as pa
+
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = next(arm for arm in get_args(annotation) if arm is not type(None))
+    if hasattr(annotation, "__metadata__"):
+        annotation = annotation.__origin__
+    simple = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
+    if annotation in simple:
+        return simple[annotation]
+    if get_origin(annotation) is dict:
+        return pa.map_(pa.string(), _arrow_type(get_args(annotation)[1]))
+    if annotation in (list[str], list[int]):
+        return pa.list_(simple[get_args(annotation)[0]])
+    return None
+
+
+def clip_row(record: ClipRecord, *, split: str, shard: str) -> Row:
+    """A clip's row; `split` and `shard` are empty where it is not published."""
+    fixed: Row = {
+        "clip_id": record.clip_id,
+        "source_id": record.source.source_id,
+        "source_uri": record.source.uri,
+        "start_s": record.span.start_s,
+        "end_s": record.span.end_s,
+        "decision": record.decision,
+        "reason": record.reason,
+        "split": split,
+        "shard": shard,
+        "licence": record.source.licence,
+        "channel": record.source.channel,
+        "evidence": _text(record.evidence),
+        "provenance": _text(record.provenance),
+    }
+    measures = {
+        name: _look_up(record.evidence, name) for name in clips_schema().names if "." in name
+    }
+    return {**fixed, **measures}
+
+
+def source_row(record: SourceRecord) -> Row:
+    """The row of a line of the list."""
+    source, span = record.source, record.span
+    fixed: Row = {
+        "source_id": source.source_id,
+        "source_uri": source.uri,
+        "start_s": None if span is None else span.start_s,
+        "end_s": None if span is None else span.end_s,
+        "status": record.status,
+        "reason": record.reason,
+        "licence": source.licence,
+        "channel": source.channel,
+        "title": source.origin.get("title"),
+        "probe": _text(record.probe),
+        "metadata": _text(dict(source.metadata)),
+    }
+    measures = {
+        name: _look_up({"probe": record.probe}, name)
+        for name in sources_schema().names
+        if "." in name
+    }
+    return {**fixed, **measures}
+
+
+def write_rows(file: HashedFile, rows: Iterable[Row], schema: "pa.Schema") -> int:
+    """Write a table from rows in their order; return how many there are."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    remaining, num_rows = iter(rows), 0
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        while group := list(islice(remaining, _GROUP_ROWS)):
+            writer.write_table(pa.Table.from_pylist(group, schema))
+            num_rows += len(group)
+    return num_rows
+
+
+def read_rows(
+    destination: Destination, name: str, columns: list[str] | None = None
+) -> Iterator[Row]:
+    """Yield the rows of a published manifest, group by group; nothing where there is none.
+
+    Raises:
+        ManifestError: it is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not destination.exists(name):
+        return
+    with destination.reading(name) as file:
+        try:
+            table = pq.ParquetFile(file)
+            for batch in table.iter_batches(_GROUP_ROWS, columns=columns):
+                yield from batch.to_pylist()
+        except pa.ArrowException as error:
+            raise ManifestError(
+                f"{name}: expected a Parquet manifest, got {error}; restore it, or publish into a"
+                " new folder"
+            ) from error
+
+
+def _look_up(evidence: Mapping[str, Any], path: str) -> Any:
+    value: Any = evidence
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return sorted(value.items()) if isinstance(value, Mapping) else value
+
+
+def _text(value: Any) -> str:
+    return canonical_json(value).decode().rstrip("\n")

@@ -1,0 +1,328 @@
+"""publish: from everything that is known of the clips to a dataset, or to its next generation.
+
+The order makes it safe to stop at any point: shards get new names, the manifests and the card are
+derived and can be written again, and `dataset.json` comes last. What it does not list is not
+published, so a shard or a row that an interrupted publication left behind counts for nothing.
+"""
+
+import logging
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from heapq import merge
+from operator import itemgetter
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from avipipe.manifests.card import CARD_NAME, CardFacts, Tally, render_card
+from avipipe.manifests.dataset import (
+    DatasetIndex,
+    FileEntry,
+    Generation,
+    read_index,
+    split_totals,
+    write_index,
+)
+from avipipe.manifests.destination import Destination
+from avipipe.manifests.duplicates import SplitClip
+from avipipe.manifests.records import DropReason
+from avipipe.manifests.samples import ClipRecord, SourceRecord, sample_members, split_clip
+from avipipe.manifests.shards import FOLDER, ShardEntry, ShardLimits, ShardWriter
+from avipipe.manifests.splits import assign_splits
+from avipipe.manifests.tables import (
+    CLIPS_NAME,
+    SOURCES_NAME,
+    Row,
+    clip_row,
+    clips_schema,
+    read_rows,
+    source_row,
+    sources_schema,
+    write_rows,
+)
+
+logger = logging.getLogger(__name__)
+
+_SHARD_NAME = re.compile(rf"{FOLDER}/[a-z]+-\d{{4,}}-\d{{5,}}\.tar(\.partial)?")
+
+
+class PublishConfig(BaseModel):
+    """How samples are laid out, and which splits there are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = Field("Sounding instances", description="Of the dataset, for its card.")
+    max_samples: int = Field(1000, ge=1, description="Samples in a shard, at most.")
+    max_shard_bytes: int = Field(
+        1_000_000_000, ge=1, description="Size of a shard, at most, but for one large sample."
+    )
+    splits: dict[str, float] = Field(
+        default={"train": 0.9, "val": 0.05, "test": 0.05},
+        description="Name of each split -> share of the groups of clips.",
+    )
+    split_seed: int = Field(0, ge=0, description="Another one draws the splits differently.")
+
+    @model_validator(mode="after")
+    def _check_splits(self) -> Self:
+        shares = self.splits.values()
+        if not math.isclose(sum(shares), 1.0, abs_tol=1e-6) or min(shares) < 0:
+            raise ValueError("expected shares of the splits from 0 to 1 that add up to 1")
+        if not all(re.fullmatch("[a-z]+", name) for name in self.splits):
+            raise ValueError("expected names of splits in small letters, such as train")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class PublishFacts:
+    """What a publication is made with.
+
+    Attributes:
+        config_hash: of the resolved configuration.
+        versions: of avipipe, ffmpeg and its libraries.
+        thresholds, backends, weights: for the card; see `CardFacts`.
+    """
+
+    config_hash: str
+    versions: Mapping[str, str]
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    backends: tuple[tuple[str, str], ...] = ()
+    weights: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a publication made."""
+
+    index: DatasetIndex
+    num_new_clips: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Shelved:
+    """A clip that stands in a published shard."""
+
+    split: str
+    shard: str
+    decision: str
+
+
+def publish(
+    out: str,
+    clips: Mapping[str, ClipRecord],
+    sources: Iterable[SourceRecord],
+    *,
+    config: PublishConfig,
+    facts: PublishFacts,
+) -> Published:
+    """Publish what is new, as a new generation, and write the manifests, card and index again.
+
+    A clip that is published stays where it is. If it is decided against now, the index retracts
+    it. A published clip or line that is not among `clips` or `sources` keeps its row.
+
+    Args:
+        out: local folder or fsspec URL.
+        clips: every clip ever considered, by id, in any order. Each is looked up at most twice
+            and not held, so the mapping may make them as it is asked.
+        sources: every line of the list, in any order.
+    Raises:
+        ManifestError: what is published there already is damaged.
+    """
+    destination = Destination(out)
+    old = read_index(destination) or DatasetIndex(config_hash="", versions={})
+    shelved, relatives = _published_clips(destination, old)
+    splits = _assign(clips, shelved, relatives, config)
+    sweep = _Sweep(destination, old.generation + 1, clips, shelved, splits, config)
+    clips_entry = sweep.run()
+    sources_entry, num_lines = _write_sources(destination, sources)
+    index = _next_index(
+        old, facts, config, sweep, {CLIPS_NAME: clips_entry, SOURCES_NAME: sources_entry}
+    )
+    card = CardFacts(
+        title=config.title,
+        thresholds=facts.thresholds,
+        backends=facts.backends,
+        weights=facts.weights,
+        split_fractions=config.splits,
+        sources=num_lines,
+    )
+    destination.write(CARD_NAME, render_card(index, sweep.tally, card).encode())
+    write_index(destination, index)
+    _remove_leftovers(destination, index)
+    return Published(index, sum(shard.num_samples for shard in sweep.shards))
+
+
+def _published_clips(
+    destination: Destination, index: DatasetIndex
+) -> tuple[dict[str, _Shelved], list[SplitClip]]:
+    """The clips in published shards: where they are, and what ties them to others."""
+    names = {shard.name: shard.name for shard in index.shards}
+    shelved: dict[str, _Shelved] = {}
+    relatives = []
+    prints = ("fingerprint.video_phash", "fingerprint.audio_chromaprint")
+    columns = ["clip_id", "source_id", "channel", "split", "shard", "decision", *prints]
+    for row in read_rows(destination, CLIPS_NAME, columns) if names else ():
+        # Rows of a publication that was interrupted may name shards that never came to be.
+        if row["shard"] not in names:
+            continue
+        shelved[row["clip_id"]] = _Shelved(row["split"], names[row["shard"]], row["decision"])
+        fingerprint = {name.partition(".")[2]: row[name] for name in prints}
+        relatives.append(split_clip(row["clip_id"], row["source_id"], row["channel"], fingerprint))
+    return shelved, relatives
+
+
+def _assign(
+    clips: Mapping[str, ClipRecord],
+    shelved: Mapping[str, _Shelved],
+    relatives: list[SplitClip],
+    config: PublishConfig,
+) -> dict[str, str | None]:
+    """The split of each clip that is published or is to be; None for a bridge."""
+    candidates = (clips[name] for name in sorted(clips) if name not in shelved)
+    new = [record.split_clip() for record in candidates if record.decision == "keep"]
+    return assign_splits(
+        [*relatives, *new],
+        fractions=config.splits,
+        seed=config.split_seed,
+        published={name: place.split for name, place in shelved.items()},
+    )
+
+
+class _Sweep:
+    """Goes once through all clips in the order of their ids, writing shards and rows."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        generation: int,
+        clips: Mapping[str, ClipRecord],
+        shelved: Mapping[str, _Shelved],
+        splits: Mapping[str, str | None],
+        config: PublishConfig,
+    ) -> None:
+        self._destination = destination
+        self._clips = clips
+        self._shelved = shelved
+        self._splits = splits
+        limits = ShardLimits(config.max_samples, config.max_shard_bytes)
+        self._writers = {
+            split: ShardWriter(destination, split, generation, limits)
+            for split in sorted(set(filter(None, splits.values())))
+        }
+        self.tally = Tally()
+        self.retracted: list[str] = []
+
+    @property
+    def shards(self) -> list[ShardEntry]:
+        """The new shards, sorted by name."""
+        entries = [entry for writer in self._writers.values() for entry in writer.entries]
+        return sorted(entries, key=lambda entry: entry.name)
+
+    def run(self) -> FileEntry:
+        """Write all new shards, and then `clips.parquet`."""
+        with self._destination.writing(CLIPS_NAME) as file:
+            with ExitStack() as stack:
+                for writer in self._writers.values():
+                    stack.enter_context(writer)
+                num_rows = write_rows(file, self._counted(self._rows()), clips_schema())
+        return _entry_of(file.written.sha256, file.written.num_bytes, num_rows)
+
+    def _rows(self) -> Iterator[Row]:
+        """Published rows that still hold, and those of all other clips of this run."""
+        holding = {name for name in self._shelved if self._holds(name)}
+        new = (self._row(self._clips[name]) for name in sorted(self._clips) if name not in holding)
+        old = (
+            row
+            for row in read_rows(self._destination, CLIPS_NAME)
+            if row["clip_id"] in holding or (row["clip_id"] not in self._clips and not row["shard"])
+        )
+        return merge(new, old, key=itemgetter("clip_id"))
+
+    def _holds(self, name: str) -> bool:
+        """Whether the row of a clip in a published shard, which describes that, is still right."""
+        if name not in self._clips:
+            return True
+        return self._shelved[name].decision == self._clips[name].decision == "keep"
+
+    def _row(self, record: ClipRecord) -> Row:
+        place = self._shelved.get(record.clip_id)
+        if place is not None:
+            return clip_row(record, split=place.split, shard=place.shard)
+        if record.decision != "keep":
+            return clip_row(record, split="", shard="")
+        split = self._splits[record.clip_id]
+        if split is None:
+            row = clip_row(record, split="", shard="")
+            return {**row, "decision": "drop", "reason": DropReason.SPLIT_BRIDGE.value}
+        shard = self._writers[split].add(
+            record.clip_id,
+            sample_members(record, split),
+            duration_s=record.evidence["cut"]["duration_s"],
+        )
+        return clip_row(record, split=split, shard=shard)
+
+    def _counted(self, rows: Iterator[Row]) -> Iterator[Row]:
+        for row in rows:
+            self.tally.add(row)
+            if row["shard"] and row["decision"] != "keep":
+                self.retracted.append(row["clip_id"])
+            yield row
+
+
+def _write_sources(
+    destination: Destination, sources: Iterable[SourceRecord]
+) -> tuple[FileEntry, Counter[str]]:
+    """Write `sources.parquet`; also give the number of lines by status."""
+    rows = {_line(row): row for row in read_rows(destination, SOURCES_NAME)}
+    rows |= {_line(row): row for row in map(source_row, sources)}
+    ordered = [rows[line] for line in sorted(rows)]
+    with destination.writing(SOURCES_NAME) as file:
+        write_rows(file, ordered, sources_schema())
+    entry = _entry_of(file.written.sha256, file.written.num_bytes, len(ordered))
+    return entry, Counter(row["status"] for row in ordered)
+
+
+def _line(row: Row) -> tuple[str, float, float]:
+    """What tells lines of the list apart."""
+    start_s, end_s = row["start_s"], row["end_s"]
+    return row["source_uri"], -1.0 if start_s is None else start_s, end_s or -1.0
+
+
+def _entry_of(sha256: str, num_bytes: int, num_rows: int) -> FileEntry:
+    return FileEntry(sha256=sha256, num_bytes=num_bytes, num_rows=num_rows)
+
+
+def _next_index(
+    old: DatasetIndex,
+    facts: PublishFacts,
+    config: PublishConfig,
+    sweep: _Sweep,
+    manifests: dict[str, FileEntry],
+) -> DatasetIndex:
+    new_shards = sweep.shards
+    versions = dict(facts.versions)
+    generation = old.generation + 1 if new_shards else old.generation
+    this = Generation(number=generation, config_hash=facts.config_hash, versions=versions)
+    shards = (*old.shards, *new_shards)
+    return DatasetIndex(
+        generation=generation,
+        config_hash=facts.config_hash,
+        versions=versions,
+        generations=(*old.generations, this) if new_shards else old.generations,
+        splits=split_totals(config.splits, shards),
+        shards=shards,
+        manifests=manifests,
+        retracted=tuple(sweep.retracted),
+    )
+
+
+def _remove_leftovers(destination: Destination, index: DatasetIndex) -> None:
+    """Remove shards that an interrupted publication left behind."""
+    listed = {shard.name for shard in index.shards}
+    for name in destination.names(FOLDER):
+        if _SHARD_NAME.fullmatch(name) and name not in listed:
+            logger.info("removing %s, which no publication finished", name)
+            destination.remove(name)
