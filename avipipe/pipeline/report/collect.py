@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from avipipe.annotators.registry import profile
+from avipipe.manifests.dataset import DatasetIndex
 from avipipe.manifests.records import Fail, SourceLine
 from avipipe.pipeline.accounting import ItemState, StageCount, Survey
 from avipipe.pipeline.graph import Graph
@@ -42,8 +43,7 @@ def collect(
     *,
     out: str,
     folder: Callable[[str], Path],
-    generation: int = 0,
-    splits: tuple[SplitRow, ...] = (),
+    index: DatasetIndex | None = None,
     limits: Limits = Limits(),
 ) -> Report:
     """Everything that the report of a dataset shows.
@@ -51,7 +51,7 @@ def collect(
     Args:
         out: the dataset as the user names it; commands in the report repeat it.
         folder: where the files of a stage key lie.
-        generation, splits: of the published dataset, if it is published.
+        index: of the published dataset; None before the first publication.
     """
     gathered = _Gathered(limits, WhatIf(graph.config.stages.decide))
     counts = survey.counts(lines)
@@ -64,7 +64,7 @@ def collect(
     return Report(
         title=out.rstrip("/").rsplit("/", 1)[-1],
         out=out,
-        generation=generation,
+        generation=index.generation if index else 0,
         profile=config.profile,
         config_hash=config.identity_hash(),
         backends=tuple({**profile(config.profile), **config.annotators}.items()),
@@ -74,7 +74,8 @@ def collect(
         failures=gathered.failure_groups(out),
         sources=gathered.source_rows(),
         num_sources=len(lines),
-        splits=splits,
+        splits=_split_rows(index) if index else (),
+        num_retracted=len(index.retracted) if index else 0,
         num_clips=gathered.num_clips,
         items=_tally(gathered.items),
         hours=_tally(gathered.hours),
@@ -192,6 +193,13 @@ def _stage_rows(
             )
             entered = count.items["keep"]
     return tuple(rows)
+
+
+def _split_rows(index: DatasetIndex) -> tuple[SplitRow, ...]:
+    return tuple(
+        SplitRow(name, split.num_samples, split.duration_s, split.num_shards, split.num_bytes)
+        for name, split in index.splits.items()
+    )
 
 
 def _tally(amounts: Mapping[str, float]) -> Tally:

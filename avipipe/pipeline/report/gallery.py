@@ -2,14 +2,15 @@
 
 import heapq
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from avipipe.manifests.evidence import ListenEvidence, SpeakerTurn
 from avipipe.manifests.pairs import read_pairs
 from avipipe.manifests.records import Evidence, Keep, digest
 from avipipe.manifests.rle import MaskTrack, area, decode, iou, read_masks
+from avipipe.media.normalize import FPS, VIDEO_NAME
 from avipipe.pipeline.accounting import ItemState
 from avipipe.pipeline.graph import Row
 from avipipe.pipeline.report.measures import measure
@@ -23,7 +24,6 @@ from avipipe.pipeline.report.pictures import (
 )
 from avipipe.stages.decide import Decide, DecideConfig, findings
 
-FPS = 24
 NUM_FRAMES = 4
 MAX_LEVELS = 6
 
@@ -126,7 +126,7 @@ def _frames(
     folders: Mapping[str, Path], num_frames: int
 ) -> tuple[tuple[Picture, ...], int, tuple[Level, ...]]:
     """Pictures of a cut clip with their masks, and the degraded masks of the fullest of them."""
-    video = folders["cut"] / "video.mp4" if "cut" in folders else None
+    video = folders["cut"] / VIDEO_NAME if "cut" in folders else None
     if video is None or not video.is_file():
         return (), 0, ()
     masks = _masks(folders)
@@ -137,7 +137,7 @@ def _frames(
             frame_HWC,
             masks.mask(index) if masks else None,
             height_px=FRAME_HEIGHT_PX,
-            time_s=index / FPS,
+            time_s=float(index / FPS),
         )
         for index, frame_HWC in zip(indices, frames, strict=False)
     )
@@ -189,16 +189,14 @@ def _sound(listen: Evidence | None) -> Sound | None:
     """The sound track as `listen` heard it; None where it has not run."""
     if listen is None:
         return None
+    heard = ListenEvidence.model_validate(listen)
     return Sound(
-        peaks=tuple(listen.get("waveform", ())),
-        speech=_stripes(listen.get("speech", ())),
-        speakers=_stripes(listen.get("turns", ())),
-        onsets_s=tuple(listen.get("onsets_s", ())),
+        peaks=tuple(heard.waveform),
+        speech=_stripes(heard.speech),
+        speakers=_stripes(heard.speakers),
+        onsets_s=tuple(heard.onsets_s),
     )
 
 
-def _stripes(turns: Sequence[Mapping[str, Any]]) -> tuple[Stripe, ...]:
-    return tuple(
-        Stripe(float(turn["start_s"]), float(turn["end_s"]), str(turn.get("label", "speech")))
-        for turn in turns
-    )
+def _stripes(turns: Iterable[SpeakerTurn]) -> tuple[Stripe, ...]:
+    return tuple(Stripe(turn.start_s, turn.end_s, turn.label) for turn in turns)

@@ -230,6 +230,8 @@ class Report:
     sources: tuple[SourceRow, ...]
     num_sources: int
     splits: tuple[SplitRow, ...]
+    num_retracted: int
+    """Published clips that were decided against later."""
     num_clips: int
     """Ever considered."""
     items: Tally

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-import fsspec
-
 from avipipe.errors import RunError
+from avipipe.manifests.dataset import read_index
+from avipipe.manifests.destination import Destination
 from avipipe.manifests.records import SourceLine
 from avipipe.pipeline.accounting import Survey
 from avipipe.pipeline.graph import Graph
@@ -23,11 +23,16 @@ def write_report(
     Raises:
         RunError: it cannot be written.
     """
-    report = collect(survey, lines, graph, out=workspace.out, folder=workspace.store.folder)
-    path = workspace.path(NAME)
+    destination = Destination(workspace.out)
+    index = read_index(destination)
+    report = collect(
+        survey, lines, graph, out=workspace.out, folder=workspace.store.folder, index=index
+    )
     try:
-        with fsspec.open(path, "w", encoding="utf-8") as file:
-            file.write(render(report))
+        destination.write(NAME, render(report).encode())
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
-    return path
+        raise RunError(
+            f"cannot write {workspace.path(NAME)}: {error.strerror or error}; change the "
+            "permissions or make room, then run `avipipe report` again"
+        ) from error
+    return workspace.path(NAME)
