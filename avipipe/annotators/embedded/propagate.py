@@ -10,18 +10,22 @@ Source: DIS flow, Kroeger et al., ECCV 2016 (OpenCV); guided filter, He et al., 
 """
 
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from avipipe.annotators.base import Frames, Mask, MaskTrack
 from avipipe.annotators.embedded.appearance import Memory, describe
+from avipipe.annotators.embedded.flow import (
+    Array,
+    DenseFlow,
+    fit_size,
+    follow,
+    grey,
+    pixel_grid,
+    shrink,
+)
 from avipipe.errors import AnnotatorError
-
-Array = npt.NDArray[np.float32]
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 _WORK_SHORT_PX = 360
 _MATCH_SHORT_PX = 120
@@ -86,17 +90,15 @@ class _Tracker:
     def __init__(self, frame_HWC: Frames, mask_HW: Mask) -> None:
         height, width = mask_HW.shape
         self._size = (width, height)
-        self._work = _fit(self._size, _WORK_SHORT_PX / min(height, width))
+        self._work = fit_size(self._size, _WORK_SHORT_PX / min(height, width))
         # A small object is matched at a finer scale, so that enough pixels of it remain.
         finer = np.sqrt(_MATCH_OBJECT_PX / mask_HW.sum())
-        self._match = _fit(self._work, max(_MATCH_SHORT_PX / min(self._work), finer))
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        self._flow.setFinestScale(1)
-        columns, rows = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in self._match))
-        self._columns, self._rows = columns, rows
-        small = _shrink(frame_HWC, self._match)
-        self._previous = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-        self._object: Array = _shrink(mask_HW.astype(np.float32), self._match)
+        self._match = fit_size(self._work, max(_MATCH_SHORT_PX / min(self._work), finer))
+        self._flow = DenseFlow()
+        self._columns, self._rows = pixel_grid(self._match)
+        small = shrink(frame_HWC, self._match)
+        self._previous = grey(small)
+        self._object: Array = shrink(mask_HW.astype(np.float32), self._match)
         if self._object.max() <= 0.5:
             self._object /= self._object.max()
         self._seen = self._object.copy()
@@ -105,8 +107,8 @@ class _Tracker:
 
     def step(self, frame_HWC: Frames) -> tuple[Mask, float]:
         """Go on to the next frame: its mask at full size, and how far it can be trusted."""
-        small = _shrink(frame_HWC, self._match)
-        gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        small = shrink(frame_HWC, self._match)
+        gray = grey(small)
         features = describe(small)
         carried, trust = self._carry(gray)
         self._previous = gray
@@ -130,12 +132,12 @@ class _Tracker:
 
     def _carry(self, gray: Frames) -> tuple[Array, Array]:
         """Warp the last frame's object here; trust it where both flows agree."""
-        back = self._flow.calc(gray, self._previous, None)
-        forth = self._flow.calc(self._previous, gray, None)
+        back = self._flow(gray, self._previous)
+        forth = self._flow(self._previous, gray)
         at_x, at_y = self._columns + back[..., 0], self._rows + back[..., 1]
-        carried = cv2.remap(self._object, at_x, at_y, cv2.INTER_LINEAR)
-        self._seen = _FADE * cv2.remap(self._seen, at_x, at_y, cv2.INTER_LINEAR)
-        gap = cv2.remap(forth, at_x, at_y, cv2.INTER_LINEAR) + back
+        carried = follow(self._object, at_x, at_y, outside=0.0)
+        self._seen = _FADE * follow(self._seen, at_x, at_y, outside=0.0)
+        gap = follow(forth, at_x, at_y, outside=0.0) + back
         trust = np.exp(-(gap**2).sum(axis=-1) / _FLOW_TOLERANCE_PX**2)
         return carried, trust
 
@@ -171,7 +173,7 @@ class _Tracker:
 
     def _full_size(self, frame_HWC: Frames) -> Mask:
         """Bring the object to full size, with its edge where the picture has one."""
-        gray = cv2.cvtColor(_shrink(frame_HWC, self._work), cv2.COLOR_RGB2GRAY)
+        gray = grey(shrink(frame_HWC, self._work))
         soft = cv2.resize(self._object, self._work, interpolation=cv2.INTER_LINEAR)
         x, y, width, height = cv2.boundingRect((soft > 0.1).astype(np.uint8))
         window = np.s_[max(0, y - 8) : y + height + 8, max(0, x - 8) : x + width + 8]
@@ -186,19 +188,6 @@ def _guided(guide: Array, soft: Array, *, radius_px: int = 3, floor: float = 1e-
     slope = covariance / (cv2.blur(guide * guide, size) - guide_mean * guide_mean + floor)
     offset = soft_mean - slope * guide_mean
     return np.asarray(cv2.blur(slope, size) * guide + cv2.blur(offset, size))
-
-
-def _fit(size: tuple[int, int], scale: float) -> tuple[int, int]:
-    width, height = size
-    scale = min(1.0, scale)
-    return max(16, round(width * scale)), max(16, round(height * scale))
-
-
-def _shrink(image: npt.NDArray[Scalar], size: tuple[int, int]) -> npt.NDArray[Scalar]:
-    if (image.shape[1], image.shape[0]) == size:
-        return image
-    shrunk: npt.NDArray[Scalar] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return shrunk
 
 
 def _logit(probability: Array) -> Array:
