@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
 
 from avipipe.annotators.base import Wave
-from avipipe.annotators.signal import Array, power_spectrogram, resample, to_db
+from avipipe.annotators.signal import Array, power_spectrogram, resample, running_median, to_db
 
 HOP_S = 0.02
 
@@ -87,7 +86,7 @@ def find_tones(wav_N: Wave, *, sample_rate_hz: int) -> Tones:
 
 
 def _peaks(level_FK: Array) -> npt.NDArray[np.bool_]:
-    around_FK = scipy.ndimage.median_filter(level_FK, size=(1, _PROMINENCE_BINS), mode="nearest")
+    around_FK = running_median(level_FK, _PROMINENCE_BINS, axis=1)
     lowest = max(float(level_FK.max()) - _LEVEL_RANGE_DB, _FLOOR_DB)
     is_peak_FK = (level_FK - around_FK > _PROMINENCE_DB) & (level_FK > lowest)
     inner = level_FK[:, 1:-1]

@@ -1,17 +1,15 @@
 """Listen: what the sound of a clip says, from one decode of the sound alone."""
 
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.signal import find_peaks
 
 from avipipe.annotators.base import Annotator, AudioTagger, Diarizer, Separator, Turn, Vad, Wave
-from avipipe.annotators.signal import onset_strength, resample
+from avipipe.annotators.signal import onset_times, resample, spectral_flux
 from avipipe.manifests.evidence import ListenEvidence, SpeakerTurn
 from avipipe.manifests.records import Keep, Outcome
 from avipipe.media.decode import read_audio
@@ -21,8 +19,8 @@ from avipipe.stages.fetch import source_path
 
 SAMPLE_RATE_HZ = 48_000
 SPEECH_RATE_HZ = 16_000
-ONSET_RATE_HZ = 100
 SILENCE_DBFS = -120.0
+MIN_ONSET_DB = 3.0
 NUM_WAVEFORM_POINTS = 200
 
 
@@ -118,21 +116,19 @@ class Listen(Stage):
             tags=dict(tags.scores),
             tag_details=dict(tags.details),
             tag_confidence=tags.confidence,
-            onsets_s=self._onsets_s(mono_N),
+            onsets_s=self._onsets_s(speech_wav_N),
             waveform=_waveform(wav_CN),
             backends=names(self._backends),
         )
 
     def _onsets_s(self, mono_N: Wave) -> list[float]:
-        strength = onset_strength(
-            mono_N, sample_rate_hz=SAMPLE_RATE_HZ, fps=Fraction(ONSET_RATE_HZ)
+        flux_F = spectral_flux(mono_N, sample_rate_hz=SPEECH_RATE_HZ)
+        times_s = onset_times(
+            flux_F,
+            smallest_rise_db=max(MIN_ONSET_DB, self.config.min_onset * float(flux_F.max())),
+            shortest_gap_s=self.config.min_onset_gap_s,
         )
-        if not strength.size or strength.max() <= 0:
-            return []
-        least = self.config.min_onset * float(strength.max())
-        gap = max(1, round(self.config.min_onset_gap_s * ONSET_RATE_HZ))
-        peaks, _ = find_peaks(np.pad(strength, 1), height=least, distance=gap)
-        return [float((peak - 1) / ONSET_RATE_HZ) for peak in peaks]
+        return [float(time_s) for time_s in times_s]
 
 
 def fingerprint(backend: Annotator) -> dict[str, Any]:
@@ -158,11 +154,7 @@ def _dbfs(amplitude: float) -> float:
 
 
 def _rms_dbfs(wav_CN: Wave) -> float:
-    return (
-        _dbfs(float(np.sqrt(np.square(wav_CN, dtype=np.float64).mean())))
-        if wav_CN.size
-        else (SILENCE_DBFS)
-    )
+    return _dbfs(float(np.sqrt(np.square(wav_CN, dtype=np.float64).mean())))
 
 
 def _frame_levels_dbfs(mono_N: Wave) -> npt.NDArray[np.float64]:

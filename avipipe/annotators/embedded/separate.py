@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
-import scipy.ndimage
 import scipy.signal
 
 from avipipe.annotators.base import Stems, Wave
-from avipipe.annotators.signal import Array, check_wave
+from avipipe.annotators.signal import Array, check_wave, running_median
 
 _WINDOW_S = 0.064
 _OVERLAP = 4
@@ -83,8 +82,8 @@ def _masks(magnitude_KF: Array, *, frames_per_s: float, bins_per_hz: float) -> d
     rest_KF = magnitude_KF - steady_KF
     across = 1 + 2 * round(_TIME_MEDIAN_S * frames_per_s / 2)
     along = 1 + 2 * round(_FREQUENCY_MEDIAN_HZ * bins_per_hz / 2)
-    harmonic_KF = scipy.ndimage.median_filter(rest_KF, size=(1, across), mode="nearest") ** 2
-    percussive_KF = scipy.ndimage.median_filter(rest_KF, size=(along, 1), mode="nearest") ** 2
+    harmonic_KF = running_median(rest_KF, across, axis=1) ** 2
+    percussive_KF = running_median(rest_KF, along, axis=0) ** 2
     share_KF: Array = (harmonic_KF + 1e-20) / (harmonic_KF + percussive_KF + 2e-20)
     foreground_KF: Array = 1 - background_KF
     return {
