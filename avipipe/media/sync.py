@@ -12,6 +12,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import irfft, next_fast_len, rfft
+from scipy.spatial.distance import cdist
 
 from avipipe.errors import FailKind, MediaError
 from avipipe.media.decode import iter_pictures, read_audio
@@ -23,7 +24,7 @@ _WINDOW_FRAMES = 48
 _SMALL_SIZE = (48, 48)
 _GRID_S = 0.001
 _PLATEAU = 0.05
-_MIN_CONTRAST = 1.0
+_MIN_VARIANCE = 25.0
 _AUDIO_SEARCH_S = 0.5
 _AUDIO_WINDOW_S = 20.0
 _AUDIO_RATE_HZ = 16_000
@@ -103,20 +104,23 @@ def _video_offset(path: Path, info: MediaInfo, start_s: float, video: Path) -> O
     from_s, to_s = start_s + from_s, start_s + to_s
     source_times_M, source_MP = _pictures(path, info, from_s, to_s, margin_s=_VIDEO_SEARCH_S)
 
-    # Mean square difference of pictures of variance 1.
-    squares_N, squares_M = (np.mean(np.square(x), axis=1) for x in (written_NP, source_MP))
-    products_NM = written_NP @ source_MP.T / written_NP.shape[1]
-    distances_NM = squares_N[:, None] + squares_M - 2 * products_NM
+    if info.video.is_hdr:
+        # A tone map has changed all levels. It must not be done for others: levels that are free
+        # to move hide a shift in a fade.
+        written_NP = (written_NP - written_NP.mean()) / max(float(written_NP.std()), 1.0) * 50
+        source_MP = (source_MP - source_MP.mean()) / max(float(source_MP.std()), 1.0) * 50
+    distances_NM = cdist(written_NP, source_MP, "sqeuclidean") / written_NP[0].size
     middles_N = times_N + start_s + written.start_s + float(1 / FPS / 2)
     lags_G = np.arange(-_VIDEO_SEARCH_S, _VIDEO_SEARCH_S + _GRID_S / 2, _GRID_S)
     shown_GN = np.searchsorted(source_times_M, middles_N + lags_G[:, None], side="right") - 1
     cost_G = distances_NM[np.arange(len(times_N)), shown_GN.clip(0)].mean(axis=1)
 
     best, usual = int(cost_G.argmin()), float(np.median(cost_G))
-    likeness = 1 - float(cost_G[best]) / 2
-    if written_NP.any() and likeness < _MIN_LIKENESS:
+    variance = max(float(source_MP.var()), _MIN_VARIANCE)
+    likeness = 1 - float(cost_G[best]) / 2 / variance
+    if likeness < _MIN_LIKENESS:
         raise _unlike("picture", video, likeness)
-    confidence = 1 - float(cost_G[best]) / usual if usual > 0 else 0.0
+    confidence = 1 - float(cost_G[best]) / max(usual, 1e-9)
     if confidence < _MIN_CONFIDENCE:
         return timestamp
     # Between two changes of the picture all lags fit equally well: the middle is the estimate.
@@ -143,26 +147,19 @@ def _liveliest_frame(video: Path) -> int:
 
 def _pictures(
     path: Path, info: MediaInfo, start_s: float, end_s: float, *, margin_s: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
-    """Times (N,) and small pictures (N, P) of `[start_s, end_s)` and a margin on both sides.
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Times (N,) and small grey pictures (N, P) of `[start_s, end_s)` and a margin on both sides.
 
-    They are scaled to mean 0 and variance 1 over the interval, so that a tone map counts little;
-    all zero where nothing can be seen.
+    Grey is the mean of red, green and blue: unlike luma it is the same in every matrix and range.
     """
     from_s, to_s = start_s - margin_s, end_s + margin_s
     pictures = list(
-        iter_pictures(path, info, start_s=from_s, end_s=to_s, size=_SMALL_SIZE, pix_fmt="gray")
+        iter_pictures(path, info, start_s=from_s, end_s=to_s, size=_SMALL_SIZE, pix_fmt="rgb24")
     )
     if not pictures:
-        return np.zeros(1), np.zeros((1, _SMALL_SIZE[0] * _SMALL_SIZE[1]), np.float32)
+        return np.zeros(1), np.zeros((1, _SMALL_SIZE[0] * _SMALL_SIZE[1]))
     times_N = np.array([time_s for time_s, _ in pictures], np.float64)
-    small_NP = np.array([picture.ravel() for _, picture in pictures], np.float32)
-    is_inside_N = (times_N >= start_s) & (times_N < end_s)
-    inside_NP = small_NP[is_inside_N] if is_inside_N.any() else small_NP
-    contrast = float(inside_NP.std())
-    if contrast < _MIN_CONTRAST:
-        return times_N, np.zeros_like(small_NP)
-    return times_N, (small_NP - inside_NP.mean()) / np.float32(contrast)
+    return times_N, np.stack([picture.mean(axis=2).ravel() for _, picture in pictures])
 
 
 def _audio_offset(path: Path, info: MediaInfo, start_s: float, end_s: float, audio: Path) -> Offset:

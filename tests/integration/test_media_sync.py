@@ -1,0 +1,130 @@
+"""A certificate tells what has moved, by how much, and when it cannot know."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from avipipe.errors import FailKind, MediaError
+from avipipe.media.ffmpeg import run
+from avipipe.media.normalize import AUDIO_NAME, VIDEO_NAME, NormalizeConfig, normalize
+from avipipe.media.probe import probe
+from avipipe.media.sync import SyncCertificate, certify
+from tests.integration.lavfi import picture, sound, write
+
+CONFIG = NormalizeConfig(short_side_px=72)
+FRAME_MS = float(Fraction(1000, 24))
+
+
+def cut(source: Path, folder: Path, start_s: float = 0.0, end_s: float = 4.0) -> None:
+    normalize(source, probe(source), start_s=start_s, end_s=end_s, folder=folder, config=CONFIG)
+
+
+def certificate(
+    source: Path, folder: Path, *, start_s: float = 0.0, audio: str = AUDIO_NAME
+) -> SyncCertificate:
+    return certify(
+        source,
+        probe(source),
+        start_s=start_s,
+        end_s=4.0,
+        video=folder / VIDEO_NAME,
+        audio=folder / audio,
+    )
+
+
+def shift_audio(folder: Path, shift_ms: int) -> None:
+    """Move the sound of a finished clip; positive is later."""
+    path, moved = folder / AUDIO_NAME, folder / "moved.flac"
+    graph = f"adelay={shift_ms}:all=1" if shift_ms > 0 else f"atrim=start={-shift_ms / 1000}"
+    run(["-i", str(path), "-af", f"{graph},asetpts=N/SR/TB", str(moved)], timeout_s=60)
+    moved.replace(path)
+
+
+def shift_video(folder: Path, num_frames: int) -> None:
+    """Move the pictures of a finished clip; positive is later."""
+    path, moved = folder / VIDEO_NAME, folder / "moved.mp4"
+    if num_frames > 0:
+        graph = f"tpad=start={num_frames}:start_mode=clone"
+    else:
+        graph = f"trim=start_frame={-num_frames},setpts=PTS-STARTPTS"
+    run(["-i", str(path), "-vf", graph, "-bf", "0", "-g", "24", str(moved)], timeout_s=60)
+    moved.replace(path)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    source = write(tmp_path / "source.mp4", video=picture("24"))
+    cut(source, tmp_path)
+    return source
+
+
+def test_an_untouched_clip_is_exact(clip: Path) -> None:
+    found = certificate(clip, clip.parent)
+    assert found.method == "content"
+    assert (found.video_offset_ms, found.audio_offset_ms) == pytest.approx((0, 0), abs=1)
+    assert found.video_confidence > 0.5
+    assert found.audio_confidence > 0.3
+
+
+@pytest.mark.parametrize("shift_ms", [-200, -40, 15, 40, 350])
+def test_moved_sound_is_measured(clip: Path, shift_ms: int) -> None:
+    shift_audio(clip.parent, shift_ms)
+    found = certificate(clip, clip.parent)
+    assert found.audio_offset_ms == pytest.approx(shift_ms, abs=1)
+    assert found.av_offset_ms == pytest.approx(shift_ms, abs=2)
+
+
+@pytest.mark.parametrize("num_frames", [-2, -1, 1, 3])
+def test_moved_pictures_are_measured(clip: Path, num_frames: int) -> None:
+    shift_video(clip.parent, num_frames)
+    found = certificate(clip, clip.parent)
+    assert found.video_offset_ms == pytest.approx(num_frames * FRAME_MS, abs=2)
+    assert found.av_offset_ms == pytest.approx(-num_frames * FRAME_MS, abs=3)
+
+
+def test_a_cut_between_two_pictures_shows_its_rounding(tmp_path: Path) -> None:
+    """A 24 fps source cut 10 ms after a picture appears: the clip shows it 10 ms late."""
+    source = write(tmp_path / "source.mp4", video=picture("24"))
+    cut(source, tmp_path, start_s=0.51)
+    found = certificate(source, tmp_path, start_s=0.51)
+    assert found.video_offset_ms == pytest.approx(10, abs=2)
+
+
+def test_the_sound_for_players_is_in_sync_too(clip: Path) -> None:
+    found = certificate(clip, clip.parent, audio=VIDEO_NAME)
+    assert found.audio_offset_ms == pytest.approx(0, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("video", "audio", "method"),
+    [
+        ("color=gray:s=160x120:r=25:d=4", sound(), "audio-content"),
+        (picture(), "anullsrc=d=4", "video-content"),
+        (picture(), "sine=f=440:d=4", "video-content"),
+        ("smptebars=s=160x120:r=25:d=4", "anullsrc=d=4", "timestamps"),
+    ],
+)
+def test_without_content_timestamps_have_to_do(
+    tmp_path: Path, video: str, audio: str, method: str
+) -> None:
+    source = write(tmp_path / "source.mp4", video=video, audio=audio)
+    cut(source, tmp_path)
+    found = certificate(source, tmp_path)
+    assert found.method == method
+    assert abs(found.av_offset_ms) <= 21
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"audio": "anoisesrc=d=4:c=pink:a=0.5:seed=3"},
+        {"video": "mandelbrot=s=160x120:r=25,trim=duration=4"},
+    ],
+)
+def test_another_content_is_out_of_sync(tmp_path: Path, other: dict[str, str]) -> None:
+    source = write(tmp_path / "source.mp4")
+    cut(write(tmp_path / "other.mp4", **other), tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(MediaError) as caught:
+        certificate(source, tmp_path)
+    assert caught.value.kind is FailKind.OUT_OF_SYNC
