@@ -290,6 +290,9 @@ def _frames_from(
         if seek is not None:
             container.seek(math.floor(seek / _time_base(stream)), stream=stream)
         for packet in container.demux(stream):
+            # A seek in a format without an index lands anywhere.
+            if num_packets == 0 and seek is not None and not packet.is_keyframe:
+                continue
             num_packets += 1
             for frame in _decode_packet(packet):
                 num_good += not frame.is_corrupt

@@ -111,6 +111,17 @@ def test_pictures_are_upright(tmp_path: Path, degrees: int) -> None:
     assert np.mean(is_red == expected) > 0.97
 
 
+def test_a_seek_that_lands_between_key_frames_is_made_good(tmp_path: Path) -> None:
+    """A transport stream has no index, and this one a single key frame."""
+    path = write(
+        tmp_path / "a.ts", video=picture(duration_s=8.0), audio=sound(), options=["-g", "999"]
+    )
+    info = probe(path)
+    frames = read_frames(path, info, start_s=4.0, end_s=4.4, fps=FPS, height_px=32)
+    whole = read_frames(path, info, start_s=0.0, end_s=4.4, fps=FPS, height_px=32)
+    assert np.array_equal(frames, whole[100:])
+
+
 def test_pictures_as_recorded_begin_with_the_one_on_screen(tmp_path: Path) -> None:
     path = write(tmp_path / "slow.mp4", video=picture("2"))
     info = probe(path)
