@@ -24,11 +24,11 @@ MAX_SHARED = 64
 """A single code that more sources share in different company, such as that of a logo or a hum,
 says nothing about a pair."""
 
-_CHUNK_PAIRS = 1 << 21
+_CHUNK_PAIRS = 1 << 19
 _BAND_BITS = 16
 
 Ints = npt.NDArray[np.int64]
-Codes = npt.NDArray[np.uint64]
+Codes = npt.NDArray[np.uint64] | npt.NDArray[np.uint32]
 Pairs = Iterator[tuple[int, int]]
 
 
@@ -122,14 +122,14 @@ def _two_pictures() -> npt.NDArray[np.bool_]:
 _TWO_PICTURES = _two_pictures()
 
 
-def _audio_pairs(
-    clips: Sequence[SplitClip], kinds: Mapping[str, Ints]
-) -> Iterator[tuple[int, int]]:
-    rows = [_distinct_words(clip, entry.audio) for clip, entry in enumerate(clips)]
-    table = np.concatenate([np.empty((0, 3), np.int64), *rows])
-    codes = table[:, 2].astype(np.uint64)
-    kept = _rare(codes, kinds["source"][table[:, 0]]) | _rare(codes, kinds["sound"][table[:, 0]])
-    clip_of, place, codes = table[kept, 0], table[kept, 1], codes[kept]
+def _audio_pairs(clips: Sequence[SplitClip], kinds: Mapping[str, Ints]) -> Pairs:
+    found = [_distinct_words(clip.audio) for clip in clips]
+    clip_of = np.repeat(np.arange(len(clips)), [words.size for words, _ in found])
+    codes = np.concatenate([np.empty(0, np.uint32), *(words for words, _ in found)])
+    place = np.concatenate([np.empty(0, np.int64), *(places for _, places in found)])
+    del found
+    kept = _rare(codes, kinds["source"][clip_of]) | _rare(codes, kinds["sound"][clip_of])
+    clip_of, place, codes = clip_of[kept], place[kept], codes[kept]
     candidates = [np.empty((0, 3), np.int64)]
     for i, j in _near(codes, num_bits=32, max_bits=1):
         i, j = _filtered(i, j, _untied(kinds, clip_of[i], clip_of[j]))
@@ -146,19 +146,19 @@ def _is_telling(words: Words) -> bool:
     return words.size >= MIN_WORDS and np.unique(words).size >= MIN_DISTINCT
 
 
-def _distinct_words(clip: int, words: Words) -> Ints:
-    """Rows (clip, place, word), one for each different word; none of sound that tells nothing."""
+def _distinct_words(words: Words) -> tuple[Words, Ints]:
+    """Each different word and its first place; none of sound that tells nothing."""
     if not _is_telling(words):
-        return np.empty((0, 3), np.int64)
-    values, places = np.unique(words, return_index=True)
-    return np.stack([np.full(values.size, clip), places, values.astype(np.int64)], axis=1)
+        return np.empty(0, np.uint32), np.empty(0, np.int64)
+    return np.unique(words, return_index=True)
 
 
 def _rare(codes: Codes, groups: Ints) -> npt.NDArray[np.bool_]:
     """Marks the codes that are found in at most `MAX_SHARED` different groups."""
-    _, inverse = np.unique(codes, return_inverse=True)
-    uses = np.unique(np.stack([inverse, groups], axis=1), axis=0)
-    marked: npt.NDArray[np.bool_] = (np.bincount(uses[:, 0]) <= MAX_SHARED)[inverse]
+    _, number = np.unique(codes, return_inverse=True)
+    width = int(groups.max(initial=-1)) + 2
+    uses = np.unique(number * width + groups + 1) // width
+    marked: npt.NDArray[np.bool_] = (np.bincount(uses) <= MAX_SHARED)[number]
     return marked
 
 
@@ -171,7 +171,7 @@ def _near(codes: Codes, *, num_bits: int, max_bits: int) -> Iterator[tuple[Ints,
     flips = [0, *(1 << bit for bit in range(_BAND_BITS))] if max_bits >= num_bands else [0]
     assert max_bits < 2 * num_bands
     for band in range(num_bands):
-        keys = (codes >> np.uint64(band * _BAND_BITS)).astype(np.int64) & 0xFFFF
+        keys = (codes >> codes.dtype.type(band * _BAND_BITS)).astype(np.int64) & 0xFFFF
         order = np.argsort(keys, kind="stable")
         starts = np.searchsorted(keys[order], np.arange(0x10001))
         for flip in flips:

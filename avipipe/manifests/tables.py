@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from avipipe.errors import ManifestError
+from avipipe.manifests import evidence as evidence_models
 from avipipe.manifests.destination import Destination, HashedFile
-from avipipe.manifests.evidence import ListenEvidence
 from avipipe.manifests.rle import canonical_json
 from avipipe.manifests.samples import ClipRecord, SourceRecord
 
@@ -28,7 +28,6 @@ Row = dict[str, Any]
 """One row of a manifest, by column."""
 
 _GROUP_ROWS = 2000
-_EVIDENCE_MODELS: Mapping[str, type[BaseModel]] = {"listen": ListenEvidence}
 _TIMES = {"start_s": float, "end_s": float}
 _CLIP_COLUMNS: Mapping[str, Any] = {
     **dict.fromkeys(("clip_id", "source_id", "source_uri"), str),
@@ -58,11 +57,20 @@ _SOURCE_COLUMNS: Mapping[str, Any] = {
 def clips_schema() -> "pa.Schema":
     """Columns of `clips.parquet`: scalars of the evidence as `stage.measure`, then all of it."""
     columns = dict(_CLIP_COLUMNS)
-    for stage, model in _EVIDENCE_MODELS.items():
+    for stage, model in _models().items():
         for name, field in model.model_fields.items():
             if _arrow_type(field.annotation) is not None:
                 columns[f"{stage}.{name}"] = field.annotation
     return _schema({**columns, "evidence": str, "provenance": str})
+
+
+def _models() -> dict[str, type[BaseModel]]:
+    """The evidence models by stage: `ListenEvidence` is that of `listen`."""
+    return {
+        name.removesuffix("Evidence").lower(): model
+        for name, model in sorted(vars(evidence_models).items())
+        if name.endswith("Evidence") and name != "_Evidence"
+    }
 
 
 @functools.cache

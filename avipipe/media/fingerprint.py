@@ -122,7 +122,6 @@ def same_audio(a: Words, b: Words, *, offset: int) -> bool:
     if stop - start < MIN_WORDS:
         return False
     mine, other = a[start:stop], b[start - offset : stop - offset]
-    if min(np.unique(mine).size, np.unique(other).size) < MIN_DISTINCT:
+    if int(np.bitwise_count(mine ^ other).sum()) > MAX_BIT_ERRORS * 32 * mine.size:
         return False
-    wrong = int(np.bitwise_count(mine ^ other).sum())
-    return wrong <= MAX_BIT_ERRORS * 32 * mine.size
+    return min(np.unique(mine).size, np.unique(other).size) >= MIN_DISTINCT

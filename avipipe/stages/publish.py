@@ -205,6 +205,8 @@ class _Sweep:
     ) -> None:
         self._destination = destination
         self._clips = clips
+        self._names = sorted(clips)
+        self._known = frozenset(self._names)
         self._shelved = shelved
         self._splits = splits
         limits = ShardLimits(config.max_samples, config.max_shard_bytes)
@@ -233,7 +235,7 @@ class _Sweep:
     def _rows(self) -> Iterator[Row]:
         """Published rows that still hold, and those of all other clips of this run."""
         holding = {name for name in self._shelved if self._holds(name)}
-        new = (self._row(self._clips[name]) for name in sorted(self._clips) if name not in holding)
+        new = (self._row(self._clips[name]) for name in self._names if name not in holding)
         old = (
             row
             for row in read_rows(self._destination, CLIPS_NAME)
@@ -243,7 +245,7 @@ class _Sweep:
 
     def _holds(self, name: str) -> bool:
         """Whether the row of a clip in a published shard, which describes that, is still right."""
-        if name not in self._clips:
+        if name not in self._known:
             return True
         return self._shelved[name].decision == self._clips[name].decision == "keep"
 

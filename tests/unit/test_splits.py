@@ -57,7 +57,7 @@ def tied(a: SplitClip, b: SplitClip) -> bool:
 
 
 @given(CLIPS, st.integers(0, 3))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_no_tie_crosses_a_split(clips: list[SplitClip], seed: int) -> None:
     splits = assign_splits(clips, fractions=FRACTIONS, seed=seed, published={})
     assert set(splits) == {entry.clip_id for entry in clips}
@@ -68,7 +68,7 @@ def test_no_tie_crosses_a_split(clips: list[SplitClip], seed: int) -> None:
 
 
 @given(CLIPS, st.randoms(use_true_random=False))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_order_does_not_matter(clips: list[SplitClip], random: object) -> None:
     shuffled = list(clips)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
@@ -77,7 +77,7 @@ def test_order_does_not_matter(clips: list[SplitClip], random: object) -> None:
 
 
 @given(CLIPS, st.sets(st.integers(0, 13)))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_published_clips_never_move(clips: list[SplitClip], first: set[int]) -> None:
     old = [entry for n, entry in enumerate(clips) if n in first]
     earlier = assign_splits(old, fractions=FRACTIONS, seed=0, published={})
@@ -130,7 +130,7 @@ def test_check_names_what_crosses() -> None:
 
 
 @given(st.integers(0, 1000))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_duplicates_are_found_through_noise(seed: int) -> None:
     rng = np.random.default_rng(seed)
     flips = [sum(1 << int(bit) for bit in rng.choice(64, 6, replace=False)) for _ in range(3)]
