@@ -305,3 +305,17 @@ def test_card_is_true(tmp_path: Path, clips: dict[str, ClipRecord]) -> None:
     total = sum(split.num_samples for split in index.splits.values())
     assert f"\n{total} clips, " in card
     assert np.isclose(sum(split.duration_s for split in index.splits.values()), 2.0 * total)
+
+
+def test_what_a_killed_process_left_is_removed(
+    tmp_path: Path, clips: dict[str, ClipRecord]
+) -> None:
+    out = tmp_path / "out"
+    publish_all(out, clips, CONFIG)
+    before = tree(out)
+    for name in ("train-0002-00000.tar", "val-0002-00001.tar.partial"):
+        (out / "shards" / name).write_bytes(b"half a shard")
+    (out / "manifest/clips.parquet.partial").write_bytes(b"half a table")
+    (out / "shards/notes.txt").write_text("somebody's own")
+    publish_all(out, clips, CONFIG)
+    assert tree(out) == {**before, "shards/notes.txt": b"somebody's own"}
