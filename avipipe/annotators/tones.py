@@ -22,6 +22,11 @@ _FLOOR_DB = -85.0
 _LINK_SEMITONES = 0.35
 _SPREAD_SEMITONES = 0.4
 _SHORTEST_FRAMES = 10
+_SERIES_HZ = 60.0 * 2.0 ** (np.arange(202) / 48.0)
+_SERIES_STEP = 5
+_FEWEST_IN_SERIES = 4
+_SERIES_TOLERANCE_HZ = 4.0
+_SERIES_TOLERANCE = 0.008
 # A sine's power spreads over the Hann window's main lobe: 1.5 times that of its highest bin.
 _LOBE = 1.5
 
@@ -49,6 +54,25 @@ class Tones:
         np.add.at(steps, self.first_n, 1)
         np.add.at(steps, self.last_n + 1, -1)
         return np.cumsum(steps[:-1])
+
+    def one_series(self) -> float:
+        """How well one harmonic series explains the tones of a moment, in [0, 1], on average.
+
+        About 1 for one instrument's single line, a hum or a horn; less where notes of different
+        pitch sound together. 1 where there are never four tones at a time.
+        """
+        hz_n = 440.0 * 2.0 ** ((self.pitch_n - 69.0) / 12.0)
+        explained = []
+        for f in range(0, self.num_frames, _SERIES_STEP):
+            hz = hz_n[(self.first_n <= f) & (self.last_n >= f)]
+            if len(hz) < _FEWEST_IN_SERIES:
+                continue
+            tolerance = _SERIES_TOLERANCE_HZ + _SERIES_TOLERANCE * hz
+            harmonic = np.maximum(np.round(hz / _SERIES_HZ[:, None]), 1.0)
+            is_hit = np.abs(hz - harmonic * _SERIES_HZ[:, None]) < tolerance
+            by_chance = np.minimum(2.0 * tolerance.mean() / _SERIES_HZ, 0.9)
+            explained.append(float(((is_hit.mean(axis=1) - by_chance) / (1 - by_chance)).max()))
+        return float(np.mean(explained)) if explained else 1.0
 
 
 @dataclass(slots=True)

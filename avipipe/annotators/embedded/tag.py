@@ -31,10 +31,10 @@ class RuleTagger:
     """Scores from a handful of measurements, each in `details`; nothing is learnt.
 
     * speech: share of the time that the VAD calls speech.
-    * music: how sure it is that several notes are heard. Steady tones, two or more at a time, hold
-      a fair share of the energy, and their pitches lie on one grid of semitones. A drum has no
-      tones, a voice no steady ones, and hum, engines and horns one harmonic series, which is not
-      on the grid.
+    * music: how sure it is that several notes sound together. Steady tones, two or more at a time,
+      hold a fair share of the energy, their pitches lie on one grid of semitones, and one harmonic
+      series does not explain them. A drum has no tones, a voice no steady ones; hum, engines, horns
+      and one bowed or blown line are a single series, and count as sustained.
     * impact: share of the energy in the 130 ms after sharp onsets, beyond their share of time.
     * sustained: share of the energy in steady tones that are not music.
     * noise: spectral flatness of what sounds.
@@ -108,15 +108,17 @@ def _tone_details(tones: Tones) -> dict[str, float]:
         "tone_energy": tones.energy_ratio,
         "num_pitches": float(len(pitches)),
         "tuning": float(len(pitches) * resultant**2),
+        "one_series": tones.one_series(),
     }
 
 
 def _music(details: Mapping[str, float]) -> float:
-    """As sure as the weakest of three signs, each in [-1, 1] around the point of doubt."""
+    """As sure as the weakest of four signs, each in [-1, 1] around the point of doubt."""
     signs = (
         (details["tone_time"] - 0.5) / 0.2,
         float(np.log2(max(details["tone_energy"], 1e-6) / 0.04)),
         (details["tuning"] - 7.0) / 3.0,
+        (0.95 - details["one_series"]) / 0.03,
     )
     return float(scipy.special.expit(3.0 * np.clip(min(signs), -1.0, 1.0)))
 
