@@ -112,12 +112,13 @@ class ActiveSpeakers:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A box in one frame."""
+    """A box in one frame; `rough_HW` is a rough silhouette where the detector sees one."""
 
     frame: int
     box: Box
     label: str
     score: float
+    rough_HW: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +222,9 @@ class Detector(Annotator, Protocol):
 
 
 class Segmenter(Annotator, Protocol):
-    """Cuts the thing in a box out of one frame."""
+    """Cuts the thing in a box out of one frame, guided by a rough silhouette if there is one."""
 
-    def segment(self, frame_HWC: Frames, *, box: Box) -> Segment: ...
+    def segment(self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None) -> Segment: ...
 
 
 class Propagator(Annotator, Protocol):

@@ -60,3 +60,84 @@ class ListenEvidence(_Evidence):
     onsets_s: list[Rounded]
     waveform: list[Rounded]
     backends: dict[str, str]
+
+
+NormalBox = tuple[Rounded, Rounded, Rounded, Rounded]
+"""(x0, y0, x1, y1), half-open, as shares of the picture's width and height."""
+
+
+class FaceTrack(_Evidence):
+    """One face over a part of the clip: where it is on average, and how much it seems to speak."""
+
+    start_s: Rounded
+    end_s: Rounded
+    box: NormalBox
+    score: Rounded
+
+
+class LookEvidence(_Evidence):
+    """What the picture of a clip says, and how it goes with the sound.
+
+    Attributes:
+        correlation, p_value, margin, lag_s, box, localization_confidence: of the region whose
+            motion goes with the sound (`annotators.base.Localization`).
+        sync_offset_s: lag at which sound and motion agree best, positive where the sound is late;
+            `sync_z` is how far that agreement stands out from accidents.
+        motion_px: mean motion in px/frame at 180 px height, the camera's taken away.
+        measures: everything else that the localizer measured.
+        faces: None where no backend could look for any.
+        backends: role -> `name@version`.
+    """
+
+    num_frames: int
+    correlation: Rounded | None
+    p_value: Rounded | None
+    margin: Rounded | None
+    lag_s: Rounded | None
+    box: NormalBox | None
+    localization_confidence: Rounded | None
+    sync_offset_s: Rounded | None
+    sync_z: Rounded | None
+    motion_px: Rounded | None
+    measures: dict[str, Rounded]
+    faces: list[FaceTrack] | None
+    backends: dict[str, str]
+
+
+class MaskEvidence(_Evidence):
+    """What the mask track of a clip is like. Means are over the frames that have a mask.
+
+    Attributes:
+        seed_frame: from which the mask was carried both ways; None where nothing was found.
+        seed_score: of the segmenter on that frame.
+        persistence: share of frames with a mask; 0 where nothing was found.
+        mean_area_ratio, min_area_ratio, max_area_ratio: mask area over the picture's.
+        num_instances: things that compete for the sound in the frames looked at (median).
+        mean_parts: connected parts of the mask.
+        mean_quality: how far the propagator trusts its masks.
+        agreement: mean overlap with what was segmented by itself in other frames.
+        temporal_iou: mean overlap of masks in successive frames.
+        area_jump_ratio: share of successive frames in which the area changes by a third or more.
+        return_iou: overlap of the seed mask with what comes back when the mask at the far end is
+            carried to the seed frame again.
+        boxes: around the mask in every `box_step_frames`-th frame; None where it has none.
+        backends: role -> `name@version`.
+    """
+
+    num_frames: int
+    seed_frame: int | None
+    seed_score: Rounded | None
+    persistence: Rounded
+    mean_area_ratio: Rounded | None
+    min_area_ratio: Rounded | None
+    max_area_ratio: Rounded | None
+    num_instances: int
+    mean_parts: Rounded | None
+    mean_quality: Rounded | None
+    agreement: Rounded | None
+    temporal_iou: Rounded | None
+    area_jump_ratio: Rounded | None
+    return_iou: Rounded | None
+    boxes: list[NormalBox | None]
+    box_step_frames: int
+    backends: dict[str, str]

@@ -118,7 +118,7 @@ class _Search:
         speed = _curves(motion.speed_TYX, active_YX, blur=_LEVEL_BLUR_FRAMES, trend=trend)
         kinds = (
             (
-                np.mean([*sudden, speed], axis=0, dtype=np.float32),
+                np.asarray((sudden[0] + sudden[1] + speed) / 3, np.float32),
                 _surrogates(_detrend(onset, trend), fps),
             ),
             (speed, _surrogates(_detrend(level, trend), fps)),
@@ -167,7 +167,7 @@ class _Search:
         """Search lags up to half a second, for sound that comes with the motion but late."""
         reach = min(round(MAX_OFFSET_S * self.fps), self.kinds[0][0].shape[0] // 4)
         each_LS = [_correlate(motion, sound, reach).max(axis=1) for motion, sound in self.kinds]
-        totals_LS = sum(_standardise(values_LS, across=(0, 1)) for values_LS in each_LS)
+        totals_LS = np.sum([_standardise(values, across=(0, 1)) for values in each_LS], axis=0)
         best = int(np.argmax(totals_LS[:, 0]))
         peaks_S = totals_LS.max(axis=0)
         return {

@@ -1,4 +1,4 @@
-"""Cuts the thing in a box out of a frame with GrabCut.
+"""Cuts the thing in a box, or under a rough silhouette, out of a frame with GrabCut.
 
 Source: Rother et al., GrabCut, SIGGRAPH 2004 (OpenCV).
 """
@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Box, Frames, Mask, Segment
+from avipipe.annotators.embedded.flow import fit_size, shrink
 from avipipe.errors import AnnotatorError
 
 _WORK_SHORT_PX = 360
 _SURROUND = 0.4
 _MIN_SURROUND_PX = 8
 _ITERATIONS = 5
-_MIN_FILL = 0.05
+_MIN_FILL = 0.1
+_REACH = 0.1
 
 
 class GrabCutSegmenter:
@@ -32,65 +34,88 @@ class GrabCutSegmenter:
     def setup(self) -> None:
         cv2.setNumThreads(1)
 
-    def segment(self, frame_HWC: Frames, *, box: Box) -> Segment:
+    def segment(self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None) -> Segment:
         """The mask of the thing in `box`; all false with score 0 where none stands out.
+
+        With a rough silhouette (H, W) the colours are learnt from inside and outside of it, not of
+        the box, and the cut stays close to it.
 
         The score is how far the colours of the thing and of its surroundings differ, in [0, 1].
 
         Raises:
             AnnotatorError: no pixel of the frame is in the box.
         """
-        height, width = frame_HWC.shape[:2]
-        scale = min(1.0, _WORK_SHORT_PX / min(height, width))
-        size = (round(width * scale), round(height * scale))
-        x0, y0, x1, y1 = _whole_pixels(box, scale, size)
+        full = (frame_HWC.shape[1], frame_HWC.shape[0])
+        size = fit_size(full, _WORK_SHORT_PX / min(full))
+        x0, y0, x1, y1 = _whole_pixels(box, size[0] / full[0], size)
         if x1 <= x0 or y1 <= y0:
-            raise AnnotatorError(
-                message=f"expected a box inside the {width}x{height} frame, got {box}"
-            )
-        small = cv2.resize(frame_HWC, size, interpolation=cv2.INTER_AREA)
+            raise AnnotatorError(message=f"expected a box inside a {full} frame, got {box}")
         pad_x = max(_MIN_SURROUND_PX, round(_SURROUND * (x1 - x0)))
         pad_y = max(_MIN_SURROUND_PX, round(_SURROUND * (y1 - y0)))
         left, top = max(0, x0 - pad_x), max(0, y0 - pad_y)
         window = np.s_[top : y1 + pad_y, left : x1 + pad_x]
-        crop = np.ascontiguousarray(small[window])
+        crop = np.ascontiguousarray(shrink(frame_HWC, size)[window])
         inside = np.zeros(crop.shape[:2], np.bool_)
         inside[y0 - top : y1 - top, x0 - left : x1 - left] = True
-        cut = _largest(_grab_cut(crop, inside))
+        labels = _labels_of_box(inside)
+        if rough_HW is not None and rough_HW.any():
+            inside = shrink(rough_HW.astype(np.float32), size)[window] > 0.5
+            labels = _labels_of_silhouette(inside)
+        cut = _largest(_grab_cut(crop, labels), inside)
+        score = _contrast(crop, cut, ~cut & _around(cut))
         if cut.sum() < _MIN_FILL * inside.sum():
-            return Segment(np.zeros((height, width), np.bool_), 0.0)
+            if rough_HW is None:
+                return Segment(np.zeros(full[::-1], np.bool_), 0.0)
+            cut, score = inside, 0.0
         mask = np.zeros(size[::-1], np.uint8)
-        mask[window] = cut
-        full = cv2.resize(255 * mask, (width, height), interpolation=cv2.INTER_LINEAR)
-        return Segment(np.asarray(full > 127), _contrast(crop, cut, ~cut & _around(cut)))
+        mask[window] = 255 * cut
+        return Segment(
+            np.asarray(cv2.resize(mask, full, interpolation=cv2.INTER_LINEAR) > 127), score
+        )
 
 
-def _grab_cut(crop_HWC: Frames, inside_HW: Mask) -> Mask:
-    labels = np.where(inside_HW, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
+def _labels_of_box(inside_HW: Mask) -> Frames:
+    labels: Frames = np.where(inside_HW, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
     if inside_HW.all():
         # A box that fills the picture leaves no background to learn from: take its rim.
         labels[:] = cv2.GC_BGD
         rim_y, rim_x = (max(1, n // 50) for n in labels.shape)
         labels[rim_y:-rim_y, rim_x:-rim_x] = cv2.GC_PR_FGD
+    return labels
+
+
+def _labels_of_silhouette(rough_HW: Mask) -> Frames:
+    reach_px = max(2, int(_REACH * float(np.sqrt(rough_HW.sum()))))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach_px + 1, 2 * reach_px + 1))
+    near = cv2.dilate(rough_HW.astype(np.uint8), disc) > 0
+    labels: Frames = np.where(rough_HW, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    labels[~near] = cv2.GC_BGD
+    return labels
+
+
+def _grab_cut(crop_HWC: Frames, labels_HW: Frames) -> Mask:
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)
     try:
         cv2.grabCut(
-            crop_HWC, labels, None, background, foreground, _ITERATIONS, cv2.GC_INIT_WITH_MASK
+            crop_HWC, labels_HW, None, background, foreground, _ITERATIONS, cv2.GC_INIT_WITH_MASK
         )
     except cv2.error:  # a class without pixels: nothing there to tell apart
-        return np.zeros(inside_HW.shape, np.bool_)
-    return np.asarray((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
+        return np.zeros(labels_HW.shape, np.bool_)
+    return np.asarray((labels_HW == cv2.GC_FGD) | (labels_HW == cv2.GC_PR_FGD))
 
 
-def _largest(mask_HW: Mask) -> Mask:
-    """The largest connected part, smoothed by one pixel and with its holes filled."""
+def _largest(mask_HW: Mask, inside_HW: Mask) -> Mask:
+    """The connected part with most pixels inside, smoothed by a pixel, with its holes filled."""
     opened = cv2.morphologyEx(mask_HW.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    outlines, _ = cv2.findContours(opened, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    filled = np.zeros_like(opened)
-    if outlines:
-        cv2.drawContours(filled, [max(outlines, key=cv2.contourArea)], -1, 1, cv2.FILLED)
-    return np.asarray(filled > 0)
+    count, parts = cv2.connectedComponents(opened)
+    if count == 1:
+        return np.zeros_like(mask_HW)
+    best = 1 + int(np.bincount(parts[inside_HW], minlength=count)[1:].argmax())
+    part = (parts == best).astype(np.uint8)
+    outlines, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(part, outlines, -1, 1, cv2.FILLED)
+    return np.asarray(part > 0)
 
 
 def _around(mask_HW: Mask) -> Mask:

@@ -1,0 +1,215 @@
+"""Boxes what sounds, from the heat of a localization and from what moves with the hot place.
+
+The heat says where motion goes with the sound: at a mouth, or where a ball meets the floor. The
+thing itself is larger. So in a few frames of strong motion, motion is summed along the path of each
+pixel over half a second before and after; what the pixel shows must stay the same on the way, so
+that ground which the thing passes over does not count. The connected part of this map that holds
+the hot place is the thing.
+"""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
+
+from avipipe.annotators.base import Box, Detection, Frames, Heat, Localization, Mask
+from avipipe.annotators.embedded.flow import (
+    Array,
+    DenseFlow,
+    Size,
+    camera_flow,
+    fit_size,
+    follow,
+    grey,
+    pixel_grid,
+    shrink,
+)
+
+_SHORT_SIDE_PX = 180
+_NUM_FRAMES = 5
+_WINDOW_S = 0.5
+_SAME_COLOUR = 25.0
+_MIN_MOTION_PX = 0.05
+_NOISE_SIGMAS = 4.0
+_OTSU_ROUNDS = 2
+_MIN_AREA_PX = 30
+_RIVAL_SHARE = 0.5
+
+
+class MotionDetector:
+    """The moving thing that holds the place where motion goes with the sound."""
+
+    name = "motion"
+    version = 1
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        return {}
+
+    def setup(self) -> None:
+        cv2.setNumThreads(1)
+
+    def detect(
+        self,
+        frames_THWC: Frames,
+        *,
+        fps: Fraction,
+        prompts: Sequence[str],
+        localization: Localization | None,
+    ) -> list[Detection]:
+        """Boxes in up to five frames, best first.
+
+        The score is the share of hot motion that lies in the box's silhouette. A frame has several
+        detections where disjoint parts have at least half as much of it as the best. There are
+        none without a localization that knows a place.
+        """
+        if localization is None or not localization.heat_HW.any() or len(frames_THWC) < 2:
+            return []
+        label = prompts[0] if prompts else "object"
+        full = (frames_THWC.shape[2], frames_THWC.shape[1])
+        size = fit_size(full, _SHORT_SIDE_PX / min(full))
+        heat_HW = cv2.resize(localization.heat_HW, size, interpolation=cv2.INTER_LINEAR)
+        window = max(1, round(_WINDOW_S * fps))
+        found: list[Detection] = []
+        for frame in _liveliest(frames_THWC, heat_HW):
+            motion_HW = _motion_along_paths(frames_THWC, frame, size, window)
+            for silhouette_HW, score in _things(motion_HW, heat_HW):
+                rough_HW = _enlarge(silhouette_HW, full)
+                found.append(Detection(frame, _box(rough_HW), label, score, rough_HW))
+        return sorted(found, key=lambda detection: -detection.score)
+
+
+def _liveliest(frames_THWC: Frames, heat_HW: Heat) -> list[int]:
+    """In each fifth of the clip the frame with most change in hot places."""
+    num_frames = len(frames_THWC)
+    size = fit_size((heat_HW.shape[1], heat_HW.shape[0]), 0.25)
+    weight_HW = shrink(heat_HW, size)
+    change = np.zeros(num_frames, np.float32)
+    previous = grey(shrink(frames_THWC[0], size))
+    for frame in range(1, num_frames):
+        current = grey(shrink(frames_THWC[frame], size))
+        change[frame] = float((cv2.absdiff(current, previous) * weight_HW).sum())
+        previous = current
+    change = gaussian_filter1d(change, 2.0)
+    margin = num_frames // 20
+    edges = np.linspace(margin, num_frames - margin, min(_NUM_FRAMES, num_frames) + 1).astype(int)
+    return [
+        int(start + change[start:end].argmax()) for start, end in pairwise(edges) if end > start
+    ]
+
+
+def _motion_along_paths(frames_THWC: Frames, seed: int, size: Size, window: int) -> Array:
+    """Mean speed (H, W), camera aside, along the path of each pixel of the seed frame."""
+    flow = DenseFlow()
+    colours = _colours(frames_THWC[seed], size)
+    total = np.zeros(size[::-1], np.float32)
+    num_steps = 0
+    for way in (1, -1):
+        columns, rows = pixel_grid(size)
+        same = np.ones(size[::-1], np.float32)
+        here = grey(shrink(frames_THWC[seed], size))
+        for step in range(window):
+            at, to = seed + way * step, seed + way * (step + 1)
+            if not 0 <= to < len(frames_THWC):
+                break
+            there = grey(shrink(frames_THWC[to], size))
+            moved = flow(here, there)
+            speed = np.linalg.norm(moved - camera_flow(moved), axis=-1)
+            if step:
+                seen = follow(_colours(frames_THWC[at], size), columns, rows)
+                gap = np.abs(seen - colours).max(axis=-1) / _SAME_COLOUR
+                same = np.minimum(same, np.exp(-(gap**2)))
+            total += same * follow(speed, columns, rows)
+            path = follow(moved, columns, rows)
+            columns, rows = columns + path[..., 0], rows + path[..., 1]
+            here = there
+            num_steps += 1
+    return np.asarray(total / max(1, num_steps))
+
+
+def _colours(frame_HWC: Frames, size: Size) -> Array:
+    return np.asarray(cv2.GaussianBlur(shrink(frame_HWC, size), (0, 0), 1.0), np.float32)
+
+
+def _things(motion_HW: Array, heat_HW: Heat) -> list[tuple[Mask, float]]:
+    """Silhouettes of what moves at the hot place, and their shares of hot motion; best first."""
+    hot_HW = heat_HW * np.minimum(motion_HW, np.percentile(motion_HW, 99))
+    hot_HW = np.asarray(cv2.GaussianBlur(hot_HW, (0, 0), 3.0))
+    if hot_HW.max() <= 0:
+        return []
+    smooth_HW = np.asarray(cv2.GaussianBlur(motion_HW, (0, 0), 1.0))
+    parts, masses = _parts(smooth_HW > _noise_level(motion_HW), hot_HW)
+    if not masses:
+        return []
+    best = _part_at_peak(parts, masses, hot_HW)
+    mask_HW = parts == best
+    rivals = [
+        (parts == part, mass)
+        for part, mass in masses.items()
+        if part != best and mass >= _RIVAL_SHARE * masses[best]
+    ]
+    for _ in range(_OTSU_ROUNDS):
+        closer = _tighten(mask_HW, smooth_HW, hot_HW)
+        if closer.sum() < _MIN_AREA_PX:
+            break
+        mask_HW = closer
+    total = float(hot_HW.sum())
+    things = [(mask_HW, float(hot_HW[mask_HW].sum()) / total)]
+    return things + [(rival_HW, mass / total) for rival_HW, mass in rivals]
+
+
+def _noise_level(motion_HW: Array) -> float:
+    """Above it something moves; judged by the stiller half of the picture."""
+    still = np.sort(motion_HW, axis=None)[: motion_HW.size // 2]
+    middle = float(np.median(still))
+    spread = 1.4826 * float(np.median(np.abs(still - middle)))
+    return max(middle + _NOISE_SIGMAS * spread, _MIN_MOTION_PX)
+
+
+def _tighten(mask_HW: Mask, motion_HW: Array, hot_HW: Array) -> Mask:
+    """Split the surroundings of a part into moving and not, by Otsu's threshold on log motion."""
+    x, y, width, height = cv2.boundingRect(mask_HW.astype(np.uint8))
+    pad_x, pad_y = width // 5 + 6, height // 5 + 6
+    window = np.s_[max(0, y - pad_y) : y + height + pad_y, max(0, x - pad_x) : x + width + pad_x]
+    logs = np.log(np.maximum(motion_HW[window], 0.02))
+    low, high = float(logs.min()), float(logs.max())
+    scaled = ((logs - low) / (high - low + 1e-6) * 255).astype(np.uint8)
+    level, _ = cv2.threshold(scaled, 0, 255, cv2.THRESH_OTSU)
+    threshold = np.exp(low + level / 255 * (high - low))
+    # Otsu's threshold lets in the blur that flow has around a thing; half way up does not.
+    moving = motion_HW[window][motion_HW[window] > threshold]
+    threshold = float(np.sqrt(threshold * np.median(moving))) if moving.size else threshold
+    closer = np.zeros_like(mask_HW)
+    closer[window] = motion_HW[window] > threshold
+    parts, masses = _parts(closer, hot_HW)
+    return np.asarray(parts == _part_at_peak(parts, masses, hot_HW)) if masses else closer
+
+
+def _parts(mask_HW: Mask, hot_HW: Array) -> tuple[npt.NDArray[np.int32], dict[int, float]]:
+    """Connected parts of a mask, numbered, and the hot motion in each."""
+    opened = cv2.morphologyEx(mask_HW.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    count, parts = cv2.connectedComponents(opened)
+    masses = np.bincount(parts.ravel(), hot_HW.ravel(), minlength=count)
+    areas = np.bincount(parts.ravel(), minlength=count)
+    big = [part for part in range(1, count) if areas[part] >= _MIN_AREA_PX]
+    return parts, {part: float(masses[part]) for part in big}
+
+
+def _part_at_peak(parts: npt.NDArray[np.int32], masses: Mapping[int, float], hot_HW: Array) -> int:
+    """The part at the hottest place, or the hottest part if none is there."""
+    part = int(parts.flat[int(hot_HW.argmax())])
+    return part if part in masses else max(masses, key=lambda key: masses[key])
+
+
+def _enlarge(mask_HW: Mask, size: Size) -> Mask:
+    soft = cv2.resize(mask_HW.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(soft > 0.5)
+
+
+def _box(mask_HW: Mask) -> Box:
+    x, y, width, height = cv2.boundingRect(mask_HW.astype(np.uint8))
+    return float(x), float(y), float(x + width), float(y + height)

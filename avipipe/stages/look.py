@@ -1,0 +1,202 @@
+"""Look: what the picture of a clip says, and how it goes with the sound, from one small decode."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from avipipe.annotators.base import (
+    ActiveSpeaker,
+    ActiveSpeakers,
+    Annotator,
+    Box,
+    Frames,
+    Heat,
+    Localization,
+    SoundLocalizer,
+    SpeakerTrack,
+    Wave,
+)
+from avipipe.manifests.evidence import FaceTrack, LookEvidence, NormalBox
+from avipipe.manifests.records import Keep, Outcome
+from avipipe.media.decode import read_audio, read_frames
+from avipipe.media.normalize import FPS
+from avipipe.media.probe import MediaInfo
+from avipipe.stages.base import Item, Stage
+from avipipe.stages.fetch import source_path
+from avipipe.stages.listen import fingerprint, names
+
+HEAT_NAME = "heat.png"
+PREVIEW_NAME = "preview.jpg"
+SAMPLE_RATE_HZ = 16_000
+HEAT_SCALE = 4
+NUM_PREVIEW_FRAMES = 6
+PREVIEW_HEIGHT_PX = 160
+PREVIEW_QUALITY = 75
+
+
+class LookConfig(BaseModel):
+    """How clips are looked at; the backends are chosen by role."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    height_px: int = Field(180, ge=64, description="Short side of the frames that are looked at.")
+
+
+class Look(Stage):
+    """Measures motion, its agreement with the sound, and faces (`LookEvidence`).
+
+    Writes `heat.png`, where the motion goes with the sound (8 bits, a quarter of the size), if
+    that is known, and `preview.jpg`, a strip of frames.
+    """
+
+    name = "look"
+    version: ClassVar[int] = 1
+    level: ClassVar[Literal["source", "clip"]] = "clip"
+    needs = ("fetch", "probe")
+
+    def __init__(
+        self, config: LookConfig, *, localizer: SoundLocalizer, active_speaker: ActiveSpeaker
+    ) -> None:
+        self.config = config
+        self._localizer = localizer
+        self._active_speaker = active_speaker
+        self._backends: dict[str, Annotator] = {
+            "localize": localizer,
+            "active_speaker": active_speaker,
+        }
+        self.holds_model = any(backend.weights for backend in self._backends.values())
+
+    def settings(self) -> Mapping[str, Any]:
+        backends = {role: fingerprint(backend) for role, backend in self._backends.items()}
+        return {**self.config.model_dump(mode="json"), "backends": backends}
+
+    def setup(self) -> None:
+        for backend in self._backends.values():
+            backend.setup()
+
+    def run(self, item: Item, folder: Path) -> Outcome:
+        path, span = source_path(item), item.clip_span
+        info = MediaInfo.from_json(item.evidence["probe"])
+        frames_THWC = read_frames(
+            path,
+            info,
+            start_s=span.start_s,
+            end_s=span.end_s,
+            fps=FPS,
+            height_px=self.config.height_px,
+        )
+        wav_CN = read_audio(
+            path,
+            info,
+            start_s=span.start_s,
+            end_s=span.end_s,
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            mono=True,
+        )
+        evidence, heat_HW = self.look(frames_THWC, wav_CN[0])
+        files = [PREVIEW_NAME]
+        (folder / PREVIEW_NAME).write_bytes(_preview(frames_THWC))
+        if heat_HW.any():
+            files.append(HEAT_NAME)
+            (folder / HEAT_NAME).write_bytes(_heat_png(heat_HW))
+        return Keep(evidence.model_dump(mode="json"), files=tuple(files))
+
+    def look(self, frames_THWC: Frames, wav_N: Wave) -> tuple[LookEvidence, Heat]:
+        """Everything that is measured on a clip at 24 fps with sound (N,) at 16 kHz."""
+        found = self._localizer.localize(
+            frames_THWC, fps=FPS, wav_N=wav_N, sample_rate_hz=SAMPLE_RATE_HZ
+        )
+        speakers = self._active_speaker.score(
+            frames_THWC, fps=FPS, wav_N=wav_N, sample_rate_hz=SAMPLE_RATE_HZ
+        )
+        height, width = frames_THWC.shape[1:3]
+        measures = dict(found.details)
+        evidence = LookEvidence(
+            num_frames=len(frames_THWC),
+            correlation=found.correlation,
+            p_value=found.p_value,
+            margin=found.margin,
+            lag_s=found.lag_s,
+            box=found.box and normal_box(found.box, width=width, height=height),
+            localization_confidence=found.confidence,
+            sync_offset_s=measures.pop("offset_s", None),
+            sync_z=measures.pop("offset_z", None),
+            motion_px=measures.pop("motion_px", None),
+            measures=measures,
+            faces=_faces(speakers, width=width, height=height),
+            backends=names(self._backends),
+        )
+        return evidence, found.heat_HW
+
+
+def read_localization(item: Item, *, width: int, height: int) -> Localization | None:
+    """What `look` found, in pixels of frames of another size; None where it found no place."""
+    path = item.folders["look"] / HEAT_NAME
+    if not path.is_file():
+        return None
+    evidence = LookEvidence.model_validate(item.evidence["look"])
+    heat = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
+    heat_HW = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
+    box = evidence.box and (
+        evidence.box[0] * width,
+        evidence.box[1] * height,
+        evidence.box[2] * width,
+        evidence.box[3] * height,
+    )
+    return Localization(
+        correlation=evidence.correlation,
+        p_value=evidence.p_value,
+        margin=evidence.margin,
+        lag_s=evidence.lag_s,
+        heat_HW=heat_HW.astype(np.float32) / 255.0,
+        box=box,
+        confidence=evidence.localization_confidence,
+        details=evidence.measures,
+    )
+
+
+def normal_box(box: Box, *, width: int, height: int) -> NormalBox:
+    """A box in pixels as shares of the picture."""
+    return box[0] / width, box[1] / height, box[2] / width, box[3] / height
+
+
+def _faces(speakers: ActiveSpeakers, *, width: int, height: int) -> list[FaceTrack] | None:
+    if speakers.confidence is None:
+        return None
+    return [_face(track, width=width, height=height) for track in speakers.tracks]
+
+
+def _face(track: SpeakerTrack, *, width: int, height: int) -> FaceTrack:
+    x0, y0, x1, y1 = np.mean(track.boxes, axis=0).tolist()
+    return FaceTrack(
+        start_s=float(track.frames[0] / FPS),
+        end_s=float((track.frames[-1] + 1) / FPS),
+        box=normal_box((x0, y0, x1, y1), width=width, height=height),
+        score=float(np.mean(track.scores)),
+    )
+
+
+def _heat_png(heat_HW: Heat) -> bytes:
+    height, width = heat_HW.shape
+    size = (max(1, width // HEAT_SCALE), max(1, height // HEAT_SCALE))
+    small = cv2.resize(heat_HW, size, interpolation=cv2.INTER_AREA)
+    _, data = cv2.imencode(".png", np.round(small * 255).astype(np.uint8))
+    return bytes(data)
+
+
+def _preview(frames_THWC: Frames) -> bytes:
+    """A strip of frames, evenly spread, as JPEG."""
+    count = min(NUM_PREVIEW_FRAMES, len(frames_THWC))
+    indices = [(2 * n + 1) * len(frames_THWC) // (2 * count) for n in range(count)]
+    height, width = frames_THWC.shape[1:3]
+    size = (max(1, round(width * PREVIEW_HEIGHT_PX / height)), PREVIEW_HEIGHT_PX)
+    strip = np.hstack(
+        [cv2.resize(frames_THWC[n], size, interpolation=cv2.INTER_AREA) for n in indices]
+    )
+    quality = [cv2.IMWRITE_JPEG_QUALITY, PREVIEW_QUALITY]
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(strip, cv2.COLOR_RGB2BGR), quality)
+    return bytes(data)
