@@ -1,6 +1,7 @@
 """Hands what the ledger knows to `publish`: clips as they are asked for, never all at once."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
 from typing import Any, Literal
 
 from avipipe import __version__
@@ -62,7 +63,11 @@ def facts_of(config: BuildConfig) -> PublishFacts:
     """What the bytes of a dataset depend on besides its sources."""
     return PublishFacts(
         config_hash=config.identity_hash(),
-        versions={"avipipe": __version__, **ffmpeg.versions()},
+        versions={
+            "avipipe": __version__,
+            "pyarrow": metadata.version("pyarrow"),
+            **ffmpeg.versions(),
+        },
         thresholds=config.stages.decide.model_dump(mode="json"),
         backends=tuple({**profile(config.profile), **config.annotators}.items()),
     )
