@@ -1,0 +1,124 @@
+"""From detections to the mask track of one instance: segment, choose a seed, carry it both ways.
+
+Any backends will do. A bad seed shows: what is carried from it does not meet what was segmented by
+itself in the other frames; then the next one is tried.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from avipipe.annotators.base import (
+    Detection,
+    Frames,
+    Mask,
+    MaskTrack,
+    Propagator,
+    Segment,
+    Segmenter,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """A detection and its mask in that frame."""
+
+    detection: Detection
+    segment: Segment
+
+    @property
+    def area_px(self) -> int:
+        return int(self.segment.mask_HW.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A mask track and the seed that it was carried from.
+
+    `agreement` is the mean overlap with the masks of the other seeds; None if there was one seed.
+    """
+
+    seed: Seed
+    track: MaskTrack
+    agreement: float | None
+
+
+def find_instance(
+    frames_THWC: Frames,
+    detections: Sequence[Detection],
+    *,
+    segmenter: Segmenter,
+    propagator: Propagator,
+    max_seeds: int,
+    min_agreement: float,
+) -> Instance | None:
+    """The mask track of the instance in the best detection of each frame; None without any.
+
+    Args:
+        frames_THWC: uint8 RGB; the detections are in pixels of these.
+        detections: best first.
+        max_seeds: how many seeds are tried until one agrees with the others.
+        min_agreement: mean overlap that is good enough.
+    """
+    seeds = _seeds(frames_THWC, detections, segmenter)
+    best: Instance | None = None
+    for seed in seeds[:max_seeds]:
+        track = propagator.propagate(
+            frames_THWC, seed_frame=seed.detection.frame, seed_mask_HW=seed.segment.mask_HW
+        )
+        instance = Instance(seed, track, _agreement(track, seed, seeds))
+        if best is None or (instance.agreement or 0.0) > (best.agreement or 0.0):
+            best = instance
+        if instance.agreement is None or instance.agreement >= min_agreement:
+            break
+    return best
+
+
+def overlap(a_HW: Mask, b_HW: Mask) -> float:
+    """Intersection over union; 1 where both are empty."""
+    union = int((a_HW | b_HW).sum())
+    return int((a_HW & b_HW).sum()) / union if union else 1.0
+
+
+def return_overlap(frames_THWC: Frames, instance: Instance, propagator: Propagator) -> float:
+    """Overlap of the seed mask with what comes back from the far end of its track."""
+    seed, last = instance.seed.detection.frame, len(frames_THWC) - 1
+    there = frames_THWC[seed:] if last - seed >= seed else frames_THWC[: seed + 1][::-1]
+    end_HW = instance.track.masks_THW[last if last - seed >= seed else 0]
+    back = propagator.propagate(there, seed_frame=len(there) - 1, seed_mask_HW=end_HW)
+    return overlap(back.masks_THW[0], instance.seed.segment.mask_HW)
+
+
+def _seeds(
+    frames_THWC: Frames, detections: Sequence[Detection], segmenter: Segmenter
+) -> list[Seed]:
+    """A seed in each frame that has one, those first that are well seen and of the usual size."""
+    first: dict[int, Detection] = {}
+    for detection in detections:
+        first.setdefault(detection.frame, detection)
+    seeds = []
+    for detection in first.values():
+        segment = segmenter.segment(
+            frames_THWC[detection.frame], box=detection.box, rough_HW=detection.rough_HW
+        )
+        if segment.mask_HW.any():
+            seeds.append(Seed(detection, segment))
+    if not seeds:
+        return []
+    usual_px = median(seed.area_px for seed in seeds)
+
+    def worth(seed: Seed) -> float:
+        likeness = min(seed.area_px / usual_px, usual_px / seed.area_px)
+        contrast = 1.0 if seed.segment.score is None else 0.5 + 0.5 * seed.segment.score
+        return seed.detection.score * contrast * likeness
+
+    return sorted(seeds, key=worth, reverse=True)
+
+
+def _agreement(track: MaskTrack, seed: Seed, seeds: Sequence[Seed]) -> float | None:
+    others = [other for other in seeds if other is not seed]
+    if not others:
+        return None
+    return fmean(
+        overlap(track.masks_THW[other.detection.frame], other.segment.mask_HW) for other in others
+    )
