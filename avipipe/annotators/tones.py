@@ -70,6 +70,8 @@ class Tones:
             tolerance = _SERIES_TOLERANCE_HZ + _SERIES_TOLERANCE * hz
             harmonic = np.maximum(np.round(hz / _SERIES_HZ[:, None]), 1.0)
             is_hit = np.abs(hz - harmonic * _SERIES_HZ[:, None]) < tolerance
+            # A major chord is partials 4, 5 and 6 of a note that nobody plays.
+            is_hit &= (is_hit & (harmonic <= 2.0)).any(axis=1, keepdims=True)
             by_chance = np.minimum(2.0 * tolerance.mean() / _SERIES_HZ, 0.9)
             explained.append(float(((is_hit.mean(axis=1) - by_chance) / (1 - by_chance)).max()))
         return float(np.mean(explained)) if explained else 1.0

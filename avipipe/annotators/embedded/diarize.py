@@ -40,7 +40,7 @@ class DiarizeConfig:
         most_changes: of speaker per window of 0.25 s; who talks keeps the floor for a while.
     """
 
-    least_distance: float = 3.0
+    least_distance: float = 3.2
     least_timbre: float = 1.3
     least_share: float = 0.2
     most_changes: float = 0.12

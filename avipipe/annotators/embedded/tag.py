@@ -118,7 +118,7 @@ def _music(details: Mapping[str, float]) -> float:
         (details["tone_time"] - 0.5) / 0.2,
         float(np.log2(max(details["tone_energy"], 1e-6) / 0.04)),
         (details["tuning"] - 7.0) / 3.0,
-        (0.95 - details["one_series"]) / 0.03,
+        (0.9 - details["one_series"]) / 0.05,
     )
     return float(scipy.special.expit(3.0 * np.clip(min(signs), -1.0, 1.0)))
 
