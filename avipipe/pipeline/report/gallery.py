@@ -22,12 +22,16 @@ from avipipe.pipeline.report.pictures import (
     picture,
     still,
 )
-from avipipe.stages.decide import Decide, DecideConfig, findings
+from avipipe.stages.decide import DecideConfig, findings
+from avipipe.stages.look import HEAT_NAME, PREVIEW_NAME
 
 NUM_FRAMES = 4
 MAX_LEVELS = 6
 
-_STILLS = frozenset({".jpg", ".jpeg", ".png"})
+_STILLS = {
+    PREVIEW_NAME: "frames, evenly spread",
+    HEAT_NAME: "motion with the sound",
+}
 
 
 @dataclass(slots=True)
@@ -174,15 +178,13 @@ def _levels(
 
 
 def _stills(folders: Mapping[str, Path], state: ItemState) -> Iterator[Picture]:
-    """Pictures in the folders of the decisive stages, for a clip that was never cut."""
-    for visit in state.visits:
-        if visit.stage.name not in Decide.EVIDENCE or visit.record is None:
-            continue
-        if not isinstance(visit.record.outcome, Keep):
-            continue
-        for name in visit.record.outcome.files:
-            if Path(name).suffix in _STILLS and (shown := still(folders[visit.stage.name] / name)):
-                yield shown
+    """What `look` has left of a clip that was never cut."""
+    look = next((visit.record for visit in state.visits if visit.stage.name == "look"), None)
+    if look is None or not isinstance(look.outcome, Keep):
+        return
+    for name, note in _STILLS.items():
+        if name in look.outcome.files and (shown := still(folders["look"] / name, note)):
+            yield shown
 
 
 def _sound(listen: Evidence | None) -> Sound | None:

@@ -11,6 +11,7 @@ from avipipe.pipeline.report.model import Curve, Measure
 from avipipe.stages.decide import CHECKS, Check, DecideConfig, Finding, judge
 
 _UNITS = {"s": "s", "dbfs": "dBFS", "px": "px/frame"}
+_NAMES = {"clip": "length", "sound": "sound level"}
 _NUM_STEPS = 96
 _DBFS_RANGE = (-90.0, 0.0)
 
@@ -111,20 +112,22 @@ def _steps(
     values = values[np.isfinite(values)]
     low, high = _scale(threshold, limit)
     if values.size:
-        bulk = np.quantile(values, [0.02, 0.98])
-        low, high = min(bulk[0], low), max(bulk[1], limit * 1.2)
+        low = min(low, np.quantile(values, 0.02, method="lower"))
+        high = max(limit, np.quantile(values, 0.98, method="higher"))
     if _is_count(threshold):
-        return np.arange(np.floor(low), np.ceil(max(high, limit + 1)) + 1)
+        return np.arange(np.floor(low), np.ceil(high) + 2)
     floor, ceiling = _bounds(threshold)
-    span = np.linspace(max(low, floor), min(high, ceiling), _NUM_STEPS)
+    margin = 0.05 * (high - low)
+    span = np.linspace(max(low - margin, floor), min(high + margin, ceiling), _NUM_STEPS)
     return np.unique(np.append(span, limit))
 
 
 def _name(threshold: str) -> tuple[str, str]:
-    """`min_sound_dbfs` -> ("sound", "dBFS")."""
+    """`min_motion_px` -> ("motion", "px/frame")."""
     words = threshold.split("_")[1:]
     unit = _UNITS.get(words[-1], "")
-    return " ".join(words[:-1] if unit else words), unit
+    name = " ".join(words[:-1] if unit else words)
+    return _NAMES.get(name, name), unit
 
 
 def _scale(threshold: str, limit: float) -> tuple[float, float]:

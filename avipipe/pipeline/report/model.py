@@ -64,6 +64,7 @@ class Picture:
     height: int
     time_s: float | None = None
     outline: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ degraded mask of its clip.
 import base64
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -19,8 +20,8 @@ from avipipe.pipeline.report.model import Picture
 logger = logging.getLogger(__name__)
 
 FRAME_HEIGHT_PX = 270
-STILL_HEIGHT_PX = 200
-MAX_WIDTH_PX = 900
+STILL_HEIGHT_PX = 160
+MAX_WIDTH_PX = 1200
 _QUALITY = 80
 _TOLERANCE_PX = 0.6
 
@@ -88,12 +89,18 @@ def outline(mask_HW: Mask, width: int, height: int) -> str:
     return "".join(parts)
 
 
-def still(path: Path) -> Picture | None:
-    """A picture file that a stage left behind; None if it cannot be read."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+def still(path: Path, note: str) -> Picture | None:
+    """A picture file that a stage left behind; None if it cannot be read.
+
+    One of a single channel is a map of something, and gets the colours of one.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None:
         logger.warning("%s: this picture cannot be read; the report goes without it", path)
         return None
-    return picture(
-        np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), height_px=STILL_HEIGHT_PX
-    )
+    if image.ndim == 2:
+        scale = STILL_HEIGHT_PX / image.shape[0]
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        image = cv2.applyColorMap(image, cv2.COLORMAP_INFERNO)
+    rgb_HWC = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return replace(picture(rgb_HWC, height_px=STILL_HEIGHT_PX), note=note)
