@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from avipipe.manifests.ledger import Ledger
-from avipipe.manifests.records import Keep
-from avipipe.stages.decide import Decide, DecideConfig, judge, measures, verdict
+from avipipe.manifests.records import Evidence, Keep
+from avipipe.stages.decide import FIELDS, Decide, DecideConfig, findings, verdict
 
 KEEP = "keep"
 
@@ -16,13 +16,20 @@ class ClipMeasures:
     """What the decision needs to know of one clip: a few numbers instead of all its evidence."""
 
     clip_id: str
-    hours: float = 0.0
-    values: dict[str, float | None] = field(default_factory=dict)
-    stages: set[str] = field(default_factory=set)
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+    """The fields that decisions read, by stage."""
+
+    @property
+    def hours(self) -> float:
+        return float(self.evidence["listen"]["duration_s"]) / 3600
+
+    @property
+    def complete(self) -> bool:
+        return len(self.evidence) == len(Decide.EVIDENCE)
 
     def decision(self, config: DecideConfig) -> str:
         """`keep`, or the reason to drop it."""
-        reason = verdict(judge(self.values, config))
+        reason = verdict(findings(self.evidence, config))
         return KEEP if reason is None else reason.value
 
 
@@ -56,10 +63,7 @@ def load_measures(ledger: Ledger) -> Iterator[ClipMeasures]:
             continue
         evidence = record.outcome.evidence
         clip = clips.setdefault(record.item_id, ClipMeasures(record.item_id))
-        clip.stages.add(record.stage)
-        clip.values |= measures({record.stage: evidence})
-        if record.stage == "listen":
-            clip.hours = float(evidence["duration_s"]) / 3600
+        clip.evidence[record.stage] = {name: evidence[name] for name in FIELDS[record.stage]}
     yield from clips.values()
 
 
@@ -73,6 +77,5 @@ def refilter(ledger: Ledger, old: DecideConfig, new: DecideConfig) -> Refiltered
         before[was] += 1
         after[now] += 1
         if was != now:
-            complete = clip.stages >= set(Decide.EVIDENCE)
-            flips.append(Flip(clip.clip_id, was, now, clip.hours, complete))
+            flips.append(Flip(clip.clip_id, was, now, clip.hours, clip.complete))
     return Refiltered(tuple(sorted(flips, key=lambda flip: flip.clip_id)), before, after)

@@ -19,7 +19,11 @@ from avipipe.stages.base import Item, Stage
 
 
 class DecideConfig(BaseModel):
-    """Thresholds of the single-sounding-instance decision."""
+    """Thresholds of the single-sounding-instance decision.
+
+    Defaults come from the literature where it gives one, else from `avipipe.synth`, whose kinds
+    they tell apart: see docs/decisions/0002-thresholds.md.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,22 +36,44 @@ class DecideConfig(BaseModel):
         0.02, ge=0, description="Mean motion in px/frame at 180 px height; under it all stands."
     )
     max_p_value: float = Field(
-        0.05, ge=0, le=1, description="Chance that sound and motion agree by accident."
+        0.1, ge=0, le=1, description="Chance that sound and motion agree by accident."
+    )
+    max_speech_p_value: float = Field(
+        0.05, ge=0, le=1, description="The same where speech prevails: voices are often unseen."
+    )
+    min_margin: float = Field(
+        0.15, description="Lead of the best region over another one that goes with the sound."
+    )
+    max_sync_offset_s: float = Field(
+        0.1, ge=0, description="Offset of sound and motion that stands out from accidents."
     )
     min_persistence: float = Field(0.9, ge=0, le=1, description="Share of frames with a mask.")
     min_area_ratio: float = Field(0.01, ge=0, le=1, description="Mean mask area over the frame's.")
     max_area_ratio: float = Field(0.6, ge=0, le=1, description="Mean mask area over the frame's.")
-    max_instances: int = Field(1, ge=1, description="Competing instances.")
-    min_mask_quality: float = Field(0.5, ge=0, le=1, description="Mean trust in the mask track.")
+    min_instances: int = Field(1, ge=0, description="Things found that may make the sound.")
+    max_instances: int = Field(1, ge=1, description="Things that compete for the sound.")
+    min_mask_quality: float = Field(
+        0.5, ge=0, le=1, description="Mean trust of the propagator in its masks."
+    )
+    min_agreement: float = Field(
+        0.5, ge=0, le=1, description="Mean overlap with masks found by themselves in other frames."
+    )
+
+
+Measure = Callable[[Mapping[str, Evidence]], float | None]
+"""From the evidence of all stages so far to one number; None where it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One comparison: the clip passes if `measure` is `at_least` or `at_most` the threshold."""
+    """One comparison: the clip passes if `measure` is `at_least` or `at_most` the threshold.
+
+    It is made as soon as the evidence of `stage`, and of those before it, is there.
+    """
 
     reason: DropReason
     stage: str
-    measure: Callable[[Evidence], float | None]
+    measure: Measure
     sense: Literal["at_least", "at_most"]
     threshold: str
     """Field of `DecideConfig`."""
@@ -75,43 +101,133 @@ class Finding:
         }
 
 
+R = DropReason
+
+MOSTLY_SPEECH = 0.5
+"""Share of speech from which a clip's sound counts as a voice."""
+
+CLEAR_Z = 4.0
+"""Standard deviations by which an offset must stand out to be believed."""
+
+
+def _number(name: str) -> Callable[[Evidence], float | None]:
+    """Measures a field; None where it is unknown."""
+
+    def measure(evidence: Evidence) -> float | None:
+        value = evidence[name]
+        return None if value is None else float(value)
+
+    return measure
+
+
 def _music(evidence: Evidence) -> float | None:
     score = evidence["tags"].get("music")
     return None if score is None else float(score)
 
 
-def _speakers(evidence: Evidence) -> float | None:
-    count = evidence["num_speakers"]
-    return None if count is None else float(count)
+def _second_source(evidence: Evidence) -> float | None:
+    """The margin between two regions that both go with the sound; None where only one does."""
+    if evidence["measures"].get("num_regions", 0) < 2:
+        return None
+    return _number("margin")(evidence)
+
+
+def _clear_offset_s(evidence: Evidence) -> float | None:
+    offset_s, z = evidence["sync_offset_s"], evidence["sync_z"]
+    if offset_s is None or z is None or z < CLEAR_Z:
+        return None
+    return abs(float(offset_s))
+
+
+def _chance(evidence: Mapping[str, Evidence]) -> float:
+    """The p-value of the visible source; 1 where nothing moves that could be tested."""
+    value = evidence["look"]["p_value"]
+    return 1.0 if value is None else float(value)
+
+
+def _speech_chance(evidence: Mapping[str, Evidence]) -> float | None:
+    is_speech = evidence["listen"]["speech_ratio"] >= MOSTLY_SPEECH
+    return _chance(evidence) if is_speech else None
+
+
+def _of(stage: str, measure: Callable[[Evidence], float | None]) -> Measure:
+    return lambda evidence: measure(evidence[stage])
 
 
 CHECKS: tuple[Check, ...] = (
+    Check(R.TOO_SHORT, "listen", _of("listen", _number("duration_s")), "at_least", "min_clip_s"),
+    Check(R.SILENT, "listen", _of("listen", _number("rms_dbfs")), "at_least", "min_sound_dbfs"),
+    Check(R.MUSIC_OVER_PICTURE, "listen", _of("listen", _music), "at_most", "max_music"),
     Check(
-        DropReason.TOO_SHORT, "listen", lambda e: float(e["duration_s"]), "at_least", "min_clip_s"
-    ),
-    Check(
-        DropReason.SILENT, "listen", lambda e: float(e["rms_dbfs"]), "at_least", "min_sound_dbfs"
-    ),
-    Check(DropReason.SEVERAL_SPEAKERS, "listen", _speakers, "at_most", "max_speakers"),
-    Check(
-        DropReason.OVERLAPPED_SPEECH,
+        R.OVERLAPPED_SPEECH,
         "listen",
-        lambda e: e["overlap_ratio"],
+        _of("listen", _number("overlap_ratio")),
         "at_most",
         "max_overlap_ratio",
     ),
-    Check(DropReason.MUSIC_OVER_PICTURE, "listen", _music, "at_most", "max_music"),
-    Check(DropReason.STATIC_PICTURE, "look", lambda e: e["motion_px"], "at_least", "min_motion_px"),
-    Check(DropReason.NO_VISIBLE_SOURCE, "look", lambda e: e["p_value"], "at_most", "max_p_value"),
     Check(
-        DropReason.INSTANCE_NOT_PERSISTENT,
+        R.SEVERAL_SPEAKERS,
+        "listen",
+        _of("listen", _number("num_speakers")),
+        "at_most",
+        "max_speakers",
+    ),
+    Check(R.STATIC_PICTURE, "look", _of("look", _number("motion_px")), "at_least", "min_motion_px"),
+    Check(R.NO_VISIBLE_SOURCE, "look", _chance, "at_most", "max_p_value"),
+    Check(R.NO_VISIBLE_SOURCE, "look", _speech_chance, "at_most", "max_speech_p_value"),
+    Check(R.SEVERAL_SOURCES, "look", _of("look", _second_source), "at_least", "min_margin"),
+    Check(R.OUT_OF_SYNC, "look", _of("look", _clear_offset_s), "at_most", "max_sync_offset_s"),
+    Check(
+        R.NO_INSTANCE, "mask", _of("mask", _number("num_instances")), "at_least", "min_instances"
+    ),
+    Check(
+        R.INSTANCE_NOT_PERSISTENT,
         "mask",
-        lambda e: e["persistence"],
+        _of("mask", _number("persistence")),
         "at_least",
         "min_persistence",
     ),
+    Check(
+        R.INSTANCE_TOO_SMALL,
+        "mask",
+        _of("mask", _number("mean_area_ratio")),
+        "at_least",
+        "min_area_ratio",
+    ),
+    Check(
+        R.INSTANCE_TOO_LARGE,
+        "mask",
+        _of("mask", _number("mean_area_ratio")),
+        "at_most",
+        "max_area_ratio",
+    ),
+    Check(
+        R.SEVERAL_INSTANCES,
+        "mask",
+        _of("mask", _number("num_instances")),
+        "at_most",
+        "max_instances",
+    ),
+    Check(
+        R.MASK_UNSTABLE,
+        "mask",
+        _of("mask", _number("mean_quality")),
+        "at_least",
+        "min_mask_quality",
+    ),
+    Check(R.MASK_UNSTABLE, "mask", _of("mask", _number("agreement")), "at_least", "min_agreement"),
 )
 """In the order in which they are asked: the first that fails gives the reason."""
+
+
+FIELDS: Mapping[str, tuple[str, ...]] = {
+    "listen": (
+        *("duration_s", "rms_dbfs", "tags", "overlap_ratio", "num_speakers", "speech_ratio"),
+    ),
+    "look": ("motion_px", "p_value", "margin", "measures", "sync_offset_s", "sync_z"),
+    "mask": (*("num_instances", "persistence", "mean_area_ratio", "mean_quality", "agreement"),),
+}
+"""Stage -> the fields of its evidence that `CHECKS` reads, and nothing more."""
 
 
 def measures(evidence: Mapping[str, Evidence]) -> dict[str, float | None]:
@@ -120,11 +236,7 @@ def measures(evidence: Mapping[str, Evidence]) -> dict[str, float | None]:
     Args:
         evidence: of `listen`, `look` and `mask`, as far as they have run.
     """
-    return {
-        check.threshold: check.measure(evidence[check.stage])
-        for check in CHECKS
-        if check.stage in evidence
-    }
+    return {check.threshold: check.measure(evidence) for check in CHECKS if check.stage in evidence}
 
 
 def judge(values: Mapping[str, float | None], config: DecideConfig) -> list[Finding]:

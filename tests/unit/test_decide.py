@@ -1,0 +1,138 @@
+"""Each check drops for its own reason, and unknown evidence drops nothing."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from avipipe.manifests.evidence import ListenEvidence, LookEvidence, MaskEvidence
+from avipipe.manifests.records import Drop, DropReason, Keep, SourceLine, Span
+from avipipe.stages.base import Item
+from avipipe.stages.decide import CHECKS, FIELDS, Decide, DecideConfig, findings, verdict
+
+GOOD: dict[str, dict[str, Any]] = {
+    "listen": {
+        "duration_s": 5.0,
+        "rms_dbfs": -20.0,
+        "tags": {"music": 0.1, "speech": 0.9},
+        "overlap_ratio": 0.0,
+        "num_speakers": 1,
+        "speech_ratio": 0.8,
+    },
+    "look": {
+        "motion_px": 0.4,
+        "p_value": 0.01,
+        "margin": 0.3,
+        "measures": {"num_regions": 1.0},
+        "sync_offset_s": 0.04,
+        "sync_z": 5.0,
+    },
+    "mask": {
+        "num_instances": 1,
+        "persistence": 1.0,
+        "mean_area_ratio": 0.2,
+        "mean_quality": 0.9,
+        "agreement": 0.9,
+    },
+}
+
+
+def changed(**values: Any) -> dict[str, dict[str, Any]]:
+    """The good clip, but for some `stage__field` values."""
+    evidence = copy.deepcopy(GOOD)
+    for name, value in values.items():
+        stage, field = name.split("__")
+        evidence[stage][field] = value
+    return evidence
+
+
+def reason(**values: Any) -> DropReason | None:
+    return verdict(findings(changed(**values), DecideConfig()))
+
+
+def test_a_good_clip_is_kept() -> None:
+    assert reason() is None
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"listen__duration_s": 1.9}, DropReason.TOO_SHORT),
+        ({"listen__rms_dbfs": -120.0}, DropReason.SILENT),
+        ({"listen__tags": {"music": 0.9}}, DropReason.MUSIC_OVER_PICTURE),
+        ({"listen__overlap_ratio": 0.3}, DropReason.OVERLAPPED_SPEECH),
+        ({"listen__num_speakers": 2}, DropReason.SEVERAL_SPEAKERS),
+        ({"look__motion_px": 0.0}, DropReason.STATIC_PICTURE),
+        ({"look__p_value": 0.3}, DropReason.NO_VISIBLE_SOURCE),
+        ({"look__p_value": None}, DropReason.NO_VISIBLE_SOURCE),
+        ({"look__p_value": 0.07}, DropReason.NO_VISIBLE_SOURCE),
+        (
+            {"look__measures": {"num_regions": 2.0}, "look__margin": 0.02},
+            DropReason.SEVERAL_SOURCES,
+        ),
+        ({"look__sync_offset_s": -0.3}, DropReason.OUT_OF_SYNC),
+        ({"mask__num_instances": 0, "mask__persistence": 0.0}, DropReason.NO_INSTANCE),
+        ({"mask__num_instances": 3}, DropReason.SEVERAL_INSTANCES),
+        ({"mask__persistence": 0.5}, DropReason.INSTANCE_NOT_PERSISTENT),
+        ({"mask__mean_area_ratio": 0.001}, DropReason.INSTANCE_TOO_SMALL),
+        ({"mask__mean_area_ratio": 0.9}, DropReason.INSTANCE_TOO_LARGE),
+        ({"mask__mean_quality": 0.2}, DropReason.MASK_UNSTABLE),
+        ({"mask__agreement": 0.2}, DropReason.MASK_UNSTABLE),
+    ],
+)
+def test_each_fault_has_its_reason(values: dict[str, Any], expected: DropReason) -> None:
+    assert reason(**values) is expected
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"listen__num_speakers": None},
+        {"listen__overlap_ratio": None},
+        {"listen__tags": {}},
+        {"look__sync_offset_s": 0.5, "look__sync_z": 1.0},
+        {"look__measures": {"num_regions": 2.0}, "look__margin": None},
+        {"mask__agreement": None},
+    ],
+)
+def test_what_nobody_can_tell_drops_nothing(values: dict[str, Any]) -> None:
+    assert reason(**values) is None
+
+
+def test_a_sound_that_is_no_voice_needs_less_proof() -> None:
+    assert reason(look__p_value=0.07, listen__speech_ratio=0.0) is None
+
+
+def test_thresholds_come_from_the_configuration() -> None:
+    config = DecideConfig(max_speakers=2)
+    assert verdict(findings(changed(listen__num_speakers=2), config)) is None
+
+
+def test_every_check_has_a_threshold_of_its_own() -> None:
+    names = [check.threshold for check in CHECKS]
+    assert sorted(names) == sorted(set(names))
+    assert set(names) == set(DecideConfig.model_fields)
+
+
+def test_the_fields_read_are_in_the_evidence() -> None:
+    models = {"listen": ListenEvidence, "look": LookEvidence, "mask": MaskEvidence}
+    for stage, fields in FIELDS.items():
+        assert set(fields) <= set(models[stage].model_fields)
+        assert set(fields) == set(GOOD[stage])
+
+
+@pytest.mark.parametrize(("after", "num_stages"), [("listen", 1), ("look", 2), ("mask", 3)])
+def test_the_stage_decides_on_what_is_there(after: str, num_stages: int) -> None:
+    stage = Decide(DecideConfig(), after=after)
+    assert stage.needs == ("listen", "look", "mask")[:num_stages]
+    line = SourceLine(0, "clip.mp4", None, "list.txt:1")
+    evidence = {name: GOOD[name] for name in stage.needs}
+    item = Item("clip", line, Span(0.0, 5.0), evidence, {})
+    kept = stage.run(item, Path())
+    assert isinstance(kept, Keep)
+    assert len(kept.evidence["findings"]) == sum(check.stage in stage.needs for check in CHECKS)
+    evidence["listen"] = {**GOOD["listen"], "rms_dbfs": -90.0}
+    dropped = stage.run(Item("clip", line, Span(0.0, 5.0), evidence, {}), Path())
+    assert isinstance(dropped, Drop)
+    assert dropped.reason is DropReason.SILENT
