@@ -3,9 +3,8 @@
 import os
 import time
 
-from avipipe.annotators.embedded.vad import EnergyVad
-
 from avipipe.annotators.base import Speech, Wave
+from avipipe.annotators.embedded.vad import EnergyVad
 
 KILLS_S, HANGS_S, RAISES_S, FILLS_MEMORY_S = 2.25, 2.75, 3.25, 3.5
 """Clip lengths on which `FaultyVad` does what the name says."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from avipipe.manifests.evidence import ListenEvidence, LookEvidence, MaskEvidence
 from avipipe.manifests.records import Drop, DropReason, Keep, SourceLine, Span
@@ -116,7 +117,11 @@ def test_every_check_has_a_threshold_of_its_own() -> None:
 
 
 def test_the_fields_read_are_in_the_evidence() -> None:
-    models = {"listen": ListenEvidence, "look": LookEvidence, "mask": MaskEvidence}
+    models: dict[str, type[BaseModel]] = {
+        "listen": ListenEvidence,
+        "look": LookEvidence,
+        "mask": MaskEvidence,
+    }
     for stage, fields in FIELDS.items():
         assert set(fields) <= set(models[stage].model_fields)
         assert set(fields) == set(GOOD[stage])
