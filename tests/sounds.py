@@ -6,6 +6,7 @@ import numpy as np
 
 from avipipe.annotators.base import Speech, Turn, Wave
 from avipipe.annotators.signal import resample
+from avipipe.manifests.evidence import SpeakerTurn
 from avipipe.synth import sound
 from avipipe.synth.voice import VOICES, speak
 
@@ -68,7 +69,7 @@ def whole(duration_s: float = DURATION_S) -> Speech:
     return Speech(turns=(Turn(0.0, duration_s),), confidence=1.0)
 
 
-def overlap_s(turns: Sequence[Turn], spans: Sequence[tuple[float, float]]) -> float:
+def overlap_s(turns: Sequence[Turn | SpeakerTurn], spans: Sequence[tuple[float, float]]) -> float:
     """Time that turns and spans have in common."""
     return sum(
         max(0.0, min(turn.end_s, end_s) - max(turn.start_s, start_s))

@@ -156,10 +156,13 @@ def _voices(wav_N: Wave, speech: Speech) -> tuple[npt.NDArray[np.float64], Array
     return np.array(centres), np.array(voices, dtype=np.float32)
 
 
-def _mask(speech: Speech, num_frames: int, hop_s: float) -> npt.NDArray[np.bool_]:
+def _mask(
+    speech: Speech, num_frames: int, hop_s: float, *, margin_s: float = 0.0
+) -> npt.NDArray[np.bool_]:
     mask_F = np.zeros(num_frames, dtype=bool)
     for turn in speech.turns:
-        mask_F[round(turn.start_s / hop_s) : round(turn.end_s / hop_s)] = True
+        first = max(0, round((turn.start_s - margin_s) / hop_s))
+        mask_F[first : round((turn.end_s + margin_s) / hop_s)] = True
     return mask_F
 
 
@@ -209,11 +212,12 @@ def _overlap_ratio(wav_N: Wave, speech: Speech) -> float | None:
     One voice shows up to 1 % of double frames, two voices at equal level throughout about 4 %.
     """
     found = overlap.find_two_voices(wav_N, sample_rate_hz=_RATE_HZ)
-    spoken_F = _mask(speech, len(found.judged_F), overlap.HOP_S)
-    num_judged = int((found.judged_F & spoken_F).sum())
-    if num_judged < _FEWEST_JUDGED:
+    num_frames = len(found.judged_F)
+    if (found.judged_F & _mask(speech, num_frames, overlap.HOP_S)).sum() < _FEWEST_JUDGED:
         return None
-    share = float((found.double_F & spoken_F).sum()) / num_judged
+    # Two voices at once confuse a VAD: its turns may end where the second voice begins.
+    near_F = _mask(speech, num_frames, overlap.HOP_S, margin_s=0.5)
+    share = float((found.double_F & near_F).sum() / (found.judged_F & near_F).sum())
     return min(1.0, max(0.0, (share - 0.01) / 0.03))
 
 
