@@ -1,0 +1,73 @@
+"""Captions put together from evidence."""
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+from avipipe.annotators.base import Caption
+from avipipe.annotators.embedded.caption import TemplateCaptioner
+
+NO_FRAMES = np.zeros((0, 1, 1, 3), np.uint8)
+
+
+def evidence(
+    *,
+    tags: dict[str, float],
+    boxes: list[list[float] | None],
+    onsets_s: tuple[float, ...] = (),
+    speech: tuple[tuple[float, float], ...] = (),
+) -> dict[str, Any]:
+    turns = [{"start_s": a, "end_s": b, "label": "speech"} for a, b in speech]
+    ratio = sum(b - a for a, b in speech) / 4.0
+    listen = {"tags": tags, "speech": turns, "speech_ratio": ratio, "onsets_s": list(onsets_s)}
+    return {"listen": listen, "look": {}, "mask": {"boxes": boxes}}
+
+
+def caption(**given: Any) -> Caption:
+    return TemplateCaptioner().caption(NO_FRAMES, evidence=evidence(**given))
+
+
+def boxes_at(*centres_x: float) -> list[list[float] | None]:
+    return [[x - 0.05, 0.4, x + 0.05, 0.6] for x in centres_x]
+
+
+def test_it_says_what_sounds_and_when() -> None:
+    struck = caption(tags={"impact": 0.9}, boxes=boxes_at(0.5), onsets_s=(0.4, 2.1))
+    assert struck.label == "striking object"
+    assert "sharp impacts at 0.4, 2.1 s" in struck.text
+    spoken = caption(tags={"speech": 0.8}, boxes=boxes_at(0.5), speech=((0.5, 2.0), (2.4, 3.5)))
+    assert spoken.label == "speaker"
+    assert "from 0.5 s to 3.5 s" in spoken.text
+
+
+@pytest.mark.parametrize(
+    ("centres_x", "words"),
+    [
+        ((0.1, 0.1), "on the left, staying in place"),
+        ((0.9, 0.9), "on the right, staying in place"),
+        ((0.35, 0.65), "in the middle, moving right"),
+        ((0.65, 0.35), "in the middle, moving left"),
+        ((0.5, 0.8, 0.5), "moving to and fro"),
+    ],
+)
+def test_it_says_where_and_how_it_moves(centres_x: tuple[float, ...], words: str) -> None:
+    assert words in caption(tags={"impact": 0.9}, boxes=boxes_at(*centres_x)).text
+
+
+def test_what_is_unknown_is_not_named() -> None:
+    vague = caption(tags={"impact": 0.3, "noise": 0.9}, boxes=[None, None])
+    assert vague.label == "sounding object"
+    assert vague.confidence is None
+    assert "in the picture" in vague.text
+
+
+def test_it_is_deterministic_and_travels() -> None:
+    captioner = pickle.loads(pickle.dumps(TemplateCaptioner()))
+    captioner.setup()
+    assert (captioner.num_frames, dict(captioner.weights)) == (0, {})
+    given = evidence(tags={"speech": 0.8, "impact": 0.8}, boxes=boxes_at(0.2), onsets_s=(1.0,))
+    assert captioner.caption(NO_FRAMES, evidence=given) == caption(
+        tags={"impact": 0.8, "speech": 0.8}, boxes=boxes_at(0.2), onsets_s=(1.0,)
+    )
