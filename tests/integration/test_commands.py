@@ -1,0 +1,139 @@
+"""The commands that look at a dataset, and plain readers of its shards."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.builds import ROOT, avipipe, build, published, status
+
+
+@pytest.fixture(scope="module")
+def copy(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset, free to be changed."""
+    return Path(shutil.copytree(built, tmp_path_factory.mktemp("copy") / "dataset"))
+
+
+def clip_ids(out: Path) -> list[str]:
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(out / "manifest" / "clips.parquet").to_pylist()
+    return [row["clip_id"] for row in rows if row["decision"] == "keep"]
+
+
+def test_status_speaks_to_people_too(built: Path) -> None:
+    output = avipipe("status", "--out", built).out
+    assert "in = kept + dropped + failed + pending" in output
+    assert "decide_look" in output
+
+
+def test_plan_of_a_finished_build_has_nothing_to_run(small_clips: Path, built: Path) -> None:
+    words = ["plan", "--source", small_clips / "sources.txt", "--out", built, "--json"]
+    plan = json.loads(avipipe(*words).out)
+    assert sum(stage["to_run"] for stage in plan["stages"]) == 0
+    assert plan["num_unfetched"] == 0
+
+
+def test_plan_forecasts_a_build_and_writes_nothing(small_clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["plan", "--source", small_clips / "sources.txt", "--out", out]
+    plan = json.loads(avipipe(*words, "--json").out)
+    assert plan["num_unfetched"] == 6
+    assert plan["hours_unfetched"] * 3600 == pytest.approx(6 * 2.5, rel=0.1)
+    assert "CPU hours" in avipipe(*words).out
+    assert not out.exists()
+
+
+def test_why_tells_the_story_of_a_clip(built: Path) -> None:
+    name = clip_ids(built)[0]
+    story = avipipe("why", name, "--out", built).out
+    for stage in ("fetch", "listen", "look", "cut", "mask", "pair"):
+        assert f"{stage}: kept" in story
+    assert "no_visible_source" in story
+    stages = json.loads(avipipe("why", name, "--out", built, "--json").out)[0]["stages"]
+    assert stages[-1]["status"] == "keep"
+
+
+def test_why_of_an_unknown_item_says_what_is_expected(built: Path) -> None:
+    done = avipipe("why", "nobody", "--out", built)
+    assert done.code == 2
+    assert "expected a clip id" in done.err
+
+
+def test_refilter_shows_flips_and_changes_nothing(copy: Path) -> None:
+    before = published(copy)
+    words = ["refilter", "--out", copy, "--set", "stages.decide.min_clip_s=60", "--json"]
+    flips = json.loads(avipipe(*words).out)
+    assert {flip["clip_id"] for flip in flips} >= set(clip_ids(copy))
+    assert {flip["after"] for flip in flips} == {"too_short"}
+    assert published(copy) == before
+
+
+def test_refilter_applied_retracts_and_takes_back(small_clips: Path, copy: Path) -> None:
+    source = small_clips / "sources.txt"
+    kept = clip_ids(copy)
+    strict = "stages.decide.min_clip_s=60"
+    assert avipipe("refilter", "--out", copy, "--set", strict, "--apply").code == 0
+    build(source, copy, "--set", strict, "--executor", "inline")
+    index = json.loads((copy / "dataset.json").read_text())
+    assert sorted(index["retracted"]) == sorted(kept)
+    assert status(copy)["listen"]["keep"] == 6, "nothing was recomputed or lost"
+    assert avipipe("verify", "--out", copy).code == 0
+    usual = "stages.decide.min_clip_s=2"
+    assert avipipe("refilter", "--out", copy, "--set", usual, "--apply").code == 0
+    build(source, copy, "--set", usual, "--executor", "inline")
+    assert json.loads((copy / "dataset.json").read_text())["retracted"] == []
+    assert clip_ids(copy) == kept
+
+
+def test_a_longer_list_adds_a_generation_and_rewrites_nothing(
+    small_clips: Path, tmp_path: Path
+) -> None:
+    lines = (small_clips / "sources.txt").read_text().splitlines()
+    listing, out = small_clips / "growing.txt", tmp_path / "out"
+    listing.write_text("\n".join(lines[:3]) + "\n")
+    build(listing, out, "--executor", "inline")
+    first = published(out)
+    listing.write_text("\n".join(lines) + "\n")
+    build(listing, out, "--executor", "inline")
+    second = published(out)
+    shards = {name for name in first if name.endswith(".tar")}
+    assert shards
+    assert all(second[name] == first[name] for name in shards)
+    assert {name for name in second if "-0002-" in name}
+    assert avipipe("verify", "--out", out).code == 0
+
+
+def test_a_dataset_can_be_published_by_url(small_clips: Path, built: Path, tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/out"
+    words = ["--work", str(tmp_path / "work"), "--executor", "inline"]
+    done = avipipe("build", "--source", small_clips / "sources.txt", "--out", url, *words)
+    assert done.code == 0, done.err
+    assert published(tmp_path / "out") == published(built)
+
+
+def test_a_remote_dataset_needs_a_work_folder(small_clips: Path) -> None:
+    done = avipipe("build", "--source", small_clips / "sources.txt", "--out", "s3://bucket/set")
+    assert done.code == 2
+    assert "--work" in done.err
+
+
+def test_the_example_reads_shards_without_avipipe(built: Path) -> None:
+    script = ROOT / "examples" / "read_shards.py"
+    code = f"import sys, runpy; sys.argv = ['x', {str(built)!r}]; "
+    code += f"runpy.run_path({str(script)!r}, run_name='__main__'); "
+    code += "assert not any(name.split('.')[0] == 'avipipe' for name in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in clip_ids(built))
+
+
+def test_doctor_says_that_this_machine_can_run() -> None:
+    done = avipipe("doctor", "--json")
+    assert done.code == 0
+    findings = json.loads(done.out)
+    assert all(finding["ok"] for finding in findings if finding["needed"])
+    assert {"ffmpeg", "vad: energy", "propagate: flow"} <= {each["what"] for each in findings}
