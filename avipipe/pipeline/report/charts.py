@@ -76,12 +76,20 @@ def waveform(peaks: Sequence[float]) -> str:
     return f"M0 50L{'L'.join(upper)}L1000 50L{'L'.join(lower)}Z"
 
 
-def plot(curve: Curve, *, hours: bool) -> Plot:
-    """Draw a what-if curve: settled clips as a line, open ones as an area above it."""
-    settled = curve.settled_hours if hours else curve.settled
-    open_ = curve.open_hours if hours else curve.open
+def plot(curve: Curve, *, per_hour: float | None) -> Plot:
+    """Draw a what-if curve: settled clips as a line, open ones as an area above it.
+
+    Args:
+        per_hour: how many of the page's units of time make an hour; None for items.
+    """
+    settled: Sequence[float] = curve.settled
+    open_: Sequence[float] = curve.open
+    if per_hour is not None:
+        settled = [per_hour * hours for hours in curve.settled_hours]
+        open_ = [per_hour * hours for hours in curve.open_hours]
     total = [a + b for a, b in zip(settled, open_, strict=True)]
-    y_ticks = ticks(0, max([*total, 1e-9 if hours else 1]), 3, whole=not hours)
+    whole = per_hour is None
+    y_ticks = ticks(0, max([*total, 1 if whole else 1e-6]), 3, whole=whole)
     top = max(y_ticks[-1], max(total))
     x_low, x_high = curve.xs[0], curve.xs[-1]
     x_ticks = ticks(x_low, x_high, 5, whole=all(x.is_integer() for x in curve.xs))

@@ -31,7 +31,7 @@ class Limits:
     """How much a report shows one by one; totals always cover everything."""
 
     max_clips: int = 24
-    max_failures: int = 100
+    max_failures: int = 25
     """Of each kind."""
     max_sources: int = 500
 

@@ -10,6 +10,7 @@ from annotated_types import Ge, Le
 from avipipe.pipeline.report.model import Curve, Measure
 from avipipe.stages.decide import CHECKS, Check, DecideConfig, Finding, judge
 
+_STAGES = {check.threshold: check.stage for check in CHECKS}
 _UNITS = {"s": "s", "dbfs": "dBFS", "px": "px/frame"}
 _NAMES = {"clip": "length", "sound": "sound level"}
 _NUM_STEPS = 96
@@ -21,6 +22,7 @@ def measure(finding: Finding) -> Measure:
     name, unit = _name(finding.threshold)
     low, high = _scale(finding.threshold, finding.limit)
     return Measure(
+        _STAGES[finding.threshold],
         name,
         unit,
         finding.value,
@@ -114,9 +116,9 @@ def _steps(
     if values.size:
         low = min(low, np.quantile(values, 0.02, method="lower"))
         high = max(limit, np.quantile(values, 0.98, method="higher"))
-    if _is_count(threshold):
-        return np.arange(np.floor(low), np.ceil(high) + 2)
     floor, ceiling = _bounds(threshold)
+    if _is_count(threshold):
+        return np.arange(max(np.floor(low), floor), np.ceil(high) + 2)
     margin = 0.05 * (high - low)
     span = np.linspace(max(low - margin, floor), min(high + margin, ceiling), _NUM_STEPS)
     return np.unique(np.append(span, limit))
@@ -131,12 +133,11 @@ def _name(threshold: str) -> tuple[str, str]:
 
 
 def _scale(threshold: str, limit: float) -> tuple[float, float]:
-    """Ends of the axis that shows a measure: about the threshold, within what the field allows."""
+    """Ends of the axis that shows a measure: about the threshold."""
     if threshold.endswith("_dbfs"):
         return _DBFS_RANGE
-    floor, ceiling = _bounds(threshold)
-    low = max(floor, min(0.0, 2 * limit))
-    return low, min(ceiling, max(2 * limit, low + 1e-6) if limit > 0 else low + 1.0)
+    _, ceiling = _bounds(threshold)
+    return min(0.0, 2 * limit), min(ceiling, 2 * limit) if limit > 0 else 1.0
 
 
 def _bounds(threshold: str) -> tuple[float, float]:

@@ -101,6 +101,8 @@ class Sound:
 class Measure:
     """One piece of evidence against its threshold. `low` and `high` bound the scale it is on."""
 
+    stage: str
+    """Whose evidence it is."""
     name: str
     unit: str
     value: float | None

@@ -12,6 +12,9 @@ from avipipe import __version__
 from avipipe.pipeline.report import charts
 from avipipe.pipeline.report.model import Report, StageRow
 
+PER_HOUR = {"h": 1.0, "min": 60.0, "s": 3600.0}
+"""Unit of time -> how many make an hour."""
+
 _HERE = Path(__file__).parent
 _MINUS = "\u2212"
 
@@ -24,12 +27,15 @@ def render(report: Report) -> str:
     """
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    unit = hours_unit(report)
     template = _environment().get_template("report.html")
     return template.render(
         r=report,
         charts=charts,
         levels=_levels(report.stages),
-        hours=partial(format_hours, unit=hours_unit(report)),
+        hours=partial(format_hours, unit=unit),
+        unit=unit,
+        per_hour=PER_HOUR[unit],
         css=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=digest,
@@ -47,8 +53,7 @@ def hours_unit(report: Report) -> str:
 
 def format_hours(hours: float, *, unit: str) -> str:
     """Hours in the page's unit: `1,234 h`, `12.3 min`."""
-    amount = hours * {"h": 1, "min": 60, "s": 3600}[unit]
-    return f"{format_amount(amount)} {unit}"
+    return f"{format_amount(hours * PER_HOUR[unit])} {unit}"
 
 
 def format_amount(value: float) -> str:
