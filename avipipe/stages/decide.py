@@ -55,8 +55,11 @@ class DecideConfig(BaseModel):
     min_mask_quality: float = Field(
         0.5, ge=0, le=1, description="Mean trust of the propagator in its masks."
     )
+    min_return_iou: float = Field(
+        0.5, ge=0, le=1, description="Overlap of the seed mask with itself, carried there and back."
+    )
     min_agreement: float = Field(
-        0.5, ge=0, le=1, description="Mean overlap with masks found by themselves in other frames."
+        0.2, ge=0, le=1, description="Mean overlap with masks found by themselves in other frames."
     )
 
 
@@ -225,7 +228,16 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
         *("duration_s", "rms_dbfs", "tags", "overlap_ratio", "num_speakers", "speech_ratio"),
     ),
     "look": ("motion_px", "p_value", "margin", "measures", "sync_offset_s", "sync_z"),
-    "mask": (*("num_instances", "persistence", "mean_area_ratio", "mean_quality", "agreement"),),
+    "mask": (
+        *(
+            "num_instances",
+            "persistence",
+            "mean_area_ratio",
+            "mean_quality",
+            "return_iou",
+            "agreement",
+        ),
+    ),
 }
 """Stage -> the fields of its evidence that `CHECKS` reads, and nothing more."""
 

@@ -34,6 +34,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "persistence": 1.0,
         "mean_area_ratio": 0.2,
         "mean_quality": 0.9,
+        "return_iou": 0.9,
         "agreement": 0.9,
     },
 }
@@ -79,7 +80,8 @@ def test_a_good_clip_is_kept() -> None:
         ({"mask__mean_area_ratio": 0.001}, DropReason.INSTANCE_TOO_SMALL),
         ({"mask__mean_area_ratio": 0.9}, DropReason.INSTANCE_TOO_LARGE),
         ({"mask__mean_quality": 0.2}, DropReason.MASK_UNSTABLE),
-        ({"mask__agreement": 0.2}, DropReason.MASK_UNSTABLE),
+        ({"mask__return_iou": 0.3}, DropReason.MASK_UNSTABLE),
+        ({"mask__agreement": 0.1}, DropReason.MASK_UNSTABLE),
     ],
 )
 def test_each_fault_has_its_reason(values: dict[str, Any], expected: DropReason) -> None:
