@@ -218,6 +218,9 @@ CHECKS: tuple[Check, ...] = (
         "at_least",
         "min_mask_quality",
     ),
+    Check(
+        R.MASK_UNSTABLE, "mask", _of("mask", _number("return_iou")), "at_least", "min_return_iou"
+    ),
     Check(R.MASK_UNSTABLE, "mask", _of("mask", _number("agreement")), "at_least", "min_agreement"),
 )
 """In the order in which they are asked: the first that fails gives the reason."""
