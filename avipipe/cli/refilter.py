@@ -41,12 +41,15 @@ def command(
     config = with_overrides(stored, overrides, only="stages.decide.")
     with workspace.open_ledger(read_only=True) as ledger:
         result = refilter(ledger, stored.stages.decide, config.stages.decide)
+    if apply_:
+        # Before anything is printed: a closed pipe (`| head`) must not undo it.
+        _apply(workspace, config)
     if as_json:
         click.echo(json.dumps([asdict(flip) for flip in result.flips], indent=2))
     else:
         _show(result)
     if apply_:
-        _apply(workspace, config)
+        click.echo("Applied; `avipipe build` brings the dataset there", err=True)
 
 
 def _show(result: Refiltered) -> None:
@@ -62,4 +65,3 @@ def _show(result: Refiltered) -> None:
 def _apply(workspace: Workspace, config: BuildConfig) -> None:
     with workspace.locked():
         workspace.write_config(config)
-    click.echo("Applied. Run `avipipe build` with these thresholds to bring the dataset up to them")
