@@ -32,7 +32,9 @@ from avipipe.annotators.embedded.flow import (
 _SHORT_SIDE_PX = 180
 _NUM_FRAMES = 5
 _WINDOW_S = 0.5
-_SAME_COLOUR = 25.0
+_SAME_COLOUR = 40.0
+_OTHER_COLOUR = 60.0
+_COLOUR_NOISE = 6.0
 _MIN_MOTION_PX = 0.05
 _NOISE_SIGMAS = 4.0
 _OTSU_ROUNDS = 2
@@ -75,7 +77,7 @@ class MotionDetector:
         heat_HW = cv2.resize(localization.heat_HW, size, interpolation=cv2.INTER_LINEAR)
         window = max(1, round(_WINDOW_S * fps))
         found: list[Detection] = []
-        for frame in _liveliest(frames_THWC, heat_HW):
+        for frame in _sharp_moments(frames_THWC, heat_HW, window):
             motion_HW = _motion_along_paths(frames_THWC, frame, size, window)
             for silhouette_HW, score in _things(motion_HW, heat_HW):
                 rough_HW = _enlarge(silhouette_HW, full)
@@ -83,52 +85,70 @@ class MotionDetector:
         return sorted(found, key=lambda detection: -detection.score)
 
 
-def _liveliest(frames_THWC: Frames, heat_HW: Heat) -> list[int]:
-    """In each fifth of the clip the frame with most change in hot places."""
+def _sharp_moments(frames_THWC: Frames, heat_HW: Heat, window: int) -> list[int]:
+    """In each fifth of the clip the frame that changes least, in hot places, amid most change.
+
+    Much motion around it shows the thing; in the frame itself it would only be blurred.
+    """
     num_frames = len(frames_THWC)
     size = fit_size((heat_HW.shape[1], heat_HW.shape[0]), 0.25)
-    weight_HW = shrink(heat_HW, size)
+    hot_HW = shrink(heat_HW, size)
     change = np.zeros(num_frames, np.float32)
     previous = grey(shrink(frames_THWC[0], size))
     for frame in range(1, num_frames):
         current = grey(shrink(frames_THWC[frame], size))
-        change[frame] = float((cv2.absdiff(current, previous) * weight_HW).sum())
+        change[frame] = float((cv2.absdiff(current, previous) * hot_HW).sum())
         previous = current
-    change = gaussian_filter1d(change, 2.0)
+    around = gaussian_filter1d(change, window / 2)
+    worth = around / (gaussian_filter1d(change, 1.0) + change.mean() + 1e-6)
     margin = num_frames // 20
     edges = np.linspace(margin, num_frames - margin, min(_NUM_FRAMES, num_frames) + 1).astype(int)
-    return [
-        int(start + change[start:end].argmax()) for start, end in pairwise(edges) if end > start
-    ]
+    return [int(start + worth[start:end].argmax()) for start, end in pairwise(edges) if end > start]
 
 
 def _motion_along_paths(frames_THWC: Frames, seed: int, size: Size, window: int) -> Array:
-    """Mean speed (H, W), camera aside, along the path of each pixel of the seed frame."""
+    """Mean speed (H, W), camera aside, along the path of each pixel of the seed frame.
+
+    Flow is blurred, so ground beside a thing seems to move along. A step counts as far as the
+    colours are found again better along the path than in place.
+    """
     flow = DenseFlow()
     colours = _colours(frames_THWC[seed], size)
     total = np.zeros(size[::-1], np.float32)
     num_steps = 0
     for way in (1, -1):
-        columns, rows = pixel_grid(size)
+        path, place = pixel_grid(size), pixel_grid(size)
         same = np.ones(size[::-1], np.float32)
+        path_gap, place_gap = np.zeros_like(same), np.zeros_like(same)
         here = grey(shrink(frames_THWC[seed], size))
-        for step in range(window):
-            at, to = seed + way * step, seed + way * (step + 1)
+        for step in range(1, window + 1):
+            to = seed + way * step
             if not 0 <= to < len(frames_THWC):
                 break
             there = grey(shrink(frames_THWC[to], size))
             moved = flow(here, there)
-            speed = np.linalg.norm(moved - camera_flow(moved), axis=-1)
-            if step:
-                seen = follow(_colours(frames_THWC[at], size), columns, rows)
-                gap = np.abs(seen - colours).max(axis=-1) / _SAME_COLOUR
-                same = np.minimum(same, np.exp(-(gap**2)))
-            total += same * follow(speed, columns, rows)
-            path = follow(moved, columns, rows)
-            columns, rows = columns + path[..., 0], rows + path[..., 1]
+            camera = camera_flow(moved)
+            speed = follow(np.linalg.norm(moved - camera, axis=-1), *path)
+            path, place = _go_on(path, moved), _go_on(place, camera)
+            seen = _colours(frames_THWC[to], size)
+            gap = _colour_gap(follow(seen, *path), colours)
+            same = np.minimum(same, np.exp(-((gap / _SAME_COLOUR) ** 2)))
+            path_gap += np.minimum(gap, _OTHER_COLOUR)
+            place_gap += np.minimum(_colour_gap(follow(seen, *place), colours), _OTHER_COLOUR)
+            floor = step * _COLOUR_NOISE
+            total += same * speed * (place_gap + floor) / (path_gap + place_gap + 2 * floor)
             here = there
             num_steps += 1
     return np.asarray(total / max(1, num_steps))
+
+
+def _go_on(at: tuple[Array, Array], moved: Array) -> tuple[Array, Array]:
+    step = follow(moved, *at)
+    return at[0] + step[..., 0], at[1] + step[..., 1]
+
+
+def _colour_gap(a_HWC: Array, b_HWC: Array) -> Array:
+    return np.asarray(np.abs(a_HWC - b_HWC).max(axis=-1))
 
 
 def _colours(frame_HWC: Frames, size: Size) -> Array:

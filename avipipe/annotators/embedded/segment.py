@@ -17,7 +17,8 @@ _WORK_SHORT_PX = 360
 _SURROUND = 0.4
 _MIN_SURROUND_PX = 8
 _ITERATIONS = 5
-_MIN_FILL = 0.1
+_MIN_FILL = 0.05
+_MIN_OVERLAP = 0.25
 _REACH = 0.1
 
 
@@ -63,10 +64,10 @@ class GrabCutSegmenter:
             labels = _labels_of_silhouette(inside)
         cut = _largest(_grab_cut(crop, labels), inside)
         score = _contrast(crop, cut, ~cut & _around(cut))
-        if cut.sum() < _MIN_FILL * inside.sum():
-            if rough_HW is None:
-                return Segment(np.zeros(full[::-1], np.bool_), 0.0)
+        if rough_HW is not None and (cut & inside).sum() < _MIN_OVERLAP * (cut | inside).sum():
             cut, score = inside, 0.0
+        elif cut.sum() < _MIN_FILL * inside.sum():
+            return Segment(np.zeros(full[::-1], np.bool_), 0.0)
         mask = np.zeros(size[::-1], np.uint8)
         mask[window] = 255 * cut
         return Segment(
