@@ -10,13 +10,13 @@ from tests.integration.builds import build
 
 @pytest.fixture(scope="session")
 def small_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with six small clips, half of them to keep, and their `sources.txt`."""
+    """A folder with five small clips, two of them to keep, and their `sources.txt`."""
     sources = generate(
         tmp_path_factory.mktemp("synth"),
-        num_clips=6,
+        num_clips=5,
         seed=5,
-        kinds=None,
-        duration_s=2.5,
+        kinds=("bounce", "music_over", "strike", "voice_over_still", "silent"),
+        duration_s=2.25,
         height_px=160,
     )
     return sources.parent

@@ -41,8 +41,8 @@ def test_plan_forecasts_a_build_and_writes_nothing(small_clips: Path, tmp_path: 
     out = tmp_path / "out"
     words = ["plan", "--source", small_clips / "sources.txt", "--out", out]
     plan = json.loads(avipipe(*words, "--json").out)
-    assert plan["num_unfetched"] == 6
-    assert plan["hours_unfetched"] * 3600 == pytest.approx(6 * 2.5, rel=0.1)
+    assert plan["num_unfetched"] == 5
+    assert plan["hours_unfetched"] * 3600 == pytest.approx(5 * 2.25, rel=0.1)
     assert "CPU hours" in avipipe(*words).out
     assert not out.exists()
 
@@ -80,7 +80,7 @@ def test_refilter_applied_retracts_and_takes_back(small_clips: Path, copy: Path)
     build(source, copy, "--set", strict, "--executor", "inline")
     index = json.loads((copy / "dataset.json").read_text())
     assert sorted(index["retracted"]) == sorted(kept)
-    assert status(copy)["listen"]["keep"] == 6, "nothing was recomputed or lost"
+    assert status(copy)["listen"]["keep"] == 5, "nothing was recomputed or lost"
     assert avipipe("verify", "--out", copy).code == 0
     usual = "stages.decide.min_clip_s=2"
     assert avipipe("refilter", "--out", copy, "--set", usual, "--apply").code == 0
@@ -94,7 +94,7 @@ def test_a_longer_list_adds_a_generation_and_rewrites_nothing(
 ) -> None:
     lines = (small_clips / "sources.txt").read_text().splitlines()
     listing, out = small_clips / "growing.txt", tmp_path / "out"
-    listing.write_text("\n".join(lines[:3]) + "\n")
+    listing.write_text("\n".join(lines[:2]) + "\n")
     build(listing, out, "--executor", "inline")
     first = published(out)
     listing.write_text("\n".join(lines) + "\n")
