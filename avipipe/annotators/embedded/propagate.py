@@ -34,8 +34,10 @@ _FLOW_TOLERANCE_PX = 1.5
 _FADE = 0.97
 _REACH_PX = 10
 _UNSEEN_PRIOR = 0.8
-_LOST_PRIOR = 0.15
+_LOST_PRIOR = 0.09
 _LOOK_WEIGHT = 2.0
+_FAR_LOG_ODDS = -4.0
+_SURE = 0.1
 _JOIN_PX = 7
 _MIN_RETURN_RATIO = 0.25
 
@@ -114,9 +116,10 @@ class _Tracker:
         self._previous = gray
         lost = not (self._object > 0.5).any()
         prior = trust * carried + (1.0 - trust) * self._expected(carried)
+        near = self._near(carried)
         if lost:
-            prior = np.maximum(prior, _LOST_PRIOR)
-        look = self._look(features, carried, lost=lost)
+            prior, near = np.maximum(prior, _LOST_PRIOR), np.ones_like(near)
+        look = self._look(features, prior, near)
         object_ = _sigmoid(_logit(prior) + _LOOK_WEIGHT * look)
         object_ = cv2.GaussianBlur(object_, (0, 0), 0.7)
         object_ = self._one_thing(object_, look, lost=lost)
@@ -146,15 +149,21 @@ class _Tracker:
         was_here = np.maximum(carried, _UNSEEN_PRIOR * self._seen)
         return np.asarray(_UNSEEN_PRIOR * cv2.GaussianBlur(was_here, (0, 0), _REACH_PX / 3))
 
-    def _look(self, features: Array, carried: Array, *, lost: bool) -> Array:
-        """Log odds by appearance, asked for only within reach of where the object was."""
-        asked = np.ones(carried.shape, np.bool_)
-        if not lost:
-            support = (np.maximum(carried, self._seen) > 0.3).astype(np.uint8)
-            asked = cv2.dilate(support, _disc(_REACH_PX)) > 0
-        look = np.full(carried.shape, -4.0, np.float32)
-        look[asked] = self._memory.log_odds(features[asked])
+    def _look(self, features: Array, prior: Array, near: Mask) -> Array:
+        """Log odds by appearance: of every pixel in doubt, and elsewhere nearby of every fourth."""
+        look = np.full(prior.shape, _FAR_LOG_ODDS, np.float32)
+        coarse, asked = look[::2, ::2], near[::2, ::2]
+        coarse[asked] = self._memory.log_odds(features[::2, ::2][asked])
+        size = (prior.shape[1], prior.shape[0])
+        look = np.where(near, cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR), look)
+        doubt = near & (prior > _SURE) & (prior < 1.0 - _SURE)
+        look[doubt] = self._memory.log_odds(features[doubt])
         return look
+
+    def _near(self, carried: Array) -> Mask:
+        """Within reach of where the object was of late."""
+        support = (np.maximum(carried, self._seen) > 0.3).astype(np.uint8)
+        return np.asarray(cv2.dilate(support, _disc(_REACH_PX)) > 0)
 
     def _one_thing(self, object_: Array, look: Array, *, lost: bool) -> Array:
         """Keep the connected part that looks most like the object, and forget the others."""
