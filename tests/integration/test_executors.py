@@ -28,6 +28,7 @@ def test_items_that_kill_hang_or_raise_fail_alone(tmp_path: Path) -> None:
         "fine_1": 2.5,
         "fine_2": 3.0,
     }
+    (tmp_path / "clips").mkdir()
     for seed, (name, duration_s) in enumerate(lengths.items()):
         clip = render("bounce", seed, duration_s=duration_s, height_px=120)
         write_clip(clip, tmp_path / "clips" / f"{name}.mp4")
@@ -56,6 +57,7 @@ def test_retry_runs_failures_again(tmp_path: Path) -> None:
     out = tmp_path / "out"
     build(listing, out, "--executor", "inline")
     assert status(out)["fetch"]["reasons"] == {"fail:no_such_file": 1}
+    source.parent.mkdir()
     write_clip(clip, source)
     build(listing, out, "--executor", "inline")
     assert status(out)["fetch"]["fail"] == 1, "a failure stays until it is retried"
