@@ -60,8 +60,9 @@ def command(
     if sources.duplicates:
         click.echo(f"{len(sources.duplicates)} duplicate lines in {source} are left out", err=True)
     workspace = Workspace.at(out, work)
+    workspace.check(config)
     with workspace.locked():
-        workspace.claim(config)
+        workspace.write_config(config)
         lines = workspace.merged_lines(sources.lines)
         workspace.write_lines(lines)
         with workspace.open_ledger() as ledger, Progress(len(lines)) as progress:

@@ -97,24 +97,22 @@ class Workspace:
             )
         return config
 
-    def claim(self, config: BuildConfig) -> None:
-        """Make the dataset directory this configuration's own.
+    def check(self, config: BuildConfig) -> None:
+        """Whether a build with this configuration may work here. Writes nothing.
 
         Raises:
             ConfigError: it holds a dataset with another configuration, or other people's files.
-            RunError: it cannot be written.
         """
         stored = self.stored_config()
-        if stored is not None and stored.identity() != config.identity():
+        if stored is None:
+            self._refuse_strangers()
+        elif stored.identity() != config.identity():
             changes = "\n  ".join(difference(stored.identity(), config.identity()))
             raise ConfigError(
                 f"{self.out} holds a dataset with another configuration:\n  {changes}\n"
                 "Use the same configuration, another --out, or, for thresholds of "
                 "stages.decide, `avipipe refilter --apply`."
             )
-        if stored is None:
-            self._refuse_strangers()
-        self.write_config(config)
 
     def write_config(self, config: BuildConfig) -> None:
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=True)
