@@ -81,6 +81,8 @@ class RayExecutor:
         try:
             if executor.ray_address is None:
                 ray.init(
+                    # Never a cluster that merely happens to run on this machine.
+                    address="local",
                     num_cpus=executor.num_cpus,
                     include_dashboard=False,
                     object_store_memory=OBJECT_STORE_BYTES,
