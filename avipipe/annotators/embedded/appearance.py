@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Frames
+from avipipe.annotators.embedded.linear import row_blocks
 
 Array = npt.NDArray[np.float32]
 
@@ -54,8 +55,11 @@ class Memory:
 
     def log_odds(self, features_QD: Array) -> Array:
         """How much each of Q descriptors speaks for the object: (Q,), within `MAX_LOG_ODDS`."""
-        to_object = _nearest(features_QD, [self._seed[0], *(one for one, _ in self._recent)])
-        to_rest = _nearest(features_QD, [self._seed[1], *(rest for _, rest in self._recent)])
+        known_object = np.concatenate([self._seed[0], *(one for one, _ in self._recent)])
+        known_rest = np.concatenate([self._seed[1], *(rest for _, rest in self._recent)])
+        if known_rest.size == 0:  # the object fills the picture
+            return np.full(features_QD.shape[0], MAX_LOG_ODDS, np.float32)
+        to_object, to_rest = _nearest(features_QD, known_object), _nearest(features_QD, known_rest)
         contrast = (to_rest - to_object) / (to_rest + to_object + _SOFT)
         return np.clip(_CONTRAST * contrast, -MAX_LOG_ODDS, MAX_LOG_ODDS).astype(np.float32)
 
@@ -88,13 +92,12 @@ def _spread(where_HW: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.intp]
     return index[np.linspace(0, index.size - 1, count).astype(np.intp)]
 
 
-def _nearest(features_QD: Array, groups: list[Array]) -> Array:
+def _nearest(features_QD: Array, known_KD: Array) -> Array:
     """Distance from each descriptor to the closest remembered one."""
-    known = np.concatenate(groups)
-    if known.shape[0] == 0:
-        return np.full(features_QD.shape[0], np.inf, np.float32)
     squared = np.einsum("qd,qd->q", features_QD, features_QD)
     # min |q - k|^2 = |q|^2 - max(2 q.k - |k|^2): one matrix product and one pass over it.
-    bias = -np.einsum("kd,kd->k", known, known)
-    closest = (features_QD @ (2.0 * known.T) + bias).max(axis=1)
+    bias = -np.einsum("kd,kd->k", known_KD, known_KD)
+    closest = np.empty_like(squared)
+    for rows, block in row_blocks(features_QD, np.ascontiguousarray(2.0 * known_KD.T)):
+        closest[rows] = (block + bias).max(axis=1)
     return np.asarray(np.sqrt(np.maximum(squared - closest, 1e-6)))

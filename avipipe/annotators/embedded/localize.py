@@ -21,6 +21,7 @@ from scipy.ndimage import gaussian_filter1d, label
 
 from avipipe.annotators.base import Box, Frames, Localization, Wave
 from avipipe.annotators.embedded.flow import Array
+from avipipe.annotators.embedded.linear import product
 from avipipe.annotators.embedded.motion import BlockMotion, block_motion
 from avipipe.annotators.signal import check_wave, onset_strength, rms_envelope, to_db
 from avipipe.errors import AnnotatorError
@@ -261,9 +262,10 @@ def _surrogates(sound_T: Array, fps: Fraction) -> Curves:
 
 def _correlate(motion_TB: Curves, sound_ST: Curves, reach: int) -> Curves:
     """Correlation (L, B, S) at lags -reach … reach; at a positive one the sound comes later."""
-    motion_BT = motion_TB.T
+    motion_BT = np.ascontiguousarray(motion_TB.T, np.float32)
+    sound_TS = np.asarray(sound_ST.T, np.float32)
     return np.stack(
-        [motion_BT @ np.roll(sound_ST, -lag, axis=1).T for lag in range(-reach, reach + 1)]
+        [product(motion_BT, np.roll(sound_TS, -lag, axis=0)) for lag in range(-reach, reach + 1)]
     )
 
 
