@@ -1,11 +1,11 @@
 """Submit a build to a Ray cluster as a job, and follow its log until it ends.
 
     ray start --head
-    python examples/submit_build.py --source demo/clips/sources.txt --out demo/cluster \\
-        --work demo/cluster/work
+    RAY_AUTH_MODE=token python examples/submit_build.py --source demo/clips/sources.txt \\
+        --out demo/cluster --work demo/cluster-work
 
 The script needs `ray[default]` (the job server is part of the dashboard) where it runs and on the
-head node; the nodes need avipipe.
+head node; the nodes need avipipe. See docs/cluster.md.
 """
 
 import argparse
