@@ -130,9 +130,14 @@ class Build:
         return self._ledger.get(key)
 
     def _pending_rows(self) -> list[Row]:
-        rows = [state.row for state in self.survey.sources(self._lines) if state.pending]
-        rows += [state.row for state in self.survey.clips(self._lines) if state.pending]
-        return rows
+        """Items to run in one pass. Of those that wait for the same result, such as two ranges of
+        one URL for its download, only the first: the others find it in the next pass."""
+        rows: dict[str, Row] = {}
+        for states in (self.survey.sources(self._lines), self.survey.clips(self._lines)):
+            for state in states:
+                if state.pending:
+                    rows.setdefault(state.last.key, state.row)
+        return list(rows.values())
 
     def _settle(self, row: Row, settled: Callable[[Record, float], None]) -> None:
         """Take into the ledger what the store knows about an item beyond it."""

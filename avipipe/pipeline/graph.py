@@ -137,6 +137,7 @@ class Graph:
         """
         keys: dict[str, str] = {}
         evidence: dict[str, Evidence] = {}
+        folders: dict[str, Path] = {}
         item_id = row.source.line_id
         stages = self.source_stages if row.span is None else self.stages
         for stage in stages:
@@ -148,7 +149,7 @@ class Graph:
                 source=row.source,
                 span=row.span if stage.level == "clip" else None,
                 evidence={name: evidence[name] for name in stage.needs},
-                folders={name: folder(keys[name]) for name in stage.needs},
+                folders={name: folders[name] for name in stage.needs},
             )
             key = stage.key(_subject(stage, item), keys)
             record = _usable(stage, item, lookup(key), folder(key))
@@ -158,18 +159,11 @@ class Graph:
                 return
             keys[stage.name] = key
             evidence[stage.name] = record.outcome.evidence
+            folders[stage.name] = folder(key)
             if stage.name == "fetch":
                 item_id = record.outcome.evidence["source_id"]
                 # What follows depends on the content, not on which line of the list asked for it.
                 keys["fetch"] = digest([item_id, record.outcome.evidence["sha256"]])
-                fetched = folder(key)
-                folder = _with_fetch(folder, keys["fetch"], fetched)
-
-
-def _with_fetch(
-    folder: Callable[[str], Path], content_key: str, fetched: Path
-) -> Callable[[str], Path]:
-    return lambda key: fetched if key == content_key else folder(key)
 
 
 def _subject(stage: Stage, item: Item) -> str:

@@ -14,8 +14,8 @@ from avipipe.pipeline.worker import StageTimeoutError, Worker
 class InlineExecutor:
     """Runs one item after the other, each to its end.
 
-    A native crash ends the build, as there is only one process; the next run goes on after the
-    item once it has happened `worker.MAX_ATTEMPTS` times. Use Ray where that matters.
+    There is only one process, so an item that takes it down ends the build, and the next one too.
+    On Ray such an item costs a worker, and fails after `worker.MAX_ATTEMPTS`.
     """
 
     def __init__(self, graph: Graph, store: Store, run_id: str) -> None:
