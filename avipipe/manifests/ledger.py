@@ -1,15 +1,18 @@
 """The ledger: what happened to every item at every stage, on disk before anything relies on it.
 
-One line a record, `<crc32 as 8 hex digits> <json>\\n`, appended and fsynced. A run that is killed
-leaves at most one torn line at the end; opening the ledger moves that line aside and goes on.
-Damage anywhere else is an error, because it means that accounting can no longer be trusted.
+One line a record, `<crc32 as 8 hex digits> <key> <stage> <status> <json>\\n`, appended and fsynced;
+the checksum is of all that follows it. A run that is killed leaves at most one torn line at the
+end; opening the ledger moves that line aside and goes on. Damage anywhere else is an error, because
+it means that accounting can no longer be trusted.
 
-Only an index of keys is held in memory (about 150 bytes a record); records are read on demand.
+Only an index of keys is held in memory (about 200 bytes a record); records are read on demand, and
+only those are parsed that are asked for.
 """
 
 import json
 import logging
 import os
+import sys
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -21,7 +24,8 @@ from avipipe.manifests.records import Record
 
 logger = logging.getLogger(__name__)
 
-FILE_NAME = "records.jsonl"
+FILE_NAME = "records.log"
+FORGOTTEN = "forgotten"
 
 
 class Ledger:
@@ -34,7 +38,8 @@ class Ledger:
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.path = folder / FILE_NAME
         self.num_written = 0
-        self._offsets: dict[str, int] = {}
+        self._places: dict[str, tuple[int, str]] = {}
+        """Key -> offset of its last record, and its stage."""
         self._file: BinaryIO | None = None
         self._reader: BinaryIO | None = None
         if not read_only:
@@ -65,26 +70,23 @@ class Ledger:
                 file.close()
 
     def __contains__(self, key: str) -> bool:
-        return key in self._offsets
+        return key in self._places
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._places)
 
     def get(self, key: str) -> Record | None:
         """The record of a stage key, or None."""
-        offset = self._offsets.get(key)
-        if offset is None or self._reader is None:
-            return None
-        self._reader.seek(offset)
-        return Record.from_json(_parse(self._reader.readline()))
+        place = self._places.get(key)
+        return None if place is None else self._read(place[0])
 
     def append(self, record: Record) -> None:
         """Add a record; it is on disk when this returns."""
-        self._write(record.to_json())
+        self._write(record.key, record.stage, record.status, record.to_json())
 
     def forget(self, key: str) -> None:
         """Let a stage run again: its record no longer counts, but stays readable in the file."""
-        self._write({"key": key, "status": "forgotten"})
+        self._write(key, "-", FORGOTTEN, {})
 
     def records(self, stages: Collection[str] | None = None) -> Iterator[Record]:
         """The records that count, in the order in which they were written.
@@ -92,28 +94,30 @@ class Ledger:
         Args:
             stages: only records of these; None for all.
         """
-        if self._reader is None:
-            return
-        for offset in sorted(self._offsets.values()):
-            self._reader.seek(offset)
-            record = Record.from_json(_parse(self._reader.readline()))
-            if stages is None or record.stage in stages:
-                yield record
+        for offset, stage in sorted(self._places.values()):
+            if stages is None or stage in stages:
+                yield self._read(offset)
 
-    def _write(self, data: dict[str, Any]) -> None:
+    def _read(self, offset: int) -> Record:
+        assert self._reader is not None
+        self._reader.seek(offset)
+        *_, body = _split(self._reader.readline())
+        return Record.from_json(json.loads(body))
+
+    def _write(self, key: str, stage: str, status: str, data: dict[str, Any]) -> None:
         assert self._file is not None, "the ledger was opened for reading only"
         offset = self._file.tell()
-        self._file.write(_format(data))
+        self._file.write(_line(key, stage, status, data))
         self._file.flush()
         os.fsync(self._file.fileno())
         self.num_written += 1
-        self._note(data, offset)
+        self._note(offset, key, stage, status)
 
-    def _note(self, data: dict[str, Any], offset: int) -> None:
-        if data["status"] == "forgotten":
-            self._offsets.pop(data["key"], None)
+    def _note(self, offset: int, key: str, stage: str, status: str) -> None:
+        if status == FORGOTTEN:
+            self._places.pop(key, None)
         else:
-            self._offsets[data["key"]] = offset
+            self._places[key] = offset, stage
 
     def _index(self) -> int:
         """Index every sound line; return the length of the sound part in bytes."""
@@ -122,7 +126,8 @@ class Ledger:
         with self.path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 try:
-                    self._note(_parse(line), offset)
+                    key, stage, status, _ = _split(line)
+                    self._note(offset, key, stage, status)
                 except ValueError as error:
                     if offset + len(line) < size_bytes:
                         raise ManifestError(
@@ -153,16 +158,18 @@ class Ledger:
         )
 
 
-def _format(data: dict[str, Any]) -> bytes:
-    body = json.dumps(data, separators=(",", ":"), sort_keys=True).encode()
-    return b"%08x %s\n" % (zlib.crc32(body), body)
+def _line(key: str, stage: str, status: str, data: dict[str, Any]) -> bytes:
+    body = json.dumps(data, separators=(",", ":"), sort_keys=True)
+    content = f"{key} {stage} {status} {body}".encode()
+    return b"%08x %s\n" % (zlib.crc32(content), content)
 
 
-def _parse(line: bytes) -> dict[str, Any]:
-    checksum, _, body = line.rstrip(b"\n").partition(b" ")
+def _split(line: bytes) -> tuple[str, str, str, bytes]:
+    """Key, stage, status and JSON of a line; ValueError if it is damaged."""
+    checksum, _, content = line.rstrip(b"\n").partition(b" ")
     if not line.endswith(b"\n"):
         raise ValueError("no end of line")
-    if f"{zlib.crc32(body):08x}".encode() != checksum:
+    if b"%08x" % zlib.crc32(content) != checksum:
         raise ValueError("checksum differs")
-    data: dict[str, Any] = json.loads(body)
-    return data
+    key, stage, status, body = content.split(b" ", 3)
+    return key.decode(), sys.intern(stage.decode()), status.decode(), body

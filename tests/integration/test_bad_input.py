@@ -163,7 +163,7 @@ def test_ctrl_c_stops_cleanly_and_resumes(
         env=environment(),
         start_new_session=True,
     )
-    records = out / "work" / "ledger" / "records.jsonl"
+    records = out / "work" / "ledger" / "records.log"
     deadline_s = time.monotonic() + 120
     while not (records.exists() and records.stat().st_size) and time.monotonic() < deadline_s:
         time.sleep(0.1)
@@ -180,7 +180,7 @@ def test_a_truncated_ledger_costs_one_record(
 ) -> None:
     source, out = small_clips / "sources.txt", tmp_path / "out"
     build(source, out, *INLINE)
-    records = out / "work" / "ledger" / "records.jsonl"
+    records = out / "work" / "ledger" / "records.log"
     records.write_bytes(records.read_bytes()[:-40])
     build(source, out, *INLINE)
     assert_adds_up(status(out))

@@ -52,7 +52,7 @@ def test_a_torn_last_record_is_moved_aside(tmp_path: Path, cut_bytes: int) -> No
     with Ledger(tmp_path) as ledger:
         ledger.append(record("a"))
         ledger.append(record("b"))
-    path = tmp_path / "records.jsonl"
+    path = tmp_path / "records.log"
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut_bytes])
     with Ledger(tmp_path) as ledger:
@@ -67,11 +67,11 @@ def test_damage_in_the_middle_is_an_error_with_its_line(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         for key in "abc":
             ledger.append(record(key))
-    path = tmp_path / "records.jsonl"
+    path = tmp_path / "records.log"
     lines = path.read_bytes().splitlines(keepends=True)
     lines[1] = lines[1].replace(b"rms", b"rmz")
     path.write_bytes(b"".join(lines))
-    with pytest.raises(ManifestError, match=r"records\.jsonl:2: this line is damaged"):
+    with pytest.raises(ManifestError, match=r"records\.log:2: this line is damaged"):
         Ledger(tmp_path)
 
 
