@@ -12,6 +12,7 @@
 An `ItemError` carries a `FailKind`, so that a failure is counted, shown and retried by kind.
 """
 
+import errno
 from enum import StrEnum
 
 
@@ -73,6 +74,19 @@ class RunError(AvipipeError):
     """The run as a whole cannot go on: disk, cluster, or too large a share of failed items."""
 
     exit_code = 5
+
+
+DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""What the operating system says when nothing more can be written: nobody's item is to blame."""
+
+
+def disk_error(error: OSError) -> RunError:
+    """Results cannot be written: what to tell the user."""
+    where = f" ({error.filename})" if error.filename else ""
+    return RunError(
+        f"cannot write results: {error.strerror or error}{where}. Nothing is lost: make room or "
+        "change the permissions, then run the same command again."
+    )
 
 
 class ItemError(AvipipeError):

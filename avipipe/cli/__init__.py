@@ -6,11 +6,12 @@ A command's module is imported when the command is called, so `avipipe --help` c
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
 from avipipe import __version__
-from avipipe.errors import AvipipeError
+from avipipe.errors import DISK_ERRNOS, AvipipeError, disk_error
 
 COMMANDS = {
     "build": "Turn a list of sources into a published dataset.",
@@ -75,6 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         sys.exit(130)
     except AvipipeError as error:
-        click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(str(error), err=True)
-        sys.exit(error.exit_code)
+        _fail(error)
+    except OSError as error:
+        if error.errno not in DISK_ERRNOS:
+            raise
+        _fail(disk_error(error))
+
+
+def _fail(error: AvipipeError) -> NoReturn:
+    click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(str(error), err=True)
+    sys.exit(error.exit_code)

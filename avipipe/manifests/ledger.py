@@ -9,12 +9,14 @@ Only an index of keys is held in memory (about 200 bytes a record); records are 
 only those are parsed that are asked for.
 """
 
+import errno
 import json
 import logging
 import os
 import sys
 import zlib
 from collections.abc import Collection, Iterator
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -40,7 +42,7 @@ class Ledger:
         self.num_written = 0
         self._places: dict[str, tuple[int, str]] = {}
         """Key -> offset of its last record, and its stage."""
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._reader: BinaryIO | None = None
         if not read_only:
             folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +53,7 @@ class Ledger:
                 self._recover(sound_bytes)
             self._reader = self.path.open("rb")
         if not read_only:
-            self._file = self.path.open("ab")
+            self._file = self.path.open("ab", buffering=0)
 
     def __enter__(self) -> Self:
         return self
@@ -106,10 +108,15 @@ class Ledger:
 
     def _write(self, key: str, stage: str, status: str, data: dict[str, Any]) -> None:
         assert self._file is not None, "the ledger was opened for reading only"
-        offset = self._file.tell()
-        self._file.write(_line(key, stage, status, data))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        offset = self._file.seek(0, os.SEEK_END)
+        line = _line(key, stage, status, data)
+        try:
+            if self._file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(offset)
+            raise
         self.num_written += 1
         self._note(offset, key, stage, status)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from avipipe.errors import RunError
+from avipipe.errors import RunError, disk_error
 from avipipe.manifests.dataset import DatasetIndex
 from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.records import Cost, Keep, Record, SourceLine
@@ -79,10 +79,7 @@ class Build:
             published = self._publish()
             report = write_report(self._workspace, self.survey, self._lines, self.graph)
         except OSError as error:
-            raise RunError(
-                f"cannot write results: {error.strerror or error} ({error.filename}). Nothing is "
-                "lost: make room or change the permissions, then run the same command again."
-            ) from error
+            raise disk_error(error) from error
         counts = self.survey.counts(self._lines)
         return Summary(counts, published.index, published.num_new_clips, report)
 

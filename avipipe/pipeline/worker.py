@@ -3,9 +3,7 @@
 This is the one place where any exception is caught: an item's accident becomes that item's `Fail`.
 """
 
-import errno
 import logging
-import os
 import resource
 import threading
 import time
@@ -14,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from avipipe.errors import AvipipeError, FailKind, ItemError, RunError
+from avipipe.errors import DISK_ERRNOS, AvipipeError, FailKind, ItemError, disk_error
 from avipipe.manifests.records import Cost, Fail, Keep, Outcome, Record
 from avipipe.pipeline.graph import Graph, Row, Visit
 from avipipe.pipeline.store import Store
@@ -24,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
 """Times that an item may take its worker down in one run before it is given up."""
-
-_FULL_OR_READ_ONLY = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +67,12 @@ class Worker:
         return [row]
 
     def _run(self, visit: Visit) -> Record:
+        try:
+            return self._attempt(visit)
+        except OSError as error:
+            raise disk_error(error) from error
+
+    def _attempt(self, visit: Visit) -> Record:
         if self.store.get(visit.key) is not None:
             self.store.discard(visit.key)  # it went stale
         attempts = self.store.begin(visit.key, self.run_id)
@@ -118,8 +120,8 @@ class Worker:
         except AvipipeError:
             raise
         except OSError as error:
-            if error.errno in _FULL_OR_READ_ONLY:
-                raise _disk_error(error) from error
+            if error.errno in DISK_ERRNOS:
+                raise
             return _internal(error, attempts)
         except Exception as error:  # noqa: BLE001  the per-item boundary
             return _internal(error, attempts)
@@ -133,10 +135,7 @@ class Worker:
 
     def _commit(self, visit: Visit, outcome: Outcome, cost: Cost, scratch: Path) -> Record:
         record = Record(visit.key, visit.stage.name, visit.item.id, outcome, cost)
-        try:
-            return self.store.commit(record, scratch)
-        except OSError as error:
-            raise _disk_error(error) from error
+        return self.store.commit(record, scratch)
 
 
 class StageTimeoutError(BaseException):
@@ -155,13 +154,6 @@ def _timeout(stage: Stage, attempts: int) -> Fail:
 def _internal(error: Exception, attempts: int) -> Fail:
     tail = "".join(traceback.format_exception(error)[-6:])
     return Fail(FailKind.INTERNAL, f"{type(error).__name__}: {error}", attempts, tail)
-
-
-def _disk_error(error: OSError) -> RunError:
-    return RunError(
-        f"cannot write results: {os.strerror(error.errno or 0)} ({error.filename}). Nothing is "
-        "lost: make room or change the permissions, then run the same command again."
-    )
 
 
 def _peak_rss_bytes() -> int:
