@@ -40,6 +40,8 @@ _NOISE_SIGMAS = 4.0
 _OTSU_ROUNDS = 2
 _MIN_AREA_PX = 30
 _RIVAL_SHARE = 0.5
+_CLEARLY_TWO = 0.8
+_MIN_FAST_SHARE = 0.25
 
 
 class MotionDetector:
@@ -177,6 +179,7 @@ def _things(motion_HW: Array, heat_HW: Heat) -> list[tuple[Mask, float]]:
         if closer.sum() < _MIN_AREA_PX:
             break
         mask_HW = closer
+    mask_HW = _without_dragged_ground(mask_HW, smooth_HW, hot_HW)
     total = float(hot_HW.sum())
     things = [(mask_HW, float(hot_HW[mask_HW].sum()) / total)]
     return things + [(rival_HW, mass / total) for rival_HW, mass in rivals]
@@ -195,11 +198,7 @@ def _tighten(mask_HW: Mask, motion_HW: Array, hot_HW: Array) -> Mask:
     x, y, width, height = cv2.boundingRect(mask_HW.astype(np.uint8))
     pad_x, pad_y = width // 5 + 6, height // 5 + 6
     window = np.s_[max(0, y - pad_y) : y + height + pad_y, max(0, x - pad_x) : x + width + pad_x]
-    logs = np.log(np.maximum(motion_HW[window], 0.02))
-    low, high = float(logs.min()), float(logs.max())
-    scaled = ((logs - low) / (high - low + 1e-6) * 255).astype(np.uint8)
-    level, _ = cv2.threshold(scaled, 0, 255, cv2.THRESH_OTSU)
-    threshold = np.exp(low + level / 255 * (high - low))
+    threshold, _ = _otsu_of_logs(motion_HW[window])
     # Otsu's threshold lets in the blur that flow has around a thing; half way up does not.
     moving = motion_HW[window][motion_HW[window] > threshold]
     threshold = float(np.sqrt(threshold * np.median(moving))) if moving.size else threshold
@@ -207,6 +206,32 @@ def _tighten(mask_HW: Mask, motion_HW: Array, hot_HW: Array) -> Mask:
     closer[window] = motion_HW[window] > threshold
     parts, masses = _parts(closer, hot_HW)
     return np.asarray(parts == _part_at_peak(parts, masses, hot_HW)) if masses else closer
+
+
+def _without_dragged_ground(mask_HW: Mask, motion_HW: Array, hot_HW: Array) -> Mask:
+    """The faster part, where a silhouette clearly has two and it is not a small one."""
+    threshold, separability = _otsu_of_logs(motion_HW[mask_HW])
+    faster = mask_HW & (motion_HW > threshold)
+    parts, masses = _parts(faster, hot_HW)
+    if separability < _CLEARLY_TWO or not masses:
+        return mask_HW
+    part_HW = parts == _part_at_peak(parts, masses, hot_HW)
+    return np.asarray(part_HW) if part_HW.sum() >= _MIN_FAST_SHARE * mask_HW.sum() else mask_HW
+
+
+def _otsu_of_logs(values: Array) -> tuple[float, float]:
+    """Otsu's threshold on log values, and the share of their variance that it explains."""
+    logs = np.log(np.maximum(values, 0.02))
+    low, span = float(logs.min()), float(np.ptp(logs)) + 1e-6
+    scaled = ((logs - low) / span * 255).astype(np.uint8)
+    level, _ = cv2.threshold(scaled.reshape(1, -1), 0, 255, cv2.THRESH_OTSU)
+    above = scaled > level
+    share = float(above.mean())
+    if not 0.0 < share < 1.0:
+        return float(np.exp(low)), 0.0
+    distance = float(scaled[above].mean() - scaled[~above].mean())
+    separability = share * (1.0 - share) * distance**2 / float(scaled.var())
+    return float(np.exp(low + level / 255 * span)), separability
 
 
 def _parts(mask_HW: Mask, hot_HW: Array) -> tuple[npt.NDArray[np.int32], dict[int, float]]:
