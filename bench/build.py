@@ -71,10 +71,11 @@ def kept_spans(out: Path) -> list[tuple[str, float, float]]:
 
 
 def bare_normalisation(uri: str, start_s: float, end_s: float, folder: Path) -> list[str]:
-    """The plainest command that makes a 720p, 24 fps H.264 and a 48 kHz FLAC of an interval."""
+    """The plainest command that makes what a sample holds: 720p, 24 fps, BT.709, and a FLAC."""
     config = NormalizeConfig()
     side = config.short_side_px
-    scale = f"scale='if(gt(iw,ih),-2,{side})':'if(gt(iw,ih),{side},-2)',fps=24,format=yuv420p"
+    size = f"'if(gt(iw,ih),-2,{side})':'if(gt(iw,ih),{side},-2)'"
+    scale = f"scale={size}:flags=lanczos:out_color_matrix=bt709,fps=24,format=yuv420p"
     return [
         *(ffmpeg_path(), "-nostdin", "-v", "error", "-y", "-threads", "1"),
         *("-ss", f"{start_s:.3f}", "-t", f"{end_s - start_s:.3f}", "-i", uri),
