@@ -1,8 +1,7 @@
 """Caption: a sentence on the scene, by a model or from the evidence."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,8 +12,8 @@ from avipipe.manifests.records import Keep, Outcome
 from avipipe.media.decode import read_frames
 from avipipe.media.normalize import FPS, VIDEO_NAME
 from avipipe.media.probe import probe
-from avipipe.stages.base import Item, Stage
-from avipipe.stages.listen import fingerprint
+from avipipe.stages.annotated import AnnotatedStage
+from avipipe.stages.base import Item
 
 
 class CaptionConfig(BaseModel):
@@ -25,7 +24,7 @@ class CaptionConfig(BaseModel):
     height_px: int = Field(360, ge=64, description="Short side of the frames that a model sees.")
 
 
-class Caption(Stage):
+class Caption(AnnotatedStage):
     """Describes a clip. Evidence: `text`, `label`, `backend`, `confidence`."""
 
     name = "caption"
@@ -34,16 +33,9 @@ class Caption(Stage):
     needs = ("listen", "look", "cut", "mask")
 
     def __init__(self, config: CaptionConfig, *, captioner: Captioner) -> None:
+        super().__init__(config, {"caption": captioner})
         self.config = config
         self._captioner = captioner
-        self.holds_model = bool(captioner.weights)
-
-    def settings(self) -> Mapping[str, Any]:
-        backend = fingerprint(self._captioner)
-        return {**self.config.model_dump(mode="json"), "backend": backend}
-
-    def setup(self) -> None:
-        self._captioner.setup()
 
     def run(self, item: Item, folder: Path) -> Outcome:
         caption = self._captioner.caption(self._frames(item), evidence=item.evidence)
@@ -53,7 +45,7 @@ class Caption(Stage):
             {
                 "text": caption.text,
                 "label": caption.label,
-                "backend": f"{self._captioner.name}@{self._captioner.version}",
+                "backend": self.backend_names()["caption"],
                 "confidence": caption.confidence,
             }
         )

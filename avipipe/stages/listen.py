@@ -1,20 +1,20 @@
 """Listen: what the sound of a clip says, from one decode of the sound alone."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from avipipe.annotators.base import Annotator, AudioTagger, Diarizer, Separator, Turn, Vad, Wave
+from avipipe.annotators.base import AudioTagger, Diarizer, Separator, Turn, Vad, Wave
 from avipipe.annotators.signal import onset_times, resample, spectral_flux
 from avipipe.manifests.evidence import ListenEvidence, SpeakerTurn
 from avipipe.manifests.records import Keep, Outcome
 from avipipe.media.decode import read_audio
 from avipipe.media.probe import MediaInfo
-from avipipe.stages.base import Item, Stage
+from avipipe.stages.annotated import AnnotatedStage
+from avipipe.stages.base import Item
 from avipipe.stages.fetch import source_path
 
 SAMPLE_RATE_HZ = 48_000
@@ -35,7 +35,7 @@ class ListenConfig(BaseModel):
     min_onset_gap_s: float = Field(0.1, gt=0, description="Least time between two onsets.")
 
 
-class Listen(Stage):
+class Listen(AnnotatedStage):
     """Measures levels, speech, speakers, stems, sound groups and onsets (`ListenEvidence`)."""
 
     name = "listen"
@@ -52,26 +52,14 @@ class Listen(Stage):
         separator: Separator,
         tagger: AudioTagger,
     ) -> None:
+        super().__init__(
+            config, {"vad": vad, "diarize": diarizer, "separate": separator, "tag": tagger}
+        )
         self.config = config
         self._vad = vad
         self._diarizer = diarizer
         self._separator = separator
         self._tagger = tagger
-        self._backends: dict[str, Annotator] = {
-            "vad": vad,
-            "diarize": diarizer,
-            "separate": separator,
-            "tag": tagger,
-        }
-        self.holds_model = any(backend.weights for backend in self._backends.values())
-
-    def settings(self) -> Mapping[str, Any]:
-        backends = {role: fingerprint(backend) for role, backend in self._backends.items()}
-        return {**self.config.model_dump(mode="json"), "backends": backends}
-
-    def setup(self) -> None:
-        for backend in self._backends.values():
-            backend.setup()
 
     def run(self, item: Item, folder: Path) -> Outcome:
         span = item.clip_span
@@ -118,7 +106,7 @@ class Listen(Stage):
             tag_confidence=tags.confidence,
             onsets_s=self._onsets_s(speech_wav_N),
             waveform=_waveform(wav_CN),
-            backends=names(self._backends),
+            backends=self.backend_names(),
         )
 
     def _onsets_s(self, mono_N: Wave) -> list[float]:
@@ -129,16 +117,6 @@ class Listen(Stage):
             shortest_gap_s=self.config.min_onset_gap_s,
         )
         return [float(time_s) for time_s in times_s]
-
-
-def fingerprint(backend: Annotator) -> dict[str, Any]:
-    """What of a backend its results depend on, for the stage key."""
-    return {"name": backend.name, "version": backend.version, "weights": dict(backend.weights)}
-
-
-def names(backends: Mapping[str, Annotator]) -> dict[str, str]:
-    """Role -> `name@version`, for the record."""
-    return {role: f"{backend.name}@{backend.version}" for role, backend in backends.items()}
 
 
 def _turns(turns: tuple[Turn, ...]) -> list[SpeakerTurn]:

@@ -1,8 +1,7 @@
 """Look: what the picture of a clip says, and how it goes with the sound, from one small decode."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -11,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from avipipe.annotators.base import (
     ActiveSpeaker,
     ActiveSpeakers,
-    Annotator,
     Box,
     Frames,
     Heat,
@@ -25,9 +23,9 @@ from avipipe.manifests.records import Keep, Outcome
 from avipipe.media.decode import read_audio, read_frames
 from avipipe.media.normalize import FPS
 from avipipe.media.probe import MediaInfo
-from avipipe.stages.base import Item, Stage
+from avipipe.stages.annotated import AnnotatedStage
+from avipipe.stages.base import Item
 from avipipe.stages.fetch import source_path
-from avipipe.stages.listen import fingerprint, names
 
 HEAT_NAME = "heat.png"
 PREVIEW_NAME = "preview.jpg"
@@ -46,7 +44,7 @@ class LookConfig(BaseModel):
     height_px: int = Field(180, ge=64, description="Short side of the frames that are looked at.")
 
 
-class Look(Stage):
+class Look(AnnotatedStage):
     """Measures motion, its agreement with the sound, and faces (`LookEvidence`).
 
     Writes `heat.png`, where the motion goes with the sound (8 bits, a quarter of the size), if
@@ -61,22 +59,10 @@ class Look(Stage):
     def __init__(
         self, config: LookConfig, *, localizer: SoundLocalizer, active_speaker: ActiveSpeaker
     ) -> None:
+        super().__init__(config, {"localize": localizer, "active_speaker": active_speaker})
         self.config = config
         self._localizer = localizer
         self._active_speaker = active_speaker
-        self._backends: dict[str, Annotator] = {
-            "localize": localizer,
-            "active_speaker": active_speaker,
-        }
-        self.holds_model = any(backend.weights for backend in self._backends.values())
-
-    def settings(self) -> Mapping[str, Any]:
-        backends = {role: fingerprint(backend) for role, backend in self._backends.items()}
-        return {**self.config.model_dump(mode="json"), "backends": backends}
-
-    def setup(self) -> None:
-        for backend in self._backends.values():
-            backend.setup()
 
     def run(self, item: Item, folder: Path) -> Outcome:
         path, span = source_path(item), item.clip_span
@@ -128,7 +114,7 @@ class Look(Stage):
             motion_px=measures.pop("motion_px", None),
             measures=measures,
             faces=_faces(speakers, width=width, height=height),
-            backends=names(self._backends),
+            backends=self.backend_names(),
         )
         return evidence, found.heat_HW
 

@@ -1,18 +1,18 @@
 """Mask: the exact mask of the sounding instance in every frame of a cut clip."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from avipipe.annotators import base
-from avipipe.annotators.base import Annotator, Detector, Frames, Propagator, Segmenter
+from avipipe.annotators.base import Detector, Frames, Propagator, Segmenter
 from avipipe.annotators.instance import Instance, find_instance, overlap, return_overlap
 from avipipe.manifests import rle
 from avipipe.manifests.evidence import MaskEvidence, NormalBox
@@ -20,8 +20,8 @@ from avipipe.manifests.records import Evidence, Keep, Outcome
 from avipipe.media.decode import read_frames
 from avipipe.media.normalize import FPS, VIDEO_NAME
 from avipipe.media.probe import probe
-from avipipe.stages.base import Item, Stage
-from avipipe.stages.listen import fingerprint, names
+from avipipe.stages.annotated import AnnotatedStage
+from avipipe.stages.base import Item
 from avipipe.stages.look import normal_box, read_localization
 
 MASKS_NAME = "masks.json"
@@ -54,7 +54,7 @@ class MaskConfig(BaseModel):
     )
 
 
-class Mask(Stage):
+class Mask(AnnotatedStage):
     """Writes `masks.json` (`MaskEvidence`); no file, and persistence 0, where nothing is found."""
 
     name = "mask"
@@ -70,24 +70,13 @@ class Mask(Stage):
         segmenter: Segmenter,
         propagator: Propagator,
     ) -> None:
+        super().__init__(
+            config, {"detect": detector, "segment": segmenter, "propagate": propagator}
+        )
         self.config = config
         self._detector = detector
         self._segmenter = segmenter
         self._propagator = propagator
-        self._backends: dict[str, Annotator] = {
-            "detect": detector,
-            "segment": segmenter,
-            "propagate": propagator,
-        }
-        self.holds_model = any(backend.weights for backend in self._backends.values())
-
-    def settings(self) -> Mapping[str, Any]:
-        backends = {role: fingerprint(backend) for role, backend in self._backends.items()}
-        return {**self.config.model_dump(mode="json"), "backends": backends}
-
-    def setup(self) -> None:
-        for backend in self._backends.values():
-            backend.setup()
 
     def run(self, item: Item, folder: Path) -> Outcome:
         cut = item.evidence["cut"]
@@ -148,7 +137,7 @@ class Mask(Stage):
             return_iou=return_overlap(frames_THWC, instance, self._propagator),
             boxes=[_box(mask_HW) for mask_HW in masks_THW[::BOX_STEP_FRAMES]],
             box_step_frames=BOX_STEP_FRAMES,
-            backends=names(self._backends),
+            backends=self.backend_names(),
         )
 
     def _nothing(self, num_frames: int) -> MaskEvidence:
@@ -169,7 +158,7 @@ class Mask(Stage):
             return_iou=None,
             boxes=[],
             box_step_frames=BOX_STEP_FRAMES,
-            backends=names(self._backends),
+            backends=self.backend_names(),
         )
 
 

@@ -1,0 +1,39 @@
+"""A stage that asks annotators: which ones stands in its key, and in the evidence they give."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from avipipe.annotators.base import Annotator
+from avipipe.stages.base import Stage
+
+
+class AnnotatedStage(Stage):
+    """Owns its annotators by role; they are set up once in each worker."""
+
+    def __init__(self, config: BaseModel, backends: Mapping[str, Annotator]) -> None:
+        self._config = config
+        self._backends = dict(backends)
+        self.holds_model = any(backend.weights for backend in backends.values())
+
+    def settings(self) -> Mapping[str, Any]:
+        backends = {
+            role: {
+                "name": backend.name,
+                "version": backend.version,
+                "weights": dict(backend.weights),
+            }
+            for role, backend in self._backends.items()
+        }
+        return {**self._config.model_dump(mode="json"), "backends": backends}
+
+    def setup(self) -> None:
+        for backend in self._backends.values():
+            backend.setup()
+
+    def backend_names(self) -> dict[str, str]:
+        """Role -> `name@version`, for the record."""
+        return {
+            role: f"{backend.name}@{backend.version}" for role, backend in self._backends.items()
+        }
