@@ -31,7 +31,14 @@ def test_status_speaks_to_people_too(built: Path) -> None:
 
 
 def test_plan_of_a_finished_build_has_nothing_to_run(small_clips: Path, built: Path) -> None:
-    words = ["plan", "--source", small_clips / "sources.txt", "--out", built, "--json"]
+    words: list[str | Path] = [
+        "plan",
+        "--source",
+        small_clips / "sources.txt",
+        "--out",
+        built,
+        "--json",
+    ]
     plan = json.loads(avipipe(*words).out)
     assert sum(stage["to_run"] for stage in plan["stages"]) == 0
     assert plan["num_unfetched"] == 0
@@ -39,7 +46,7 @@ def test_plan_of_a_finished_build_has_nothing_to_run(small_clips: Path, built: P
 
 def test_plan_forecasts_a_build_and_writes_nothing(small_clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = ["plan", "--source", small_clips / "sources.txt", "--out", out]
+    words: list[str | Path] = ["plan", "--source", small_clips / "sources.txt", "--out", out]
     plan = json.loads(avipipe(*words, "--json").out)
     assert plan["num_unfetched"] == 5
     assert plan["hours_unfetched"] * 3600 == pytest.approx(5 * 2.25, rel=0.1)
@@ -65,7 +72,14 @@ def test_why_of_an_unknown_item_says_what_is_expected(built: Path) -> None:
 
 def test_refilter_shows_flips_and_changes_nothing(copy: Path) -> None:
     before = published(copy)
-    words = ["refilter", "--out", copy, "--set", "stages.decide.min_clip_s=60", "--json"]
+    words: list[str | Path] = [
+        "refilter",
+        "--out",
+        copy,
+        "--set",
+        "stages.decide.min_clip_s=60",
+        "--json",
+    ]
     flips = json.loads(avipipe(*words).out)
     assert {flip["clip_id"] for flip in flips} >= set(clip_ids(copy))
     assert {flip["after"] for flip in flips} == {"too_short"}
