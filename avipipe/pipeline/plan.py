@@ -15,17 +15,17 @@ NUM_PROBED = 50
 
 REFERENCE_CPU_S_PER_HOUR = {
     "fetch": 5.0,
-    "probe": 10.0,
-    "shots": 150.0,
-    "listen": 300.0,
-    "look": 300.0,
+    "probe": 20.0,
+    "shots": 90.0,
+    "listen": 290.0,
+    "look": 900.0,
     "cut": 1500.0,
-    "fingerprint": 40.0,
-    "mask": 1500.0,
-    "pair": 600.0,
+    "fingerprint": 150.0,
+    "mask": 5500.0,
+    "pair": 1200.0,
 }
-"""CPU seconds for an hour of 360p–720p video, from `bench/results/build.md`; only a first guess,
-used until the dataset's own ledger knows better."""
+"""CPU seconds for an hour of 360p video with the embedded profile, from `bench/results/build.md`;
+a first guess, used until the dataset's own ledger knows better."""
 
 BYTES_PER_KEPT_HOUR = 2_000_000_000
 
