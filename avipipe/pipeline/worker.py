@@ -42,12 +42,7 @@ class Worker:
     on_timeout: Callable[[], None]
     _ready: set[str] = field(default_factory=set)
 
-    def advance(
-        self,
-        row: Row,
-        stages: Collection[str],
-        on_record: Callable[[Record], None] = lambda record: None,
-    ) -> list[Row]:
+    def advance(self, row: Row, stages: Collection[str]) -> list[Row]:
         """Take an item through as many of `stages` as it gets to.
 
         Returns:
@@ -61,7 +56,6 @@ class Worker:
                 if visit.stage.name not in stages:
                     return [row]
                 record = self._run(visit)
-            on_record(record)
             if visit.stage.fans_out and row.span is None and isinstance(record.outcome, Keep):
                 return [Row(row.source, span) for span in record.outcome.children]
         return [row]
@@ -129,9 +123,11 @@ class Worker:
     def _expire(self, visit: Visit, scratch: Path, attempts: int) -> None:
         outcome = _timeout(visit.stage, attempts)
         cost = Cost(wall_s=visit.stage.timeout_s)
-        # The stage may still be writing into its own scratch folder: commit from an empty one.
-        self._commit(visit, outcome, cost, self.store.scratch_folder(visit.key))
-        self.on_timeout()
+        try:
+            # The stage may still be writing into its own folder: commit from an empty one.
+            self._commit(visit, outcome, cost, self.store.scratch_folder(visit.key))
+        finally:
+            self.on_timeout()
 
     def _commit(self, visit: Visit, outcome: Outcome, cost: Cost, scratch: Path) -> Record:
         record = Record(visit.key, visit.stage.name, visit.item.id, outcome, cost)
