@@ -13,7 +13,7 @@ from avipipe.annotators.base import Box, Frames, Mask, Segment
 from avipipe.annotators.embedded.flow import fit_size, shrink
 from avipipe.errors import AnnotatorError
 
-_WORK_SHORT_PX = 360
+_WORK_SHORT_PX = 240
 _SURROUND = 0.4
 _MIN_SURROUND_PX = 8
 _ITERATIONS = 5
