@@ -28,6 +28,7 @@ from avipipe.annotators.embedded.flow import (
     pixel_grid,
     shrink,
 )
+from avipipe.annotators.embedded.opencv import OpenCvAnnotator
 
 _SHORT_SIDE_PX = 180
 _NUM_FRAMES = 5
@@ -44,18 +45,11 @@ _CLEARLY_TWO = 0.8
 _MIN_FAST_SHARE = 0.25
 
 
-class MotionDetector:
+class MotionDetector(OpenCvAnnotator):
     """The moving thing that holds the place where motion goes with the sound."""
 
     name = "motion"
     version = 1
-
-    @property
-    def weights(self) -> Mapping[str, str]:
-        return {}
-
-    def setup(self) -> None:
-        cv2.setNumThreads(1)
 
     def detect(
         self,

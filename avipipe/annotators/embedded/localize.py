@@ -10,7 +10,6 @@ Source: Kidron et al., Pixels that sound, CVPR 2005 (motion that explains sound)
 surrogates as in the statistics of time series.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -23,6 +22,7 @@ from avipipe.annotators.base import Box, Frames, Localization, Wave
 from avipipe.annotators.embedded.flow import Array
 from avipipe.annotators.embedded.linear import product
 from avipipe.annotators.embedded.motion import BlockMotion, block_motion
+from avipipe.annotators.embedded.opencv import OpenCvAnnotator
 from avipipe.annotators.signal import check_wave, onset_strength, rms_envelope, to_db
 from avipipe.errors import AnnotatorError
 
@@ -45,18 +45,11 @@ _MOVING_PX = 0.1
 _REGION_SHARE = 0.6
 
 
-class MotionLocalizer:
+class MotionLocalizer(OpenCvAnnotator):
     """Correlates sound and motion, with a null distribution from shifted sound."""
 
     name = "motion"
     version = 1
-
-    @property
-    def weights(self) -> Mapping[str, str]:
-        return {}
-
-    def setup(self) -> None:
-        cv2.setNumThreads(1)
 
     def localize(
         self, frames_THWC: Frames, *, fps: Fraction, wav_N: Wave, sample_rate_hz: int

@@ -9,7 +9,7 @@ filter. An object that left the picture is looked for until it is back.
 Source: DIS flow, Kroeger et al., ECCV 2016 (OpenCV); guided filter, He et al., TPAMI 2013.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -25,6 +25,7 @@ from avipipe.annotators.embedded.flow import (
     pixel_grid,
     shrink,
 )
+from avipipe.annotators.embedded.opencv import OpenCvAnnotator
 from avipipe.errors import AnnotatorError
 
 _WORK_SHORT_PX = 360
@@ -42,18 +43,11 @@ _JOIN_PX = 7
 _MIN_RETURN_RATIO = 0.25
 
 
-class FlowPropagator:
+class FlowPropagator(OpenCvAnnotator):
     """Flow and memory, both ways from the seed frame."""
 
     name = "flow"
     version = 1
-
-    @property
-    def weights(self) -> Mapping[str, str]:
-        return {}
-
-    def setup(self) -> None:
-        cv2.setNumThreads(1)
 
     def propagate(self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask) -> MaskTrack:
         """Carry the seed mask to every frame.

@@ -3,14 +3,13 @@
 Source: Rother et al., GrabCut, SIGGRAPH 2004 (OpenCV).
 """
 
-from collections.abc import Mapping
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Box, Frames, Mask, Segment
 from avipipe.annotators.embedded.flow import fit_size, shrink
+from avipipe.annotators.embedded.opencv import OpenCvAnnotator
 from avipipe.errors import AnnotatorError
 
 _WORK_SHORT_PX = 240
@@ -22,18 +21,11 @@ _MIN_OVERLAP = 0.25
 _REACH = 0.1
 
 
-class GrabCutSegmenter:
+class GrabCutSegmenter(OpenCvAnnotator):
     """Colour models of the inside and the surroundings of a box, and a minimal cut."""
 
     name = "grabcut"
     version = 1
-
-    @property
-    def weights(self) -> Mapping[str, str]:
-        return {}
-
-    def setup(self) -> None:
-        cv2.setNumThreads(1)
 
     def segment(self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None) -> Segment:
         """The mask of the thing in `box`; all false with score 0 where none stands out.
