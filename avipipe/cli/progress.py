@@ -30,7 +30,6 @@ class Progress:
         self._status: dict[str, Counter[str]] = {}
         self._reasons: Counter[str] = Counter()
         self._kept_hours = 0.0
-        self._settled_now = 0
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -54,7 +53,6 @@ class Progress:
 
     def settled(self, record: Record, hours: float) -> None:
         self._status.setdefault(record.stage, Counter())[record.status] += 1
-        self._settled_now += 1
         if record.reason:
             self._reasons[f"{record.status}: {record.reason}"] += 1
         if record.stage == "pair" and record.status == "keep":

@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from avipipe.errors import ManifestError
 
-_PARTIAL = ".partial"
+PARTIAL = ".partial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Destination:
         if self._is_local:
             target = Path(self._path(name))
             target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(target.name + _PARTIAL)
+            partial = target.with_name(target.name + PARTIAL)
             try:
                 with partial.open("wb") as file:
                     yield HashedFile(file)

@@ -1,6 +1,5 @@
 """A build from end to end: read the list, run what is missing, settle, publish."""
 
-import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -19,8 +18,6 @@ from avipipe.pipeline.report.write import write_report
 from avipipe.pipeline.worker import MAX_ATTEMPTS
 from avipipe.pipeline.workspace import Workspace
 from avipipe.stages.publish import Published
-
-logger = logging.getLogger(__name__)
 
 
 class Executor(Protocol):
@@ -62,7 +59,7 @@ class Build:
         self._ledger = ledger
         self._store = workspace.store
         self.graph = Graph(config)
-        self.survey = Survey(self.graph, self._lookup, self._store.folder)
+        self.survey = Survey(self.graph, ledger.get, self._store.folder)
 
     def run(self, listener: Listener) -> Summary:
         """Process what is pending, publish, report.
@@ -123,9 +120,6 @@ class Build:
 
         return RayExecutor(self.graph, self._workspace.work, run_id)
 
-    def _lookup(self, key: str) -> Record | None:
-        return self._ledger.get(key)
-
     def _pending_rows(self) -> list[Row]:
         """Items to run in one pass. Of those that wait for the same result, such as two ranges of
         one URL for its download, only the first: the others find it in the next pass."""
@@ -145,11 +139,10 @@ class Build:
                 settled(visit.record, hours if visit.stage.level == "clip" else 0.0)
 
     def _refuse_mass_failure(self) -> None:
-        states = list(self.survey.sources(self._lines))
-        failed = sum(state.stopped for state in states)
-        if failed > self._config.executor.max_failed_ratio * len(states):
+        failed = sum(state.stopped for state in self.survey.sources(self._lines))
+        if failed > self._config.executor.max_failed_ratio * len(self._lines):
             raise RunError(
-                f"{failed} of {len(states)} sources failed, more than executor.max_failed_ratio = "
-                f"{self._config.executor.max_failed_ratio:g} allows; nothing was published. "
+                f"{failed} of {len(self._lines)} sources failed, more than "
+                f"executor.max_failed_ratio = {self._config.executor.max_failed_ratio:g} allows; nothing was published. "
                 "`avipipe status` shows the reasons, `avipipe retry` runs them again"
             )

@@ -24,10 +24,11 @@ REFERENCE_CPU_S_PER_HOUR = {
     "mask": 5500.0,
     "pair": 1200.0,
 }
-"""CPU seconds for an hour of 360p video with the embedded profile, from `bench/results/build.md`;
-a first guess, used until the dataset's own ledger knows better."""
+"""CPU seconds for an hour of 360p video with the embedded profile, from
+`bench/results/embedded-2cpu.md`; a first guess, until the dataset's own ledger knows better."""
 
-BYTES_PER_KEPT_HOUR = 2_000_000_000
+BYTES_PER_KEPT_HOUR = 1_500_000_000
+"""Of shards; 4.1 min of real clips took 105 MB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,6 @@ from avipipe.pipeline.store import Store
 from avipipe.pipeline.worker import Worker
 from avipipe.stages.base import Resources, Stage
 
-logger = logging.getLogger(__name__)
-
 OBJECT_STORE_BYTES = 200_000_000
 """Rows are small: a tenth of Ray's default is plenty, and a laptop keeps its memory."""
 

@@ -1,6 +1,7 @@
 """Forget failures, so that the next build runs those items again."""
 
 from collections.abc import Collection
+from itertools import chain
 
 from avipipe.errors import FailKind
 from avipipe.manifests.records import Fail
@@ -24,7 +25,7 @@ def forget_failures(
     with workspace.locked(), workspace.open_ledger() as ledger:
         lines = workspace.lines()
         survey = Survey(graph, ledger.get, workspace.store.folder)
-        states = [*survey.sources(lines), *survey.clips(lines)]
+        states = chain(survey.sources(lines), survey.clips(lines))
         chosen = [state for state in states if _is_chosen(state, items, kinds)]
         for state in chosen:
             ledger.forget(state.last.key)

@@ -3,7 +3,6 @@
 This is the one place where any exception is caught: an item's accident becomes that item's `Fail`.
 """
 
-import logging
 import resource
 import threading
 import time
@@ -17,8 +16,6 @@ from avipipe.manifests.records import Cost, Fail, Keep, Outcome, Record
 from avipipe.pipeline.graph import Graph, Row, Visit
 from avipipe.pipeline.store import Store
 from avipipe.stages.base import Stage
-
-logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
 """Times that an item may take its worker down in one run before it is given up."""

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import fsspec
 import yaml
+from pydantic import ValidationError
 
 from avipipe.errors import ConfigError, RunError
+from avipipe.manifests.destination import PARTIAL, Destination
 from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.records import SourceLine
 from avipipe.pipeline.accounting import Survey
@@ -76,12 +78,14 @@ class Workspace:
         """The configuration that the dataset was begun with, if it was."""
         try:
             with fsspec.open(self.path(CONFIG_NAME), "r", encoding="utf-8") as file:
-                data = yaml.safe_load(file)
+                return BuildConfig.model_validate(yaml.safe_load(file))
         except FileNotFoundError:
             return None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{self.path(CONFIG_NAME)} is damaged: {error}") from error
-        return BuildConfig.model_validate(data)
+        except (yaml.YAMLError, ValidationError) as error:
+            raise ConfigError(
+                f"{self.path(CONFIG_NAME)} is not what a build of this version of avipipe writes: "
+                f"{error}\nRestore it, or use another --out"
+            ) from error
 
     def require_config(self) -> BuildConfig:
         """The stored configuration.
@@ -115,12 +119,10 @@ class Workspace:
             )
 
     def write_config(self, config: BuildConfig) -> None:
+        """Write the configuration, whole or not at all: a killed build must find it again."""
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=True)
         try:
-            fs, path = fsspec.core.url_to_fs(self.out)
-            fs.makedirs(path, exist_ok=True)
-            with fsspec.open(self.path(CONFIG_NAME), "w", encoding="utf-8") as file:
-                file.write(text)
+            Destination(self.out).write(CONFIG_NAME, text.encode())
         except OSError as error:
             raise RunError(
                 f"cannot write to {self.out}: {error.strerror or error}; choose another --out "
@@ -199,7 +201,8 @@ class Workspace:
         if fs.exists(path) and not fs.isdir(path):
             raise ConfigError(f"--out {self.out} is a file; expected a folder, new or empty")
         names = {Path(name).name for name in (fs.ls(path, detail=False) if fs.exists(path) else [])}
-        strangers = sorted(names - {"work"})
+        # A build that was killed in its first moments leaves no more than a part of its own file.
+        strangers = sorted(names - {"work", CONFIG_NAME + PARTIAL})
         if strangers:
             raise ConfigError(
                 f"--out {self.out} is not empty and holds no avipipe dataset (found "

@@ -1,5 +1,6 @@
 """Caption: a sentence on the scene, by a model or from the evidence."""
 
+from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -10,7 +11,7 @@ from avipipe.annotators.base import Captioner, Frames
 from avipipe.errors import AnnotatorError
 from avipipe.manifests.records import Keep, Outcome
 from avipipe.media.decode import read_frames
-from avipipe.media.normalize import FPS, VIDEO_NAME
+from avipipe.media.normalize import VIDEO_NAME
 from avipipe.media.probe import probe
 from avipipe.stages.annotated import AnnotatedStage
 from avipipe.stages.base import Item
@@ -63,6 +64,6 @@ class Caption(AnnotatedStage):
             info,
             start_s=0.0,
             end_s=duration_s,
-            fps=wanted / FPS.from_float(duration_s).limit_denominator(1000),
+            fps=wanted / Fraction(duration_s).limit_denominator(1000),
             height_px=self.config.height_px,
         )
