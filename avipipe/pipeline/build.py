@@ -140,9 +140,10 @@ class Build:
 
     def _refuse_mass_failure(self) -> None:
         failed = sum(state.stopped for state in self.survey.sources(self._lines))
-        if failed > self._config.executor.max_failed_ratio * len(self._lines):
+        allowed = self._config.executor.max_failed_ratio
+        if failed > allowed * len(self._lines):
             raise RunError(
                 f"{failed} of {len(self._lines)} sources failed, more than "
-                f"executor.max_failed_ratio = {self._config.executor.max_failed_ratio:g} allows; nothing was published. "
+                f"executor.max_failed_ratio = {allowed:g} allows; nothing was published. "
                 "`avipipe status` shows the reasons, `avipipe retry` runs them again"
             )
