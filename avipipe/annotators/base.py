@@ -62,12 +62,14 @@ class Tags:
     """Scores in [0, 1] of sound groups: `speech`, `music`, `impact`, `animal`, `vehicle`, ….
 
     A group that the backend cannot judge is absent, not zero. `details` holds the measurements
-    behind the scores, for the record.
+    behind the scores, for the record; `classes` the scores of the likeliest classes of a backend
+    that knows classes (AudioSet display names), from which `scores` are made.
     """
 
     scores: Mapping[str, float]
     confidence: float | None
     details: Mapping[str, float] = field(default_factory=dict)
+    classes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +97,22 @@ class Localization:
 
 @dataclass(frozen=True, slots=True)
 class SpeakerTrack:
-    """A face over time, and how strongly it seems to speak in each frame."""
+    """A face over time, and how strongly it seems to speak in each frame.
+
+    Attributes:
+        frames: in which it is seen, ascending; `boxes` and `scores` go with them.
+        scores: logit of speaking (0: even odds), before any gating by sound.
+        sync_correlation: of the mouth's motion with the sound, in [-1, 1]; None where untestable.
+        sync_p_value: share of time-shifted sound that does at least as well.
+        sync_lag_s: lag of the best correlation, positive where the sound is late.
+    """
 
     frames: tuple[int, ...]
     boxes: tuple[Box, ...]
     scores: tuple[float, ...]
+    sync_correlation: float | None = None
+    sync_p_value: float | None = None
+    sync_lag_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +210,12 @@ class SoundLocalizer(Annotator, Protocol):
 
 
 class ActiveSpeaker(Annotator, Protocol):
-    """Finds faces and scores which of them speaks."""
+    """Finds faces and scores which of them speaks.
+
+    `height_px` is the short side of the frames that it wants; 0 takes any.
+    """
+
+    height_px: int
 
     def score(
         self, frames_THWC: Frames, *, fps: Fraction, wav_N: Wave, sample_rate_hz: int
@@ -207,8 +225,8 @@ class ActiveSpeaker(Annotator, Protocol):
 class Detector(Annotator, Protocol):
     """Finds boxes of the sounding instance in some frames, best first.
 
-    `prompts` are nouns for detectors that read; `localization` is for those that do not (its
-    boxes and heat are in pixels of the frames given here).
+    `prompts` are nouns for detectors that read; `localization` is for those that do not, and
+    `speakers` for those that know faces (boxes and heat are in pixels of the frames given here).
     """
 
     def detect(
@@ -218,7 +236,27 @@ class Detector(Annotator, Protocol):
         fps: Fraction,
         prompts: Sequence[str],
         localization: Localization | None,
+        speakers: ActiveSpeakers | None = None,
     ) -> list[Detection]: ...
+
+
+class Matcher(Annotator, Protocol):
+    """Tells which thing in the picture makes the sound, by what it looks like."""
+
+    def match(
+        self,
+        crops: Sequence[Frames],
+        *,
+        labels: Sequence[str],
+        fps: Fraction,
+        wav_N: Wave,
+        sample_rate_hz: int,
+    ) -> list[float | None]:
+        """Similarity of the sound with each crop (t, h, w, 3) of the whole clip, in [-1, 1].
+
+        `labels` names what each crop shows. None: this backend cannot tell.
+        """
+        ...
 
 
 class Segmenter(Annotator, Protocol):

@@ -35,6 +35,7 @@ class ListenEvidence(_Evidence):
         speakers: who speaks when.
         stem_dbfs: name of a separated stem -> its level.
         tags: group of sounds -> score in [0, 1]; a group nobody can judge is absent.
+        tag_classes: the likeliest classes of a tagger that knows classes, with their scores.
         onsets_s: when sounds begin.
         waveform: largest absolute sample of 200 equal parts of the clip.
         backends: role -> `name@version`.
@@ -56,6 +57,7 @@ class ListenEvidence(_Evidence):
     stem_dbfs: dict[str, Rounded]
     tags: dict[str, Rounded]
     tag_details: dict[str, Rounded]
+    tag_classes: dict[str, Rounded] = {}
     tag_confidence: Rounded | None
     onsets_s: list[Rounded]
     waveform: list[Rounded]
@@ -67,12 +69,27 @@ NormalBox = tuple[Rounded, Rounded, Rounded, Rounded]
 
 
 class FaceTrack(_Evidence):
-    """One face over a part of the clip: where it is on average, and how much it seems to speak."""
+    """One face over a part of the clip, and how much it seems to speak.
+
+    Attributes:
+        box: mean of its boxes.
+        boxes: in every `box_step_frames`-th frame from `start_s` on.
+        scores: logit of speaking at the same frames; `score` is the mean over all its frames.
+        speech_score: the mean over those of its frames in which speech is heard; None without any.
+        sync_correlation, sync_p_value, sync_lag_s: of the mouth's motion with the sound.
+    """
 
     start_s: Rounded
     end_s: Rounded
     box: NormalBox
     score: Rounded
+    speech_score: Rounded | None = None
+    boxes: list[NormalBox] = []
+    scores: list[Rounded] = []
+    box_step_frames: int = 1
+    sync_correlation: Rounded | None = None
+    sync_p_value: Rounded | None = None
+    sync_lag_s: Rounded | None = None
 
 
 class LookEvidence(_Evidence):

@@ -103,6 +103,7 @@ class Listen(AnnotatedStage):
             stem_dbfs={name: _rms_dbfs(wav) for name, wav in stems.waves.items()},
             tags=dict(tags.scores),
             tag_details=dict(tags.details),
+            tag_classes=dict(tags.classes),
             tag_confidence=tags.confidence,
             onsets_s=self._onsets_s(speech_wav_N),
             waveform=_waveform(wav_CN),

@@ -16,12 +16,14 @@ BELOW: dict[str, set[str]] = {
     "log": set(),
     "media": {"errors", "log"},
 }
+BELOW["weights"] = BELOW["media"] | {"media"}
 BELOW["manifests"] = BELOW["media"] | {"media"}
 BELOW["synth"] = BELOW["manifests"] | {"manifests"}
-BELOW["annotators"] = BELOW["manifests"] | {"manifests"}
+BELOW["annotators"] = BELOW["manifests"] | {"manifests", "weights"}
 BELOW["stages"] = BELOW["annotators"] | {"annotators"}
 BELOW["pipeline"] = BELOW["stages"] | {"stages"}
-BELOW["cli"] = BELOW["pipeline"] | {"pipeline", "synth"}
+BELOW["editor"] = BELOW["annotators"] | {"annotators"}
+BELOW["cli"] = BELOW["pipeline"] | {"pipeline", "synth", "editor"}
 """Part of avipipe -> the parts that it may import."""
 
 RAY_FILES = {"pipeline/ray_data.py"}

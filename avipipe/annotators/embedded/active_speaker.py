@@ -11,6 +11,7 @@ class NoActiveSpeaker:
 
     name = "none"
     version = 1
+    height_px = 0
 
     @property
     def weights(self) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
-from avipipe.annotators.base import Box, Detection, Frames, Heat, Localization, Mask
+from avipipe.annotators.base import ActiveSpeakers, Box, Detection, Frames, Heat, Localization, Mask
 from avipipe.annotators.embedded.flow import (
     Array,
     DenseFlow,
@@ -58,6 +58,7 @@ class MotionDetector(OpenCvAnnotator):
         fps: Fraction,
         prompts: Sequence[str],
         localization: Localization | None,
+        speakers: ActiveSpeakers | None = None,
     ) -> list[Detection]:
         """Boxes in up to five frames, best first.
 

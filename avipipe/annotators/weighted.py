@@ -1,0 +1,17 @@
+"""What every annotator with weights shares: its record of them."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from avipipe import weights
+
+
+class Weighted:
+    """Names the weights that it loads in `setup()` by `avipipe.weights.locate`."""
+
+    needs: ClassVar[tuple[str, ...]]
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """Name -> what identifies the content, for the stage key."""
+        return {name: weights.sha256(name) for name in self.needs}
