@@ -1,0 +1,65 @@
+"""Run a model on many items in batches that fit the memory there is."""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from avipipe.errors import AnnotatorError, FailKind
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_log = logging.getLogger(__name__)
+
+
+def in_batches(
+    run: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], batch_size: int
+) -> list[Result]:
+    """One result for each item, in order; a batch that does not fit into memory is halved.
+
+    The size that fits is kept for the rest of the items. Works without torch.
+
+    Args:
+        run: a model on 1 to `batch_size` items, with one result for each.
+    Raises:
+        AnnotatorError: of kind `out_of_memory`, if not even one item fits.
+    """
+    assert batch_size >= 1
+    results: list[Result] = []
+    while len(results) < len(items):
+        batch = items[len(results) : len(results) + batch_size]
+        part = _try(run, batch)
+        if part is not None:
+            assert len(part) == len(batch), f"{len(part)} results for {len(batch)} items"
+            results.extend(part)
+        elif len(batch) == 1:
+            raise AnnotatorError(
+                FailKind.OUT_OF_MEMORY,
+                "not even one item at a time fits into memory; free some, give the stage's worker "
+                "a larger share of the GPU, or choose a smaller model",
+            )
+        else:
+            batch_size = len(batch) // 2
+            _log.warning("out of memory: going on with batches of %d", batch_size)
+    return results
+
+
+def _try(
+    run: Callable[[Sequence[Item]], Sequence[Result]], batch: Sequence[Item]
+) -> Sequence[Result] | None:
+    """The results, or None where memory ran out (by then the frames that held it are gone)."""
+    try:
+        return run(batch)
+    except _out_of_memory_errors():
+        pass
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
+
+
+def _out_of_memory_errors() -> tuple[type[BaseException], ...]:
+    """Evaluated when something was raised, so by then torch is loaded if it is used at all."""
+    torch = sys.modules.get("torch")
+    return (MemoryError,) if torch is None else (MemoryError, torch.cuda.OutOfMemoryError)

@@ -1,0 +1,54 @@
+"""Batches that are halved until they fit."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from avipipe.annotators.batching import in_batches
+from avipipe.errors import AnnotatorError, FailKind
+
+
+def squares(room: int, error: type[BaseException], sizes: list[int]) -> Callable[..., list[int]]:
+    """A model for which no more than `room` items fit at once."""
+
+    def run(batch: Sequence[int]) -> list[int]:
+        sizes.append(len(batch))
+        if len(batch) > room:
+            raise error("out of memory")
+        return [item * item for item in batch]
+
+    return run
+
+
+def torch_error() -> type[BaseException]:
+    error: type[BaseException] = pytest.importorskip("torch").cuda.OutOfMemoryError
+    return error
+
+
+@pytest.mark.parametrize("error", [lambda: MemoryError, torch_error], ids=["numpy", "torch"])
+def test_a_batch_that_does_not_fit_is_halved(error: Callable[[], type[BaseException]]) -> None:
+    sizes: list[int] = []
+    out = in_batches(squares(3, error(), sizes), list(range(10)), 8)
+    assert out == [item * item for item in range(10)]
+    assert sizes == [8, 4, 2, 2, 2, 2, 2]
+
+
+def test_all_in_one_where_it_fits() -> None:
+    sizes: list[int] = []
+    assert in_batches(squares(99, MemoryError, sizes), [1, 2, 3], 8) == [1, 4, 9]
+    assert sizes == [3]
+
+
+def test_no_items_need_no_model() -> None:
+    assert in_batches(squares(0, MemoryError, []), [], 8) == []
+
+
+def test_one_item_that_does_not_fit_fails_by_its_kind() -> None:
+    with pytest.raises(AnnotatorError) as failure:
+        in_batches(squares(0, MemoryError, []), [1, 2, 3], 2)
+    assert failure.value.kind is FailKind.OUT_OF_MEMORY
+
+
+def test_other_errors_pass_through() -> None:
+    with pytest.raises(ZeroDivisionError):
+        in_batches(squares(0, ZeroDivisionError, []), [1], 1)
