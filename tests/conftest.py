@@ -1,0 +1,13 @@
+"""What holds for every test: no hub is asked, and small weights are found where they lie here."""
+
+import os
+from pathlib import Path
+
+WEIGHTS = Path(__file__).parents[2] / "shared" / "weights"
+
+
+def pytest_configure() -> None:
+    """Set before collection, as marks that skip a test look for weights too."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if WEIGHTS.is_dir():
+        os.environ.setdefault("AVIPIPE_WEIGHTS_DIR", str(WEIGHTS))
