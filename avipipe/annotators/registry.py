@@ -13,10 +13,15 @@ from typing import Any
 from avipipe.errors import ConfigError
 
 _EMBEDDED = "avipipe.annotators.embedded"
+_LIGHT = "avipipe.annotators.light"
+_FULL = "avipipe.annotators.full"
 
 BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
-        "vad": {"energy": f"{_EMBEDDED}.vad:EnergyVad"},
+        "vad": {
+            "energy": f"{_EMBEDDED}.vad:EnergyVad",
+            "silero": f"{_LIGHT}.vad:SileroVad",
+        },
         "diarize": {"cluster": f"{_EMBEDDED}.diarize:ClusterDiarizer"},
         "separate": {"hpss": f"{_EMBEDDED}.separate:HpssSeparator"},
         "tag": {"rules": f"{_EMBEDDED}.tag:RuleTagger"},
