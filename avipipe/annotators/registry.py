@@ -27,10 +27,17 @@ BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "tag": {"rules": f"{_EMBEDDED}.tag:RuleTagger"},
         "localize": {"motion": f"{_EMBEDDED}.localize:MotionLocalizer"},
         "active_speaker": {"none": f"{_EMBEDDED}.active_speaker:NoActiveSpeaker"},
-        "detect": {"motion": f"{_EMBEDDED}.detect:MotionDetector"},
+        "detect": {
+            "motion": f"{_EMBEDDED}.detect:MotionDetector",
+            "faces": f"{_LIGHT}.detect:FaceOrMotionDetector",
+        },
         "segment": {"grabcut": f"{_EMBEDDED}.segment:GrabCutSegmenter"},
         "propagate": {"flow": f"{_EMBEDDED}.propagate:FlowPropagator"},
-        "caption": {"template": f"{_EMBEDDED}.caption:TemplateCaptioner"},
+        "caption": {
+            "template": f"{_EMBEDDED}.caption:TemplateCaptioner",
+            "qwen3_vl": f"{_FULL}.qwen3_vl:Qwen3VlCaptioner",
+            "endpoint": f"{_FULL}.endpoint:EndpointCaptioner",
+        },
     }
 )
 """Role -> backend name -> `module:Class`."""

@@ -82,7 +82,7 @@ class HttpFile:
                 raise DownloadError(
                     kind_of_status(error.code),
                     f"{self._url}: HTTP {error.code} {error.reason}",
-                    retry_after_s=_retry_after_s(error.headers),
+                    retry_after_s=retry_after_s(error.headers),
                 ) from error
         except (http.client.InvalidURL, ValueError) as error:
             raise DownloadError(
@@ -137,7 +137,7 @@ def _validator_of(headers: Message) -> str | None:
     return headers.get("Last-Modified")
 
 
-def _retry_after_s(headers: Message) -> float:
+def retry_after_s(headers: Message) -> float:
     """The Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3); 0 without one."""
     value = headers.get("Retry-After", "").strip()
     if value.isdecimal():

@@ -1,0 +1,124 @@
+"""Captions by Qwen3-VL in this process."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+
+from avipipe import weights
+from avipipe.annotators.base import Caption, Frames
+from avipipe.annotators.full.caption_prompt import NUM_FRAMES, Message, question
+from avipipe.annotators.full.caption_reply import MAX_TOKENS, ask
+from avipipe.annotators.weighted import Weighted
+from avipipe.errors import AnnotatorError, FailKind, WeightsError
+
+_log = logging.getLogger(__name__)
+
+
+class Qwen3VlCaptioner(Weighted):
+    """Qwen3-VL in transformers, decoding greedily; bfloat16 on a GPU, float32 without one.
+
+    Source: Bai et al., "Qwen3-VL Technical Report" (arXiv 2511.21631); any checkpoint that
+    `AutoModelForImageTextToText` loads and whose chat template takes images will do.
+    """
+
+    name = "qwen3_vl"
+    version = 1
+    num_frames = NUM_FRAMES
+    needs: ClassVar[tuple[str, ...]] = ("qwen3_vl",)
+
+    def setup(self) -> None:
+        """Load the model.
+
+        Raises:
+            WeightsError: missing, corrupted, or not what transformers can load.
+        """
+        import torch
+        from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+
+        folder = weights.locate("qwen3_vl")
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = torch.bfloat16 if self._device == "cuda" else torch.float32
+        try:
+            self._processor = AutoProcessor.from_pretrained(
+                folder, local_files_only=True, padding_side="left"
+            )
+            model = AutoModelForImageTextToText.from_pretrained(
+                folder, local_files_only=True, dtype=dtype
+            )
+        except (OSError, ValueError) as error:
+            raise WeightsError(
+                f"the weight `qwen3_vl` at {folder} cannot be loaded: {error}. Delete it and run: "
+                "avipipe weights pull qwen3_vl"
+            ) from error
+        self._model = model.to(self._device).eval()
+        # The checkpoint's own settings sample; greedy decoding gives the same words each time.
+        self._greedy = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=MAX_TOKENS,
+            eos_token_id=model.generation_config.eos_token_id,
+            pad_token_id=self._processor.tokenizer.pad_token_id,
+        )
+
+    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Caption:
+        """Describe a clip; what does not fit into memory is tried once more at half the size.
+
+        Raises:
+            AnnotatorError: the model's replies are unusable, or (`out_of_memory`) it lacks room.
+        """
+        import torch
+
+        try:
+            return ask(self._reply, question(frames_THWC, evidence=evidence))
+        except torch.OutOfMemoryError:
+            _log.warning("out of memory: captioning at half the size")
+        # Only here has the failed attempt let go of what it held.
+        torch.cuda.empty_cache()
+        try:
+            return ask(self._reply, question(_halved(frames_THWC), evidence=evidence))
+        except torch.OutOfMemoryError as error:
+            raise AnnotatorError(
+                FailKind.OUT_OF_MEMORY,
+                f"{len(frames_THWC)} frames do not fit into GPU memory beside the model, not even "
+                "at half the size; lower stages.caption.height_px, give the stage a larger share "
+                "of the GPU, or caption by `endpoint`",
+            ) from error
+
+    def _reply(self, messages: Sequence[Message]) -> str:
+        import torch
+
+        inputs = self._inputs(messages)
+        with torch.inference_mode():
+            output = self._model.generate(**inputs, generation_config=self._greedy)
+        new = output[:, inputs["input_ids"].shape[1] :]
+        return str(self._processor.batch_decode(new, skip_special_tokens=True)[0])
+
+    def _inputs(self, messages: Sequence[Message]) -> Any:
+        """Tokens (1, L) and the pictures' patches, on the model's device."""
+        return self._processor.apply_chat_template(
+            [_to_chat(message) for message in messages],
+            tokenize=True,
+            add_generation_prompt=True,
+            return_dict=True,
+            return_tensors="pt",
+        ).to(self._device)
+
+
+def _to_chat(message: Message) -> dict[str, Any]:
+    from PIL import Image
+
+    parts = [
+        {"type": "text", "text": part}
+        if isinstance(part, str)
+        else {"type": "image", "image": Image.fromarray(part)}
+        for part in message.content
+    ]
+    return {"role": message.role, "content": parts}
+
+
+def _halved(frames_THWC: Frames) -> Frames:
+    return np.stack(
+        [cv2.resize(f, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for f in frames_THWC]
+    )
