@@ -43,13 +43,14 @@ _MIN_SPEED_SHARE = 0.1
 _MIN_BLOCKS = 3
 _MOVING_PX = 0.1
 _REGION_SHARE = 0.6
+_MOVER_SPEED_SHARE = 0.25
 
 
 class MotionLocalizer(OpenCvAnnotator):
     """Correlates sound and motion, with a null distribution from shifted sound."""
 
     name = "motion"
-    version = 1
+    version = 2
 
     def localize(
         self, frames_THWC: Frames, *, fps: Fraction, wav_N: Wave, sample_rate_hz: int
@@ -57,9 +58,11 @@ class MotionLocalizer(OpenCvAnnotator):
         """Find the region whose motion goes with the sound.
 
         `details` always has `motion_px`, `motion_peak_px` (2 % of the picture move more),
-        `moving_ratio` (share of frames in which something does), `camera_px`; where the test could
+        `moving_ratio` (share of frames in which something does), `camera_px`, `mover_share` (of all
+        motion, what the largest connected part of the picture that moves has); where the test could
         be made also `onset_z`, `level_z` (against the null), `num_regions` (disjoint ones that
-        pass it by themselves), and `offset_s`, `offset_z`: where the best lag within half a second
+        pass it by themselves), `rival_share` (heat of the second hottest place over that of the
+        hottest), and `offset_s`, `offset_z`: where the best lag within half a second
         lies and how far it stands out.
 
         Raises:
@@ -139,11 +142,15 @@ class _Search:
         correlation = float(max(m[lag_index, block, 0] for m in maps))
         elsewhere = mean_YX[~_grown(region_YX) & self.active_YX]
         margin = float(mean_YX[region_YX].max() - elsewhere.max()) if elsewhere.size else None
+        passing_YX = self._passing(maps)
         details |= {
             "onset_z": float(scores[0][0]),
             "level_z": float(scores[1][0]),
-            "num_regions": float(self._num_regions(maps)),
+            "num_regions": float(_num_things(passing_YX)),
             "region_ratio": float(region_YX.mean()),
+            "rival_share": max(
+                _rival_share(heat_YX, heat_YX >= _REGION_SHARE), _rival_share(heat_YX, passing_YX)
+            ),
             **self._offset(),
         }
         return Localization(
@@ -169,14 +176,13 @@ class _Search:
             "offset_z": float(_standardise(peaks_S)[0]),
         }
 
-    def _num_regions(self, maps: list[Curves]) -> int:
-        """Connected regions of blocks that do better than 95 % of the best of all accidents."""
-        passed = np.zeros(int(self.active_YX.sum()), np.bool_)
+    def _passing(self, maps: list[Curves]) -> npt.NDArray[np.bool_]:
+        """The blocks that do better than 95 % of the best of all accidents, on the grid."""
+        passed_B = np.zeros(int(self.active_YX.sum()), np.bool_)
         for values_LBS in maps:
             chance = np.percentile(values_LBS[:, :, 1:].max(axis=(0, 1)), 95)
-            passed |= values_LBS[:, :, 0].max(axis=0) > chance
-        _, count = label(_grown(self._on_grid(passed.astype(np.float32)) > 0))
-        return int(count)
+            passed_B |= values_LBS[:, :, 0].max(axis=0) > chance
+        return self._on_grid(passed_B.astype(np.float32)) > 0
 
     def _on_grid(self, values_B: npt.NDArray[np.floating]) -> Array:
         grid = np.zeros(self.active_YX.shape, np.float32)
@@ -196,7 +202,18 @@ def _motion_details(motion: BlockMotion) -> dict[str, float]:
         "motion_peak_px": float(np.percentile(mean_speed, 98)),
         "moving_ratio": float((fast_T > _MOVING_PX).sum() / max(1, fast_T.size)),
         "camera_px": float(motion.camera_T.mean()),
+        "mover_share": _mover_share(mean_speed),
     }
+
+
+def _mover_share(speed_YX: Array) -> float:
+    """Share of all motion that the largest connected part of the picture that moves has."""
+    least_px = max(_MIN_SPEED_PX, _MOVER_SPEED_SHARE * float(np.percentile(speed_YX, 98)))
+    parts, count = label(speed_YX > least_px)
+    if not count:
+        return 0.0
+    sums = [speed_YX[parts == n + 1].sum() for n in range(count)]
+    return float(max(sums) / speed_YX.sum())
 
 
 def _sound_curves(
@@ -272,6 +289,19 @@ def _region(heat_YX: Array, seed: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """The blocks connected to the best one that are not much worse."""
     parts, _ = label(heat_YX >= _REGION_SHARE)
     return np.asarray(parts == parts[seed]) if parts[seed] else heat_YX >= heat_YX.max()
+
+
+def _rival_share(heat_YX: Array, hot_YX: npt.NDArray[np.bool_]) -> float:
+    """Heat of the second hottest place over that of the hottest; places lie well apart."""
+    places, count = label(_grown(hot_YX))
+    sums = np.sort([heat_YX[hot_YX & (places == n + 1)].sum() for n in range(count)])
+    return float(sums[-2] / sums[-1]) if count > 1 else 0.0
+
+
+def _num_things(hot_YX: npt.NDArray[np.bool_]) -> int:
+    """Places that lie well apart; a few blocks (a glint, the flash of a shot) are no thing."""
+    places, count = label(_grown(hot_YX))
+    return sum(int((hot_YX & (places == n + 1)).sum()) > _MIN_BLOCKS for n in range(count))
 
 
 def _grown(region_YX: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
