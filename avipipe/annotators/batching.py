@@ -9,6 +9,7 @@ from avipipe.errors import AnnotatorError, FailKind
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Size = TypeVar("Size")
 
 _log = logging.getLogger(__name__)
 
@@ -34,23 +35,41 @@ def in_batches(
             assert len(part) == len(batch), f"{len(part)} results for {len(batch)} items"
             results.extend(part)
         elif len(batch) == 1:
-            raise AnnotatorError(
-                FailKind.OUT_OF_MEMORY,
-                "not even one item at a time fits into memory; free some, give the stage's worker "
-                "a larger share of the GPU, or choose a smaller model",
-            )
+            raise _does_not_fit("not even one item at a time")
         else:
             batch_size = len(batch) // 2
             _log.warning("out of memory: going on with batches of %d", batch_size)
     return results
 
 
-def _try(
-    run: Callable[[Sequence[Item]], Sequence[Result]], batch: Sequence[Item]
-) -> Sequence[Result] | None:
+def largest_that_fits(run: Callable[[Size], Result], sizes: Sequence[Size]) -> Result:
+    """What `run` makes at the first of `sizes`, largest first, that fits into memory.
+
+    For models that cut their input up themselves.
+
+    Raises:
+        AnnotatorError: of kind `out_of_memory`, if not even the last fits.
+    """
+    for size in sizes:
+        result = _try(run, size)
+        if result is not None:
+            return result
+        _log.warning("out of memory at size %s", size)
+    raise _does_not_fit(f"not even size {sizes[-1]}")
+
+
+def _does_not_fit(what: str) -> AnnotatorError:
+    return AnnotatorError(
+        FailKind.OUT_OF_MEMORY,
+        f"{what} fits into memory; free some, give the stage's worker a larger share of the GPU, "
+        "or choose a smaller model",
+    )
+
+
+def _try(run: Callable[[Size], Result], size: Size) -> Result | None:
     """The results, or None where memory ran out (by then the frames that held it are gone)."""
     try:
-        return run(batch)
+        return run(size)
     except _out_of_memory_errors():
         pass
     torch = sys.modules.get("torch")

@@ -21,15 +21,27 @@ BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "vad": {
             "energy": f"{_EMBEDDED}.vad:EnergyVad",
             "silero": f"{_LIGHT}.vad:SileroVad",
+            "pyannote": f"{_FULL}.pyannote:PyannoteVad",
         },
-        "diarize": {"cluster": f"{_EMBEDDED}.diarize:ClusterDiarizer"},
-        "separate": {"hpss": f"{_EMBEDDED}.separate:HpssSeparator"},
+        "diarize": {
+            "cluster": f"{_EMBEDDED}.diarize:ClusterDiarizer",
+            "pyannote": f"{_FULL}.pyannote:PyannoteDiarizer",
+        },
+        "separate": {
+            "hpss": f"{_EMBEDDED}.separate:HpssSeparator",
+            "htdemucs": f"{_FULL}.demucs:DemucsSeparator",
+        },
         "tag": {"rules": f"{_EMBEDDED}.tag:RuleTagger"},
         "localize": {"motion": f"{_EMBEDDED}.localize:MotionLocalizer"},
         "active_speaker": {"none": f"{_EMBEDDED}.active_speaker:NoActiveSpeaker"},
         "detect": {
             "motion": f"{_EMBEDDED}.detect:MotionDetector",
             "faces": f"{_LIGHT}.detect:FaceOrMotionDetector",
+        },
+        "match": {
+            "none": f"{_EMBEDDED}.match:NoMatcher",
+            "clap": f"{_FULL}.match:ClapMatcher",
+            "pe_av": f"{_FULL}.match:PeAvMatcher",
         },
         "segment": {"grabcut": f"{_EMBEDDED}.segment:GrabCutSegmenter"},
         "propagate": {"flow": f"{_EMBEDDED}.propagate:FlowPropagator"},
@@ -52,6 +64,7 @@ PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "localize": "motion",
             "active_speaker": "none",
             "detect": "motion",
+            "match": "none",
             "segment": "grabcut",
             "propagate": "flow",
             "caption": "template",

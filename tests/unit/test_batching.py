@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from avipipe.annotators.batching import in_batches
+from avipipe.annotators.batching import in_batches, largest_that_fits
 from avipipe.errors import AnnotatorError, FailKind
 
 
@@ -52,3 +52,25 @@ def test_one_item_that_does_not_fit_fails_by_its_kind() -> None:
 def test_other_errors_pass_through() -> None:
     with pytest.raises(ZeroDivisionError):
         in_batches(squares(0, ZeroDivisionError, []), [1], 1)
+
+
+def test_sizes_are_tried_until_one_fits() -> None:
+    tried: list[int] = []
+
+    def run(size: int) -> int:
+        tried.append(size)
+        if size > 8:
+            raise MemoryError
+        return 10 * size
+
+    assert largest_that_fits(run, (32, 8, 1)) == 80
+    assert tried == [32, 8]
+
+
+def test_no_size_that_fits_fails_by_its_kind() -> None:
+    def run(size: int) -> int:
+        raise MemoryError
+
+    with pytest.raises(AnnotatorError, match="not even size 1 fits") as failure:
+        largest_that_fits(run, (32, 1))
+    assert failure.value.kind is FailKind.OUT_OF_MEMORY
