@@ -1,4 +1,4 @@
-"""Downloads one media file over HTTP; goes on where it broke off."""
+"""Downloads one file over HTTP; goes on where it broke off."""
 
 import email.utils
 import http.client
@@ -21,6 +21,8 @@ _SAFE = "%/:=&?~#+!$,;'@()*[]"
 
 class HttpFile:
     """A download in a folder. `attempt` may be called again after a failure and then resumes.
+
+    So does a later download of the same URL into the same folder.
 
     Args:
         url: of the file.
@@ -45,7 +47,7 @@ class HttpFile:
         self._cookies_file = cookies_file
         self._rate_limit_bytes_per_s = rate_limit_bytes_per_s
         self._timeout_s = timeout_s
-        self._validator: str | None = None
+        self._tag = folder / "media.part.tag"
 
     def attempt(self) -> Path | None:
         """Download what is missing.
@@ -56,29 +58,40 @@ class HttpFile:
             DownloadError: the host refuses, does not answer, or breaks off.
             ConfigError: the cookies file cannot be read.
         """
-        offset_bytes = self._part.stat().st_size if self._validator else 0
-        with self._open(offset_bytes) as response:
+        validator = self._validator()
+        offset_bytes = self._part.stat().st_size if validator and self._part.exists() else 0
+        with self._open(offset_bytes, validator) as response:
             if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
                 return None
             if response.status != http.client.PARTIAL_CONTENT:
                 offset_bytes = 0
-            self._validator = _validator_of(response.headers)
             with self._part.open("ab" if offset_bytes else "wb") as file:
+                self._tag.write_text(f"{self._url}\n{_validator_of(response.headers) or ''}")
                 self._copy(response, file)
             self._check_size(response.headers, offset_bytes)
+        self._tag.unlink()
         return self._part.rename(self._target)
 
-    def _open(self, offset_bytes: int) -> http.client.HTTPResponse:
+    def _validator(self) -> str:
+        """What tells that the file is still the one that was begun; empty where nothing does."""
+        try:
+            url, _, validator = self._tag.read_text().partition("\n")
+        except FileNotFoundError:
+            return ""
+        return validator if url == self._url else ""
+
+    def _open(self, offset_bytes: int, validator: str) -> http.client.HTTPResponse:
         headers = {"User-Agent": f"avipipe/{__version__}", "Accept-Encoding": "identity"}
         if offset_bytes:
-            headers |= {"Range": f"bytes={offset_bytes}-", "If-Range": str(self._validator)}
+            headers |= {"Range": f"bytes={offset_bytes}-", "If-Range": validator}
         try:
             request = urllib.request.Request(quote(self._url, safe=_SAFE), headers=headers)
             opener = urllib.request.build_opener(*self._cookie_handlers())
             response: http.client.HTTPResponse = opener.open(request, timeout=self._timeout_s)
         except urllib.error.HTTPError as error:
             with error:
-                self._validator = None if error.code == 416 else self._validator
+                if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+                    self._tag.unlink(missing_ok=True)
                 raise DownloadError(
                     kind_of_status(error.code),
                     f"{self._url}: HTTP {error.code} {error.reason}",

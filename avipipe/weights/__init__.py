@@ -4,7 +4,18 @@ Nothing here downloads by itself, and nothing else in avipipe downloads weights 
 `avipipe weights pull` is the one place.
 """
 
-from avipipe.weights.cache import locate, sha256
-from avipipe.weights.lock import Weight, WeightFile, known
+from avipipe.weights.cache import Found, find, locate, missing_message, require, sha256
+from avipipe.weights.lock import Weight, WeightFile, entry, known
 
-__all__ = ["Weight", "WeightFile", "known", "locate", "sha256"]
+__all__ = [
+    "Found",
+    "Weight",
+    "WeightFile",
+    "entry",
+    "find",
+    "known",
+    "locate",
+    "missing_message",
+    "require",
+    "sha256",
+]

@@ -5,32 +5,49 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from avipipe.errors import WeightsError
 
 LOCK_ENV = "AVIPIPE_WEIGHTS_LOCK"
 """A lock file of one's own (own models, mirrors); its entries win over those that come along."""
 
+HUB = "hf://"
+
 
 class WeightFile(BaseModel):
-    """One file. `sha256` and `size_bytes` are None where they are first known at the first pull."""
+    """One file, or, in a hub model, a pattern such as `model*.safetensors`.
+
+    Attributes:
+        name: of the file where it lies here; in a hub model relative to the repository.
+        source: its name at the URL, where that is another one.
+        sha256, size_bytes: None where they are first known at the first pull.
+        other_sha256: of other builds of the same model that serve as well, if they lie here.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
+    source: str | None = None
     sha256: str | None = None
     size_bytes: int | None = None
+    other_sha256: tuple[str, ...] = ()
+
+    @property
+    def is_pattern(self) -> bool:
+        return any(sign in self.name for sign in "*?[")
 
 
 class Weight(BaseModel):
-    """One model.
+    """One model: a file, or a hub repository, of which it takes a folder of files.
 
     Attributes:
         url: of the file's folder, or the hub repository (`hf://owner/name`).
-        files: relative to `url`. A hub model is a folder of them.
+        files: what must be there; each pattern matches at least one file.
+        extras: patterns of a hub model's files that are taken along where there are any.
         revision: of a hub repository; None takes the one of the first pull and keeps to it.
         purpose: what it is needed for, as a phrase that follows "needed for".
         gated: whether its owner asks for an account and accepted terms.
@@ -42,14 +59,52 @@ class Weight(BaseModel):
     url: str
     revision: str | None = None
     files: tuple[WeightFile, ...]
+    extras: tuple[str, ...] = ()
     licence: str
     purpose: str
     gated: bool = False
 
+    @model_validator(mode="after")
+    def _check_files(self) -> Self:
+        if not self.files:
+            raise ValueError("expected at least one file")
+        single = len(self.files) == 1 and not self.files[0].is_pattern and not self.extras
+        if not self.is_folder and not single:
+            raise ValueError("expected one file, as the URL is not of a hub repository (hf://)")
+        return self
+
     @property
     def is_folder(self) -> bool:
         """Whether a loader takes the folder, not a file, of this model."""
-        return self.url.startswith("hf://")
+        return self.url.startswith(HUB)
+
+    @property
+    def repository(self) -> str:
+        """`owner/name` of a hub model."""
+        return self.url.removeprefix(HUB)
+
+    @property
+    def page(self) -> str:
+        """Where people read about it, and accept its terms where it is gated."""
+        return f"https://huggingface.co/{self.repository}" if self.is_folder else self.url
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Of all files; None where it is not known before they are pulled."""
+        sizes = [file.size_bytes for file in self.files]
+        return sum(size for size in sizes if size) if None not in sizes else None
+
+    @property
+    def pinned(self) -> Mapping[str, str] | None:
+        """File -> sha256, where the lock file alone says what every file must be."""
+        hashes = {file.name: file.sha256 for file in self.files if file.sha256}
+        whole = len(hashes) == len(self.files) and not self.extras
+        return hashes if whole and not any(file.is_pattern for file in self.files) else None
+
+    @property
+    def has_builds(self) -> bool:
+        """Whether a file may be one of several."""
+        return any(file.other_sha256 for file in self.files)
 
 
 def known() -> Mapping[str, Weight]:
@@ -59,6 +114,18 @@ def known() -> Mapping[str, Weight]:
         WeightsError: the user's lock file cannot be read.
     """
     return _read(os.environ.get(LOCK_ENV))
+
+
+def entry(name: str) -> Weight:
+    """One weight.
+
+    Raises:
+        WeightsError: there is none of this name.
+    """
+    try:
+        return known()[name]
+    except KeyError:
+        raise WeightsError(f"there is no weight `{name}`; see: avipipe weights list") from None
 
 
 @lru_cache(maxsize=8)

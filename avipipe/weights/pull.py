@@ -1,0 +1,162 @@
+"""Downloading weights: the one place in avipipe that does."""
+
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from avipipe.errors import TRANSIENT, FailKind, WeightsError
+from avipipe.media.http_file import HttpFile
+from avipipe.media.refusal import DownloadError
+from avipipe.weights.cache import FOLDER_ENV, Found, find
+from avipipe.weights.digests import cache_folder, digest
+from avipipe.weights.lock import LOCK_ENV, Weight
+from avipipe.weights.record import Pulled, PulledFile, alone, read_record, write_record
+
+logger = logging.getLogger(__name__)
+
+OFFLINE_ENVS = ("AVIPIPE_OFFLINE", "HF_HUB_OFFLINE")
+NUM_ATTEMPTS = 4
+PAUSE_S = 1.0
+PARTS = "parts"
+
+
+def pull(weight: Weight) -> Found:
+    """Download a weight into the cache folder, unless it is here already, and check it.
+
+    A download that broke off goes on where it stopped, at the next call too. Nothing takes its
+    place under its name before its hash is right.
+
+    Raises:
+        WeightsError: offline, no access, not reachable, or not what it should be.
+    """
+    present = _sound(weight)
+    if present is not None:
+        return present
+    if weight.url.split("://")[0] != "file":
+        _refuse_offline(weight)
+    root = cache_folder()
+    with alone(root, weight.name):
+        present = _sound(weight)  # another process may have pulled it meanwhile
+        if present is None:
+            pulled = _pull_hub(weight, root) if weight.is_folder else _pull_file(weight, root)
+            write_record(root, weight, pulled)
+    found = find(weight)
+    assert found is not None, f"{weight.name} was pulled and is not found"
+    found.check()
+    return found
+
+
+def part_bytes(weight: Weight) -> int:
+    """How much of a weight that is being pulled has arrived."""
+    root = cache_folder()
+    return sum(
+        path.stat().st_size
+        for folder in (root / PARTS / weight.name, root / weight.name)
+        for path in folder.rglob("*")
+        if path.is_file()
+    )
+
+
+def _sound(weight: Weight) -> Found | None:
+    """What is here already, if it is right; what is wrong in the cache is to be pulled again."""
+    found = find(weight)
+    if found is None:
+        return None
+    try:
+        found.check()
+    except WeightsError:
+        if found.place != "cache":
+            raise
+        for name in found.files:
+            logger.warning("%s of `%s` is not right; it is pulled again", name, weight.name)
+        _remove_wrong(found)
+        return None
+    return found
+
+
+def _remove_wrong(found: Found) -> None:
+    for name, path in found.files.items():
+        accepted = found.accepted.get(name)
+        if accepted and digest(path) not in accepted:
+            path.unlink()
+
+
+def _refuse_offline(weight: Weight) -> None:
+    for name in OFFLINE_ENVS:
+        if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
+            raise WeightsError(
+                f"cannot pull `{weight.name}`: {name} is set, so nothing is downloaded. Unset it, "
+                f"or set {FOLDER_ENV} to a folder that holds it"
+            )
+
+
+def _pull_hub(weight: Weight, root: Path) -> Pulled:
+    from avipipe.weights.hub import pull_repository
+
+    return pull_repository(weight, root / weight.name, read_record(root, weight))
+
+
+def _pull_file(weight: Weight, root: Path) -> Pulled:
+    file = weight.files[0]
+    url = f"{weight.url.rstrip('/')}/{file.source or file.name}"
+    parts = root / PARTS / weight.name
+    parts.mkdir(parents=True, exist_ok=True)
+    path = _copy(weight, url, parts) if url.startswith("file:") else _download(weight, url, parts)
+    found, size_bytes = digest(path), path.stat().st_size
+    recorded = read_record(root, weight)
+    expected = file.sha256 or (recorded.files[file.name].sha256 if recorded else found)
+    if found != expected:
+        path.unlink()
+        raise WeightsError(
+            f"{url} does not serve the weight `{weight.name}`: expected sha256 {expected}, got "
+            f"{found} ({size_bytes} bytes), which was thrown away. A proxy may have answered for "
+            "it, or its owner has changed it; pull again, or name another URL in a lock file of "
+            f"your own ({LOCK_ENV})"
+        )
+    path.replace(root / file.name)
+    shutil.rmtree(parts, ignore_errors=True)
+    came = PulledFile(sha256=found, size_bytes=size_bytes)
+    return Pulled(url=weight.url, files={file.name: came})
+
+
+def _copy(weight: Weight, url: str, folder: Path) -> Path:
+    source = Path(url2pathname(urlsplit(url).path))
+    try:
+        return Path(shutil.copyfile(source, folder / source.name))
+    except FileNotFoundError as error:
+        raise WeightsError(f"cannot pull `{weight.name}`: there is no file {source}") from error
+
+
+def _download(weight: Weight, url: str, folder: Path) -> Path:
+    """Download one file; what hinders for a moment is tried again."""
+    download = HttpFile(url, folder)
+    for attempt in range(1, NUM_ATTEMPTS + 1):
+        try:
+            path = download.attempt()
+        except DownloadError as error:
+            if error.kind not in TRANSIENT or attempt == NUM_ATTEMPTS:
+                raise WeightsError(_refusal(weight, error)) from error
+            logger.info("attempt %d: %s", attempt, error)
+            time.sleep(max(error.retry_after_s, PAUSE_S * attempt))
+        else:
+            if path is None:
+                raise WeightsError(
+                    f"cannot pull `{weight.name}`: {url} is a web page, not a file; a proxy or a "
+                    "login may stand between"
+                )
+            return path
+    raise AssertionError("an attempt ends the loop")
+
+
+def _refusal(weight: Weight, error: DownloadError) -> str:
+    advice = {
+        FailKind.PRIVATE: f"access is refused; see {weight.page}",
+        FailKind.REMOVED: "it is not there any more; name another URL in a lock file of your own "
+        f"({LOCK_ENV})",
+        FailKind.UNREACHABLE: "check the network, then run the same command: it goes on from here",
+    }.get(error.kind, "run the same command later")
+    return f"cannot pull `{weight.name}`: {error}; {advice}"
