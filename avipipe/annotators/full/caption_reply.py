@@ -22,7 +22,7 @@ MIN_CAPTION_WORDS = 3
 _SHOWN_CHARS = 500
 
 _DECODER = json.JSONDecoder()
-_ARTICLE = re.compile(r"^(a|an|the)\s+", re.IGNORECASE)
+_ARTICLE = re.compile(r"^(a|an|the)(\s+|$)", re.IGNORECASE)
 _LEAK = re.compile(
     r"\b(bounding box|outlined|magenta (rectangle|box|outline|frame))\b", re.IGNORECASE
 )
@@ -138,7 +138,8 @@ def ask(model: Callable[[Sequence[Message]], str], question: Message) -> Caption
     except ReplyError as second:
         raise AnnotatorError(
             message=f"no usable caption in two replies; first: {first}; then: {second}",
-            log_tail=f"{reply[-_SHOWN_CHARS:]}\n---\n{again[-_SHOWN_CHARS:]}",
+            # Quoted, as a reply may hold anything, such as what a terminal would obey.
+            log_tail=f"{reply[-_SHOWN_CHARS:]!r}\n{again[-_SHOWN_CHARS:]!r}",
         ) from second
 
 

@@ -42,10 +42,10 @@ class Qwen3VlCaptioner(Weighted):
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self._device == "cuda" else torch.float32
         try:
-            self._processor = AutoProcessor.from_pretrained(
+            self._processor: Any = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]
                 folder, local_files_only=True, padding_side="left"
             )
-            model = AutoModelForImageTextToText.from_pretrained(
+            model: Any = AutoModelForImageTextToText.from_pretrained(
                 folder, local_files_only=True, dtype=dtype
             )
         except (OSError, ValueError) as error:
@@ -53,14 +53,14 @@ class Qwen3VlCaptioner(Weighted):
                 f"the weight `qwen3_vl` at {folder} cannot be loaded: {error}. Delete it and run: "
                 "avipipe weights pull qwen3_vl"
             ) from error
-        self._model = model.to(self._device).eval()
         # The checkpoint's own settings sample; greedy decoding gives the same words each time.
-        self._greedy = GenerationConfig(
+        model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False,
             max_new_tokens=MAX_TOKENS,
             eos_token_id=model.generation_config.eos_token_id,
             pad_token_id=self._processor.tokenizer.pad_token_id,
         )
+        self._model = model.to(self._device).eval()
 
     def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Caption:
         """Describe a clip; what does not fit into memory is tried once more at half the size.
@@ -91,7 +91,7 @@ class Qwen3VlCaptioner(Weighted):
 
         inputs = self._inputs(messages)
         with torch.inference_mode():
-            output = self._model.generate(**inputs, generation_config=self._greedy)
+            output = self._model.generate(**inputs)
         new = output[:, inputs["input_ids"].shape[1] :]
         return str(self._processor.batch_decode(new, skip_special_tokens=True)[0])
 
