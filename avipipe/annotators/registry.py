@@ -37,13 +37,18 @@ BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "detect": {
             "motion": f"{_EMBEDDED}.detect:MotionDetector",
             "faces": f"{_LIGHT}.detect:FaceOrMotionDetector",
+            "grounding_dino": f"{_FULL}.grounding_dino:GroundingDinoDetector",
+            "mm_grounding_dino": f"{_FULL}.grounding_dino:MmGroundingDinoDetector",
         },
         "match": {
             "none": f"{_EMBEDDED}.match:NoMatcher",
             "clap": f"{_FULL}.match:ClapMatcher",
             "pe_av": f"{_FULL}.match:PeAvMatcher",
         },
-        "segment": {"grabcut": f"{_EMBEDDED}.segment:GrabCutSegmenter"},
+        "segment": {
+            "grabcut": f"{_EMBEDDED}.segment:GrabCutSegmenter",
+            "sam2": f"{_FULL}.sam2:Sam2Segmenter",
+        },
         "propagate": {"flow": f"{_EMBEDDED}.propagate:FlowPropagator"},
         "caption": {
             "template": f"{_EMBEDDED}.caption:TemplateCaptioner",
