@@ -1,7 +1,7 @@
 """What every annotator with weights shares: its record of them."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from avipipe import weights
 
@@ -15,3 +15,8 @@ class Weighted:
     def weights(self) -> Mapping[str, str]:
         """Name -> what identifies the content, for the stage key."""
         return {name: weights.sha256(name) for name in self.needs}
+
+
+def needs_of(annotator: Any) -> tuple[str, ...]:
+    """The names of an annotator's weights; unlike their hashes, known wherever they lie."""
+    return annotator.needs if isinstance(annotator, Weighted) else ()

@@ -22,6 +22,7 @@ COMMANDS = {
     "refilter": "Try other thresholds on stored evidence; show which clips flip.",
     "report": "Write the HTML report of a dataset.",
     "verify": "Check a published dataset: hashes, members, decodes, contract.",
+    "weights": "List, pull and verify the weights of models.",
     "doctor": "Tell which tools and annotators can run on this machine.",
     "synth": "Write clips whose masks, sounds and verdicts are known exactly.",
 }

@@ -48,6 +48,8 @@ def command(
     from avipipe.manifests.sources import read_sources
     from avipipe.pipeline.build import Build
     from avipipe.pipeline.config import load_config
+    from avipipe.pipeline.graph import Graph
+    from avipipe.pipeline.needs import require_weights
     from avipipe.pipeline.workspace import Workspace
 
     options = {
@@ -56,6 +58,7 @@ def command(
         "executor.ray_address": ray_address,
     }
     config = load_config(config_path, [*overrides, *as_overrides(options)])
+    require_weights(Graph(config))
     sources = read_sources(source)
     if sources.duplicates:
         click.echo(f"{len(sources.duplicates)} duplicate lines in {source} are left out", err=True)

@@ -13,6 +13,7 @@ from avipipe.manifests.sources import read_sources
 from avipipe.pipeline.accounting import Survey
 from avipipe.pipeline.config import load_config
 from avipipe.pipeline.graph import Graph
+from avipipe.pipeline.needs import require_weights
 from avipipe.pipeline.plan import Plan, make_plan
 from avipipe.pipeline.workspace import Workspace
 
@@ -39,9 +40,10 @@ def command(
       avipipe plan --source list.txt --out my-dataset
     """
     config = load_config(config_path, [*overrides, *as_overrides({"profile": profile})])
+    graph = Graph(config)
+    require_weights(graph)
     workspace = Workspace.at(out, work)
     lines = workspace.merged_lines(read_sources(source).lines)
-    graph = Graph(config)
     with workspace.open_ledger(read_only=True) as ledger:
         plan = make_plan(graph, Survey(graph, ledger.get, workspace.store.folder), lines)
     if as_json:

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any, Literal
 
-from avipipe import __version__
+from avipipe import __version__, weights
 from avipipe.annotators.registry import profile
 from avipipe.manifests.records import Drop, Fail, Keep, SourceLine, Span
 from avipipe.manifests.samples import ClipRecord, SourceFacts, SourceRecord
 from avipipe.media import ffmpeg
 from avipipe.media.normalize import AUDIO_NAME, VIDEO_NAME
 from avipipe.pipeline.accounting import ItemState, Survey, clip_visits
-from avipipe.pipeline.config import BuildConfig
 from avipipe.pipeline.graph import Graph
+from avipipe.pipeline.needs import used_weights
 from avipipe.stages.publish import Published, PublishFacts, publish
 
 MEMBERS = {
@@ -55,12 +55,13 @@ def publish_dataset(
         Clips(survey, lines),
         sources,
         config=graph.config.stages.publish,
-        facts=facts_of(graph.config),
+        facts=facts_of(graph),
     )
 
 
-def facts_of(config: BuildConfig) -> PublishFacts:
+def facts_of(graph: Graph) -> PublishFacts:
     """What the bytes of a dataset depend on besides its sources."""
+    config = graph.config
     return PublishFacts(
         config_hash=config.identity_hash(),
         versions={
@@ -70,7 +71,16 @@ def facts_of(config: BuildConfig) -> PublishFacts:
         },
         thresholds=config.stages.decide.model_dump(mode="json"),
         backends=tuple({**profile(config.profile), **config.annotators}.items()),
+        weights=tuple(_licences(graph)),
     )
+
+
+def _licences(graph: Graph) -> Iterator[tuple[str, str]]:
+    """(name, licence) of every model that the annotators use, with where it comes from."""
+    known = weights.known()
+    for name in sorted(used_weights(graph)):
+        weight = known.get(name)
+        yield (f"{name} ({weight.page})", weight.licence) if weight else (name, "unknown")
 
 
 def source_record(state: ItemState) -> SourceRecord:

@@ -1,11 +1,13 @@
 """A stage that asks annotators: which ones stands in its key, and in the evidence they give."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel
 
 from avipipe.annotators.base import Annotator
+from avipipe.annotators.weighted import Weighted, needs_of
 from avipipe.stages.base import Stage
 
 
@@ -15,10 +17,26 @@ class AnnotatedStage(Stage):
     def __init__(self, config: BaseModel, backends: Mapping[str, Annotator]) -> None:
         self._config = config
         self._backends = dict(backends)
-        self.holds_model = any(backend.weights for backend in backends.values())
+        self.holds_model = any(
+            isinstance(backend, Weighted) or backend.weights for backend in backends.values()
+        )
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """Of all its annotators."""
+        return tuple(name for backend in self._backends.values() for name in needs_of(backend))
 
     def settings(self) -> Mapping[str, Any]:
-        backends = {
+        """See `Stage.settings`.
+
+        Raises:
+            WeightsError: a weight is missing, and nothing says what it would be.
+        """
+        return {**self._config.model_dump(mode="json"), "backends": self._identities}
+
+    @cached_property
+    def _identities(self) -> dict[str, dict[str, Any]]:
+        return {
             role: {
                 "name": backend.name,
                 "version": backend.version,
@@ -26,7 +44,6 @@ class AnnotatedStage(Stage):
             }
             for role, backend in self._backends.items()
         }
-        return {**self._config.model_dump(mode="json"), "backends": backends}
 
     def setup(self) -> None:
         for backend in self._backends.values():

@@ -51,6 +51,7 @@ class Weight(BaseModel):
         revision: of a hub repository; None takes the one of the first pull and keeps to it.
         purpose: what it is needed for, as a phrase that follows "needed for".
         gated: whether its owner asks for an account and accepted terms.
+        homepage: where people read about it, if that is not its hub repository.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +64,7 @@ class Weight(BaseModel):
     licence: str
     purpose: str
     gated: bool = False
+    homepage: str | None = None
 
     @model_validator(mode="after")
     def _check_files(self) -> Self:
@@ -86,6 +88,8 @@ class Weight(BaseModel):
     @property
     def page(self) -> str:
         """Where people read about it, and accept its terms where it is gated."""
+        if self.homepage is not None:
+            return self.homepage
         return f"https://huggingface.co/{self.repository}" if self.is_folder else self.url
 
     @property
