@@ -31,7 +31,10 @@ BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "hpss": f"{_EMBEDDED}.separate:HpssSeparator",
             "htdemucs": f"{_FULL}.demucs:DemucsSeparator",
         },
-        "tag": {"rules": f"{_EMBEDDED}.tag:RuleTagger"},
+        "tag": {
+            "rules": f"{_EMBEDDED}.tag:RuleTagger",
+            "yamnet": f"{_LIGHT}.tag:YamnetTagger",
+        },
         "localize": {"motion": f"{_EMBEDDED}.localize:MotionLocalizer"},
         "active_speaker": {"none": f"{_EMBEDDED}.active_speaker:NoActiveSpeaker"},
         "detect": {
