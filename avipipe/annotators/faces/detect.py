@@ -1,0 +1,96 @@
+"""Finds faces with YuNet.
+
+Source: Wu et al., YuNet: A Tiny Millisecond-level Face Detector, Machine Intelligence Research,
+2023.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avipipe.annotators.base import Frames
+
+Points = npt.NDArray[np.float64]
+
+SURE_SCORE = 0.9
+"""The threshold that OpenCV documents for YuNet. Faces of dogs have been seen to reach 0.88."""
+_LEAST_SCORE = 0.6
+_MAX_OVERLAP = 0.3
+_MAX_FACES = 5000
+_LEAST_SIDE_PX = 8.0
+_MAX_SHORT_SIDE_PX = 360
+_MAX_TILT = 2.0
+_MAX_MIRRORED = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face in one frame.
+
+    Attributes:
+        box_4: (x0, y0, x1, y1) in pixels; it may reach beyond the frame.
+        landmarks_52: (x, y) of the person's right eye, left eye, nose, right and left mouth corner.
+        score: in [0, 1].
+    """
+
+    box_4: Points
+    landmarks_52: Points
+    score: float
+
+
+class FaceDetector:
+    """YuNet in OpenCV, on one frame at a time.
+
+    Args:
+        path: of the ONNX model with free input size.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._net = cv2.FaceDetectorYN.create(
+            str(path), "", (320, 320), _LEAST_SCORE, _MAX_OVERLAP, _MAX_FACES
+        )
+
+    def detect(self, frame_HWC: Frames) -> list[Face]:
+        """The faces in an RGB frame, best first; unsure ones (from 0.6 on) among them.
+
+        A larger frame is looked at with a short side of 360 px, which shows faces from 8 px to
+        the largest that YuNet knows (300 px).
+        """
+        height, width = frame_HWC.shape[:2]
+        scale = min(1.0, _MAX_SHORT_SIDE_PX / min(height, width))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        small = cv2.resize(frame_HWC, size, interpolation=cv2.INTER_AREA)
+        self._net.setInputSize(size)
+        _, found_N15 = self._net.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        if found_N15 is None:
+            return []
+        back = np.array([width / size[0], height / size[1]])
+        faces = [_face(row_15.astype(np.float64), back) for row_15 in found_N15]
+        return sorted(filter(_is_plausible, faces), key=lambda face: -face.score)
+
+
+def _face(row_15: Points, back: Points) -> Face:
+    corner, size = row_15[:2] * back, row_15[2:4] * back
+    landmarks_52 = row_15[4:14].reshape(5, 2) * back
+    return Face(np.concatenate([corner, corner + size]), landmarks_52, float(row_15[14]))
+
+
+def _is_plausible(face: Face) -> bool:
+    """Whether the landmarks lie as in a face that is upright, or tilted by up to about 60 degrees.
+
+    The nose is between eyes and mouth, and the right eye on the right side, but for a profile,
+    where the eyes may coincide.
+    """
+    right_eye, left_eye, nose, right_mouth, left_mouth = face.landmarks_52
+    eyes, mouth = (right_eye + left_eye) / 2, (right_mouth + left_mouth) / 2
+    across, down = mouth - eyes
+    length = float(np.hypot(across, down))
+    if min(face.box_4[2:] - face.box_4[:2]) < _LEAST_SIDE_PX or down * _MAX_TILT < length:
+        return False
+    nose_down = float((nose - eyes) @ (mouth - eyes)) / length**2
+    apart_x, apart_y = left_eye - right_eye
+    apart = (apart_x * down - apart_y * across) / length**2
+    return 0.0 < nose_down < 1.0 and apart > -_MAX_MIRRORED
