@@ -85,7 +85,8 @@ def aligned_iou(masks_THW: Mask) -> float | None:
     """As `temporal_iou`, each mask moved by whole pixels onto the centroid of the one before.
 
     It falls where the outline changes, and stays where the thing only moves. What is moved out of
-    the picture, or was not in it before, does not count.
+    the picture does not count; still it falls a little while the picture's edge cuts the thing,
+    whose centroid then moves by less than the thing does.
     """
     both = _neighbours(masks_THW)
     return fmean(_aligned_overlap(a, b) for a, b in both) if both else None
@@ -137,7 +138,7 @@ def edge_ratio(masks_THW: Mask) -> float | None:
         return None
     on_edge_HW = np.ones(masks_THW.shape[1:], np.bool_)
     on_edge_HW[1:-1, 1:-1] = False
-    return float(masks_THW[seen_T][:, on_edge_HW].any(axis=1).mean())
+    return float(masks_THW[:, on_edge_HW].any(axis=1)[seen_T].mean())
 
 
 def mean_parts(masks_THW: Mask) -> float | None:
