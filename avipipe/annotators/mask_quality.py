@@ -138,7 +138,8 @@ def edge_ratio(masks_THW: Mask) -> float | None:
         return None
     on_edge_HW = np.ones(masks_THW.shape[1:], np.bool_)
     on_edge_HW[1:-1, 1:-1] = False
-    return float(masks_THW[:, on_edge_HW].any(axis=1)[seen_T].mean())
+    touches_T = np.asarray(masks_THW[:, on_edge_HW].any(axis=1))
+    return float(touches_T[seen_T].mean())
 
 
 def mean_parts(masks_THW: Mask) -> float | None:
