@@ -34,6 +34,7 @@ BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "tag": {
             "rules": f"{_EMBEDDED}.tag:RuleTagger",
             "yamnet": f"{_LIGHT}.tag:YamnetTagger",
+            "ast": f"{_FULL}.tag:AstTagger",
         },
         "localize": {"motion": f"{_EMBEDDED}.localize:MotionLocalizer"},
         "active_speaker": {"none": f"{_EMBEDDED}.active_speaker:NoActiveSpeaker"},
@@ -52,7 +53,11 @@ BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "grabcut": f"{_EMBEDDED}.segment:GrabCutSegmenter",
             "sam2": f"{_FULL}.sam2:Sam2Segmenter",
         },
-        "propagate": {"flow": f"{_EMBEDDED}.propagate:FlowPropagator"},
+        "propagate": {
+            "flow": f"{_EMBEDDED}.propagate:FlowPropagator",
+            "xmem": f"{_FULL}.xmem:XmemPropagator",
+            "sam2_video": f"{_FULL}.sam2_video:Sam2VideoPropagator",
+        },
         "caption": {
             "template": f"{_EMBEDDED}.caption:TemplateCaptioner",
             "qwen3_vl": f"{_FULL}.qwen3_vl:Qwen3VlCaptioner",

@@ -1,0 +1,91 @@
+"""Sound tags by the Audio Spectrogram Transformer."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from avipipe import weights
+from avipipe.annotators import audioset
+from avipipe.annotators.base import Speech, Tags, Wave
+from avipipe.annotators.batching import in_batches
+from avipipe.annotators.signal import check_wave, resample
+from avipipe.annotators.tagging import SHORTEST_S, Scores, tags_of, windows
+from avipipe.annotators.weighted import Weighted
+from avipipe.errors import WeightsError
+
+_RATE_HZ = 16000
+_WINDOW = 10 * _RATE_HZ
+_HOP = _RATE_HZ
+_BATCH_SIZE = 8
+
+
+class AstTagger(Weighted):
+    """527 classes of AudioSet in windows of 10 s every second; one for a clip that is shorter.
+
+    `Tags` are as `avipipe.annotators.tagging` says: groups of `avipipe.annotators.audioset`,
+    measured over the windows that sound.
+
+    Source: Gong, Chung and Glass, AST: Audio Spectrogram Transformer (Interspeech 2021).
+    """
+
+    name = "ast"
+    version = 1
+    needs: ClassVar[tuple[str, ...]] = ("ast",)
+    batch_size = _BATCH_SIZE
+
+    def setup(self) -> None:
+        """Load the network, on the GPU if there is one.
+
+        Raises:
+            WeightsError: it is missing or corrupted, or has other labels than AudioSet.
+        """
+        folder = weights.locate(self.needs[0])
+        import torch
+        from transformers import ASTForAudioClassification, AutoFeatureExtractor
+
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        extractors: Any = AutoFeatureExtractor
+        self._features = extractors.from_pretrained(folder, local_files_only=True)
+        models: Any = ASTForAudioClassification
+        model = models.from_pretrained(folder, local_files_only=True)
+        self._model = model.to(self._device).eval()
+        labels = model.config.id2label
+        self._names = [str(labels[k]) for k in range(len(labels))]
+        if odd := set(self._names) ^ set(audioset.classes()):
+            raise WeightsError(
+                f"{folder}: expected the {len(audioset.classes())} labels of AudioSet, found "
+                f"{len(self._names)}; {len(odd)} do not match, such as {min(odd)!r}. Use a model "
+                "that was trained on AudioSet, or run: avipipe weights pull ast"
+            )
+
+    def tag(self, wav_N: Wave, *, sample_rate_hz: int, speech: Speech) -> Tags:
+        """Score mono audio (N,).
+
+        Returns:
+            No scores at all for silence and for less than a quarter of a second.
+        Raises:
+            AnnotatorError: the audio is empty or not finite, or memory does not suffice.
+        """
+        check_wave(wav_N, sample_rate_hz=sample_rate_hz)
+        if wav_N.shape[0] < SHORTEST_S * sample_rate_hz:
+            return Tags(scores={}, confidence=None)
+        wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=_RATE_HZ)
+        parts = windows(wav_N.shape[0], length=_WINDOW, hop=_HOP)
+        return tags_of(
+            np.stack(in_batches(self._scores, parts.cut(wav_N), self.batch_size)),
+            self._names,
+            level_dbfs_W=parts.levels_dbfs(wav_N, sample_rate_hz=_RATE_HZ),
+            speech_share_W=parts.speech_shares(
+                speech, num_samples=wav_N.shape[0], sample_rate_hz=_RATE_HZ
+            ),
+        )
+
+    def _scores(self, batch: Sequence[Wave]) -> list[Scores]:
+        """Of each class (K,) in each window; classes do not exclude each other."""
+        import torch
+
+        inputs = self._features(list(batch), sampling_rate=_RATE_HZ, return_tensors="pt")
+        with torch.inference_mode():
+            logits_BK = self._model(inputs["input_values"].to(self._device)).logits
+        return list(logits_BK.float().sigmoid().cpu().numpy())
