@@ -18,10 +18,12 @@ def evidence(
     boxes: list[list[float] | None],
     onsets_s: tuple[float, ...] = (),
     speech: tuple[tuple[float, float], ...] = (),
+    classes: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     turns = [{"start_s": a, "end_s": b, "label": "speech"} for a, b in speech]
     ratio = sum(b - a for a, b in speech) / 4.0
     listen = {"tags": tags, "speech": turns, "speech_ratio": ratio, "onsets_s": list(onsets_s)}
+    listen["tag_classes"] = classes or {}
     return {"listen": listen, "look": {}, "mask": {"boxes": boxes}}
 
 
@@ -61,6 +63,25 @@ def test_what_is_unknown_is_not_named() -> None:
     assert vague.label == "sounding object"
     assert vague.confidence is None
     assert "in the picture" in vague.text
+
+
+@pytest.mark.parametrize(
+    ("classes", "label", "sound"),
+    [
+        ({"Animal": 0.95, "Dog": 0.9, "Bark": 0.8}, "dog", "A dog in the middle"),
+        ({"Dog": 0.9, "Speech": 0.4}, "dog", "makes dog sounds"),
+        ({"Music": 0.95, "Violin, fiddle": 0.6}, "person playing violin", "makes music"),
+        ({"Music": 0.95, "Speech": 0.6}, "person", "makes speech"),
+        ({"Music": 0.95, "Wind": 0.6}, "sounding object", "makes its sound"),
+        ({"Dog": 0.2}, "sounding object", "makes its sound"),
+    ],
+)
+def test_a_tagger_that_knows_classes_gives_the_noun(
+    classes: dict[str, float], label: str, sound: str
+) -> None:
+    named = caption(tags={"music": 0.9}, boxes=boxes_at(0.5), classes=classes)
+    assert named.label == label
+    assert sound in named.text
 
 
 def test_it_is_deterministic_and_travels() -> None:

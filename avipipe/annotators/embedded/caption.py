@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from avipipe.annotators import audioset
 from avipipe.annotators.base import Caption, Frames
 
 LABELS = {
@@ -23,6 +24,8 @@ _SOUNDS = {
     "animal": "animal calls",
     "vehicle": "an engine",
 }
+_GROUP_SOUNDS = {"speech": "speech", "singing": "a song", "instrument": "music"}
+_LEAST_CLASS_SCORE = 0.3
 _MANY_ONSETS = 6
 _STILL = 0.08
 
@@ -30,7 +33,8 @@ _STILL = 0.08
 class TemplateCaptioner:
     """Says what sounds, where it is in the picture, how it moves and when it is heard.
 
-    It sees no pixels and knows coarse groups only; its backend name marks it in every record.
+    It sees no pixels. Of a tagger that knows classes it takes the noun of the likeliest thing, of
+    another one the group. Its backend name marks it in every record.
     """
 
     name = "template"
@@ -53,20 +57,34 @@ class TemplateCaptioner:
             evidence: of the stages `listen`, `look` and `mask`.
         """
         listen = evidence["listen"]
-        label = _label(listen["tags"])
-        sound = _SOUNDS.get(label, "its sound")
+        label, sound = _source(listen)
         boxes = [box for box in evidence["mask"].get("boxes", []) if box is not None]
         subject = f"{_with_article(label).capitalize()} {_place(boxes)}, {_movement(boxes)},"
         text = f"{subject} makes {sound}{_times(listen)}."
         return Caption(text=text, label=label, confidence=None)
 
 
-def _label(tags: Mapping[str, float]) -> str:
-    """What the likeliest group may be; "sounding object" where none is likely."""
+def _source(listen: Mapping[str, Any]) -> tuple[str, str]:
+    """What may sound, and its sound; "sounding object" where nothing is likely."""
+    if classes := listen.get("tag_classes"):
+        return _of_classes(classes)
+    tags = listen["tags"]
     known = {group: score for group, score in tags.items() if group in LABELS and score >= 0.5}
     if not known:
-        return "sounding object"
-    return LABELS[max(sorted(known), key=known.__getitem__)]
+        return "sounding object", "its sound"
+    label = LABELS[max(sorted(known), key=known.__getitem__)]
+    return label, _SOUNDS[label]
+
+
+def _of_classes(scores: Mapping[str, float]) -> tuple[str, str]:
+    """The noun of the likeliest group that has one, and what it is heard as."""
+    groups = audioset.group_scores(scores)
+    entries = audioset.classes()
+    for group in sorted(groups, key=lambda name: (-groups[name], name)):
+        of_group = {name: scores[name] for name in scores if entries[name].group == group}
+        if nouns := audioset.nouns_of(of_group, _LEAST_CLASS_SCORE):
+            return nouns[0], _GROUP_SOUNDS.get(group, f"{group} sounds")
+    return "sounding object", "its sound"
 
 
 def _with_article(label: str) -> str:
