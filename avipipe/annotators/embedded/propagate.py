@@ -9,12 +9,11 @@ filter. An object that left the picture is looked for until it is back.
 Source: DIS flow, Kroeger et al., ECCV 2016 (OpenCV); guided filter, He et al., TPAMI 2013.
 """
 
-from collections.abc import Iterable
-
 import cv2
 import numpy as np
 
 from avipipe.annotators.base import Frames, Mask, MaskTrack
+from avipipe.annotators.both_ways import both_ways
 from avipipe.annotators.embedded.appearance import Memory, describe
 from avipipe.annotators.embedded.flow import (
     Array,
@@ -26,7 +25,6 @@ from avipipe.annotators.embedded.flow import (
     shrink,
 )
 from avipipe.annotators.embedded.opencv import OpenCvAnnotator
-from avipipe.errors import AnnotatorError
 
 _WORK_SHORT_PX = 360
 _MATCH_SHORT_PX = 120
@@ -50,34 +48,10 @@ class FlowPropagator(OpenCvAnnotator):
     version = 1
 
     def propagate(self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask) -> MaskTrack:
-        """Carry the seed mask to every frame.
-
-        Returns:
-            A track whose quality is 0 in frames without a mask and 1 in the seed frame; its
-            confidence is the mean quality, None for an empty seed mask.
-        Raises:
-            AnnotatorError: the mask is not of the frames' size, or the seed frame is not there.
-        """
-        num_frames = frames_THWC.shape[0]
-        if seed_mask_HW.shape != frames_THWC.shape[1:3] or not 0 <= seed_frame < num_frames:
-            raise AnnotatorError(
-                message=f"expected a mask of size {frames_THWC.shape[1:3]} for one of "
-                f"{num_frames} frames, got {seed_mask_HW.shape} for frame {seed_frame}"
-            )
-        masks_THW = np.zeros(frames_THWC.shape[:3], np.bool_)
-        quality_T = np.zeros(num_frames, np.float32)
-        if not seed_mask_HW.any():
-            return MaskTrack(masks_THW, quality_T, None)
-        masks_THW[seed_frame], quality_T[seed_frame] = seed_mask_HW, 1.0
-        ways: tuple[Iterable[int], ...] = (
-            range(seed_frame + 1, num_frames),
-            range(seed_frame - 1, -1, -1),
+        """Carry the seed mask to every frame; see `both_ways`. Quality is 0 without a mask."""
+        return both_ways(
+            frames_THWC, seed_frame=seed_frame, seed_mask_HW=seed_mask_HW, start=_Tracker
         )
-        for way in ways:
-            tracker = _Tracker(frames_THWC[seed_frame], seed_mask_HW)
-            for frame in way:
-                masks_THW[frame], quality_T[frame] = tracker.step(frames_THWC[frame])
-        return MaskTrack(masks_THW, quality_T, float(quality_T.mean()))
 
 
 class _Tracker:

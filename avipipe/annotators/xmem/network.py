@@ -119,20 +119,30 @@ def aggregate(prob_OHW: Tensor) -> tuple[Tensor, Tensor]:
     return logits, logits.softmax(dim=0)
 
 
-def load(state: Mapping[str, Tensor]) -> XMem:
+def load(state: object) -> XMem:
     """A network with these weights, its widths read off them, ready for inference.
 
     Raises:
-        KeyError, RuntimeError: tensors are missing, unknown or of the wrong shape.
+        ValueError: they are not a state dict of this network; says what is amiss.
     """
-    network = XMem(
-        Widths(
+    if not isinstance(state, Mapping):
+        raise ValueError(f"expected a state dict, got {type(state).__name__}")
+    try:
+        widths = Widths(
             base=state["key_encoder.conv1.weight"].shape[0],
             key=state["key_proj.key_proj.weight"].shape[0],
             value=state["value_encoder.fuser.block2.conv2.weight"].shape[0],
             hidden=state["decoder.hidden_update.transform.weight"].shape[0] // 3,
         )
-    )
+    except KeyError as error:
+        raise ValueError(f"the tensor {error} is missing") from error
+    network = XMem(widths)
+    expected = network.state_dict()
+    for name in sorted(expected.keys() | state.keys()):
+        found = tuple(state[name].shape) if name in state else "nothing"
+        wanted = tuple(expected[name].shape) if name in expected else "nothing"
+        if found != wanted:
+            raise ValueError(f"expected {wanted} for the tensor {name!r}, found {found}")
     network.load_state_dict(state, strict=True)
     return network.eval()
 
