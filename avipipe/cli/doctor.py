@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from avipipe.cli.options import json_option
 from avipipe.pipeline.doctor import Finding, examine
@@ -35,13 +36,17 @@ def command(as_json: bool) -> None:
 
 
 def _show(findings: list[Finding]) -> None:
-    table = Table(box=None)
-    for column in ("", "what", "found", "what to do"):
-        table.add_column(column)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for finding in findings:
         mark = "[green]ok[/]" if finding.ok else "[red]no[/]" if finding.needed else "[yellow]no[/]"
-        table.add_row(mark, finding.what, finding.found, finding.remedy)
-    console = Console()
+        text = Text(finding.found)
+        if finding.remedy:
+            text.append("; ").append(finding.remedy, style="bold")
+        table.add_row(mark, finding.what, text)
+    console = Console(highlight=False)
     console.print(table)
     free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
     console.print(f"{os.cpu_count()} CPUs, {free_gb:.0f} GB free in {Path.cwd()}")

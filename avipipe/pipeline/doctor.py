@@ -1,15 +1,23 @@
 """What can run on this machine, and what to do about what cannot."""
 
+import importlib
 import platform
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from importlib import metadata
 
+from avipipe import weights
+from avipipe.annotators.packages import missing_packages
 from avipipe.annotators.registry import BACKENDS, PROFILES, create
+from avipipe.annotators.weighted import needs_of
 from avipipe.errors import AvipipeError
 from avipipe.media import ffmpeg
 
 PYTHON = (3, 11)
+SMALL_BYTES = 50_000_000
+"""Weights up to here are loaded to see whether they load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +32,38 @@ class Finding:
     """Whether the embedded profile cannot run without it."""
 
 
+class Step(IntEnum):
+    """What stands between a backend and its running, in the order in which it is removed."""
+
+    INSTALL = 0
+    PULL = 1
+    MEND = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a backend cannot run, and the one thing to do next."""
+
+    step: Step
+    reason: str
+    remedy: str
+
+
 def examine() -> list[Finding]:
-    """Look at Python, ffmpeg, Ray, yt-dlp, and every backend of every role."""
-    return [_python(), _ffmpeg(), *map(_package, ("ray", "yt-dlp")), *_backends()]
+    """Look at Python, ffmpeg, Ray, yt-dlp, PyTorch, every backend, and the profiles as a whole."""
+    checked = {
+        (role, name): _obstacle(role, name)
+        for role, backends in BACKENDS.items()
+        for name in backends
+    }
+    return [
+        _python(),
+        _ffmpeg(),
+        *map(_package, ("ray", "yt-dlp")),
+        *_torch(),
+        *(_backend(role, name, obstacle) for (role, name), obstacle in checked.items()),
+        *(_profile(name, roles, checked) for name, roles in PROFILES.items()),
+    ]
 
 
 def _python() -> Finding:
@@ -51,22 +88,108 @@ def _package(name: str) -> Finding:
         return Finding(name, False, "not installed", f"pip install {name}", needed=True)
 
 
-def _backends() -> list[Finding]:
+def _torch() -> list[Finding]:
+    """PyTorch and its companions, where they are installed, and the GPU."""
     findings = []
-    for role, backends in BACKENDS.items():
-        for name in backends:
-            needed = PROFILES["embedded"][role] == name
-            findings.append(_backend(role, name, needed))
+    for name in ("torch", "torchaudio", "torchvision"):
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+        trouble = _trouble_of(name)
+        remedy = "pip install -c constraints.txt torch torchaudio torchvision" if trouble else ""
+        findings.append(Finding(name, not trouble, trouble or found, remedy, needed=False))
+    if findings and findings[0].ok:
+        findings.append(_gpu())
     return findings
 
 
-def _backend(role: str, name: str, needed: bool) -> Finding:
-    what = f"{role}: {name}"
+def _trouble_of(module: str) -> str:
+    """Why a module cannot be imported; empty if it can."""
+    try:
+        importlib.import_module(module)
+    except (ImportError, OSError, RuntimeError) as error:
+        # torchvision raises RuntimeError, torchaudio OSError where they do not fit torch.
+        return _first_line(error)
+    return ""
+
+
+def _gpu() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding("GPU", True, torch.cuda.get_device_name(0), "", needed=False)
+    remedy = "the full profile takes many times longer without: use a machine with a CUDA GPU"
+    return Finding("GPU", False, "none that PyTorch can use", remedy, needed=False)
+
+
+def _backend(role: str, name: str, obstacle: Obstacle | None) -> Finding:
+    what, needed = f"{role}: {name}", PROFILES["embedded"][role] == name
+    if obstacle is not None:
+        return Finding(what, False, obstacle.reason, obstacle.remedy, needed)
+    return Finding(what, True, _weights_in_words(role, name), "", needed)
+
+
+def _weights_in_words(role: str, name: str) -> str:
+    needs = needs_of(create(role, name))
+    return f"with {', '.join(needs)}" if needs else "no weights"
+
+
+def _obstacle(role: str, name: str) -> Obstacle | None:
+    """What keeps a backend from running here, as far as can be told without loading much."""
+    module = BACKENDS[role][name].partition(":")[0]
+    missing = missing_packages(module)
+    if missing:
+        extra = "full" if "full" in missing.values() else next(iter(missing.values()))
+        reason = f"{', '.join(missing)} not installed"
+        return Obstacle(Step.INSTALL, reason, f"pip install 'avipipe[{extra}]'")
     try:
         backend = create(role, name)
-        backend.setup()
-    except (AvipipeError, ImportError, OSError, RuntimeError) as error:
-        # torchvision raises RuntimeError, torchaudio OSError where they do not fit torch.
-        return Finding(what, False, type(error).__name__, str(error), needed)
-    weights = ", ".join(backend.weights) or "no weights"
-    return Finding(what, True, f"version {backend.version}, {weights}", "", needed)
+        return _weights_obstacle(needs_of(backend)) or _setup_obstacle(backend)
+    except AvipipeError as error:
+        return Obstacle(Step.MEND, "not ready", str(error))
+
+
+def _weights_obstacle(needs: Sequence[str]) -> Obstacle | None:
+    missing = [name for name in needs if weights.find(weights.entry(name)) is None]
+    if missing:
+        remedy = f"avipipe weights pull {' '.join(missing)}"
+        return Obstacle(Step.PULL, "weights missing", remedy)
+    return None
+
+
+def _setup_obstacle(backend: object) -> Obstacle | None:
+    """Load a backend if it is small; of a large one, look at what is known of its hashes."""
+    found = [weights.find(weights.entry(name)) for name in needs_of(backend)]
+    here = [each for each in found if each is not None]
+    try:
+        for each in here:
+            if each.size_bytes <= SMALL_BYTES or each.is_read:
+                each.check()
+        if sum(each.size_bytes for each in here) <= SMALL_BYTES:
+            backend.setup()  # type: ignore[attr-defined]
+    except (ImportError, OSError, RuntimeError) as error:
+        return Obstacle(Step.MEND, "does not load", _first_line(error))
+    return None
+
+
+def _profile(
+    name: str, roles: Mapping[str, str], checked: Mapping[tuple[str, str], Obstacle | None]
+) -> Finding:
+    obstacles = [each for pair in roles.items() if (each := checked[pair]) is not None]
+    if not obstacles:
+        return Finding(f"profile {name}", True, "can run as a whole", "", name == "embedded")
+    found = f"{len(obstacles)} of {len(roles)} backends cannot run"
+    remedy = _next_step(name, obstacles)
+    return Finding(f"profile {name}", False, found, remedy, name == "embedded")
+
+
+def _next_step(profile: str, obstacles: Iterable[Obstacle]) -> str:
+    first = min(obstacles, key=lambda obstacle: obstacle.step)
+    if first.step is Step.PULL:
+        return f"avipipe weights pull --profile {profile}"
+    return first.remedy
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

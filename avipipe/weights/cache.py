@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from avipipe.errors import WeightsError
-from avipipe.weights.digests import cache_folder, digest, digest_again
+from avipipe.weights.digests import cache_folder, digest, digest_again, is_remembered
 from avipipe.weights.lock import Weight, entry
 from avipipe.weights.record import Pulled, read_record
 
@@ -45,6 +45,11 @@ class Found:
     @property
     def size_bytes(self) -> int:
         return sum(path.stat().st_size for path in self.files.values())
+
+    @property
+    def is_read(self) -> bool:
+        """Whether all hashes are known already, so that checking costs nothing."""
+        return all(is_remembered(path) for path in self.files.values())
 
     def check(self, *, again: bool = False) -> None:
         """Compare every file whose hash is known; `again` reads it even if it was read before.

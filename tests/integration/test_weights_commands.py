@@ -1,0 +1,371 @@
+"""`avipipe weights` and what a build says about missing ones, against a loopback server."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from avipipe import weights
+from avipipe.cli import main
+from avipipe.errors import WeightsError
+from avipipe.weights.digests import CACHE_ENV
+from avipipe.weights.lock import LOCK_ENV
+from tests.integration.builds import ROOT, command
+from tests.integration.weight_server import COMMIT, TOKEN, WeightServer, running, sha256
+
+DATA = bytes(range(256)) * 2000
+
+
+@pytest.fixture
+def server() -> Iterator[WeightServer]:
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without any weights."""
+    for name in ("AVIPIPE_WEIGHTS_DIR", "HF_HUB_OFFLINE", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(CACHE_ENV, str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    return tmp_path / "cache" / "weights"
+
+
+def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, **fields: Any) -> None:
+    """A lock file with one entry, `mine`."""
+    base = {"url": url, "licence": "MIT", "purpose": "testing"}
+    path = tmp_path / f"lock-{len(list(tmp_path.iterdir()))}.yaml"
+    path.write_text(yaml.safe_dump({"mine": base | fields}))
+    monkeypatch.setenv(LOCK_ENV, str(path))
+
+
+def failure(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The message of a command that must end with exit code 4."""
+    with pytest.raises(SystemExit) as caught:
+        main(["weights", *words])
+    assert caught.value.code == 4
+    return capsys.readouterr().err
+
+
+def hub(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own: the hub's library reads its settings at import."""
+    return subprocess.run(
+        command("weights", *words),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "HF_HUB_DISABLE_XET": "1", **environment},
+    )
+
+
+def pulled(home: Path) -> Any:
+    return yaml.safe_load((home / "pulled.yaml").read_text())["mine"]
+
+
+def test_pull_brings_a_file_and_notes_what_came(
+    server: WeightServer,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server.files["/v1/there.bin"] = DATA
+    lock(tmp_path, monkeypatch, server.url("/v1"), files=[{"name": "a.bin", "source": "there.bin"}])
+    main(["weights", "pull", "mine"])
+    assert weights.locate("mine") == home / "a.bin"
+    assert weights.sha256("mine") == sha256(DATA)
+    assert pulled(home)["files"]["a.bin"] == {"sha256": sha256(DATA), "size_bytes": len(DATA)}
+    assert "0.5 MB, MIT" in capsys.readouterr().out
+    main(["weights", "pull", "mine"])
+    assert server.asked["/v1/there.bin"] == 1, "what is here is not pulled again"
+
+
+def test_what_was_trusted_on_the_first_pull_is_kept_to(
+    server: WeightServer,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server.files["/a.bin"] = DATA
+    lock(tmp_path, monkeypatch, server.url(), files=[{"name": "a.bin"}])
+    main(["weights", "pull", "mine"])
+    (home / "a.bin").write_bytes(b"something else")
+    assert "1 weights are not right: mine" in failure(capsys, "verify", "mine")
+    server.files["/a.bin"] = b"changed upstream"
+    assert f"expected sha256 {sha256(DATA)}" in failure(capsys, "pull", "mine")
+    server.files["/a.bin"] = DATA
+    main(["weights", "pull", "mine"])
+    main(["weights", "verify", "mine", "--missing"])
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_stopped(
+    server: WeightServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.files["/broken/a.bin"] = DATA
+    lock(tmp_path, monkeypatch, server.url("/broken"), files=[{"name": "a.bin"}])
+    main(["weights", "pull", "mine"])
+    assert server.ranges["/broken/a.bin"] == f"bytes={len(DATA) // 2}-"
+    assert weights.sha256("mine") == sha256(DATA)
+
+
+def test_a_later_pull_goes_on_where_an_earlier_one_stopped(
+    server: WeightServer,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("avipipe.weights.pull.NUM_ATTEMPTS", 1)
+    server.files["/broken/a.bin"] = DATA
+    lock(tmp_path, monkeypatch, server.url("/broken"), files=[{"name": "a.bin"}])
+    assert "run the same command: it goes on from here" in failure(capsys, "pull", "mine")
+    assert weights.find(weights.entry("mine")) is None, "half a file is no file"
+    main(["weights", "pull", "mine"])
+    assert server.ranges["/broken/a.bin"] == f"bytes={len(DATA) // 2}-"
+    assert (home / "a.bin").read_bytes() == DATA
+
+
+def test_another_file_than_the_lock_file_says_is_thrown_away(
+    server: WeightServer,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server.files["/a.bin"] = DATA
+    lock(tmp_path, monkeypatch, server.url(), files=[{"name": "a.bin", "sha256": sha256(b"other")}])
+    message = failure(capsys, "pull", "mine")
+    assert f"expected sha256 {sha256(b'other')}, got {sha256(DATA)}" in message
+    assert not list(home.glob("**/*.bin"))
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "expected"),
+    [
+        ("/refused", "a.bin", "HTTP 403"),
+        ("/absent", "a.bin", "it is not there any more"),
+        ("", "page.html", "is a web page, not a file"),
+    ],
+)
+def test_a_refusal_says_what_to_do(
+    server: WeightServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folder: str,
+    name: str,
+    expected: str,
+) -> None:
+    lock(tmp_path, monkeypatch, server.url(folder), files=[{"name": name}])
+    message = failure(capsys, "pull", "mine")
+    assert "cannot pull `mine`" in message
+    assert expected in message
+
+
+def test_offline_nothing_is_asked(
+    server: WeightServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("AVIPIPE_OFFLINE", "1")
+    server.files["/a.bin"] = DATA
+    lock(tmp_path, monkeypatch, server.url(), files=[{"name": "a.bin"}])
+    assert "AVIPIPE_OFFLINE is set" in failure(capsys, "pull", "mine")
+    assert not server.asked
+
+
+def test_a_mirror_may_be_a_folder(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVIPIPE_OFFLINE", "1")
+    mirror = tmp_path / "a mirror"
+    mirror.mkdir()
+    (mirror / "a.bin").write_bytes(DATA)
+    lock(tmp_path, monkeypatch, mirror.as_uri(), files=[{"name": "a.bin", "sha256": sha256(DATA)}])
+    main(["weights", "pull", "mine"])
+    assert (home / "a.bin").read_bytes() == DATA
+
+
+def test_one_refusal_does_not_hold_up_the_others(
+    server: WeightServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server.files["/b.bin"] = DATA
+    terms = {"licence": "MIT", "purpose": "testing"}
+    path = tmp_path / "lock.yaml"
+    entries = {
+        "first": {"url": server.url("/refused"), "files": [{"name": "a.bin"}], **terms},
+        "second": {"url": server.url(), "files": [{"name": "b.bin"}], **terms},
+    }
+    path.write_text(yaml.safe_dump(entries))
+    monkeypatch.setenv(LOCK_ENV, str(path))
+    assert "`first`" in failure(capsys, "pull", "first", "second")
+    assert weights.sha256("second") == sha256(DATA)
+
+
+def tiny(server: WeightServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub repository with files that are wanted and one that is not."""
+    server.models = {
+        "config.json": b"{}",
+        "model.safetensors": DATA,
+        "sub/tokenizer.json": b"[]",
+        "flax_model.msgpack": b"unwanted",
+    }
+    lock(
+        tmp_path,
+        monkeypatch,
+        f"hf://{server.repository}",
+        files=[{"name": "config.json"}, {"name": "*.safetensors"}],
+        extras=["*.json"],
+        gated=True,
+    )
+
+
+def test_a_hub_model_is_pulled_at_one_commit(
+    server: WeightServer, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(server, tmp_path, monkeypatch)
+    done = hub("pull", "mine", HF_ENDPOINT=server.url())
+    assert done.returncode == 0, done.stderr
+    record = pulled(home)
+    assert record["revision"] == COMMIT
+    assert set(record["files"]) == {"config.json", "model.safetensors", "sub/tokenizer.json"}
+    assert record["files"]["model.safetensors"]["sha256"] == sha256(DATA)
+    assert weights.locate("mine") == home / "mine"
+    identity = weights.sha256("mine")
+    (home / "mine" / "notes.json").write_text("{}")
+    assert weights.sha256("mine") == identity, "what was not pulled does not count"
+    (home / "mine" / "config.json").write_text('{"other": 1}')
+    with pytest.raises(WeightsError, match="corrupted"):
+        weights.locate("mine")
+    done = hub("pull", "mine", HF_ENDPOINT=server.url())
+    assert done.returncode == 0, done.stderr
+    assert weights.locate("mine") == home / "mine"
+
+
+def test_a_gated_model_names_the_page_and_the_token(
+    server: WeightServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(server, tmp_path, monkeypatch)
+    server.gated = True
+    done = hub("pull", "mine", HF_ENDPOINT=server.url())
+    assert done.returncode == 4
+    assert "https://huggingface.co/someone/tiny" in done.stderr
+    assert "HF_TOKEN is not set" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = hub("pull", "mine", HF_ENDPOINT=server.url(), HF_TOKEN=TOKEN)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_hub_file_that_is_not_what_the_hub_says_is_thrown_away(
+    server: WeightServer, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(server, tmp_path, monkeypatch)
+    server.wrong_sha256 = True
+    done = hub("pull", "mine", HF_ENDPOINT=server.url())
+    assert done.returncode == 4
+    assert "the hub says sha256 0000" in done.stderr
+    assert not (home / "mine" / "model.safetensors").exists()
+
+
+def test_a_repository_without_what_is_needed_says_what_it_has(
+    server: WeightServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(server, tmp_path, monkeypatch)
+    del server.models["model.safetensors"]
+    done = hub("pull", "mine", HF_ENDPOINT=server.url())
+    assert done.returncode == 4
+    assert "expected config.json, *.safetensors, found config.json" in done.stderr
+
+
+def test_a_hub_that_is_away_is_one_message(
+    server: WeightServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(server, tmp_path, monkeypatch)
+    done = hub("pull", "mine", HF_ENDPOINT="http://127.0.0.1:9")
+    assert done.returncode == 4
+    assert "check the network" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "HF_HUB_OFFLINE is set" in hub("pull", "mine", HF_HUB_OFFLINE="1").stderr
+
+
+def test_without_the_hub_library_the_extra_is_named(
+    server: WeightServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tiny(server, tmp_path, monkeypatch)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "pip install 'avipipe[full]'" in failure(capsys, "pull", "mine")
+
+
+def test_what_lies_in_the_hub_cache_is_found(
+    server: WeightServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(server, tmp_path, monkeypatch)
+    cached = tmp_path / "hub" / "hub" / "models--someone--tiny"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text(COMMIT)
+    snapshot = cached / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    states = json.loads(hub("verify", "mine", "--json").stdout)
+    assert states == {"mine": "missing"}, "a model without its tensors is not there"
+    (snapshot / "model.safetensors").write_bytes(DATA)
+    entries = json.loads(hub("list", "--json").stdout)
+    mine = next(entry for entry in entries if entry["name"] == "mine")
+    assert (mine["place"], mine["path"]) == ("hub cache", str(snapshot))
+
+
+def test_list_tells_licence_terms_and_place(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["weights", "list"])
+    output = capsys.readouterr().out
+    assert "CC-BY-4.0*" in output
+    assert "vad: silero" in output
+    main(["weights", "list", "--json"])
+    entries = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert entries["pyannote_diarization"]["gated"]
+    assert entries["silero_vad"]["backends"] == ["vad: silero"]
+    assert entries["silero_vad"]["place"] is None
+
+
+def test_verify_can_insist(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["weights", "verify", "silero_vad"])
+    assert "not here: silero_vad" in capsys.readouterr().out
+    assert "avipipe weights pull silero_vad" in failure(capsys, "verify", "silero_vad", "--missing")
+
+
+def test_pull_wants_to_know_what(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["--profile", "ligth"], ["nobody"]):
+        with pytest.raises(SystemExit) as caught:
+            main(["weights", "pull", *words])
+        assert caught.value.code in (2, 4)
+    assert "there is no weight `nobody`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["build", "plan"])
+def test_a_build_names_all_missing_weights_before_any_work(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = [verb, "--source", str(tmp_path / "no-such-list.txt"), "--out", str(out)]
+    words += ["--set", "annotators.vad=silero", "--set", "annotators.separate=htdemucs"]
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 4
+    message = capsys.readouterr().err
+    assert "2 weights are missing" in message
+    assert "avipipe weights pull htdemucs silero_vad" in message
+    assert not out.exists()
