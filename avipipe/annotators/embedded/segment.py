@@ -15,17 +15,18 @@ from avipipe.errors import AnnotatorError
 _WORK_SHORT_PX = 240
 _SURROUND = 0.4
 _MIN_SURROUND_PX = 8
-_ITERATIONS = 5
+_ITERATIONS = 3
 _MIN_FILL = 0.05
 _MIN_OVERLAP = 0.25
-_REACH = 0.1
+_REACH = 0.15
+_CORE = 0.8
 
 
 class GrabCutSegmenter(OpenCvAnnotator):
     """Colour models of the inside and the surroundings of a box, and a minimal cut."""
 
     name = "grabcut"
-    version = 1
+    version = 2
 
     def segment(self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None) -> Segment:
         """The mask of the thing in `box`; all false with score 0 where none stands out.
@@ -54,7 +55,7 @@ class GrabCutSegmenter(OpenCvAnnotator):
         if rough_HW is not None and rough_HW.any():
             inside = shrink(rough_HW.astype(np.float32), size)[window] > 0.5
             labels = _labels_of_silhouette(inside)
-        cut = _largest(_grab_cut(crop, labels), inside)
+        cut = _largest(grab_cut(crop, labels), inside)
         score = _contrast(crop, cut, ~cut & _around(cut))
         if rough_HW is not None and (cut & inside).sum() < _MIN_OVERLAP * (cut | inside).sum():
             cut, score = inside, 0.0
@@ -78,24 +79,48 @@ def _labels_of_box(inside_HW: Mask) -> Frames:
 
 
 def _labels_of_silhouette(rough_HW: Mask) -> Frames:
-    reach_px = max(2, int(_REACH * float(np.sqrt(rough_HW.sum()))))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach_px + 1, 2 * reach_px + 1))
-    near = cv2.dilate(rough_HW.astype(np.uint8), disc) > 0
+    """Free within reach of the outline, but for the middle, which is the thing's."""
+    rough = rough_HW.astype(np.uint8)
+    near = cv2.dilate(rough, disc(max(2.0, _REACH * float(np.sqrt(rough_HW.sum()))))) > 0
+    depth = cv2.distanceTransform(rough, cv2.DIST_L2, 3)
     labels: Frames = np.where(rough_HW, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    labels[depth > _CORE * depth.max()] = cv2.GC_FGD
     labels[~near] = cv2.GC_BGD
     return labels
 
 
-def _grab_cut(crop_HWC: Frames, labels_HW: Frames) -> Mask:
-    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
+def disc(radius_px: float) -> Frames:
+    """A round structuring element."""
+    side = 2 * max(1, round(radius_px)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+
+
+def grab_cut(crop_HWC: Frames, labels_HW: Frames, *, typical_HW: Mask | None = None) -> Mask:
+    """What belongs to the thing, given OpenCV's labels (H, W), which are refined in place.
+
+    Colours are learnt from all pixels, doubtful ones too, and again after each cut; where
+    `typical_HW` says which pixels show the thing, from these and the sure background alone.
+    """
+    models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)
     try:
-        cv2.grabCut(
-            crop_HWC, labels_HW, None, background, foreground, _ITERATIONS, cv2.GC_INIT_WITH_MASK
-        )
+        if typical_HW is None:
+            cv2.grabCut(crop_HWC, labels_HW, None, *models, _ITERATIONS, cv2.GC_INIT_WITH_MASK)
+        else:
+            colours, classes = _examples(crop_HWC, typical_HW, labels_HW == cv2.GC_BGD)
+            cv2.grabCut(colours, classes, None, *models, 1, cv2.GC_INIT_WITH_MASK)
+            cv2.grabCut(crop_HWC, labels_HW, None, *models, 1, cv2.GC_EVAL_FREEZE_MODEL)
     except cv2.error:  # a class without pixels: nothing there to tell apart
         return np.zeros(labels_HW.shape, np.bool_)
     return np.asarray((labels_HW == cv2.GC_FGD) | (labels_HW == cv2.GC_PR_FGD))
+
+
+def _examples(crop_HWC: Frames, thing_HW: Mask, rest_HW: Mask) -> tuple[Frames, Frames]:
+    """The pixels of two regions in one row, and the labels that say which is which."""
+    colours = np.concatenate([crop_HWC[thing_HW], crop_HWC[rest_HW]])[None]
+    classes = np.full(colours.shape[:2], cv2.GC_BGD, np.uint8)
+    classes[:, : int(thing_HW.sum())] = cv2.GC_FGD
+    return np.ascontiguousarray(colours), classes
 
 
 def _largest(mask_HW: Mask, inside_HW: Mask) -> Mask:
