@@ -38,7 +38,6 @@ _REMEDIES: Mapping[int, str] = {
 """Statuses that every clip would get: the run stops, and this is what the user can do."""
 
 _JPEG_QUALITY = 90
-_MAX_ANSWER_BYTES = 1 << 20
 _EXCERPT_BYTES = 2000
 
 
@@ -74,12 +73,12 @@ class EndpointCaptioner:
 
     @property
     def weights(self) -> Mapping[str, str]:
-        """The model's name as the server knows it.
+        """The model's name as the server knows it; what is behind the name, only its owner knows.
 
         Raises:
             ConfigError: the environment does not say it.
         """
-        return {"endpoint": _Server.from_environment().model}
+        return {_Server.from_environment().model: "served"}
 
     def setup(self) -> None:
         """Check the environment; the server itself is first asked for the first clip.
@@ -192,7 +191,7 @@ class _Server:
         try:
             opener = urllib.request.build_opener(_NoRedirects())
             with opener.open(request, timeout=timeout_s) as response:
-                return bytes(response.read(_MAX_ANSWER_BYTES))
+                return bytes(response.read())
         except urllib.error.HTTPError as error:
             with error:
                 raise self._refusal(error) from error
