@@ -241,7 +241,12 @@ class Detector(Annotator, Protocol):
 
 
 class Matcher(Annotator, Protocol):
-    """Tells which thing in the picture makes the sound, by what it looks like."""
+    """Tells which thing in the picture makes the sound, by what it looks like.
+
+    `sample_rate_hz` is what it wants to hear; 0 for one that never listens.
+    """
+
+    sample_rate_hz: int
 
     def match(
         self,

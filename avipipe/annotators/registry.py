@@ -82,6 +82,32 @@ PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "propagate": "flow",
             "caption": "template",
         },
+        "light": {
+            "vad": "silero",
+            "diarize": "cluster",
+            "separate": "hpss",
+            "tag": "yamnet",
+            "localize": "motion",
+            "active_speaker": "lr_asd",
+            "detect": "faces",
+            "match": "none",
+            "segment": "grabcut",
+            "propagate": "flow",
+            "caption": "template",
+        },
+        "full": {
+            "vad": "pyannote",
+            "diarize": "pyannote",
+            "separate": "htdemucs",
+            "tag": "ast",
+            "localize": "motion",
+            "active_speaker": "lr_asd",
+            "detect": "grounding_dino",
+            "match": "pe_av",
+            "segment": "sam2",
+            "propagate": "xmem",
+            "caption": "qwen3_vl",
+        },
     }
 )
 """Profile -> role -> backend name."""

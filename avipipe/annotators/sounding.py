@@ -12,6 +12,8 @@ from avipipe.annotators.base import (
     SpeakerTrack,
 )
 
+RIVAL_SHARE = 0.5
+"""Of the hottest box's heat, what makes another one a rival."""
 _PERSON_WORDS = frozenset(
     "person people human man woman boy girl child baby face head singer speaker".split()
 )
@@ -44,6 +46,31 @@ def sounding_first(
     return sorted(detections, key=worth, reverse=True)
 
 
+def competitors(
+    detections: Sequence[Detection],
+    localization: Localization | None,
+    speakers: ActiveSpeakers | None,
+) -> list[Detection]:
+    """Those of the detections that may be what sounds; a silent bystander is none of them.
+
+    Where a face speaks, people with such a face. Else what has in its box at least half as much
+    heat as the hottest of its frame; everything where no heat is known.
+    """
+    faces = [track for track in speakers.tracks if _speaks(track)] if speakers else []
+    speaking = [found for found in detections if _frames_spoken(found, faces)]
+    if speaking or localization is None or not localization.heat_HW.any():
+        return speaking or list(detections)
+    hottest: dict[int, float] = {}
+    shares = [_heat_share(localization, found.box) for found in detections]
+    for found, share in zip(detections, shares, strict=True):
+        hottest[found.frame] = max(hottest.get(found.frame, 0.0), share)
+    return [
+        found
+        for found, share in zip(detections, shares, strict=True)
+        if share >= RIVAL_SHARE * hottest[found.frame]
+    ]
+
+
 def is_person(label: str) -> bool:
     """Whether a label names people: "person", "person playing violin", "a man's face", …."""
     return not _PERSON_WORDS.isdisjoint(label.lower().replace("'s", "").split())
@@ -74,13 +101,23 @@ def _holds(detection: Detection, face: SpeakerTrack) -> bool:
 
 
 def _lift(localization: Localization, box: Box) -> float:
-    heat_HW = localization.heat_HW
-    total = float(heat_HW.sum(dtype=np.float64))
-    if total <= 0.0:
+    if not localization.heat_HW.any():
         return 0.0
-    height, width = heat_HW.shape
+    height, width = localization.heat_HW.shape
+    x0, y0, x1, y1 = _inside(box, height, width)
+    lift: float = _heat_share(localization, box) - (x1 - x0) * (y1 - y0) / (width * height)
+    return lift if localization.confidence is None else localization.confidence * lift
+
+
+def _heat_share(localization: Localization, box: Box) -> float:
+    """Share of all heat that lies in a box."""
+    heat_HW = localization.heat_HW
+    x0, y0, x1, y1 = _inside(box, *heat_HW.shape)
+    return float(heat_HW[y0:y1, x0:x1].sum(dtype=np.float64) / heat_HW.sum(dtype=np.float64))
+
+
+def _inside(box: Box, height: int, width: int) -> tuple[int, int, int, int]:
+    """A box in whole pixels, clipped to the picture."""
     x0, x1 = (min(max(round(edge), 0), width) for edge in (box[0], box[2]))
     y0, y1 = (min(max(round(edge), 0), height) for edge in (box[1], box[3]))
-    share = float(heat_HW[y0:y1, x0:x1].sum(dtype=np.float64)) / total
-    lift: float = share - (x1 - x0) * (y1 - y0) / (width * height)
-    return lift if localization.confidence is None else localization.confidence * lift
+    return x0, y0, x1, y1

@@ -129,12 +129,20 @@ class MaskEvidence(_Evidence):
         seed_score: of the segmenter on that frame.
         persistence: share of frames with a mask; 0 where nothing was found.
         mean_area_ratio, min_area_ratio, max_area_ratio: mask area over the picture's.
-        num_instances: things that compete for the sound in the frames looked at (median).
+        num_detections: things of the kind looked for in the frames looked at (median).
+        num_instances: those of them that compete for the sound (median).
+        sound_share: share of the motion that goes with the sound that lies in the mask.
+        similarity: of the sound with what the seed shows; `similarity_margin` is its lead over the
+            best other detection of that frame. None where no backend compares them.
         mean_parts: connected parts of the mask.
         mean_quality: how far the propagator trusts its masks.
         agreement: mean overlap with what was segmented by itself in other frames.
-        temporal_iou: mean overlap of masks in successive frames.
-        area_jump_ratio: share of successive frames in which the area changes by a third or more.
+        temporal_iou: mean overlap of masks in successive frames; `aligned_iou` the same with each
+            moved onto the one before.
+        area_jump_ratio: share of successive frames in which the area changes by a third or more;
+            `largest_area_jump` is the largest change, over the area before.
+        edge_ratio: share of the masks that touch the picture's edge.
+        longest_gap_s: the longest time for which the instance is away before it comes back.
         return_iou: overlap of the seed mask with what comes back when the mask at the far end is
             carried to the seed frame again.
         boxes: around the mask in every `box_step_frames`-th frame; None where it has none.
@@ -142,19 +150,27 @@ class MaskEvidence(_Evidence):
     """
 
     num_frames: int
-    seed_frame: int | None
-    seed_score: Rounded | None
+    seed_frame: int | None = None
+    seed_score: Rounded | None = None
     persistence: Rounded
-    mean_area_ratio: Rounded | None
-    min_area_ratio: Rounded | None
-    max_area_ratio: Rounded | None
+    mean_area_ratio: Rounded | None = None
+    min_area_ratio: Rounded | None = None
+    max_area_ratio: Rounded | None = None
+    num_detections: int
     num_instances: int
-    mean_parts: Rounded | None
-    mean_quality: Rounded | None
-    agreement: Rounded | None
-    temporal_iou: Rounded | None
-    area_jump_ratio: Rounded | None
-    return_iou: Rounded | None
+    sound_share: Rounded | None = None
+    similarity: Rounded | None = None
+    similarity_margin: Rounded | None = None
+    mean_parts: Rounded | None = None
+    mean_quality: Rounded | None = None
+    agreement: Rounded | None = None
+    temporal_iou: Rounded | None = None
+    aligned_iou: Rounded | None = None
+    area_jump_ratio: Rounded | None = None
+    largest_area_jump: Rounded | None = None
+    edge_ratio: Rounded | None = None
+    longest_gap_s: Rounded
+    return_iou: Rounded | None = None
     boxes: list[NormalBox | None]
     box_step_frames: int
     backends: dict[str, str]

@@ -29,6 +29,8 @@ class DropReason(StrEnum):
     OVERLAPPED_SPEECH = "overlapped_speech"
     SEVERAL_SPEAKERS = "several_speakers"
     MUSIC_OVER_PICTURE = "music_over_picture"
+    AMBIENCE = "ambience"
+    CROWD = "crowd"
     SEVERAL_SOURCES = "several_sources"
     STATIC_PICTURE = "static_picture"
     NO_VISIBLE_SOURCE = "no_visible_source"

@@ -115,6 +115,7 @@ class Graph:
                 detector=annotator("detect"),
                 segmenter=annotator("segment"),
                 propagator=annotator("propagate"),
+                matcher=annotator("match"),
             ),
             Decide(stages.decide, after="mask"),
             Caption(stages.caption, captioner=annotator("caption")),

@@ -7,7 +7,7 @@ itself; what a dataset asks to be *shown*, such as a visible source, is a measur
 unknown.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,7 +15,11 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from avipipe.manifests.records import Drop, DropReason, Evidence, Keep, Outcome
+from avipipe.stages import measures as measure
 from avipipe.stages.base import Item, Stage
+from avipipe.stages.measures import Measure
+
+Sense = Literal["at_least", "at_most"]
 
 
 class DecideConfig(BaseModel):
@@ -32,6 +36,21 @@ class DecideConfig(BaseModel):
     max_speakers: int = Field(1, ge=0, description="Speakers that may be heard.")
     max_overlap_ratio: float = Field(0.1, ge=0, le=1, description="Share of overlapped speech.")
     max_music: float = Field(0.5, ge=0, le=1, description="Score of music laid over the picture.")
+    max_ambience: float = Field(
+        1.0, ge=0, description="Score of wind, water, noise over that of things that sound."
+    )
+    max_crowd: float = Field(
+        1.0, ge=0, description="Score of what many make at once over that of single things."
+    )
+    max_second_sound: float = Field(
+        0.3, ge=0, le=1, description="Score of a second kind of sound, from another thing."
+    )
+    max_second_family: float = Field(
+        0.5, ge=0, le=1, description="Second family of instruments, over the first one's score."
+    )
+    max_beside_speech: float = Field(
+        0.3, ge=0, le=1, description="Score of other sounds while somebody speaks."
+    )
     min_motion_px: float = Field(
         0.02, ge=0, description="Mean motion in px/frame at 180 px height; under it all stands."
     )
@@ -40,6 +59,19 @@ class DecideConfig(BaseModel):
     )
     max_speech_p_value: float = Field(
         0.05, ge=0, le=1, description="The same where speech prevails: voices are often unseen."
+    )
+    min_speaking_ratio: float = Field(
+        0.5, ge=0, le=1, description="Share of a voice during which one face speaks."
+    )
+    max_speaking_faces: int = Field(1, ge=0, description="Faces that may speak.")
+    max_lip_p_value: float = Field(
+        0.1, ge=0, le=1, description="Chance that mouth and voice agree by accident."
+    )
+    min_mover_share: float = Field(
+        0.5, ge=0, le=1, description="Motion that one thing has, where the sound goes on and on."
+    )
+    max_rival_share: float = Field(
+        0.5, ge=0, le=1, description="Heat of a second place that goes with the sound."
     )
     min_margin: float = Field(
         0.15, description="Lead of the best region over another one that goes with the sound."
@@ -58,13 +90,18 @@ class DecideConfig(BaseModel):
     min_return_iou: float = Field(
         0.5, ge=0, le=1, description="Overlap of the seed mask with itself, carried there and back."
     )
+    min_similarity_margin: float = Field(
+        0.0, description="Lead of what is cut out in its likeness to the sound."
+    )
+    min_temporal_iou: float = Field(
+        0.5, ge=0, le=1, description="Mean overlap of the masks of successive frames."
+    )
+    max_area_jump_ratio: float = Field(
+        0.2, ge=0, le=1, description="Share of frames in which the mask's area jumps by a third."
+    )
     min_agreement: float = Field(
         0.2, ge=0, le=1, description="Mean overlap with masks found by themselves in other frames."
     )
-
-
-Measure = Callable[[Mapping[str, Evidence]], float | None]
-"""From the evidence of all stages so far to one number; None where it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +114,7 @@ class Check:
     reason: DropReason
     stage: str
     measure: Measure
-    sense: Literal["at_least", "at_most"]
+    sense: Sense
     threshold: str
     """Field of `DecideConfig`."""
 
@@ -89,7 +126,7 @@ class Finding:
     reason: DropReason
     threshold: str
     limit: float
-    sense: Literal["at_least", "at_most"]
+    sense: Sense
     value: float | None
     passed: bool
 
@@ -106,141 +143,66 @@ class Finding:
 
 R = DropReason
 
-MOSTLY_SPEECH = 0.5
-"""Share of speech from which a clip's sound counts as a voice."""
-
-CLEAR_Z = 4.0
-"""Standard deviations by which an offset must stand out to be believed."""
-
-
-def _number(name: str) -> Callable[[Evidence], float | None]:
-    """Measures a field; None where it is unknown."""
-
-    def measure(evidence: Evidence) -> float | None:
-        value = evidence[name]
-        return None if value is None else float(value)
-
-    return measure
-
-
-def _music(evidence: Evidence) -> float | None:
-    score = evidence["tags"].get("music")
-    return None if score is None else float(score)
-
-
-def _second_source(evidence: Evidence) -> float | None:
-    """The margin between two regions that both go with the sound; None where only one does."""
-    if evidence["measures"].get("num_regions", 0) < 2:
-        return None
-    return _number("margin")(evidence)
-
-
-def _clear_offset_s(evidence: Evidence) -> float | None:
-    offset_s, z = evidence["sync_offset_s"], evidence["sync_z"]
-    if offset_s is None or z is None or z < CLEAR_Z:
-        return None
-    return abs(float(offset_s))
-
-
-def _chance(evidence: Mapping[str, Evidence]) -> float:
-    """The p-value of the visible source; 1 where nothing moves that could be tested."""
-    value = evidence["look"]["p_value"]
-    return 1.0 if value is None else float(value)
-
-
-def _speech_chance(evidence: Mapping[str, Evidence]) -> float | None:
-    is_speech = evidence["listen"]["speech_ratio"] >= MOSTLY_SPEECH
-    return _chance(evidence) if is_speech else None
-
-
-def _of(stage: str, measure: Callable[[Evidence], float | None]) -> Measure:
-    return lambda evidence: measure(evidence[stage])
+MASK_CHECKS: tuple[tuple[DropReason, str, Sense, str], ...] = (
+    (R.NO_INSTANCE, "num_instances", "at_least", "min_instances"),
+    (R.INSTANCE_NOT_PERSISTENT, "persistence", "at_least", "min_persistence"),
+    (R.INSTANCE_TOO_SMALL, "mean_area_ratio", "at_least", "min_area_ratio"),
+    (R.INSTANCE_TOO_LARGE, "mean_area_ratio", "at_most", "max_area_ratio"),
+    (R.SEVERAL_INSTANCES, "num_instances", "at_most", "max_instances"),
+    (R.SEVERAL_SOURCES, "similarity_margin", "at_least", "min_similarity_margin"),
+    (R.MASK_UNSTABLE, "mean_quality", "at_least", "min_mask_quality"),
+    (R.MASK_UNSTABLE, "return_iou", "at_least", "min_return_iou"),
+    (R.MASK_UNSTABLE, "agreement", "at_least", "min_agreement"),
+    (R.MASK_UNSTABLE, "temporal_iou", "at_least", "min_temporal_iou"),
+    (R.MASK_UNSTABLE, "area_jump_ratio", "at_most", "max_area_jump_ratio"),
+)
+"""What is asked of fields of `MaskEvidence`: reason, field, sense, threshold."""
 
 
 CHECKS: tuple[Check, ...] = (
-    Check(R.TOO_SHORT, "listen", _of("listen", _number("duration_s")), "at_least", "min_clip_s"),
-    Check(R.SILENT, "listen", _of("listen", _number("rms_dbfs")), "at_least", "min_sound_dbfs"),
-    Check(R.MUSIC_OVER_PICTURE, "listen", _of("listen", _music), "at_most", "max_music"),
+    Check(R.TOO_SHORT, "listen", measure.field("listen", "duration_s"), "at_least", "min_clip_s"),
+    Check(R.SILENT, "listen", measure.field("listen", "rms_dbfs"), "at_least", "min_sound_dbfs"),
+    Check(R.MUSIC_OVER_PICTURE, "listen", measure.music, "at_most", "max_music"),
+    Check(R.AMBIENCE, "listen", measure.ambience, "at_most", "max_ambience"),
+    Check(R.CROWD, "listen", measure.crowd, "at_most", "max_crowd"),
+    Check(R.SEVERAL_SOURCES, "listen", measure.second_sound, "at_most", "max_second_sound"),
+    Check(R.SEVERAL_SOURCES, "listen", measure.second_family, "at_most", "max_second_family"),
+    Check(R.SEVERAL_SOURCES, "listen", measure.beside_speech, "at_most", "max_beside_speech"),
     Check(
         R.OVERLAPPED_SPEECH,
         "listen",
-        _of("listen", _number("overlap_ratio")),
+        measure.field("listen", "overlap_ratio"),
         "at_most",
         "max_overlap_ratio",
     ),
     Check(
-        R.SEVERAL_SPEAKERS,
-        "listen",
-        _of("listen", _number("num_speakers")),
-        "at_most",
-        "max_speakers",
+        R.STATIC_PICTURE, "look", measure.field("look", "motion_px"), "at_least", "min_motion_px"
     ),
-    Check(R.STATIC_PICTURE, "look", _of("look", _number("motion_px")), "at_least", "min_motion_px"),
-    Check(R.NO_VISIBLE_SOURCE, "look", _chance, "at_most", "max_p_value"),
-    Check(R.NO_VISIBLE_SOURCE, "look", _speech_chance, "at_most", "max_speech_p_value"),
-    Check(R.SEVERAL_SOURCES, "look", _of("look", _second_source), "at_least", "min_margin"),
-    Check(R.OUT_OF_SYNC, "look", _of("look", _clear_offset_s), "at_most", "max_sync_offset_s"),
-    Check(
-        R.NO_INSTANCE, "mask", _of("mask", _number("num_instances")), "at_least", "min_instances"
+    Check(R.SEVERAL_SPEAKERS, "look", measure.num_speakers, "at_most", "max_speakers"),
+    Check(R.SEVERAL_SPEAKERS, "look", measure.num_speaking_faces, "at_most", "max_speaking_faces"),
+    Check(R.NO_VISIBLE_SOURCE, "look", measure.speaking_ratio, "at_least", "min_speaking_ratio"),
+    Check(R.NO_VISIBLE_SOURCE, "look", measure.lip_chance, "at_most", "max_lip_p_value"),
+    Check(R.NO_VISIBLE_SOURCE, "look", measure.chance, "at_most", "max_p_value"),
+    Check(R.NO_VISIBLE_SOURCE, "look", measure.speech_chance, "at_most", "max_speech_p_value"),
+    Check(R.NO_VISIBLE_SOURCE, "look", measure.mover_share, "at_least", "min_mover_share"),
+    Check(R.SEVERAL_SOURCES, "look", measure.second_source, "at_least", "min_margin"),
+    Check(R.SEVERAL_SOURCES, "look", measure.rival_share, "at_most", "max_rival_share"),
+    Check(R.OUT_OF_SYNC, "look", measure.clear_offset_s, "at_most", "max_sync_offset_s"),
+    *(
+        Check(reason, "mask", measure.field("mask", name), sense, threshold)
+        for reason, name, sense, threshold in MASK_CHECKS
     ),
-    Check(
-        R.INSTANCE_NOT_PERSISTENT,
-        "mask",
-        _of("mask", _number("persistence")),
-        "at_least",
-        "min_persistence",
-    ),
-    Check(
-        R.INSTANCE_TOO_SMALL,
-        "mask",
-        _of("mask", _number("mean_area_ratio")),
-        "at_least",
-        "min_area_ratio",
-    ),
-    Check(
-        R.INSTANCE_TOO_LARGE,
-        "mask",
-        _of("mask", _number("mean_area_ratio")),
-        "at_most",
-        "max_area_ratio",
-    ),
-    Check(
-        R.SEVERAL_INSTANCES,
-        "mask",
-        _of("mask", _number("num_instances")),
-        "at_most",
-        "max_instances",
-    ),
-    Check(
-        R.MASK_UNSTABLE,
-        "mask",
-        _of("mask", _number("mean_quality")),
-        "at_least",
-        "min_mask_quality",
-    ),
-    Check(
-        R.MASK_UNSTABLE, "mask", _of("mask", _number("return_iou")), "at_least", "min_return_iou"
-    ),
-    Check(R.MASK_UNSTABLE, "mask", _of("mask", _number("agreement")), "at_least", "min_agreement"),
 )
 """In the order in which they are asked: the first that fails gives the reason."""
 
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "listen": (
-        *("duration_s", "rms_dbfs", "tags", "overlap_ratio", "num_speakers", "speech_ratio"),
+        *("duration_s", "rms_dbfs", "tags", "tag_details", "tag_classes"),
+        *("speech", "speech_ratio", "overlap_ratio", "num_speakers"),
     ),
-    "look": ("motion_px", "p_value", "margin", "measures", "sync_offset_s", "sync_z"),
-    "mask": (
-        *(
-            "num_instances",
-            "persistence",
-            "mean_area_ratio",
-            "mean_quality",
-            "return_iou",
-            "agreement",
-        ),
-    ),
+    "look": ("motion_px", "p_value", "margin", "measures", "sync_offset_s", "sync_z", "faces"),
+    "mask": tuple(dict.fromkeys(name for _, name, _, _ in MASK_CHECKS)),
 }
 """Stage -> the fields of its evidence that `CHECKS` reads, and nothing more."""
 
@@ -285,7 +247,7 @@ def verdict(found: Sequence[Finding]) -> DropReason | None:
 class Decide(Stage):
     """The decision after `after`, on all evidence up to there."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     level: ClassVar[Literal["source", "clip"]] = "clip"
     EVIDENCE: ClassVar[tuple[str, ...]] = ("listen", "look", "mask")
 

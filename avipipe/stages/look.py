@@ -1,10 +1,12 @@
 """Look: what the picture of a clip says, and how it goes with the sound, from one small decode."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from avipipe.annotators.base import (
@@ -18,7 +20,12 @@ from avipipe.annotators.base import (
     SpeakerTrack,
     Wave,
 )
-from avipipe.manifests.evidence import FaceTrack, LookEvidence, NormalBox
+from avipipe.manifests.evidence import (
+    FaceTrack,
+    LookEvidence,
+    NormalBox,
+    SpeakerTurn,
+)
 from avipipe.manifests.records import Keep, Outcome
 from avipipe.media.decode import read_audio, read_frames
 from avipipe.media.normalize import FPS
@@ -30,6 +37,7 @@ from avipipe.stages.fetch import source_path
 HEAT_NAME = "heat.png"
 PREVIEW_NAME = "preview.jpg"
 SAMPLE_RATE_HZ = 16_000
+FACE_STEP_FRAMES = 6
 HEAT_SCALE = 4
 NUM_PREVIEW_FRAMES = 6
 PREVIEW_HEIGHT_PX = 160
@@ -41,7 +49,7 @@ class LookConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    height_px: int = Field(180, ge=64, description="Short side of the frames that are looked at.")
+    height_px: int = Field(180, ge=64, description="Short side at which motion is looked at.")
 
 
 class Look(AnnotatedStage):
@@ -52,9 +60,9 @@ class Look(AnnotatedStage):
     """
 
     name = "look"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     level: ClassVar[Literal["source", "clip"]] = "clip"
-    needs = ("fetch", "probe")
+    needs = ("fetch", "probe", "listen")
 
     def __init__(
         self, config: LookConfig, *, localizer: SoundLocalizer, active_speaker: ActiveSpeaker
@@ -73,7 +81,7 @@ class Look(AnnotatedStage):
             start_s=span.start_s,
             end_s=span.end_s,
             fps=FPS,
-            height_px=self.config.height_px,
+            height_px=max(self.config.height_px, self._active_speaker.height_px),
         )
         wav_CN = read_audio(
             path,
@@ -83,7 +91,8 @@ class Look(AnnotatedStage):
             sample_rate_hz=SAMPLE_RATE_HZ,
             mono=True,
         )
-        evidence, heat_HW = self.look(frames_THWC, wav_CN[0])
+        speech = [SpeakerTurn.model_validate(turn) for turn in item.evidence["listen"]["speech"]]
+        evidence, heat_HW = self.look(frames_THWC, wav_CN[0], speech)
         files = [PREVIEW_NAME]
         (folder / PREVIEW_NAME).write_bytes(_preview(frames_THWC))
         if heat_HW.any():
@@ -91,12 +100,16 @@ class Look(AnnotatedStage):
             (folder / HEAT_NAME).write_bytes(_heat_png(heat_HW))
         return Keep(evidence.model_dump(mode="json"), files=tuple(files))
 
-    def look(self, frames_THWC: Frames, wav_N: Wave) -> tuple[LookEvidence, Heat]:
+    def look(
+        self, frames_THWC: Frames, wav_N: Wave, speech: Sequence[SpeakerTurn] = ()
+    ) -> tuple[LookEvidence, Heat]:
         """Everything that is measured on a clip at 24 fps with sound (N,) at 16 kHz."""
-        found = self._localizer.localize(
+        speakers = self._active_speaker.score(
             frames_THWC, fps=FPS, wav_N=wav_N, sample_rate_hz=SAMPLE_RATE_HZ
         )
-        speakers = self._active_speaker.score(
+        faces = _faces(speakers, speech, width=frames_THWC.shape[2], height=frames_THWC.shape[1])
+        frames_THWC = _shrunk(frames_THWC, self.config.height_px)
+        found = self._localizer.localize(
             frames_THWC, fps=FPS, wav_N=wav_N, sample_rate_hz=SAMPLE_RATE_HZ
         )
         height, width = frames_THWC.shape[1:3]
@@ -113,7 +126,7 @@ class Look(AnnotatedStage):
             sync_z=measures.pop("offset_z", None),
             motion_px=measures.pop("motion_px", None),
             measures=measures,
-            faces=_faces(speakers, width=width, height=height),
+            faces=faces,
             backends=self.backend_names(),
         )
         return evidence, found.heat_HW
@@ -150,20 +163,76 @@ def normal_box(box: Box, *, width: int, height: int) -> NormalBox:
     return box[0] / width, box[1] / height, box[2] / width, box[3] / height
 
 
-def _faces(speakers: ActiveSpeakers, *, width: int, height: int) -> list[FaceTrack] | None:
+def read_speakers(item: Item, *, width: int, height: int) -> ActiveSpeakers | None:
+    """The faces that `look` found, in pixels of frames of another size, every few frames."""
+    evidence = LookEvidence.model_validate(item.evidence["look"])
+    if evidence.faces is None:
+        return None
+    tracks = []
+    for face in evidence.faces:
+        first = round(face.start_s * FPS)
+        tracks.append(
+            SpeakerTrack(
+                frames=tuple(first + n * face.box_step_frames for n in range(len(face.boxes))),
+                boxes=tuple(
+                    (x0 * width, y0 * height, x1 * width, y1 * height)
+                    for x0, y0, x1, y1 in face.boxes
+                ),
+                scores=tuple(face.scores),
+                sync_correlation=face.sync_correlation,
+                sync_p_value=face.sync_p_value,
+                sync_lag_s=face.sync_lag_s,
+            )
+        )
+    return ActiveSpeakers(tuple(tracks), confidence=1.0)
+
+
+def _shrunk(frames_THWC: Frames, height_px: int) -> Frames:
+    """Frames whose short side is `height_px`; the same where it is no longer than that."""
+    height, width = frames_THWC.shape[1:3]
+    scale = height_px / min(height, width)
+    if scale >= 1:
+        return frames_THWC
+    size = (2 * round(width * scale / 2), 2 * round(height * scale / 2))
+    return np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames_THWC])
+
+
+def _faces(
+    speakers: ActiveSpeakers, speech: Sequence[SpeakerTurn], *, width: int, height: int
+) -> list[FaceTrack] | None:
     if speakers.confidence is None:
         return None
-    return [_face(track, width=width, height=height) for track in speakers.tracks]
+    return [_face(track, speech, width=width, height=height) for track in speakers.tracks]
 
 
-def _face(track: SpeakerTrack, *, width: int, height: int) -> FaceTrack:
-    x0, y0, x1, y1 = np.mean(track.boxes, axis=0).tolist()
+def _face(
+    track: SpeakerTrack, speech: Sequence[SpeakerTurn], *, width: int, height: int
+) -> FaceTrack:
+    boxes_N4 = np.array(track.boxes) / (width, height, width, height)
+    scores_N = np.array(track.scores)
+    times_N = np.array(track.frames) / float(FPS)
+    heard_N = np.zeros(len(times_N), dtype=bool)
+    for turn in speech:
+        heard_N |= (times_N >= turn.start_s) & (times_N < turn.end_s)
+    step = slice(None, None, FACE_STEP_FRAMES)
     return FaceTrack(
-        start_s=float(track.frames[0] / FPS),
+        start_s=float(times_N[0]),
         end_s=float((track.frames[-1] + 1) / FPS),
-        box=normal_box((x0, y0, x1, y1), width=width, height=height),
-        score=float(np.mean(track.scores)),
+        box=_normal(boxes_N4.mean(axis=0)),
+        score=float(scores_N.mean()),
+        speech_score=float(scores_N[heard_N].mean()) if heard_N.any() else None,
+        boxes=[_normal(box) for box in boxes_N4[step]],
+        scores=scores_N[step].tolist(),
+        box_step_frames=FACE_STEP_FRAMES,
+        sync_correlation=track.sync_correlation,
+        sync_p_value=track.sync_p_value,
+        sync_lag_s=track.sync_lag_s,
     )
+
+
+def _normal(box_4: npt.NDArray[np.float64]) -> NormalBox:
+    x0, y0, x1, y1 = box_4.tolist()
+    return x0, y0, x1, y1
 
 
 def _heat_png(heat_HW: Heat) -> bytes:

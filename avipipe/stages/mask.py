@@ -1,35 +1,46 @@
 """Mask: the exact mask of the sounding instance in every frame of a cut clip."""
 
 from collections import Counter
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from avipipe.annotators import base
-from avipipe.annotators.base import Detector, Frames, Propagator, Segmenter
-from avipipe.annotators.instance import Instance, find_instance, overlap, return_overlap
+from avipipe.annotators import base, mask_quality
+from avipipe.annotators.audioset import nouns_of
+from avipipe.annotators.base import (
+    ActiveSpeakers,
+    Detection,
+    Detector,
+    Frames,
+    Localization,
+    Matcher,
+    Propagator,
+    Segmenter,
+)
+from avipipe.annotators.instance import Instance, find_instance, return_overlap
+from avipipe.annotators.sounding import competitors, sounding_first
 from avipipe.manifests import rle
 from avipipe.manifests.evidence import MaskEvidence, NormalBox
 from avipipe.manifests.records import Evidence, Keep, Outcome
-from avipipe.media.decode import read_frames
-from avipipe.media.normalize import FPS, VIDEO_NAME
+from avipipe.media.decode import read_audio, read_frames
+from avipipe.media.normalize import AUDIO_NAME, FPS, VIDEO_NAME
 from avipipe.media.probe import probe
 from avipipe.stages.annotated import AnnotatedStage
 from avipipe.stages.base import Item
-from avipipe.stages.look import normal_box, read_localization
+from avipipe.stages.look import normal_box, read_localization, read_speakers
+from avipipe.stages.measures import is_voice
 
 MASKS_NAME = "masks.json"
 BOX_STEP_FRAMES = 6
-AREA_JUMP_RATIO = 1 / 3
-MIN_PART_RATIO = 0.02
+PERSON = "person"
 NOUNS = {
-    "speech": "person",
+    "speech": PERSON,
     "music": "musical instrument",
     "animal": "animal",
     "vehicle": "vehicle",
@@ -50,15 +61,16 @@ class MaskConfig(BaseModel):
         0.8, ge=0, le=1, description="Overlap with other frames' segments that ends the search."
     )
     min_tag: float = Field(
-        0.3, ge=0, le=1, description="Score from which a group of sounds is looked for by name."
+        0.3, ge=0, le=1, description="Score from which a sound is looked for by name."
     )
+    max_matched: int = Field(4, ge=1, description="Things compared with the sound, at most.")
 
 
 class Mask(AnnotatedStage):
     """Writes `masks.json` (`MaskEvidence`); no file, and persistence 0, where nothing is found."""
 
     name = "mask"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     level: ClassVar[Literal["source", "clip"]] = "clip"
     needs = ("look", "listen", "cut")
 
@@ -69,35 +81,32 @@ class Mask(AnnotatedStage):
         detector: Detector,
         segmenter: Segmenter,
         propagator: Propagator,
+        matcher: Matcher,
     ) -> None:
         super().__init__(
-            config, {"detect": detector, "segment": segmenter, "propagate": propagator}
+            config,
+            {
+                "detect": detector,
+                "segment": segmenter,
+                "propagate": propagator,
+                "match": matcher,
+            },
         )
         self.config = config
         self._detector = detector
         self._segmenter = segmenter
         self._propagator = propagator
+        self._matcher = matcher
 
     def run(self, item: Item, folder: Path) -> Outcome:
         cut = item.evidence["cut"]
-        path = item.folders["cut"] / VIDEO_NAME
-        frames_THWC = read_frames(
-            path,
-            probe(path),
-            start_s=0.0,
-            end_s=cut["duration_s"],
-            fps=FPS,
-            height_px=self.config.height_px,
-        )
-        height, width = frames_THWC.shape[1:3]
-        detections = self._detector.detect(
-            frames_THWC,
-            fps=FPS,
-            prompts=_prompts(item.evidence["listen"], self.config.min_tag),
-            localization=read_localization(item, width=width, height=height),
-        )
+        scene = self._scene(item)
+        detections = sounding_first(self._detect(scene, item), scene.localization, scene.speakers)
+        similarity = self._similarity(scene, detections, item.folders["cut"])
+        if similarity is not None:
+            detections.sort(key=lambda found: found.label != similarity.label)
         instance = find_instance(
-            frames_THWC,
+            scene.frames_THWC,
             detections,
             segmenter=self._segmenter,
             propagator=self._propagator,
@@ -105,36 +114,107 @@ class Mask(AnnotatedStage):
             min_agreement=self.config.min_agreement,
         )
         if instance is None:
-            return Keep(self._nothing(len(frames_THWC)).model_dump(mode="json"))
-        per_frame = Counter(detection.frame for detection in detections).values()
-        evidence = self._measure(frames_THWC, instance, num_instances=round(median(per_frame)))
+            return Keep(self._nothing(len(scene.frames_THWC)).model_dump(mode="json"))
+        evidence = self._measure(scene, detections, instance, similarity)
         size = (cut["height"], cut["width"])
         rle.write_masks(folder / MASKS_NAME, _full_size(instance.track.masks_THW, size), size=size)
         return Keep(evidence.model_dump(mode="json"), files=(MASKS_NAME,))
 
+    def _scene(self, item: Item) -> "_Scene":
+        path = item.folders["cut"] / VIDEO_NAME
+        frames_THWC = read_frames(
+            path,
+            probe(path),
+            start_s=0.0,
+            end_s=item.evidence["cut"]["duration_s"],
+            fps=FPS,
+            height_px=self.config.height_px,
+        )
+        height, width = frames_THWC.shape[1:3]
+        return _Scene(
+            frames_THWC,
+            read_localization(item, width=width, height=height),
+            read_speakers(item, width=width, height=height),
+        )
+
+    def _detect(self, scene: "_Scene", item: Item) -> list[Detection]:
+        return self._detector.detect(
+            scene.frames_THWC,
+            fps=FPS,
+            prompts=prompts_of(item.evidence["listen"], self.config.min_tag),
+            localization=scene.localization,
+            speakers=scene.speakers,
+        )
+
+    def _similarity(
+        self, scene: "_Scene", detections: Sequence[Detection], cut: Path
+    ) -> "_Similarity | None":
+        """Of the sound with what is detected in the best detection's frame."""
+        rivals = [found for found in detections if found.frame == detections[0].frame]
+        rivals = rivals[: self.config.max_matched]
+        if not rivals or not self._matcher.sample_rate_hz:
+            return None
+        path = cut / AUDIO_NAME
+        info = probe(path)
+        wav_CN = read_audio(
+            path,
+            info,
+            start_s=0.0,
+            end_s=len(scene.frames_THWC) / float(FPS),
+            sample_rate_hz=self._matcher.sample_rate_hz,
+            mono=True,
+        )
+        scores = self._matcher.match(
+            [_crop(scene.frames_THWC, found.box) for found in rivals],
+            labels=[found.label for found in rivals],
+            fps=FPS,
+            wav_N=wav_CN[0],
+            sample_rate_hz=self._matcher.sample_rate_hz,
+        )
+        known = [(score, n) for n, score in enumerate(scores) if score is not None]
+        if not known:
+            return None
+        (best, winner), *others = sorted(known, reverse=True)
+        margin = best - others[0][0] if others else None
+        return _Similarity(rivals[winner].label, best, margin)
+
     def _measure(
-        self, frames_THWC: Frames, instance: Instance, *, num_instances: int
+        self,
+        scene: "_Scene",
+        detections: Sequence[Detection],
+        instance: Instance,
+        similarity: "_Similarity | None",
     ) -> MaskEvidence:
         masks_THW = instance.track.masks_THW
         seen_N = np.flatnonzero(masks_THW.any(axis=(1, 2)))
-        area_N = masks_THW[seen_N].mean(axis=(1, 2))
-        both = [(a, b) for a, b in pairwise(masks_THW) if a.any() and b.any()]
-        change = [abs(int(b.sum()) / int(a.sum()) - 1) for a, b in both]
+        areas_N = mask_quality.area_ratios(masks_THW)
+        frames = Counter(found.frame for found in detections)
+        rivals = Counter(
+            found.frame for found in competitors(detections, scene.localization, scene.speakers)
+        )
         return MaskEvidence(
             num_frames=len(masks_THW),
             seed_frame=instance.seed.detection.frame,
             seed_score=instance.seed.segment.score,
-            persistence=seen_N.size / len(masks_THW),
-            mean_area_ratio=float(area_N.mean()),
-            min_area_ratio=float(area_N.min()),
-            max_area_ratio=float(area_N.max()),
-            num_instances=num_instances,
-            mean_parts=fmean(_num_parts(masks_THW[frame]) for frame in seen_N),
+            persistence=mask_quality.persistence(masks_THW),
+            mean_area_ratio=float(areas_N.mean()),
+            min_area_ratio=float(areas_N.min()),
+            max_area_ratio=float(areas_N.max()),
+            num_detections=round(median(frames.values())),
+            num_instances=round(median(rivals[frame] for frame in frames)),
+            sound_share=_sound_share(scene.localization, masks_THW),
+            similarity=similarity and similarity.value,
+            similarity_margin=similarity and similarity.margin,
+            mean_parts=mask_quality.mean_parts(masks_THW),
             mean_quality=float(instance.track.quality_T[seen_N].mean()),
             agreement=instance.agreement,
-            temporal_iou=fmean(overlap(a, b) for a, b in both) if both else None,
-            area_jump_ratio=fmean(c >= AREA_JUMP_RATIO for c in change) if change else None,
-            return_iou=return_overlap(frames_THWC, instance, self._propagator),
+            temporal_iou=mask_quality.temporal_iou(masks_THW),
+            aligned_iou=mask_quality.aligned_iou(masks_THW),
+            area_jump_ratio=mask_quality.area_jump_ratio(masks_THW),
+            largest_area_jump=mask_quality.largest_area_jump(masks_THW),
+            edge_ratio=mask_quality.edge_ratio(masks_THW),
+            longest_gap_s=mask_quality.longest_gap_s(masks_THW, fps=FPS),
+            return_iou=return_overlap(scene.frames_THWC, instance, self._propagator),
             boxes=[_box(mask_HW) for mask_HW in masks_THW[::BOX_STEP_FRAMES]],
             box_step_frames=BOX_STEP_FRAMES,
             backends=self.backend_names(),
@@ -143,30 +223,63 @@ class Mask(AnnotatedStage):
     def _nothing(self, num_frames: int) -> MaskEvidence:
         return MaskEvidence(
             num_frames=num_frames,
-            seed_frame=None,
-            seed_score=None,
             persistence=0.0,
-            mean_area_ratio=None,
-            min_area_ratio=None,
-            max_area_ratio=None,
+            num_detections=0,
             num_instances=0,
-            mean_parts=None,
-            mean_quality=None,
-            agreement=None,
-            temporal_iou=None,
-            area_jump_ratio=None,
-            return_iou=None,
+            longest_gap_s=0.0,
             boxes=[],
             box_step_frames=BOX_STEP_FRAMES,
             backends=self.backend_names(),
         )
 
 
-def _prompts(listen: Evidence, min_tag: float) -> list[str]:
-    """What to look for, the likeliest first."""
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """The frames of a clip and what `look` found, in pixels of them."""
+
+    frames_THWC: Frames
+    localization: Localization | None
+    speakers: ActiveSpeakers | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Similarity:
+    """The label of what goes best with the sound, how well, and its lead over the next one."""
+
+    label: str
+    value: float
+    margin: float | None
+
+
+def prompts_of(listen: Evidence, min_tag: float) -> list[str]:
+    """Nouns to look for, the likeliest first; a person where a voice prevails."""
     tags: dict[str, float] = listen["tags"]
-    likely = sorted((group for group in tags if tags[group] >= min_tag), key=lambda g: -tags[g])
-    return [NOUNS.get(group, group) for group in likely]
+    if listen["tag_classes"]:
+        nouns = nouns_of(listen["tag_classes"], min_tag)
+    else:
+        likely = sorted((group for group in tags if tags[group] >= min_tag), key=lambda g: -tags[g])
+        nouns = [NOUNS.get(group, group) for group in likely]
+    if is_voice(listen):
+        nouns = [PERSON, *(noun for noun in nouns if noun != PERSON)]
+    return nouns
+
+
+def _sound_share(localization: Localization | None, masks_THW: base.Mask) -> float | None:
+    """Share of the heat that some mask of the track covers."""
+    if localization is None or not localization.heat_HW.any():
+        return None
+    covered_HW = masks_THW.any(axis=0)
+    return float(localization.heat_HW[covered_HW].sum() / localization.heat_HW.sum())
+
+
+def _crop(frames_THWC: Frames, box: base.Box) -> Frames:
+    """What a box, with a tenth around it, shows over the whole clip."""
+    height, width = frames_THWC.shape[1:3]
+    x0, y0, x1, y1 = box
+    margin_x, margin_y = 0.1 * (x1 - x0), 0.1 * (y1 - y0)
+    left, top = max(0, round(x0 - margin_x)), max(0, round(y0 - margin_y))
+    right, bottom = min(width, round(x1 + margin_x)), min(height, round(y1 + margin_y))
+    return frames_THWC[:, top : max(bottom, top + 1), left : max(right, left + 1)]
 
 
 def _full_size(masks_THW: base.Mask, size: rle.Size) -> Iterator[str]:
@@ -180,13 +293,6 @@ def _full_size(masks_THW: base.Mask, size: rle.Size) -> Iterator[str]:
         if (height, width) != mask_HW.shape:
             soft = cv2.GaussianBlur(soft, (0, 0), blur_px)
         yield rle.encode(np.asarray(soft > 0.5))
-
-
-def _num_parts(mask_HW: base.Mask) -> int:
-    """Connected parts that are not specks."""
-    count, _, stats, _ = cv2.connectedComponentsWithStats(mask_HW.astype(np.uint8))
-    areas = stats[1:count, cv2.CC_STAT_AREA]
-    return int((areas >= MIN_PART_RATIO * areas.sum()).sum())
 
 
 def _box(mask_HW: base.Mask) -> NormalBox | None:

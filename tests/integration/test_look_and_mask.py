@@ -42,6 +42,7 @@ def mask_stage(**config: Any) -> Mask:
         detector=backend("detect"),
         segmenter=backend("segment"),
         propagator=backend("propagate"),
+        matcher=backend("match"),
     )
     mask.setup()
     return mask
@@ -59,7 +60,12 @@ def item(folder: Path, **evidence: Evidence) -> Item:
     known: dict[str, Evidence] = {
         "fetch": {"path": path.name},
         "probe": probe(path).to_json(),
-        "listen": {"tags": {"impact": 0.9, "speech": 0.1}},
+        "listen": {
+            "tags": {"impact": 0.9, "speech": 0.1},
+            "tag_classes": {},
+            "speech": [],
+            "speech_ratio": 0.0,
+        },
         "cut": {"duration_s": DURATION_S, "height": 2 * height, "width": 2 * width},
     }
     line = SourceLine(0, str(path), None, "list.txt:1")
@@ -92,7 +98,7 @@ def test_a_strike_is_seen_and_masked_in_every_frame(tmp_path: Path) -> None:
     assert seen.motion_px is not None
     assert seen.motion_px > 0.1
     assert seen.faces is None
-    assert seen.backends == {"localize": "motion@1", "active_speaker": "none@1"}
+    assert seen.backends == {"localize": "motion@2", "active_speaker": "none@1"}
 
     mask = masked(tmp_path, look.evidence)
     evidence = MaskEvidence.model_validate(mask.evidence)

@@ -17,6 +17,9 @@ GOOD: dict[str, dict[str, Any]] = {
         "duration_s": 5.0,
         "rms_dbfs": -20.0,
         "tags": {"music": 0.1, "speech": 0.9},
+        "tag_details": {},
+        "tag_classes": {},
+        "speech": [{"start_s": 0.5, "end_s": 4.5, "label": "speech"}],
         "overlap_ratio": 0.0,
         "num_speakers": 1,
         "speech_ratio": 0.8,
@@ -28,6 +31,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "measures": {"num_regions": 1.0},
         "sync_offset_s": 0.04,
         "sync_z": 5.0,
+        "faces": None,
     },
     "mask": {
         "num_instances": 1,
@@ -36,6 +40,9 @@ GOOD: dict[str, dict[str, Any]] = {
         "mean_quality": 0.9,
         "return_iou": 0.9,
         "agreement": 0.9,
+        "similarity_margin": None,
+        "temporal_iou": 0.9,
+        "area_jump_ratio": 0.0,
     },
 }
 
@@ -104,7 +111,8 @@ def test_what_nobody_can_tell_drops_nothing(values: dict[str, Any]) -> None:
 
 
 def test_a_sound_that_is_no_voice_needs_less_proof() -> None:
-    assert reason(look__p_value=0.07, listen__speech_ratio=0.0) is None
+    strike = {"impact": 0.9}
+    assert reason(look__p_value=0.07, listen__speech_ratio=0.0, listen__tags=strike) is None
 
 
 def test_thresholds_come_from_the_configuration() -> None:

@@ -11,6 +11,7 @@ class NoMatcher:
 
     name = "none"
     version = 1
+    sample_rate_hz = 0
 
     @property
     def weights(self) -> Mapping[str, str]:

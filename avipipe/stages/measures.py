@@ -1,0 +1,250 @@
+"""What decisions compare with thresholds: one number from the evidence of a clip, or None.
+
+Evidence is as stored (`manifests.evidence`, in JSON). None means unknown, and drops nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from avipipe.annotators import audioset
+from avipipe.manifests.records import Evidence
+from avipipe.media.normalize import FPS
+
+Measure = Callable[[Mapping[str, Evidence]], float | None]
+"""From the evidence of all stages so far to one number; None where it is unknown."""
+
+MOSTLY_SPEECH = 0.5
+"""Share of speech from which a clip's sound counts as a voice."""
+
+CLEAR_TAG = 0.3
+"""Score from which a group of sounds is taken to be heard (AudioSet taggers are sigmoid)."""
+
+CLEAR_Z = 4.0
+"""Standard deviations by which an offset must stand out to be believed."""
+
+SPEAKS_ALONE = 0.8
+"""Share of the speech from which a face that speaks leaves no room for a second speaker."""
+
+SPEAKS_TOO = 0.2
+"""Share of the speech from which a face counts as one that speaks."""
+
+VOICES = frozenset({"speech", "singing"})
+
+SUSTAINED = frozenset({"vehicle", "engine", "aircraft", "train", "boat"})
+"""Groups whose sound goes on whatever moves: their motion need not go with it."""
+
+SUSTAINED_FAMILIES = frozenset({"bowed", "wind", "brass"})
+
+
+def field(stage: str, name: str) -> Measure:
+    """A field of a stage's evidence."""
+
+    def measure(evidence: Mapping[str, Evidence]) -> float | None:
+        value = evidence[stage][name]
+        return None if value is None else float(value)
+
+    return measure
+
+
+def is_voice(listen: Evidence) -> bool:
+    """Whether somebody speaks or sings for most of the sound."""
+    if listen["speech_ratio"] >= MOSTLY_SPEECH:
+        return True
+    group, score = _loudest_group(listen)
+    return group in VOICES and score >= CLEAR_TAG
+
+
+def music(evidence: Mapping[str, Evidence]) -> float | None:
+    """Score of music that no visible thing makes: generic music, genres, an accompanied singer."""
+    listen = evidence["listen"]
+    score, details = listen["tags"].get("music"), listen["tag_details"]
+    if score is None:
+        return None
+    group, _ = _loudest_group(listen)
+    accompaniment = details.get("raw_instrument", 0.0) if group in VOICES else 0.0
+    return float(max(score, details.get("raw_genre", 0.0), accompaniment))
+
+
+def ambience(evidence: Mapping[str, Evidence]) -> float | None:
+    """Score of wind, water, noise … over that of things."""
+    return _over_instances(evidence, "kind_ambience")
+
+
+def crowd(evidence: Mapping[str, Evidence]) -> float | None:
+    """Score of what many make at once (crowds, choirs, traffic) over that of things."""
+    return _over_instances(evidence, "kind_many")
+
+
+def second_sound(evidence: Mapping[str, Evidence]) -> float | None:
+    """Score of the second group of sounds that cannot be the same thing as the first."""
+    listen = evidence["listen"]
+    margin = listen["tag_details"].get("second_group_margin")
+    if margin is None or not listen["tags"]:
+        return None
+    kinds = audioset.kinds()
+    scores = [
+        score
+        for group, score in listen["tags"].items()
+        if kinds.get(group, "instance") in ("instance", "many", "music")
+    ]
+    return float(max(scores, default=0.0) - margin)
+
+
+def beside_speech(evidence: Mapping[str, Evidence]) -> float | None:
+    """Score of what is heard while somebody speaks."""
+    value = evidence["listen"]["tag_details"].get("beside_speech")
+    return None if value is None else float(value)
+
+
+def second_family(evidence: Mapping[str, Evidence]) -> float | None:
+    """Score of the second family of instruments over that of the first."""
+    details = evidence["listen"]["tag_details"]
+    if details.get("first_family", 0.0) < CLEAR_TAG:
+        return None
+    return float(details["second_family"] / details["first_family"])
+
+
+def num_speakers(evidence: Mapping[str, Evidence]) -> float | None:
+    """Speakers told apart by their voices; one where a single face speaks all the time."""
+    heard: float | None = evidence["listen"]["num_speakers"]
+    if heard is None:
+        return None
+    ratios = _speaking_ratios(evidence)
+    alone = max(ratios, default=0.0) >= SPEAKS_ALONE
+    return 1.0 if alone and _num_speaking(ratios) == 1 else float(heard)
+
+
+def num_speaking_faces(evidence: Mapping[str, Evidence]) -> float | None:
+    """Faces that speak while speech is heard."""
+    if not _is_seen_voice(evidence):
+        return None
+    return float(_num_speaking(_speaking_ratios(evidence)))
+
+
+def speaking_ratio(evidence: Mapping[str, Evidence]) -> float | None:
+    """Share of the speech in which the face that speaks most does so; 0 where there is none."""
+    if not _is_seen_voice(evidence):
+        return None
+    return max(_speaking_ratios(evidence), default=0.0)
+
+
+def lip_chance(evidence: Mapping[str, Evidence]) -> float | None:
+    """The p-value of mouth and sound going together, of the face that speaks most."""
+    if not _is_seen_voice(evidence) or not evidence["look"]["faces"]:
+        return None
+    ratios = _speaking_ratios(evidence)
+    face = evidence["look"]["faces"][ratios.index(max(ratios))]
+    value = face["sync_p_value"]
+    return None if value is None else float(value)
+
+
+def chance(evidence: Mapping[str, Evidence]) -> float | None:
+    """The p-value of the visible source; 1 where nothing moves that could be tested.
+
+    Not asked of voices where faces are looked for, nor of things that sound on and on.
+    """
+    if _is_seen_voice(evidence) or _is_sustained(evidence["listen"]):
+        return None
+    return _p_value(evidence)
+
+
+def speech_chance(evidence: Mapping[str, Evidence]) -> float | None:
+    """The same, of a voice where no faces are looked for."""
+    if not is_voice(evidence["listen"]) or _is_seen_voice(evidence):
+        return None
+    return _p_value(evidence)
+
+
+def mover_share(evidence: Mapping[str, Evidence]) -> float | None:
+    """Share of all motion that one thing has, for things that sound on and on."""
+    if not _is_sustained(evidence["listen"]):
+        return None
+    value = evidence["look"]["measures"].get("mover_share")
+    return None if value is None else float(value)
+
+
+def second_source(evidence: Mapping[str, Evidence]) -> float | None:
+    """The margin between two regions that both go with the sound; None where only one does."""
+    look = evidence["look"]
+    if look["measures"].get("num_regions", 0) < 2 or _is_seen_voice(evidence):
+        return None
+    return field("look", "margin")(evidence)
+
+
+def rival_share(evidence: Mapping[str, Evidence]) -> float | None:
+    """Heat of the second hottest place over the hottest's, where motion goes with the sound."""
+    if _is_seen_voice(evidence) or _is_sustained(evidence["listen"]):
+        return None
+    value = evidence["look"]["measures"].get("rival_share")
+    return None if value is None else float(value)
+
+
+def clear_offset_s(evidence: Mapping[str, Evidence]) -> float | None:
+    """By how much sound and motion are apart, where that stands out."""
+    look = evidence["look"]
+    offset_s, z = look["sync_offset_s"], look["sync_z"]
+    if offset_s is None or z is None or z < CLEAR_Z:
+        return None
+    return abs(float(offset_s))
+
+
+def _loudest_group(listen: Evidence) -> tuple[str, float]:
+    """The group that scores best among those that a visible thing may make."""
+    kinds = audioset.kinds()
+    scores: dict[str, float] = {
+        group: score
+        for group, score in listen["tags"].items()
+        if kinds.get(group, "instance") == "instance"
+    }
+    return max(scores.items(), key=lambda item: (item[1], item[0]), default=("", 0.0))
+
+
+def _over_instances(evidence: Mapping[str, Evidence], name: str) -> float | None:
+    details: dict[str, float] = evidence["listen"]["tag_details"]
+    if name not in details:
+        return None
+    return details[name] / max(details["kind_instance"], 1e-3)
+
+
+def _is_sustained(listen: Evidence) -> bool:
+    group, score = _loudest_group(listen)
+    if score < CLEAR_TAG or not listen["tag_classes"]:
+        return False
+    if group != "instrument":
+        return group in SUSTAINED
+    known = audioset.classes()
+    families = [known[name].family for name in listen["tag_classes"] if known[name].family]
+    return families[0] in SUSTAINED_FAMILIES
+
+
+def _is_seen_voice(evidence: Mapping[str, Evidence]) -> bool:
+    """Whether the sound is a voice and faces were looked for, so that a face must speak."""
+    look: Mapping[str, Any] = evidence.get("look", {})
+    return look.get("faces") is not None and is_voice(evidence["listen"])
+
+
+def _speaking_ratios(evidence: Mapping[str, Evidence]) -> list[float]:
+    """Of each face: the share of the speech in which it is seen to speak."""
+    turns = evidence["listen"]["speech"]
+    return [_speaking_ratio(face, turns) for face in evidence["look"]["faces"] or []]
+
+
+def _speaking_ratio(face: Mapping[str, Any], turns: list[Mapping[str, Any]]) -> float:
+    step_s = float(face["box_step_frames"] / FPS)
+    times = [face["start_s"] + n * step_s for n in range(len(face["scores"]))]
+    heard_s = sum(turn["end_s"] - turn["start_s"] for turn in turns)
+    spoken_s = sum(
+        step_s
+        for time_s, score in zip(times, face["scores"], strict=True)
+        if score >= 0.0 and any(turn["start_s"] <= time_s < turn["end_s"] for turn in turns)
+    )
+    return min(1.0, spoken_s / heard_s) if heard_s else 0.0
+
+
+def _num_speaking(ratios: list[float]) -> int:
+    return sum(ratio >= SPEAKS_TOO for ratio in ratios)
+
+
+def _p_value(evidence: Mapping[str, Evidence]) -> float:
+    value = evidence["look"]["p_value"]
+    return 1.0 if value is None else float(value)
