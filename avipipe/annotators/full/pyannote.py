@@ -1,8 +1,9 @@
 """Speech and speakers by pyannote.audio 4, from a local folder and without its telemetry."""
 
+import copy
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from avipipe.errors import WeightsError
 _WEIGHT = "pyannote_diarization"
 _RATE_HZ = 16000
 _BATCH_SIZES = (32, 8, 1)
+_SHORTEST_S = 0.25
 _MODELS = ("segmentation", "embedding", "plda")
 
 
@@ -65,8 +67,8 @@ class PyannoteVad(Weighted):
         scores = largest_that_fits(run, _BATCH_SIZES)
         posterior_F = scores.data[:, 0]
         turns = _within(
-            _spans(posterior_F > 0.5, step_s=scores.sliding_window.step),
-            duration_s=wav_N.shape[0] / sample_rate_hz,
+            _spans(posterior_F > 0.5, frames=scores.sliding_window),
+            wav_N.shape[0] / sample_rate_hz,
         )
         return Speech(turns=turns, confidence=float(np.abs(2.0 * posterior_F - 1.0).mean()))
 
@@ -74,9 +76,9 @@ class PyannoteVad(Weighted):
 class PyannoteDiarizer(Weighted):
     """The whole pipeline: segmentation, speaker embeddings, and their clustering (VBx).
 
-    It counts speakers, not sounds; its windows are 10 s long, so in a shorter clip the number of
-    speakers rests on one window, and the overlap is the surer sign of several. Turns that lie
-    wholly outside the given speech (laughter and song are often taken for it) are left out.
+    It counts speakers, not sounds. Who speaks at once in one window (10 s) is told by the
+    segmentation alone, and so is the overlap: the clustering takes all for one speaker where fewer
+    than two speak by themselves for 2 s, as in many a short clip.
 
     Source: Bredin, pyannote.audio 2.1 speaker diarization pipeline (Interspeech 2023); Landini et
     al., Bayesian HMM clustering of x-vector sequences (2022).
@@ -99,10 +101,12 @@ class PyannoteDiarizer(Weighted):
     def diarize(self, wav_N: Wave, *, sample_rate_hz: int, speech: Speech) -> Diarization:
         """Tell the speakers of mono audio (N,) apart.
 
+        It finds speech itself; `speech` spares it the clips that have none.
+
         Returns:
             Turns labelled "speaker0", "speaker1", … in order of appearance, which may overlap;
-            `overlap_ratio` is the share of speech in which two or more speak. The pipeline does
-            not say how sure it is (confidence None), except that without speech nobody speaks.
+            who is heard for less than a quarter of a second is left out. `overlap_ratio` is the
+            share of speech in which two or more speak. Confidence None: it gives none.
         Raises:
             AnnotatorError: the audio is empty or not finite, or memory does not suffice.
         """
@@ -111,35 +115,57 @@ class PyannoteDiarizer(Weighted):
             return Diarization(
                 turns=(), num_speakers=0, overlap_ratio=0.0, confidence=speech.confidence
             )
-
-        def run(batch_size: int) -> Any:
-            self._pipeline.segmentation_batch_size = batch_size
-            self._pipeline.embedding_batch_size = batch_size
-            return self._pipeline(file).speaker_diarization
-
-        tracks = largest_that_fits(run, _BATCH_SIZES).itertracks(yield_label=True)
-        turns = _within(
-            ((span.start, span.end, label) for span, _, label in tracks),
-            duration_s=wav_N.shape[0] / sample_rate_hz,
+        duration_s = wav_N.shape[0] / sample_rate_hz
+        heard = largest_that_fits(lambda size: self._run(file, size), _BATCH_SIZES)
+        tracks = heard["diarization"].itertracks(yield_label=True)
+        turns = _name_speakers(
+            _within(((span.start, span.end, label) for span, _, label in tracks), duration_s)
         )
-        turns = _in_order_of_appearance(turn for turn in turns if _touches(turn, speech))
+        at_once = _most_at_once(heard["segmentation"], duration_s)
         return Diarization(
             turns=turns,
-            num_speakers=len({turn.label for turn in turns}),
-            overlap_ratio=overlap_ratio(turns),
+            num_speakers=max(at_once, len({turn.label for turn in turns})),
+            overlap_ratio=_overlap_ratio(heard["speaker_counting"], duration_s),
             confidence=None,
         )
 
+    def _run(self, file: dict[str, Any], batch_size: int) -> dict[str, Any]:
+        """What the pipeline and its steps gave, by name."""
+        heard: dict[str, Any] = {}
 
-def overlap_ratio(turns: Iterable[Turn]) -> float:
-    """Share of the time with a speaker that has two or more; 0 without any."""
-    changes = sorted(change for turn in turns for change in ((turn.start_s, 1), (turn.end_s, -1)))
-    spoken_s, double_s, num_active, last_s = 0.0, 0.0, 0, 0.0
-    for time_s, step in changes:
-        spoken_s += (time_s - last_s) * (num_active >= 1)
-        double_s += (time_s - last_s) * (num_active >= 2)
-        num_active, last_s = num_active + step, time_s
-    return double_s / spoken_s if spoken_s else 0.0
+        def keep(step: str, result: Any, **_: Any) -> None:
+            heard[step] = copy.copy(result)  # the count of speakers is cut to one later on
+
+        self._pipeline.segmentation_batch_size = batch_size
+        self._pipeline.embedding_batch_size = batch_size
+        with warnings.catch_warnings():
+            # Of those who never speak alone it has no embeddings, and still takes their mean.
+            warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+            warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)
+            warnings.filterwarnings("ignore", r"std\(\): degrees of freedom", UserWarning)
+            output = self._pipeline(file, hook=keep)
+        return heard | {"diarization": output.speaker_diarization}
+
+
+def _most_at_once(segmentation: Any, duration_s: float) -> int:
+    """The most speakers that the network tells apart in one window."""
+    active_WFS = np.nan_to_num(segmentation.data)
+    num_frames = active_WFS.shape[1]
+    windows = segmentation.sliding_window
+    frame_s = windows.duration / num_frames
+    start_W1 = windows.start + windows.step * np.arange(len(active_WFS))[:, None]
+    is_inside_WF = start_W1 + frame_s * np.arange(num_frames) < duration_s
+    spoken_s_WS = frame_s * (active_WFS * is_inside_WF[..., None]).sum(axis=1)
+    return int((spoken_s_WS >= _SHORTEST_S).sum(axis=1).max())
+
+
+def _overlap_ratio(counting: Any, duration_s: float) -> float:
+    """Share of the frames with a speaker that have two or more; 0 without any."""
+    frames = counting.sliding_window
+    middle_s_F = frames.start + frames.duration / 2 + frames.step * np.arange(len(counting.data))
+    count_F = counting.data[middle_s_F < duration_s, 0]
+    num_spoken = np.count_nonzero(count_F >= 1)
+    return float(np.count_nonzero(count_F >= 2) / num_spoken) if num_spoken else 0.0
 
 
 def _local_folder() -> Path:
@@ -194,15 +220,17 @@ def _anybody(log_powerset_WFK: npt.NDArray[np.float32]) -> npt.NDArray[np.float3
     return np.asarray(1.0 - np.exp(log_powerset_WFK[..., :1]), dtype=np.float32)
 
 
-def _spans(active_F: npt.NDArray[np.bool_], *, step_s: float) -> list[tuple[float, float, str]]:
+def _spans(active_F: npt.NDArray[np.bool_], *, frames: Any) -> list[tuple[float, float, str]]:
+    """Runs of active frames; each frame stands for one step around its middle."""
     labels_F, _ = scipy.ndimage.label(active_F)
+    first_s = frames.start + (frames.duration - frames.step) / 2
     return [
-        (span.start * step_s, span.stop * step_s, "speech")
+        (first_s + span.start * frames.step, first_s + span.stop * frames.step, "speech")
         for (span,) in scipy.ndimage.find_objects(labels_F)
     ]
 
 
-def _within(spans: Iterable[tuple[float, float, str]], *, duration_s: float) -> tuple[Turn, ...]:
+def _within(spans: Iterable[tuple[float, float, str]], duration_s: float) -> tuple[Turn, ...]:
     """As turns, without what the padding of the last window added."""
     turns = [
         Turn(max(0.0, round(start_s, 3)), min(round(end_s, 3), duration_s), label)
@@ -211,15 +239,13 @@ def _within(spans: Iterable[tuple[float, float, str]], *, duration_s: float) -> 
     return tuple(turn for turn in turns if turn.start_s < turn.end_s)
 
 
-def _touches(turn: Turn, speech: Speech) -> bool:
-    if speech.confidence is None:
-        return True
-    return any(turn.start_s < other.end_s and other.start_s < turn.end_s for other in speech.turns)
-
-
-def _in_order_of_appearance(turns: Iterable[Turn]) -> tuple[Turn, ...]:
-    names: dict[str, str] = {}
+def _name_speakers(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """The turns of those who are heard for long enough, named in order of appearance."""
+    spoken_s: dict[str, float] = {}
+    for turn in turns:
+        spoken_s[turn.label] = spoken_s.get(turn.label, 0.0) + turn.end_s - turn.start_s
+    labels = [label for label, total_s in spoken_s.items() if total_s >= _SHORTEST_S]
+    names = {label: f"speaker{index}" for index, label in enumerate(labels)}
     return tuple(
-        Turn(turn.start_s, turn.end_s, names.setdefault(turn.label, f"speaker{len(names)}"))
-        for turn in turns
+        Turn(turn.start_s, turn.end_s, names[turn.label]) for turn in turns if turn.label in names
     )
