@@ -38,6 +38,7 @@ class PeAvMatcher(Weighted):
     name = "pe_av"
     version = 1
     needs = ("pe_av",)
+    sample_rate_hz = 48_000
 
     def setup(self) -> None:
         """Load the network.
@@ -122,6 +123,7 @@ class ClapMatcher(Weighted):
     name = "clap"
     version = 1
     needs = ("clap",)
+    sample_rate_hz = 48_000
 
     def setup(self) -> None:
         """Load the network.
