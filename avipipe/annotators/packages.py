@@ -64,7 +64,7 @@ def _extras() -> Mapping[str, tuple[str, str]]:
     for line in metadata.requires("avipipe") or ():
         extra = re.search(r"extra == ['\"](\w+)['\"]", line)
         package = re.match(r"[\w.-]+", line)
-        if extra is not None and package is not None:
+        if extra is not None and package is not None and package[0] != "avipipe":
             root = package[0].replace("-", "_").split(".")[0]
             found.setdefault(root, (package[0], extra[1]))
     return found

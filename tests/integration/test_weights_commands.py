@@ -369,3 +369,17 @@ def test_a_build_names_all_missing_weights_before_any_work(
     assert "2 weights are missing" in message
     assert "avipipe weights pull htdemucs silero_vad" in message
     assert not out.exists()
+
+
+def test_doctor_names_one_thing_to_do_for_each_backend(home: Path) -> None:
+    home.mkdir(parents=True)
+    (home / "silero_vad.onnx").write_bytes(b"half a model")
+    words = command("doctor", "--json")
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    findings = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    assert findings["profile embedded"]["ok"]
+    assert findings["separate: htdemucs"]["remedy"] == "avipipe weights pull htdemucs"
+    assert not findings["vad: silero"]["ok"]
+    assert "corrupted" in findings["vad: silero"]["remedy"]
+    assert findings["vad: energy"]["ok"]
