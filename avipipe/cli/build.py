@@ -49,7 +49,7 @@ def command(
     from avipipe.pipeline.build import Build
     from avipipe.pipeline.config import load_config
     from avipipe.pipeline.graph import Graph
-    from avipipe.pipeline.needs import require_weights
+    from avipipe.pipeline.needs import check_weights, require_weights
     from avipipe.pipeline.workspace import Workspace
 
     options = {
@@ -58,12 +58,14 @@ def command(
         "executor.ray_address": ray_address,
     }
     config = load_config(config_path, [*overrides, *as_overrides(options)])
-    require_weights(Graph(config))
+    graph = Graph(config)
+    require_weights(graph)
     sources = read_sources(source)
     if sources.duplicates:
         click.echo(f"{len(sources.duplicates)} duplicate lines in {source} are left out", err=True)
     workspace = Workspace.at(out, work)
     workspace.check(config)
+    check_weights(graph)
     with workspace.locked():
         workspace.write_config(config)
         lines = workspace.merged_lines(sources.lines)

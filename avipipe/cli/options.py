@@ -27,7 +27,9 @@ def work_option(command: Command) -> Command:
 
 def config_options(command: Command) -> Command:
     """`--config`, `--set`, `--profile`: what a build is told."""
-    command = click.option("--profile", help="Backends to use: embedded (the default).")(command)
+    command = click.option("--profile", help="Backends to use: embedded (default), light, full.")(
+        command
+    )
     command = click.option(
         "--set",
         "overrides",

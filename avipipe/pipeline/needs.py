@@ -6,13 +6,27 @@ from avipipe.stages.annotated import AnnotatedStage
 
 
 def require_weights(graph: Graph) -> None:
-    """Make sure that a build can begin.
+    """Make sure, at once, that all weights of a build are here.
 
     Raises:
-        WeightsError: naming all weights that are missing.
+        WeightsError: naming all that are missing.
     """
+    weights.require(_names(graph))
+
+
+def check_weights(graph: Graph) -> None:
+    """Compare their hashes, once for all workers.
+
+    Raises:
+        WeightsError: one is missing or corrupted.
+    """
+    for name in sorted(_names(graph)):
+        weights.locate(name)
+
+
+def _names(graph: Graph) -> set[str]:
     stages = (stage for stage in graph.stages if isinstance(stage, AnnotatedStage))
-    weights.require(name for stage in stages for name in stage.weight_names)
+    return {name for stage in stages for name in stage.weight_names}
 
 
 def used_weights(graph: Graph) -> set[str]:

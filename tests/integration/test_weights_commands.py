@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from avipipe import weights
+from avipipe.annotators.embedded.vad import EnergyVad
+from avipipe.annotators.weighted import Weighted
 from avipipe.cli import main
 from avipipe.errors import WeightsError
 from avipipe.weights.digests import CACHE_ENV
@@ -383,3 +385,72 @@ def test_doctor_names_one_thing_to_do_for_each_backend(home: Path) -> None:
     assert not findings["vad: silero"]["ok"]
     assert "corrupted" in findings["vad: silero"]["remedy"]
     assert findings["vad: energy"]["ok"]
+
+
+class WeighedVad(Weighted, EnergyVad):
+    """The embedded method with a weight that it loads and does not use."""
+
+    name = "weighed"
+    needs = ("mine",)
+
+    def setup(self) -> None:
+        weights.locate("mine")
+        super().setup()
+
+
+def run(*words: str | Path) -> int:
+    """The exit code of a command."""
+    try:
+        main([str(word) for word in words])
+    except SystemExit as done:
+        return int(done.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_dataset_can_be_read_where_its_weights_are_not(
+    pinned: bool,
+    small_clips: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, out = tmp_path / "own", tmp_path / "out"
+    folder.mkdir()
+    (folder / "a.bin").write_bytes(DATA)
+    monkeypatch.setenv("AVIPIPE_WEIGHTS_DIR", str(folder))
+    file = {"name": "a.bin"} | ({"sha256": sha256(DATA)} if pinned else {})
+    lock(tmp_path, monkeypatch, "https://example.org", files=[file], homepage="https://mine.org")
+    source = next((small_clips / "clips").glob("silent*"))
+    words: list[str | Path] = ["build", "--source", source, "--out", out, "--executor", "inline"]
+    words += ["--set", f"annotators.vad={__name__}:WeighedVad"]
+    assert run(*words) == 0, capsys.readouterr().err
+    card = (out / "README.md").read_text()
+    assert "| mine (https://mine.org) | MIT |" in card
+    (folder / "a.bin").unlink()
+    assert run("verify", "--out", out) == 0
+    reading = (["status"], ["report"], ["why", source.name])
+    capsys.readouterr()
+    expected = 0 if pinned else 4
+    assert [run(*verb, "--out", out) for verb in reading] == [expected] * 3
+    if not pinned:
+        assert "nothing here says which version" in capsys.readouterr().err
+    assert run(*words) == 4, "a build wants the weights themselves"
+
+
+def test_a_build_stops_at_a_corrupted_weight_before_any_work(
+    small_clips: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, out = tmp_path / "own", tmp_path / "out"
+    folder.mkdir()
+    (folder / "a.bin").write_bytes(b"others")
+    monkeypatch.setenv("AVIPIPE_WEIGHTS_DIR", str(folder))
+    file = {"name": "a.bin", "sha256": sha256(DATA)}
+    lock(tmp_path, monkeypatch, "https://example.org", files=[file])
+    words: list[str | Path] = ["build", "--source", small_clips / "sources.txt", "--out", out]
+    assert run(*words, "--set", f"annotators.vad={__name__}:WeighedVad") == 4
+    assert "`mine` is corrupted" in capsys.readouterr().err
+    assert not out.exists()
