@@ -25,6 +25,7 @@ class DemucsSeparator(Weighted):
 
     name = "htdemucs"
     version = 1
+    gpu = True
     needs = ("htdemucs",)
 
     def setup(self) -> None:
@@ -33,10 +34,10 @@ class DemucsSeparator(Weighted):
         Raises:
             WeightsError: the weight is missing or corrupted.
         """
+        path = weights.locate("htdemucs") / _CHECKPOINT
         import torch
         from demucs.hf import load_safetensors_model
 
-        path = weights.locate("htdemucs") / _CHECKPOINT
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = load_safetensors_model(path).to(self._device).eval()
 

@@ -37,6 +37,7 @@ class PeAvMatcher(Weighted):
 
     name = "pe_av"
     version = 1
+    gpu = True
     needs = ("pe_av",)
     sample_rate_hz = 48_000
 
@@ -46,6 +47,7 @@ class PeAvMatcher(Weighted):
         Raises:
             WeightsError: a file is missing or corrupted.
         """
+        folder = weights.locate("pe_av")
         import torch
         from transformers import (
             PeAudioFeatureExtractor,
@@ -53,7 +55,6 @@ class PeAvMatcher(Weighted):
             PeVideoVideoProcessor,
         )
 
-        folder = weights.locate("pe_av")
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._audio: Any = PeAudioFeatureExtractor.from_pretrained(folder, local_files_only=True)
         self._video: Any = PeVideoVideoProcessor.from_pretrained(folder, local_files_only=True)
@@ -101,7 +102,12 @@ class PeAvMatcher(Weighted):
         import torch
 
         videos = [torch.from_numpy(_spread(crop)).permute(0, 3, 1, 2) for crop in crops]
-        inputs = self._video(videos, do_sample_frames=False, return_tensors="pt").to(self._device)
+        inputs = self._video(
+            videos,
+            do_sample_frames=False,
+            input_data_format="channels_first",
+            return_tensors="pt",
+        ).to(self._device)
         pixels = inputs["pixel_values_videos"].to(self._model.dtype)
         # The model's own get_video_embeds calls a method that its video part does not have.
         part = self._model.video_model
@@ -122,6 +128,7 @@ class ClapMatcher(Weighted):
 
     name = "clap"
     version = 1
+    gpu = True
     needs = ("clap",)
     sample_rate_hz = 48_000
 
@@ -131,10 +138,10 @@ class ClapMatcher(Weighted):
         Raises:
             WeightsError: a file is missing or corrupted.
         """
+        folder = weights.locate("clap")
         import torch
         from transformers import ClapModel, ClapProcessor
 
-        folder = weights.locate("clap")
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         processor: Any = ClapProcessor.from_pretrained(folder, local_files_only=True)
         self._audio, self._tokenizer = processor.feature_extractor, processor.tokenizer
