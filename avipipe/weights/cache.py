@@ -161,7 +161,11 @@ def _where_to_get(weights: list[Weight]) -> str:
         for weight in weights
         if weight.gated
     ]
-    lines.append(f"Where the files lie already, set {FOLDER_ENV} to their folder.")
+    own = os.environ.get(FOLDER_ENV)
+    places = f"{own} ({FOLDER_ENV}), {cache_folder()}" if own else f"{cache_folder()}"
+    lines.append(
+        f"Looked in: {places}. Files that lie elsewhere: set {FOLDER_ENV} to their folder."
+    )
     return "\n".join(lines)
 
 

@@ -1,5 +1,6 @@
 """Downloading weights: the one place in avipipe that does."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -12,7 +13,7 @@ from avipipe.errors import TRANSIENT, FailKind, WeightsError
 from avipipe.media.http_file import HttpFile
 from avipipe.media.refusal import DownloadError
 from avipipe.weights.cache import FOLDER_ENV, Found, find
-from avipipe.weights.digests import cache_folder, digest
+from avipipe.weights.digests import CACHE_ENV, cache_folder, digest
 from avipipe.weights.lock import LOCK_ENV, Weight
 from avipipe.weights.record import Pulled, PulledFile, alone, read_record, write_record
 
@@ -22,6 +23,7 @@ OFFLINE_ENVS = ("AVIPIPE_OFFLINE", "HF_HUB_OFFLINE")
 NUM_ATTEMPTS = 4
 PAUSE_S = 1.0
 PARTS = "parts"
+_UNWRITABLE = f"cannot write to the cache folder {{}}; set {CACHE_ENV} to one that you may write to"
 
 
 def pull(weight: Weight) -> Found:
@@ -38,7 +40,7 @@ def pull(weight: Weight) -> Found:
         return present
     if weight.url.split("://")[0] != "file":
         _refuse_offline(weight)
-    root = cache_folder()
+    root = _writable_cache()
     with alone(root, weight.name):
         present = _sound(weight)  # another process may have pulled it meanwhile
         if present is None:
@@ -53,12 +55,12 @@ def pull(weight: Weight) -> Found:
 def part_bytes(weight: Weight) -> int:
     """How much of a weight that is being pulled has arrived."""
     root = cache_folder()
-    return sum(
-        path.stat().st_size
-        for folder in (root / PARTS / weight.name, root / weight.name)
-        for path in folder.rglob("*")
-        if path.is_file()
-    )
+    total_bytes = 0
+    for folder in (root / PARTS / weight.name, root / weight.name):
+        for path in folder.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # a part that has become whole
+                total_bytes += path.stat().st_size if path.is_file() else 0
+    return total_bytes
 
 
 def _sound(weight: Weight) -> Found | None:
@@ -83,6 +85,17 @@ def _remove_wrong(found: Found) -> None:
         accepted = found.accepted.get(name)
         if accepted and digest(path) not in accepted:
             path.unlink()
+
+
+def _writable_cache() -> Path:
+    root = cache_folder()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(f"{_UNWRITABLE.format(root)}: {error.strerror}") from error
+    if not os.access(root, os.W_OK):
+        raise WeightsError(f"{_UNWRITABLE.format(root)}: permission denied")
+    return root
 
 
 def _refuse_offline(weight: Weight) -> None:

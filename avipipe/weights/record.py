@@ -83,7 +83,7 @@ def _read(path: Path) -> dict[str, Pulled]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         return {name: Pulled(**entry) for name, entry in data.items()}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (yaml.YAMLError, ValidationError, TypeError, AttributeError) as error:
         raise WeightsError(

@@ -185,6 +185,18 @@ def test_offline_nothing_is_asked(
     assert not server.asked
 
 
+def test_a_cache_that_cannot_be_written_is_one_message(
+    server: WeightServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").write_text("where a folder would have to be")
+    monkeypatch.setenv(CACHE_ENV, str(tmp_path / "file"))
+    lock(tmp_path, monkeypatch, server.url(), files=[{"name": "a.bin"}])
+    assert f"set {CACHE_ENV} to one that you may write to" in failure(capsys, "pull", "mine")
+
+
 def test_a_mirror_may_be_a_folder(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -237,7 +237,7 @@ def graph(**annotators: str) -> Graph:
 def test_a_graph_is_made_and_keyed_without_pinned_weights() -> None:
     listen = next(stage for stage in graph(vad="silero").stages if stage.name == "listen")
     assert isinstance(listen, AnnotatedStage)
-    assert listen.holds_model
+    assert listen.weight_names == ("silero_vad",)
     pinned = weights.known()["silero_vad"].files[0].sha256
     assert listen.settings()["backends"]["vad"]["weights"] == {"silero_vad": pinned}
 
