@@ -1,9 +1,7 @@
 """Which packages a backend needs beyond the core, read off its source: nothing is imported."""
 
 import ast
-import importlib.util
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib import metadata
@@ -30,16 +28,15 @@ def missing_packages(module: str) -> dict[str, str]:
 def _imported(module: str, seen: set[str]) -> Iterator[str]:
     """Everything that a module imports, in functions too, and what its own helpers import."""
     seen.add(module)
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
+    source = _source(module)
+    if source is None:
         return
-    for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         for name in _names(node):
-            if name.startswith(_OWN):
-                if name not in seen and _is_module(name):
-                    yield from _imported(name, seen)
-            elif name.split(".")[0] not in sys.stdlib_module_names:
+            if not name.startswith(_OWN):
                 yield name
+            elif name not in seen:
+                yield from _imported(name, seen)
 
 
 def _names(node: ast.AST) -> list[str]:
@@ -50,11 +47,11 @@ def _names(node: ast.AST) -> list[str]:
     return []
 
 
-def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # a class of a module, not a module of a package
-        return False
+def _source(name: str) -> Path | None:
+    """The file of a module of annotators; None for a name in one, such as a class."""
+    stem = Path(__file__).parent.joinpath(*name.removeprefix(_OWN).split("."))
+    candidates = (stem.with_suffix(".py"), stem / "__init__.py")
+    return next((path for path in candidates if path.is_file()), None)
 
 
 @lru_cache(maxsize=1)

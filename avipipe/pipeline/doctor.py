@@ -6,9 +6,11 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from importlib import metadata
 
 from avipipe import weights
+from avipipe.annotators.base import Annotator
 from avipipe.annotators.packages import missing_packages
 from avipipe.annotators.registry import BACKENDS, PROFILES, create
 from avipipe.annotators.weighted import needs_of
@@ -51,18 +53,14 @@ class Obstacle:
 
 def examine() -> list[Finding]:
     """Look at Python, ffmpeg, Ray, yt-dlp, PyTorch, every backend, and the profiles as a whole."""
-    checked = {
-        (role, name): _obstacle(role, name)
-        for role, backends in BACKENDS.items()
-        for name in backends
-    }
     return [
         _python(),
         _ffmpeg(),
         *map(_package, ("ray", "yt-dlp")),
         *_torch(),
-        *(_backend(role, name, obstacle) for (role, name), obstacle in checked.items()),
-        *(_profile(name, roles, checked) for name, roles in PROFILES.items()),
+        *_gpu(),
+        *(_backend(role, name) for role, backends in BACKENDS.items() for name in backends),
+        *(_profile(name, roles) for name, roles in PROFILES.items()),
     ]
 
 
@@ -88,8 +86,9 @@ def _package(name: str) -> Finding:
         return Finding(name, False, "not installed", f"pip install {name}", needed=True)
 
 
-def _torch() -> list[Finding]:
-    """PyTorch and its companions, where they are installed, and the GPU."""
+@lru_cache(maxsize=1)
+def _torch() -> tuple[Finding, ...]:
+    """PyTorch and its companions, where they are installed."""
     findings = []
     for name in ("torch", "torchaudio", "torchvision"):
         try:
@@ -99,9 +98,7 @@ def _torch() -> list[Finding]:
         trouble = _trouble_of(name)
         remedy = "pip install -c constraints.txt torch torchaudio torchvision" if trouble else ""
         findings.append(Finding(name, not trouble, trouble or found, remedy, needed=False))
-    if findings and findings[0].ok:
-        findings.append(_gpu())
-    return findings
+    return tuple(findings)
 
 
 def _trouble_of(module: str) -> str:
@@ -114,17 +111,21 @@ def _trouble_of(module: str) -> str:
     return ""
 
 
-def _gpu() -> Finding:
+def _gpu() -> list[Finding]:
+    """The GPU; nothing where there is no PyTorch to ask."""
+    if not _torch() or not _torch()[0].ok:
+        return []
     import torch
 
     if torch.cuda.is_available():
-        return Finding("GPU", True, torch.cuda.get_device_name(0), "", needed=False)
+        return [Finding("GPU", True, torch.cuda.get_device_name(0), "", needed=False)]
     remedy = "the full profile takes many times longer without: use a machine with a CUDA GPU"
-    return Finding("GPU", False, "none that PyTorch can use", remedy, needed=False)
+    return [Finding("GPU", False, "none that PyTorch can use", remedy, needed=False)]
 
 
-def _backend(role: str, name: str, obstacle: Obstacle | None) -> Finding:
+def _backend(role: str, name: str) -> Finding:
     what, needed = f"{role}: {name}", PROFILES["embedded"][role] == name
+    obstacle = _obstacle(role, name)
     if obstacle is not None:
         return Finding(what, False, obstacle.reason, obstacle.remedy, needed)
     return Finding(what, True, _weights_in_words(role, name), "", needed)
@@ -135,19 +136,27 @@ def _weights_in_words(role: str, name: str) -> str:
     return f"with {', '.join(needs)}" if needs else "no weights"
 
 
+@lru_cache(maxsize=256)
 def _obstacle(role: str, name: str) -> Obstacle | None:
     """What keeps a backend from running here, as far as can be told without loading much."""
-    module = BACKENDS[role][name].partition(":")[0]
-    missing = missing_packages(module)
-    if missing:
-        extra = "full" if "full" in missing.values() else next(iter(missing.values()))
-        reason = f"{', '.join(missing)} not installed"
-        return Obstacle(Step.INSTALL, reason, f"pip install 'avipipe[{extra}]'")
     try:
         backend = create(role, name)
-        return _weights_obstacle(needs_of(backend)) or _setup_obstacle(backend)
+        return (
+            _package_obstacle(type(backend).__module__)
+            or _weights_obstacle(needs_of(backend))
+            or _setup_obstacle(backend)
+        )
     except AvipipeError as error:
         return Obstacle(Step.MEND, "not ready", str(error))
+
+
+def _package_obstacle(module: str) -> Obstacle | None:
+    missing = missing_packages(module)
+    if not missing:
+        return None
+    extra = "full" if "full" in missing.values() else next(iter(missing.values()))
+    reason = f"{', '.join(missing)} not installed"
+    return Obstacle(Step.INSTALL, reason, f"pip install 'avipipe[{extra}]'")
 
 
 def _weights_obstacle(needs: Sequence[str]) -> Obstacle | None:
@@ -158,7 +167,7 @@ def _weights_obstacle(needs: Sequence[str]) -> Obstacle | None:
     return None
 
 
-def _setup_obstacle(backend: object) -> Obstacle | None:
+def _setup_obstacle(backend: Annotator) -> Obstacle | None:
     """Load a backend if it is small; of a large one, look at what is known of its hashes."""
     found = [weights.find(weights.entry(name)) for name in needs_of(backend)]
     here = [each for each in found if each is not None]
@@ -166,17 +175,24 @@ def _setup_obstacle(backend: object) -> Obstacle | None:
         for each in here:
             if each.size_bytes <= SMALL_BYTES or each.is_read:
                 each.check()
-        if sum(each.size_bytes for each in here) <= SMALL_BYTES:
-            backend.setup()  # type: ignore[attr-defined]
+        if sum(each.size_bytes for each in here) > SMALL_BYTES:
+            return _torch_obstacle()
+        backend.setup()
     except (ImportError, OSError, RuntimeError) as error:
         return Obstacle(Step.MEND, "does not load", _first_line(error))
     return None
 
 
-def _profile(
-    name: str, roles: Mapping[str, str], checked: Mapping[tuple[str, str], Obstacle | None]
-) -> Finding:
-    obstacles = [each for pair in roles.items() if (each := checked[pair]) is not None]
+def _torch_obstacle() -> Obstacle | None:
+    """What PyTorch and its companions say, for a model that is too large to be tried."""
+    broken = next((finding for finding in _torch() if not finding.ok), None)
+    if broken is None:
+        return None
+    return Obstacle(Step.MEND, f"{broken.what} does not load", broken.remedy)
+
+
+def _profile(name: str, roles: Mapping[str, str]) -> Finding:
+    obstacles = [each for pair in roles.items() if (each := _obstacle(*pair)) is not None]
     if not obstacles:
         return Finding(f"profile {name}", True, "can run as a whole", "", name == "embedded")
     found = f"{len(obstacles)} of {len(roles)} backends cannot run"

@@ -385,18 +385,31 @@ def test_a_build_names_all_missing_weights_before_any_work(
     assert not out.exists()
 
 
-def test_doctor_names_one_thing_to_do_for_each_backend(home: Path) -> None:
+def test_doctor_names_one_thing_to_do_for_each_backend(home: Path, tmp_path: Path) -> None:
     home.mkdir(parents=True)
     (home / "silero_vad.onnx").write_bytes(b"half a model")
-    words = command("doctor", "--json")
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    with (home / "XMem.pth").open("wb") as file:
+        file.truncate(249026057)
+    misfit = tmp_path / "site" / "torchvision" / "__init__.py"
+    misfit.parent.mkdir(parents=True)
+    misfit.write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    done = subprocess.run(
+        command("doctor", "--json"),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+    )
     assert done.returncode == 0, done.stderr
     findings = {finding["what"]: finding for finding in json.loads(done.stdout)}
-    assert findings["profile embedded"]["ok"]
-    assert findings["separate: htdemucs"]["remedy"] == "avipipe weights pull htdemucs"
-    assert not findings["vad: silero"]["ok"]
-    assert "corrupted" in findings["vad: silero"]["remedy"]
     assert findings["vad: energy"]["ok"]
+    assert findings["profile embedded"]["ok"]
+    assert not findings["profile light"]["ok"]
+    assert findings["separate: htdemucs"]["remedy"] == "avipipe weights pull htdemucs"
+    assert "corrupted" in findings["vad: silero"]["remedy"]
+    assert findings["torchvision"]["found"] == "operator torchvision::nms does not exist"
+    assert findings["propagate: xmem"]["found"] == "torchvision does not load"
 
 
 class WeighedVad(Weighted, EnergyVad):
