@@ -119,6 +119,14 @@ def test_the_same_clip_gives_the_same_boxes(detector: GroundingDinoDetector) -> 
     assert detect(again, clip(), FOUR) == first
 
 
+def test_any_view_of_frames_will_do(detector: GroundingDinoDetector) -> None:
+    frames = clip()
+    frames.setflags(write=False)
+    assert detect(detector, frames[:, ::-1], ["dog"]) == detect(
+        detector, frames[:, ::-1].copy(), ["dog"]
+    )
+
+
 def test_prompts_that_read_the_same_are_one_label(detector: GroundingDinoDetector) -> None:
     one = detect(detector, clip(), ["St. Bernard"])
     assert {d.label for d in one} == {"St. Bernard"}

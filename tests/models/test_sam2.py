@@ -101,6 +101,14 @@ def test_the_best_of_three_masks_is_taken(segmenter: Sam2Segmenter) -> None:
     assert segment.score == pytest.approx(expected)
 
 
+def test_any_view_of_a_frame_will_do(segmenter: Sam2Segmenter) -> None:
+    frame = picture()
+    frame.setflags(write=False)
+    view = segmenter.segment(frame[:, ::-1], box=(10.0, 12.0, 50.0, 60.0))
+    copy = segmenter.segment(frame[:, ::-1].copy(), box=(10.0, 12.0, 50.0, 60.0))
+    assert view.score == copy.score
+
+
 def test_a_box_reaches_no_further_than_the_frame(segmenter: Sam2Segmenter) -> None:
     wide = segmenter.segment(picture(), box=(-40.0, -5.0, 900.0, 60.0))
     clipped = segmenter.segment(picture(), box=(0.0, 0.0, 160.0, 60.0))

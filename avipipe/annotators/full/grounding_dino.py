@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from avipipe import weights
 from avipipe.annotators.base import ActiveSpeakers, Detection, Frames, Localization
 from avipipe.annotators.batching import in_batches
@@ -34,6 +36,7 @@ class GroundingDinoDetector(Weighted):
 
     name = "grounding_dino"
     version = 1
+    gpu = True
     needs: ClassVar[tuple[str, ...]] = ("grounding_dino",)
     batch_size = _BATCH_SIZE
 
@@ -93,7 +96,7 @@ class GroundingDinoDetector(Weighted):
         import torch
 
         inputs = self._processor(
-            images=list(frames),
+            images=[np.array(frame_HWC) for frame_HWC in frames],  # torch takes no read-only views
             text=[texts] * len(frames),
             return_tensors="pt",
             input_data_format="channels_last",

@@ -27,6 +27,7 @@ class Sam2Segmenter(Weighted):
 
     name = "sam2"
     version = 1
+    gpu = True
     needs: ClassVar[tuple[str, ...]] = ("sam2",)
 
     def setup(self) -> None:
@@ -63,7 +64,7 @@ class Sam2Segmenter(Weighted):
         import torch
 
         inputs = self._processor(
-            images=[frame_HWC],
+            images=[np.array(frame_HWC)],  # torch takes no read-only views
             input_boxes=[[list(box)]],
             return_tensors="pt",
             input_data_format="channels_last",
