@@ -1,4 +1,4 @@
-"""How well the weight-free annotators hear, against reference turns and on labelled clips.
+"""How well annotators hear, against reference turns, on labelled clips and on known mixtures.
 
     python bench/audio.py [--audio FOLDER] [--clips FOLDER] [--profile embedded]
 
@@ -6,7 +6,8 @@
 RTTM is the NAME or its ending. Errors are shares of the reference speech: missed and false time of
 the VAD; of the diarization also time of the wrong speaker, under the best naming of speakers
 (DER without a collar, overlap counted). --clips: video files and `labels.csv` with the columns
-file, verdict and content; prints the evidence that decisions rest on.
+file, verdict and content; prints the evidence that decisions rest on. Every registered separator
+takes a synthetic voice out of mixtures at 0 dB, unless it cannot run here, and then says why.
 """
 
 import argparse
@@ -22,12 +23,14 @@ import scipy.io.wavfile
 import scipy.optimize
 
 from avipipe.annotators.base import Turn, Wave
-from avipipe.annotators.registry import create, profile
-from avipipe.errors import ItemError
+from avipipe.annotators.registry import BACKENDS, create, profile
+from avipipe.errors import AvipipeError, ItemError
 from avipipe.manifests.evidence import ListenEvidence
 from avipipe.media.decode import read_audio
 from avipipe.media.probe import probe
 from avipipe.stages.listen import SAMPLE_RATE_HZ, Listen, ListenConfig
+from avipipe.synth import sound
+from avipipe.synth.voice import VOICES, speak
 
 FRAMES_PER_S = 100
 SHARED = Path(__file__).parents[2] / "shared"
@@ -142,6 +145,51 @@ def clip_line(name: str, row: dict[str, str], evidence: ListenEvidence) -> str:
     )
 
 
+def si_sdr_db(estimate_N: Wave, reference_N: Wave) -> float:
+    """Scale-invariant signal-to-distortion ratio.
+
+    Source: Le Roux et al., SDR: half-baked or well done? (2019).
+    """
+    estimate, reference = estimate_N.astype(np.float64), reference_N.astype(np.float64)
+    target = reference * (estimate @ reference) / (reference @ reference)
+    return float(10 * np.log10((target @ target) / ((estimate - target) @ (estimate - target))))
+
+
+def bench_separators(duration_s: float = 8.0) -> None:
+    rng = np.random.default_rng(0)
+    voice_N = speak(VOICES[0], rng, duration_s=duration_s, turns_s=[(0.3, duration_s - 0.3)]).wav_N
+    knock = sound.impact(rng, pitch_hz=220.0)
+    others = {
+        "music": sound.music(rng, duration_s),
+        "motor": sound.motor(rng, np.full(voice_N.size, 0.7)),
+        "knocks": sound.place(knock, [0.6, 1.9, 3.1, 4.6, 6.2], duration_s=duration_s),
+    }
+    print(f"{'separator':10} {'voice with':10} {'mixture':>7} {'voice':>6} dB, in stem   CPU s/s")
+    for name in BACKENDS["separate"]:
+        separator = create("separate", name)
+        try:
+            separator.setup()
+        except (AvipipeError, ImportError) as error:
+            print(f"{name:10} cannot run here: {error}")
+            continue
+        for other, other_N in others.items():
+            wav_N = 0.3 * (voice_N / voice_N.std() + other_N / other_N.std())
+            wav_CN = np.stack([wav_N, wav_N]).astype(np.float32)
+            start_s = time.process_time()
+            stems = separator.separate(wav_CN, sample_rate_hz=sound.SAMPLE_RATE_HZ)
+            cpu_s = time.process_time() - start_s
+            ratios = {
+                stem: si_sdr_db(wave_CN[0], voice_N)
+                for stem, wave_CN in stems.waves.items()
+                if wave_CN.any()
+            }
+            best = max(ratios, key=lambda stem: ratios[stem])
+            print(
+                f"{name:10} {other:10} {si_sdr_db(wav_N, voice_N):7.1f} {ratios[best]:6.1f}"
+                f"     {best:10} {cpu_s / duration_s:6.3f}"
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--audio", type=Path, default=SHARED / "audio")
@@ -162,6 +210,8 @@ def main() -> None:
         )
         listen.setup()
         bench_clips(arguments.clips, listen)
+        print()
+    bench_separators()
 
 
 if __name__ == "__main__":
