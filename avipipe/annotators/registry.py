@@ -13,6 +13,7 @@ from typing import Any
 from avipipe.errors import ConfigError
 
 _EMBEDDED = "avipipe.annotators.embedded"
+_FACES = "avipipe.annotators.faces"
 _LIGHT = "avipipe.annotators.light"
 _FULL = "avipipe.annotators.full"
 
@@ -37,7 +38,10 @@ BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ast": f"{_FULL}.tag:AstTagger",
         },
         "localize": {"motion": f"{_EMBEDDED}.localize:MotionLocalizer"},
-        "active_speaker": {"none": f"{_EMBEDDED}.active_speaker:NoActiveSpeaker"},
+        "active_speaker": {
+            "none": f"{_EMBEDDED}.active_speaker:NoActiveSpeaker",
+            "lr_asd": f"{_FACES}.speaker:FaceSpeaker",
+        },
         "detect": {
             "motion": f"{_EMBEDDED}.detect:MotionDetector",
             "faces": f"{_LIGHT}.detect:FaceOrMotionDetector",

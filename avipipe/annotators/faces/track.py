@@ -22,7 +22,7 @@ _CUT_RATIO = 4.0
 _THUMBNAIL = (32, 18)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FaceTrack:
     """One face in frames `first` … `first + T - 1`.
 
@@ -43,7 +43,7 @@ class FaceTrack:
         return range(self.first, self.first + len(self.boxes_T4))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Open:
     """A track that may go on."""
 
@@ -86,7 +86,7 @@ def track_faces(
             for track in live
             if track.frames[-1] >= shot and frame - track.frames[-1] <= max_gap_frames
         ]
-        taken = _assign([track.expected(frame) for track in live], seen[frame])
+        taken = _assign(live, frame, seen[frame])
         for number, face in enumerate(seen[frame]):
             track = live[taken[number]] if number in taken else _Open()
             if number not in taken:
@@ -125,15 +125,19 @@ def overlaps(boxes_M4: Points, others_N4: Points) -> Points:
     return np.asarray(shared_MN / (areas[0][:, None] + areas[1][None] - shared_MN), np.float64)
 
 
-def _assign(expected: Sequence[Points], faces: Sequence[Face]) -> dict[int, int]:
+def _assign(tracks: Sequence[_Open], frame: int, faces: Sequence[Face]) -> dict[int, int]:
     """Number of a face -> number of the track that it goes on with."""
-    if not expected or not faces:
+    if not tracks or not faces:
         return {}
-    overlap_MN = overlaps(np.stack(expected), np.stack([face.box_4 for face in faces]))
-    overlap_MN = np.where(overlap_MN >= _LEAST_OVERLAP, overlap_MN, 0.0)
-    rows, columns = linear_sum_assignment(overlap_MN, maximize=True)
+    boxes_N4 = np.stack([face.box_4 for face in faces])
+    expected_MN = overlaps(np.stack([track.expected(frame) for track in tracks]), boxes_N4)
+    last_MN = overlaps(np.stack([track.faces[-1].box_4 for track in tracks]), boxes_N4)
+    # A head that turns back is nearer to where it was; of two that cross, each goes on.
+    worth_MN = expected_MN + last_MN / 2
+    worth_MN[np.maximum(expected_MN, last_MN) < _LEAST_OVERLAP] = 0.0
+    rows, columns = linear_sum_assignment(worth_MN, maximize=True)
     pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-    return {column: row for row, column in pairs if overlap_MN[row, column] > 0}
+    return {column: row for row, column in pairs if worth_MN[row, column] > 0}
 
 
 def _is_steady(track: _Open, looked: Sequence[int], least_frames: int) -> bool:
