@@ -44,7 +44,7 @@ def write_grounding_dino(folder: Path, *, bias: float | None = None) -> None:
             "image_processor_type": "GroundingDinoImageProcessor",
             "processor_class": "GroundingDinoProcessor",
             "do_pad": True,
-            "size": {"shortest_edge": 64, "longest_edge": 112},
+            "size": {"shortest_edge": 96, "longest_edge": 160},
         },
     )
     torch.manual_seed(1)

@@ -102,6 +102,7 @@ def test_a_batch_of_frames_gives_what_single_frames_give(
     detector: GroundingDinoDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames = clip(91, 161)
+    monkeypatch.setattr(detector, "batch_size", 4)
     together = detect(detector, frames, FOUR)
     monkeypatch.setattr(detector, "batch_size", 1)
     single = detect(detector, frames, FOUR)

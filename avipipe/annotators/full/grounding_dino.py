@@ -27,7 +27,7 @@ TEXT_THRESHOLD = 0.25
 
 NMS_IOU = 0.7
 MAX_DETECTIONS = 40
-_BATCH_SIZE = 4
+_GPU_BATCH_SIZE = 4
 _SEPARATOR = "."
 
 
@@ -38,7 +38,6 @@ class GroundingDinoDetector(Weighted):
     version = 1
     gpu = True
     needs: ClassVar[tuple[str, ...]] = ("grounding_dino",)
-    batch_size = _BATCH_SIZE
 
     def setup(self) -> None:
         import torch
@@ -46,6 +45,8 @@ class GroundingDinoDetector(Weighted):
 
         folder = weights.locate(self.needs[0])
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        # On a CPU a batch is no faster by frame, and four 720p frames take 7 GB instead of 3.
+        self.batch_size = _GPU_BATCH_SIZE if self._device == "cuda" else 1
         processors: Any = AutoProcessor
         self._processor = processors.from_pretrained(folder, local_files_only=True)
         models: Any = AutoModelForZeroShotObjectDetection
