@@ -7,9 +7,13 @@ from avipipe import weights
 
 
 class Weighted:
-    """Names the weights that it loads in `setup()` by `avipipe.weights.locate`."""
+    """Names the weights that it loads in `setup()` by `avipipe.weights.locate`.
+
+    `gpu` says that it is meant for a GPU where there is one: it gets a pool of workers of its own.
+    """
 
     needs: ClassVar[tuple[str, ...]]
+    gpu: ClassVar[bool] = False
 
     @property
     def weights(self) -> Mapping[str, str]:
@@ -20,3 +24,8 @@ class Weighted:
 def needs_of(annotator: Any) -> tuple[str, ...]:
     """The names of an annotator's weights; unlike their hashes, known wherever they lie."""
     return annotator.needs if isinstance(annotator, Weighted) else ()
+
+
+def uses_gpu(annotator: Any) -> bool:
+    """Whether an annotator says that it is meant for a GPU; one without weights may, too."""
+    return bool(getattr(annotator, "gpu", False))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from avipipe.errors import ConfigError
 from avipipe.manifests.records import digest
@@ -53,12 +53,33 @@ class ExecutorConfig(BaseModel):
     num_cpus: int | None = Field(
         None, ge=1, description="CPUs that the build may use on this machine; none takes all."
     )
+    num_gpus: dict[str, float] = Field(
+        default_factory=dict,
+        description="Stage -> GPUs of each of its workers, such as 0.5; by default all stages with "
+        "models that use one share a GPU equally.",
+    )
+    max_worker_gb: float | None = Field(
+        None,
+        gt=0,
+        description="Memory at which a worker is replaced between two items; none takes its share "
+        "of the machine's.",
+    )
     timeout_s: dict[str, float] = Field(
         default_factory=dict, description="Stage -> longest time for one item, to override."
     )
     max_failed_ratio: float = Field(
         1.0, ge=0, le=1, description="Exit with an error when a larger share of sources fails."
     )
+
+    @field_validator("num_gpus")
+    @classmethod
+    def _check_num_gpus(cls, num_gpus: dict[str, float]) -> dict[str, float]:
+        for stage, share in num_gpus.items():
+            if stage not in StagesConfig.model_fields:
+                raise ValueError(f"expected names of stages, such as `mask`; found {stage!r}")
+            if not (0 <= share <= 1 or (share > 1 and share % 1 == 0)):
+                raise ValueError(f"expected a share up to 1 or a whole number, found {share:g}")
+        return num_gpus
 
 
 class BuildConfig(BaseModel):

@@ -1,5 +1,7 @@
 """The inline executor: a plain loop in this process, for debugging and small jobs."""
 
+import logging
+import math
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -7,8 +9,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 from avipipe.pipeline.graph import Graph, Row
+from avipipe.pipeline.memory import MemoryWatch
 from avipipe.pipeline.store import Store
 from avipipe.pipeline.worker import StageTimeoutError, Worker
+
+_log = logging.getLogger(__name__)
 
 
 class InlineExecutor:
@@ -21,11 +26,15 @@ class InlineExecutor:
     def __init__(self, graph: Graph, store: Store, run_id: str) -> None:
         self._worker = Worker(graph, store, run_id, on_timeout=_interrupt_main_thread)
         self._stages = frozenset(stage.name for stage in graph.stages)
+        self._max_gb = graph.config.executor.max_worker_gb
 
     def run(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Take items as far as they go; yield each (a source's clips in its place) when done."""
+        watch = MemoryWatch(math.inf if self._max_gb is None else self._max_gb * 1e9)
         with _timeouts_raise():
             for row in rows:
+                if watch.is_over():
+                    _log.warning("over executor.max_worker_gb; Ray would replace this process")
                 for item in self._worker.advance(row, self._stages):
                     if item.span is not None and row.span is None:
                         self._worker.advance(item, self._stages)

@@ -10,12 +10,12 @@ lost block is one row and a slow row delays no other.
 
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +25,13 @@ import ray.data
 from avipipe import errors
 from avipipe.errors import AvipipeError, RunError
 from avipipe.pipeline.graph import Graph, Row, graph_of
+from avipipe.pipeline.memory import MemoryWatch
+from avipipe.pipeline.resources import Cluster, Segment, segments
 from avipipe.pipeline.store import Store
 from avipipe.pipeline.worker import Worker
-from avipipe.stages.base import Resources, Stage
 
 OBJECT_STORE_BYTES = 200_000_000
 """Rows are small: a tenth of Ray's default is plenty, and a laptop keeps its memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """Neighbouring stages that run in the same workers."""
-
-    stages: tuple[str, ...]
-    resources: Resources
-    holds_model: bool
-    fans_out: bool
 
 
 class RayExecutor:
@@ -60,9 +51,11 @@ class RayExecutor:
             return
         self._connect()
         try:
+            cluster = _cluster()
+            job = replace(self._job, max_worker_bytes=self._max_worker_bytes(cluster))
             dataset = ray.data.from_items(items, override_num_blocks=len(items))
-            for segment in segments(self._graph):
-                dataset = _apply(dataset, segment, self._job)
+            for segment in segments(self._graph, cluster):
+                dataset = _apply(dataset, segment, job)
                 if segment.fans_out:
                     dataset = dataset.repartition(target_num_rows_per_block=1)
             for data in dataset.iter_rows():
@@ -71,6 +64,10 @@ class RayExecutor:
                 yield Row.from_json(data["row"])
         finally:
             ray.shutdown()
+
+    def _max_worker_bytes(self, cluster: Cluster) -> float:
+        told_gb = self._graph.config.executor.max_worker_gb
+        return cluster.memory_bytes / cluster.num_cpus if told_gb is None else told_gb * 1e9
 
     def _connect(self) -> None:
         executor = self._graph.config.executor
@@ -97,22 +94,6 @@ class RayExecutor:
         _set_data_context()
 
 
-def segments(graph: Graph) -> list[Segment]:
-    """Group stages: a worker keeps an item as long as the next stage needs the same resources."""
-    found = []
-    for level in (graph.source_stages, graph.clip_stages):
-        for (resources, holds_model), group in groupby(level, key=_demand):
-            stages = tuple(group)
-            fans_out = any(stage.fans_out for stage in stages)
-            names = tuple(stage.name for stage in stages)
-            found.append(Segment(names, resources, holds_model, fans_out))
-    return found
-
-
-def _demand(stage: Stage) -> tuple[Resources, bool]:
-    return stage.resources, stage.holds_model
-
-
 def _set_data_context() -> None:
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = -1
@@ -129,21 +110,17 @@ def _apply(dataset: Any, segment: Segment, job: "_Job") -> Any:
     if segment.resources.memory_bytes:
         demand["memory"] = segment.resources.memory_bytes
     arguments = (job, segment.stages)
-    if segment.holds_model:
-        pool = ray.data.ActorPoolStrategy(min_size=1, max_size=_pool_size(segment.resources))
+    if segment.pool_size:
+        pool = ray.data.ActorPoolStrategy(min_size=1, max_size=segment.pool_size)
         return dataset.flat_map(
             _SegmentActor, fn_constructor_args=arguments, compute=pool, **demand
         )
     return dataset.flat_map(_advance, fn_args=arguments, **demand)
 
 
-def _pool_size(resources: Resources) -> int:
-    """As many workers as the cluster holds of the scarcer of CPUs and GPUs."""
-    cluster = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    sizes = [cluster.get("CPU", 1) / max(resources.num_cpus, 1e-3)]
-    if resources.num_gpus:
-        sizes.append(cluster.get("GPU", 0) / resources.num_gpus)
-    return max(1, int(min(sizes)))
+def _cluster() -> Cluster:
+    found = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return Cluster(found.get("CPU", 1.0), found.get("GPU", 0.0), found.get("memory", math.inf))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +130,14 @@ class _Job:
     config_json: str
     work: str
     run_id: str
+    max_worker_bytes: float = math.inf
 
 
 def _advance(data: dict[str, Any], job: _Job, stages: tuple[str, ...]) -> list[dict[str, Any]]:
     if data["error"]:
         return [data]
+    if _watch_of(job).is_over():
+        _end_process()
     try:
         rows = _worker_of(job).advance(Row.from_json(data["row"]), stages)
     except AvipipeError as error:
@@ -182,8 +162,13 @@ def _worker_of(job: _Job) -> Worker:
     )
 
 
+@lru_cache(maxsize=1)
+def _watch_of(job: _Job) -> MemoryWatch:
+    return MemoryWatch(job.max_worker_bytes)
+
+
 def _end_process() -> None:
-    """End a worker that hangs, whatever it hangs in; Ray starts another in its place."""
+    """End a worker that hangs or has grown; Ray starts another and gives it the row anew."""
     sys.stderr.flush()
     os._exit(1)
 

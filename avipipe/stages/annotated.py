@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from avipipe.annotators.base import Annotator
-from avipipe.annotators.weighted import Weighted, needs_of
+from avipipe.annotators.weighted import needs_of, uses_gpu
 from avipipe.stages.base import Stage
 
 
@@ -17,9 +17,7 @@ class AnnotatedStage(Stage):
     def __init__(self, config: BaseModel, backends: Mapping[str, Annotator]) -> None:
         self._config = config
         self._backends = dict(backends)
-        self.holds_model = any(
-            isinstance(backend, Weighted) or backend.weights for backend in backends.values()
-        )
+        self.uses_gpu = any(uses_gpu(backend) for backend in backends.values())
 
     @property
     def weight_names(self) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ class Stage(ABC):
         needs: the stages whose evidence and files it reads.
         fans_out: whether it gives children, which go on in the item's place.
         resources: what one worker holds.
-        holds_model: whether `setup` loads something dear, so that workers live on between items.
+        uses_gpu: whether `setup` loads a model that wants a GPU, for which workers are kept.
         timeout_s: longest time for one item, after which it fails with `timeout`.
     """
 
@@ -68,7 +68,7 @@ class Stage(ABC):
     needs: tuple[str, ...]
     fans_out: ClassVar[bool] = False
     resources: Resources = Resources()
-    holds_model: bool = False
+    uses_gpu: bool = False
     timeout_s: float = 600.0
 
     @abstractmethod

@@ -35,6 +35,7 @@ class PyannoteVad(Weighted):
 
     name = "pyannote"
     version = 1
+    gpu = True
     needs = (_WEIGHT,)
 
     def setup(self) -> None:
@@ -86,6 +87,7 @@ class PyannoteDiarizer(Weighted):
 
     name = "pyannote"
     version = 1
+    gpu = True
     needs = (_WEIGHT,)
 
     def setup(self) -> None:

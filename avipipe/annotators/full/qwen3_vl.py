@@ -26,6 +26,7 @@ class Qwen3VlCaptioner(Weighted):
 
     name = "qwen3_vl"
     version = 1
+    gpu = True
     num_frames = NUM_FRAMES
     needs: ClassVar[tuple[str, ...]] = ("qwen3_vl",)
 

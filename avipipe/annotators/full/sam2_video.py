@@ -29,6 +29,7 @@ class Sam2VideoPropagator(Weighted):
 
     name = "sam2_video"
     version = 1
+    gpu = True
     needs: ClassVar[tuple[str, ...]] = ("sam2",)
 
     def setup(self) -> None:

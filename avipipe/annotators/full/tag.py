@@ -31,6 +31,7 @@ class AstTagger(Weighted):
 
     name = "ast"
     version = 1
+    gpu = True
     needs: ClassVar[tuple[str, ...]] = ("ast",)
     batch_size = _BATCH_SIZE
 

@@ -40,6 +40,7 @@ class XmemPropagator(Weighted):
 
     name = "xmem"
     version = 1
+    gpu = True
     needs: ClassVar[tuple[str, ...]] = ("xmem",)
 
     def setup(self) -> None:
