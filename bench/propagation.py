@@ -4,14 +4,18 @@
 
 `davis_dogs-jump`: the mask of the first frame is given, the others are compared with the truth, the
 first and the last frame left out. `davis_judo` has each truth only once: the clip is played forth
-and back again, and what comes home is compared with what was given.
+and back again, and what comes home is compared with what was given. Every registered backend runs
+in a process of its own, whose peak memory is printed; one that cannot run says why.
 
 Source: Perazzi et al., A benchmark dataset and evaluation methodology for VOS, CVPR 2016.
 """
 
 import argparse
+import multiprocessing
+import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -19,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from avipipe.annotators.registry import create
+from avipipe.annotators.registry import BACKENDS, create
+from avipipe.errors import WeightsError
 
 Mask = npt.NDArray[np.bool_]
 Frames = npt.NDArray[np.uint8]
@@ -69,13 +74,11 @@ def _row(name: str, scores: list[tuple[float, float]], seconds: float, frames: i
     return float(j + f) / 2
 
 
-def dogs_jump(root: Path, backend: str) -> None:
+def dogs_jump(root: Path, propagator: Any) -> None:
     """Each of three objects from the first frame on."""
     with av.open(str(root / "frames.mp4")) as container:
         frames_THWC = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode()])
     truth_THW = np.stack([_indices(path) for path in sorted((root / "masks").glob("*.png"))])
-    propagator = create("propagate", backend)
-    propagator.setup()
     means = []
     for index in (1, 2, 3):
         began_s = time.process_time()
@@ -87,12 +90,10 @@ def dogs_jump(root: Path, backend: str) -> None:
     print(f"{'dogs-jump, mean':<28}{'':16}{np.mean(means):8.3f}")
 
 
-def judo(root: Path, backend: str) -> None:
+def judo(root: Path, propagator: Any) -> None:
     """Each object from its one true mask, to an end of the clip and back."""
     paths = sorted((root / "frames").glob("*.jpg"))
     frames_THWC = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
-    propagator = create("propagate", backend)
-    propagator.setup()
     for path in sorted((root / "masks").glob("*.png")):
         start = int(path.stem)
         index_HW = _indices(path)
@@ -108,16 +109,34 @@ def judo(root: Path, backend: str) -> None:
         _row(f"judo, there and back from {start}", scores, spent_s, len(there_and_back))
 
 
+def bench(root: Path, backend: str) -> None:
+    """All rows of one backend."""
+    print(f"\n{backend}")
+    propagator = create("propagate", backend)
+    try:
+        propagator.setup()
+    except (WeightsError, ImportError) as error:
+        print(f"not measured: {error}")
+        return
+    print(f"{'clip':<28}{'J':>8}{'F':>8}{'J&F':>8}{'CPU ms/frame':>14}")
+    dogs_jump(root / "davis_dogs-jump", propagator)
+    judo(root / "davis_judo", propagator)
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory of the process: {peak_mib:.0f} MiB")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--davis", type=Path, required=True, help="holds davis_dogs-jump, davis_judo"
     )
-    parser.add_argument("--backend", default="flow")
+    parser.add_argument("--backend", choices=BACKENDS["propagate"], help="only this one")
     arguments = parser.parse_args()
-    print(f"{'clip':<28}{'J':>8}{'F':>8}{'J&F':>8}{'CPU ms/frame':>14}")
-    dogs_jump(arguments.davis / "davis_dogs-jump", arguments.backend)
-    judo(arguments.davis / "davis_judo", arguments.backend)
+    for backend in [arguments.backend] if arguments.backend else BACKENDS["propagate"]:
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=bench, args=(arguments.davis, backend))
+        process.start()
+        process.join()
 
 
 if __name__ == "__main__":

@@ -189,6 +189,20 @@ def test_a_long_clip_is_held_in_bounds() -> None:
     assert tracker.memory.long.size == 22 * 4
 
 
+def test_half_precision_gives_about_the_same(
+    propagator: XmemPropagator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs on a GPU, as far as a CPU can tell."""
+    exact = propagate(propagator)
+    monkeypatch.setattr(
+        Tracker, "_precision", lambda _self, _image: torch.autocast("cpu", torch.bfloat16)
+    )
+    half = propagate(propagator)
+    assert (half.masks_THW != exact.masks_THW).mean() < 0.05
+    assert not (half.quality_T == exact.quality_T).all()
+    np.testing.assert_allclose(half.quality_T, exact.quality_T, atol=0.05)
+
+
 @pytest.mark.parametrize(("failures", "passes"), [(1, True), (2, False)])
 def test_memory_that_runs_out_is_tried_once_more_with_less(
     propagator: XmemPropagator, failures: int, passes: bool
@@ -261,7 +275,9 @@ def test_another_checkpoint_is_refused_with_the_reason(
         create("propagate", "xmem").setup()
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", pickle.dumps(print, protocol=2)])
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>not found</html>", pickle.dumps(print, protocol=2)]
+)
 def test_what_is_no_checkpoint_at_all_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
