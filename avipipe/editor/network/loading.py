@@ -1,12 +1,15 @@
 """Making the network: anew, on Wan's weights, or from a checkpoint of our own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
-from torch import nn
+from diffusers.models.transformers.transformer_wan import (
+    WanRotaryPosEmbed,
+    WanTransformer3DModel,
+)
+from torch import Tensor, nn
 
 from avipipe.editor.config import EditorConfig
 from avipipe.editor.network.gamr import GamrBlock
@@ -16,11 +19,19 @@ from avipipe.errors import WeightsError
 Model = TypeVar("Model", bound=WanTransformer3DModel)
 
 
+def blank(config: EditorConfig) -> EditorTransformer:
+    """A network of these sizes, drawn from torch's global generator on its default device."""
+    model: EditorTransformer = EditorTransformer(
+        **config.model_dump(), out_channels=config.in_channels
+    )
+    return model
+
+
 def build(config: EditorConfig, *, seed: int = 0) -> EditorTransformer:
     """A network with random weights, on the CPU, in evaluation mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _random(config)
+        model = blank(config)
     _begin_like_backbone(model)
     model.eval()
     return model
@@ -40,22 +51,8 @@ def load_backbone(
         WeightsError: not a whole checkpoint of Wan, or one of other sizes.
     """
     wan = _from_pretrained(WanTransformer3DModel, folder, dtype)
-    with torch.device("meta"):
-        model = _random(config)
-    try:
-        keys = model.load_state_dict(wan.state_dict(), strict=False, assign=True)
-    except RuntimeError as error:
-        raise WeightsError(f"{folder}: not of the sizes that were asked for: {error}") from error
-    old = [key for key in keys.missing_keys if not is_new(key)]
-    if old or keys.unexpected_keys:
-        raise WeightsError(
-            f"{folder}: expected a Wan of {config.num_layers} layers; "
-            f"it differs in {few([*old, *keys.unexpected_keys])}"
-        )
-    model.rope = wan.rope  # its tables are in no checkpoint
-    _fill_new(model, dtype, seed)
+    model = assemble(config, wan.state_dict(), where=folder, dtype=dtype, seed=seed)
     _begin_like_backbone(model)
-    model.eval()
     return model
 
 
@@ -65,21 +62,54 @@ def load_editor(folder: Path, *, dtype: torch.dtype = torch.float32) -> EditorTr
     Raises:
         WeightsError: it is not one, or not whole.
     """
-    return _from_pretrained(EditorTransformer, folder, dtype)
+    model: EditorTransformer = _from_pretrained(EditorTransformer, folder, dtype)
+    return model
 
 
-def is_new(key: str) -> bool:
-    """Whether plain Wan has no weight of this name."""
-    return key.split(".")[0] in NEW_MODULES
+def assemble(
+    config: EditorConfig,
+    weights: Mapping[str, Tensor],
+    *,
+    where: Path,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+) -> EditorTransformer:
+    """A network of given weights, which are not copied; those of new modules may be missing.
+
+    Args:
+        where: they come from, for errors.
+        seed: of the new modules that are missing, which are begun afresh.
+    Raises:
+        WeightsError: other names or shapes than `config` asks for.
+    """
+    with torch.device("meta"):
+        model = blank(config)
+    try:
+        keys = model.load_state_dict(weights, strict=False, assign=True)
+    except RuntimeError as error:
+        raise WeightsError(f"{where}: other sizes than were asked for: {error}") from error
+    absent = set(NEW_MODULES) - {_part(key) for key in weights}
+    lacking = [key for key in keys.missing_keys if _part(key) not in absent]
+    if wrong := [*lacking, *keys.unexpected_keys]:
+        raise WeightsError(
+            f"{where}: expected the weights of {config.num_layers} layers; it differs in "
+            f"{few(wrong)}"
+        )
+    model.rope = WanRotaryPosEmbed(
+        config.attention_head_dim, model.config["patch_size"], model.config["rope_max_seq_len"]
+    )
+    _begin_afresh(model, {_part(key) for key in keys.missing_keys}, dtype, seed)
+    model.eval()
+    return model
+
+
+def _part(key: str) -> str:
+    return key.split(".")[0]
 
 
 def few(keys: Sequence[str]) -> str:
     """The first few of many names."""
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-
-
-def _random(config: EditorConfig) -> EditorTransformer:
-    return EditorTransformer(**config.model_dump(), out_channels=config.in_channels)
 
 
 def _from_pretrained(kind: type[Model], folder: Path, dtype: torch.dtype) -> Model:
@@ -97,22 +127,21 @@ def _from_pretrained(kind: type[Model], folder: Path, dtype: torch.dtype) -> Mod
     return model
 
 
-def _fill_new(model: EditorTransformer, dtype: torch.dtype, seed: int) -> None:
-    """Give the weights that Wan does not have memory and their first values."""
-    for name in NEW_MODULES:
-        match getattr(model, name):
-            case nn.Module() as module:
-                module.to_empty(device="cpu").to(dtype)
-            case nn.Parameter() as weight:
-                setattr(
-                    model, name, nn.Parameter(torch.empty_like(weight, device="cpu", dtype=dtype))
-                )
-    new = [module for name, module in model.named_modules() if is_new(name)]
+def _begin_afresh(
+    model: EditorTransformer, names: Collection[str], dtype: torch.dtype, seed: int
+) -> None:
+    """Give new modules, which are on the meta device, memory and their first values."""
+    for name in names:
+        if isinstance(part := getattr(model, name), nn.Module):
+            part.to_empty(device="cpu").to(dtype)
+        else:
+            setattr(model, name, nn.Parameter(torch.zeros_like(part, device="cpu", dtype=dtype)))
+    fresh = [part for name, part in model.named_modules() if _part(name) in names]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for module in (*reversed(new), model):  # the whole after its parts: it knows better
-            if hasattr(module, "reset_parameters"):
-                cast(Any, module).reset_parameters()
+        for part in reversed(fresh):  # the whole after its parts: it knows better
+            if hasattr(part, "reset_parameters"):
+                cast(Any, part).reset_parameters()
 
 
 def _begin_like_backbone(model: EditorTransformer) -> None:

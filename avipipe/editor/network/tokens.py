@@ -1,11 +1,24 @@
 """Latents to tokens of 2 x 2 cells, and back."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from avipipe.editor.config import PATCH
 
 Size = tuple[int, int, int]
 """Along time, height and width."""
+
+
+class ZeroEmbedding(nn.Conv3d):
+    """A map of cells to tokens, still as a map; adds nothing at first."""
+
+    def __init__(self, in_channels: int, dim: int, *, bias: bool = True) -> None:
+        patch = (1, PATCH, PATCH)
+        super().__init__(in_channels, dim, patch, stride=patch, bias=bias)
+
+    def reset_parameters(self) -> None:
+        """Zeros."""
+        for weight in self.parameters():
+            nn.init.zeros_(weight)
 
 
 def to_tokens(embedded_BDThw: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from avipipe.editor.network.attention import Rotary
 from avipipe.editor.network.audio import AudioEncoder, AudioInjection, AudioTokens
 from avipipe.editor.network.gamr import MaskRefiner
 from avipipe.editor.network.modulation import PrecisionEmbedding, modulate, per_token
-from avipipe.editor.network.tokens import Size, to_tokens, token_grid, unpatchify
+from avipipe.editor.network.tokens import Size, ZeroEmbedding, to_tokens, token_grid, unpatchify
 
 NEW_MODULES = (
     "mask_embedding",
@@ -130,25 +130,17 @@ class EditorTransformer(WanTransformer3DModel):
             pos_embed_seq_len=pos_embed_seq_len,
         )
         dim, heads = num_attention_heads * attention_head_dim, num_attention_heads
-        self.mask_embedding = nn.Conv3d(1, dim, patch_size, stride=patch_size, bias=False)
+        self.mask_embedding = ZeroEmbedding(1, dim, bias=False)
         self.control_embeddings = nn.ModuleDict(
-            {name: nn.Conv3d(in_channels, dim, patch_size, stride=patch_size) for name in controls}
+            {kind: ZeroEmbedding(in_channels, dim) for kind in controls}
         )
-        self.reference_embedding = nn.Parameter(torch.empty(dim))
+        self.reference_embedding = nn.Parameter(torch.zeros(dim))
         self.audio_encoder = AudioEncoder(dim, audio_dim, num_audio_states, num_audio_tokens)
         self.audio_injections = nn.ModuleDict(
             {str(layer): AudioInjection(dim, heads, eps) for layer in audio_layers}
         )
         self.precision = PrecisionEmbedding(dim) if backbone_p else None
         self.refiner = MaskRefiner(dim, gamr_ffn_dim, heads, gamr_layers, eps)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Whatever the new embeddings are given, they add nothing to the tokens."""
-        nn.init.zeros_(self.reference_embedding)
-        for embedding in (self.mask_embedding, *self.control_embeddings.values()):
-            for weight in embedding.parameters():
-                nn.init.zeros_(weight)
 
     @property
     def sizes(self) -> EditorConfig:
