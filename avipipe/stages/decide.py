@@ -60,8 +60,11 @@ class DecideConfig(BaseModel):
     max_speech_p_value: float = Field(
         0.05, ge=0, le=1, description="The same where speech prevails: voices are often unseen."
     )
+    max_player_p_value: float = Field(
+        0.05, ge=0, le=1, description="The same where music may be laid over the picture."
+    )
     min_speaking_ratio: float = Field(
-        0.5, ge=0, le=1, description="Share of a voice during which one face speaks."
+        0.7, ge=0, le=1, description="Share of a voice during which one face speaks."
     )
     max_speaking_faces: int = Field(1, ge=0, description="Faces that may speak.")
     max_lip_p_value: float = Field(
@@ -184,6 +187,7 @@ CHECKS: tuple[Check, ...] = (
     Check(R.NO_VISIBLE_SOURCE, "look", measure.lip_chance, "at_most", "max_lip_p_value"),
     Check(R.NO_VISIBLE_SOURCE, "look", measure.chance, "at_most", "max_p_value"),
     Check(R.NO_VISIBLE_SOURCE, "look", measure.speech_chance, "at_most", "max_speech_p_value"),
+    Check(R.MUSIC_OVER_PICTURE, "look", measure.player_chance, "at_most", "max_player_p_value"),
     Check(R.NO_VISIBLE_SOURCE, "look", measure.mover_share, "at_least", "min_mover_share"),
     Check(R.SEVERAL_SOURCES, "look", measure.second_source, "at_least", "min_margin"),
     Check(R.SEVERAL_SOURCES, "look", measure.rival_share, "at_most", "max_rival_share"),

@@ -22,6 +22,9 @@ CLEAR_TAG = 0.3
 CLEAR_Z = 4.0
 """Standard deviations by which an offset must stand out to be believed."""
 
+CLEAR_RIVAL = 0.25
+"""Share of the hottest place's heat from which another one may be a second source."""
+
 SPEAKS_ALONE = 0.8
 """Share of the speech from which a face that speaks leaves no room for a second speaker."""
 
@@ -55,10 +58,13 @@ def is_voice(listen: Evidence) -> bool:
 
 
 def music(evidence: Mapping[str, Evidence]) -> float | None:
-    """Score of music that no visible thing makes: generic music, genres, an accompanied singer."""
+    """Score of music that no visible thing makes: generic music, genres, an accompanied singer.
+
+    None where an instrument is clearly heard: then the picture tells (`player_chance`).
+    """
     listen = evidence["listen"]
     score, details = listen["tags"].get("music"), listen["tag_details"]
-    if score is None:
+    if score is None or _is_played(listen):
         return None
     group, _ = _loudest_group(listen)
     accompaniment = details.get("raw_instrument", 0.0) if group in VOICES else 0.0
@@ -91,9 +97,9 @@ def second_sound(evidence: Mapping[str, Evidence]) -> float | None:
 
 
 def beside_speech(evidence: Mapping[str, Evidence]) -> float | None:
-    """Score of what is heard while somebody speaks."""
+    """Score of what is heard beside a voice."""
     value = evidence["listen"]["tag_details"].get("beside_speech")
-    return None if value is None else float(value)
+    return None if value is None or not is_voice(evidence["listen"]) else float(value)
 
 
 def second_family(evidence: Mapping[str, Evidence]) -> float | None:
@@ -155,6 +161,14 @@ def speech_chance(evidence: Mapping[str, Evidence]) -> float | None:
     return _p_value(evidence)
 
 
+def player_chance(evidence: Mapping[str, Evidence]) -> float | None:
+    """The same, of an instrument in what otherwise counts as music laid over the picture."""
+    listen = evidence["listen"]
+    if not _is_played(listen) or listen["tags"]["music"] < CLEAR_TAG:
+        return None
+    return _p_value(evidence)
+
+
 def mover_share(evidence: Mapping[str, Evidence]) -> float | None:
     """Share of all motion that one thing has, for things that sound on and on."""
     if not _is_sustained(evidence["listen"]):
@@ -167,6 +181,8 @@ def second_source(evidence: Mapping[str, Evidence]) -> float | None:
     """The margin between two regions that both go with the sound; None where only one does."""
     look = evidence["look"]
     if look["measures"].get("num_regions", 0) < 2 or _is_seen_voice(evidence):
+        return None
+    if look["measures"].get("rival_share", 1.0) < CLEAR_RIVAL:
         return None
     return field("look", "margin")(evidence)
 
@@ -215,6 +231,12 @@ def _is_sustained(listen: Evidence) -> bool:
     known = audioset.classes()
     families = [known[name].family for name in listen["tag_classes"] if known[name].family]
     return families[0] in SUSTAINED_FAMILIES
+
+
+def _is_played(listen: Evidence) -> bool:
+    """Whether an instrument is clearly heard, and nobody sings to it."""
+    clear = listen["tag_details"].get("raw_instrument", 0.0) >= CLEAR_TAG
+    return bool(clear and "music" in listen["tags"] and not is_voice(listen))
 
 
 def _is_seen_voice(evidence: Mapping[str, Evidence]) -> bool:

@@ -115,6 +115,107 @@ def test_a_sound_that_is_no_voice_needs_less_proof() -> None:
     assert reason(look__p_value=0.07, listen__speech_ratio=0.0, listen__tags=strike) is None
 
 
+SPEAKING = {
+    "start_s": 0.0,
+    "end_s": 5.0,
+    "scores": [2.0] * 20,
+    "box_step_frames": 6,
+    "sync_p_value": 0.02,
+}
+BYSTANDER = {**SPEAKING, "scores": [-2.0] * 20, "sync_p_value": None}
+UNSEEN = {"look__p_value": 0.9}
+"""Motion that does not go with the sound, as of a small mouth in a large picture."""
+
+
+@pytest.mark.parametrize(
+    ("faces", "expected"),
+    [
+        ([SPEAKING], None),
+        ([SPEAKING, BYSTANDER], None),
+        ([BYSTANDER], DropReason.NO_VISIBLE_SOURCE),
+        ([], DropReason.NO_VISIBLE_SOURCE),
+        ([SPEAKING, SPEAKING], DropReason.SEVERAL_SPEAKERS),
+        ([{**SPEAKING, "sync_p_value": 0.6}], DropReason.NO_VISIBLE_SOURCE),
+        ([{**SPEAKING, "sync_p_value": None}], None),
+        ([{**SPEAKING, "scores": [2.0] * 8 + [-2.0] * 12}], DropReason.NO_VISIBLE_SOURCE),
+    ],
+    ids=["speaker", "bystander", "mute", "nobody", "two", "dubbed", "untestable", "half"],
+)
+def test_a_voice_needs_one_face_that_speaks(
+    faces: list[dict[str, Any]], expected: DropReason | None
+) -> None:
+    assert reason(look__faces=faces, **UNSEEN) is expected
+
+
+def test_a_face_that_speaks_all_the_time_outvotes_the_ear() -> None:
+    assert reason(look__faces=[SPEAKING], listen__num_speakers=2) is None
+    half = {**SPEAKING, "scores": [2.0] * 14 + [-2.0] * 6}
+    assert reason(look__faces=[half], listen__num_speakers=2) is DropReason.SEVERAL_SPEAKERS
+
+
+STRIKE: dict[str, Any] = {
+    "listen__speech_ratio": 0.0,
+    "listen__speech": [],
+    "listen__tags": {"impact": 0.9},
+    "look__faces": [],
+}
+DETAILS = {"kind_instance": 0.6, "kind_many": 0.0, "kind_ambience": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("tags", "details", "expected"),
+    [
+        ({"dog": 0.8}, {"second_group_margin": 0.7}, None),
+        ({"dog": 0.8, "cat": 0.5}, {"second_group_margin": 0.3}, DropReason.SEVERAL_SOURCES),
+        ({"water": 0.9}, {"kind_instance": 0.1, "kind_ambience": 0.9}, DropReason.AMBIENCE),
+        ({"crowd": 0.9}, {"kind_instance": 0.1, "kind_many": 0.9}, DropReason.CROWD),
+        (
+            {"instrument": 0.7, "music": 0.0},
+            {"first_family": 0.7, "second_family": 0.5, "raw_instrument": 0.7},
+            DropReason.SEVERAL_SOURCES,
+        ),
+        ({"music": 0.9}, {"raw_instrument": 0.1}, DropReason.MUSIC_OVER_PICTURE),
+        ({"music": 0.1, "dog": 0.6}, {"raw_genre": 0.7}, DropReason.MUSIC_OVER_PICTURE),
+    ],
+    ids=["dog", "dog and cat", "water", "crowd", "two families", "music", "genre"],
+)
+def test_a_tagger_that_knows_classes_tells_what_sounds(
+    tags: dict[str, float], details: dict[str, float], expected: DropReason | None
+) -> None:
+    found = {"listen__tags": tags, "listen__tag_details": DETAILS | details}
+    assert reason(**(STRIKE | found)) is expected
+
+
+@pytest.mark.parametrize(
+    ("p_value", "expected"), [(0.01, None), (0.08, DropReason.MUSIC_OVER_PICTURE)]
+)
+def test_a_player_must_be_seen_to_play(p_value: float, expected: DropReason | None) -> None:
+    played = {
+        "listen__tags": {"music": 0.9, "instrument": 0.4},
+        "listen__tag_details": DETAILS
+        | {"raw_instrument": 0.4, "first_family": 0.4, "second_family": 0.0},
+    }
+    assert reason(**(STRIKE | played), look__p_value=p_value) is expected
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.8, None), (0.3, DropReason.NO_VISIBLE_SOURCE)])
+def test_what_sounds_on_and_on_must_be_what_moves(
+    share: float, expected: DropReason | None
+) -> None:
+    violin = {
+        "listen__tags": {"instrument": 0.8, "music": 0.1},
+        "listen__tag_details": DETAILS | {"raw_instrument": 0.8},
+        "listen__tag_classes": {"Violin, fiddle": 0.8, "Music": 0.9},
+        "look__measures": {"mover_share": share},
+    }
+    assert reason(**(STRIKE | violin), **UNSEEN) is expected
+
+
+def test_a_rival_as_hot_as_the_best_place_is_a_second_source() -> None:
+    measures = {"num_regions": 1.0, "rival_share": 0.9}
+    assert reason(**STRIKE, look__measures=measures) is DropReason.SEVERAL_SOURCES
+
+
 def test_thresholds_come_from_the_configuration() -> None:
     config = DecideConfig(max_speakers=2)
     assert verdict(findings(changed(listen__num_speakers=2), config)) is None
