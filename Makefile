@@ -2,15 +2,18 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 DEMO ?= demo
+# embedded, light or full; the latter two need weights: avipipe weights pull --profile light
+PROFILE ?= embedded
+DATASET := $(DEMO)/dataset$(if $(filter-out embedded,$(PROFILE)),-$(PROFILE))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo test test-slow check format bench clean
 
-demo: $(VENV)/core  ## Synthesise clips, build a dataset from them, say where the report is.
+demo: $(VENV)/$(PROFILE)  ## Synthesise clips, build a dataset from them, say where the report is.
 	$(BIN)/avipipe synth --out $(DEMO)/clips
-	$(BIN)/avipipe build --source $(DEMO)/clips/sources.txt --out $(DEMO)/dataset
-	@echo "Open $(DEMO)/dataset/report.html"
+	$(BIN)/avipipe build --source $(DEMO)/clips/sources.txt --out $(DATASET) --profile $(PROFILE)
+	@echo "Open $(DATASET)/report.html"
 
 test: check  ## All checks and all tests but the long ones.
 	$(BIN)/python -m pytest
@@ -33,13 +36,17 @@ bench: $(VENV)/dev  ## Cost of a build against the floor; see bench/README.md fo
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/core: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/embedded: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet -c constraints.txt -e .
 	@touch $@
 
+$(VENV)/light $(VENV)/full: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet -c constraints.txt -e '.[$(@F)]'
+	@touch $@ $(VENV)/embedded
+
 $(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
-	@touch $@ $(VENV)/core
+	@touch $@ $(VENV)/embedded $(VENV)/light $(VENV)/full
 
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info
