@@ -104,8 +104,15 @@ class BuildConfig(BaseModel):
         return digest(self.identity())
 
 
+PROFILE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    # XMem was made for 480 lines; a detector that knows things must agree with the track.
+    "full": {"stages": {"mask": {"height_px": 480}, "decide": {"min_agreement": 0.5}}},
+}
+"""Profile -> what it sets where the user does not."""
+
+
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> BuildConfig:
-    """Resolve a configuration.
+    """Resolve a configuration: the user's words over the profile's defaults over the general ones.
 
     Args:
         path: a YAML file, or None for the defaults.
@@ -113,11 +120,14 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> BuildConfig
     Raises:
         ConfigError: unreadable file, unknown key (with the nearest valid one), wrong value.
     """
-    data: dict[str, Any] = {}
+    told: dict[str, Any] = {}
     if path is not None:
-        _merge(data, _read_yaml(path))
+        _merge(told, _read_yaml(path))
     for override in overrides:
-        _merge(data, _parse_override(override))
+        _merge(told, _parse_override(override))
+    data: dict[str, Any] = {}
+    _merge(data, PROFILE_DEFAULTS.get(str(told.get("profile")), {}))
+    _merge(data, told)
     return _validated(data, path)
 
 

@@ -71,3 +71,10 @@ def test_refilter_takes_thresholds_only() -> None:
     assert config.stages.decide.max_speakers == 3
     with pytest.raises(ConfigError, match=r"starts with `stages\.decide\.`"):
         with_overrides(BuildConfig(), ["stages.shots.max_clip_s=3"], only="stages.decide.")
+
+
+def test_a_profile_has_defaults_that_the_user_may_change() -> None:
+    assert load_config(None, ["profile=full"]).stages.mask.height_px == 480
+    assert load_config(None, ["profile=light"]).stages.mask.height_px == 360
+    told = load_config(None, ["profile=full", "stages.mask.height_px=240"])
+    assert (told.stages.mask.height_px, told.stages.decide.min_agreement) == (240, 0.5)
