@@ -99,10 +99,18 @@ def config() -> EditorConfig:
     )
 
 
-def network() -> EditorTransformer:
-    """The tiny AVI-Edit network."""
-    sizes = config()
-    return assemble(sizes, convert(weights("tiny"), sizes, where=DATA), where=DATA)
+def network(*, backbone_p: bool = True) -> EditorTransformer:
+    """The tiny AVI-Edit network, or the same without the backbone's embedding of p."""
+    sizes = config().model_copy(update={"backbone_p": backbone_p})
+    released = weights("tiny")
+    if not backbone_p:
+        refined = ("masktype_embedding_refine", "masktype_embedding_projection_refine")
+        released = {
+            key: weight
+            for key, weight in released.items()
+            if not key.startswith("masktype_") or key.startswith(refined)
+        }
+    return assemble(sizes, convert(released, sizes, where=DATA), where=DATA)
 
 
 def wan() -> EditorTransformer:

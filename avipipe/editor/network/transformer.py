@@ -185,7 +185,8 @@ class EditorTransformer(WanTransformer3DModel):
             ValueError: arguments that do not go together.
         """
         size = token_grid(hidden_states)
-        self._check(size[0], timestep, mask, precision, audio, clean, references)
+        start = mask if refiner_mask is None else refiner_mask
+        self._check(size[0], timestep, start, precision, audio, clean, references)
         num_tokens = math.prod(size)
         x_BSD = self._embed_video(hidden_states, mask, controls or {})
         temb_BGD, time_BG6D, clean_116D, text_BLD = self._embed_conditions(
@@ -216,7 +217,6 @@ class EditorTransformer(WanTransformer3DModel):
             audio=None if audio is None else self.audio_encoder(audio, has_audio),
             time_BG6D=time_BG6D,
         )
-        start = mask if refiner_mask is None else refiner_mask
         x_BSD, mask_logits = self._run(x_BSD, given, start if refine else None, precision)
         velocity = self._velocity(x_BSD[:, :num_tokens], temb_BGD)
         return EditorOutput(unpatchify(velocity, size), mask_logits)
