@@ -6,12 +6,15 @@ from avipipe.stages.annotated import AnnotatedStage
 
 
 def require_weights(graph: Graph) -> None:
-    """Make sure, at once, that all weights of a build are here.
+    """Make sure, at once, that all weights of a build are here, or that their servers are named.
 
     Raises:
         WeightsError: naming all that are missing.
+        ConfigError: a backend that asks a server does not know which.
     """
     weights.require(_names(graph))
+    for stage in graph.stages:
+        stage.settings()
 
 
 def check_weights(graph: Graph) -> None:

@@ -19,6 +19,7 @@ from avipipe.annotators.registry import create
 from avipipe.errors import AnnotatorError, ConfigError, FailKind
 from avipipe.pipeline.config import load_config
 from avipipe.pipeline.graph import Graph
+from avipipe.pipeline.needs import require_weights
 from tests.integration.builds import assert_adds_up, avipipe, build, status
 from tests.integration.chat_server import GOOD, KEY, Answer, ChatServer, chat_server, says
 
@@ -218,7 +219,7 @@ def test_a_wrong_environment_is_named_before_anything_runs(
         monkeypatch.setenv(name, value)
     for attempt in (
         lambda: create("caption", "endpoint").setup(),
-        lambda: Graph(load_config(None, ["annotators.caption=endpoint"])),
+        lambda: require_weights(Graph(load_config(None, ["annotators.caption=endpoint"]))),
     ):
         with pytest.raises(ConfigError, match=message) as caught:
             attempt()
