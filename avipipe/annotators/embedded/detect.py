@@ -49,7 +49,7 @@ class MotionDetector(OpenCvAnnotator):
     """The moving thing that holds the place where motion goes with the sound."""
 
     name = "motion"
-    version = 1
+    version = 2
 
     def detect(
         self,
@@ -133,7 +133,8 @@ def _motion_along_paths(frames_THWC: Frames, seed: int, size: Size, window: int)
             path_gap += np.minimum(gap, _OTHER_COLOUR)
             place_gap += np.minimum(_colour_gap(follow(seen, *place), colours), _OTHER_COLOUR)
             floor = step * _COLOUR_NOISE
-            total += same * speed * (place_gap + floor) / (path_gap + place_gap + 2 * floor)
+            # Plain ground beside a thing leaves both gaps small: it counts a quarter.
+            total += same * speed * ((place_gap + floor) / (path_gap + place_gap + 2 * floor)) ** 2
             here = there
             num_steps += 1
     return np.asarray(total / max(1, num_steps))
