@@ -18,7 +18,8 @@ from avipipe.annotators.faces.detect import SURE_SCORE, Face, Points
 _LEAST_OVERLAP = 0.3
 _SPEED_SIGHTS = 3
 _CUT_GREY = 20.0
-_CUT_RATIO = 4.0
+_CUT_RATIO = 2.0
+_CUT_REACH = 6
 _THUMBNAIL = (32, 18)
 
 
@@ -110,8 +111,10 @@ def find_cuts(frames_THWC: Frames) -> list[int]:
     change_T = np.abs(np.diff(grey_TYX, axis=0)).mean(axis=(1, 2))
     cuts = []
     for place in np.flatnonzero(change_T > _CUT_GREY).tolist():
-        around = np.delete(change_T[max(0, place - 6) : place + 7], min(place, 6))
-        if change_T[place] > _CUT_RATIO * np.median(around, axis=0) if around.size else True:
+        low = max(0, place - _CUT_REACH)
+        around = np.delete(change_T[low : place + _CUT_REACH + 1], place - low)
+        # The largest, not a typical one: where frames are doubled, every other change is none.
+        if change_T[place] > _CUT_RATIO * around.max(initial=0.0):
             cuts.append(place + 1)
     return cuts
 
