@@ -28,7 +28,9 @@ _LIFTER = 22
 _TINY = float(np.finfo(np.float64).eps)
 
 
-def mfcc(samples_N: Samples, *, window: float = 400.0, hop: float = 160.0) -> Cepstra:
+def mfcc(
+    samples_N: Samples, *, window: float = 400.0, hop: float = 160.0, num_rows: int | None = None
+) -> Cepstra:
     """Cepstra (F, 13), float64, of audio at 16 kHz.
 
     Args:
@@ -36,11 +38,12 @@ def mfcc(samples_N: Samples, *, window: float = 400.0, hop: float = 160.0) -> Ce
         window: length in samples; a rectangle.
         hop: in samples. It need not be whole: windows start at the nearest sample, so that they
             never drift from the pictures.
-    Returns:
-        F = 1 + ceil((N - window) / hop) rows, one at least; zeros follow the last sample.
+        num_rows: F; without it 1 + ceil((N - window) / hop), one at least. Zeros follow the last
+            sample.
     """
     length = int(window + 0.5)
-    num_rows = 1 + max(0, int(np.ceil((samples_N.size - length) / hop)))
+    if num_rows is None:
+        num_rows = 1 + max(0, int(np.ceil((samples_N.size - length) / hop)))
     starts = np.floor(np.arange(num_rows) * hop + 0.5).astype(np.int64)
     emphasised = samples_N.astype(np.float64)
     emphasised[1:] -= _PRE_EMPHASIS * samples_N[:-1]
@@ -63,16 +66,12 @@ def mfcc_of_frames(wav_N: Wave, *, fps: Fraction, num_frames: int) -> Cepstra:
     instead of frames being dropped or doubled: so the network was trained on videos of other rates.
 
     Args:
-        wav_N: float32 in [-1, 1] at 16 kHz; silence follows where it is shorter than the video.
+        wav_N: float32 in [-1, 1] at 16 kHz.
     """
     stretch = TRAINED_FPS / fps * SAMPLE_RATE_HZ
     window, hop = float(_WINDOW_S * stretch), float(_HOP_S * stretch)
-    num_rows = ROWS_PER_FRAME * num_frames
-    num_samples = int((num_rows - 1) * hop + int(window + 0.5))
-    samples_N = np.zeros(num_samples, np.int16)
-    heard = wav_N[:num_samples]
-    samples_N[: heard.size] = np.clip(np.rint(heard * 32768.0), -32768, 32767)
-    return mfcc(samples_N, window=window, hop=hop)[:num_rows]
+    samples_N = np.clip(np.rint(wav_N * 32768.0), -32768, 32767).astype(np.int16)
+    return mfcc(samples_N, window=window, hop=hop, num_rows=ROWS_PER_FRAME * num_frames)
 
 
 def _not_zero(power: Cepstra) -> Cepstra:
