@@ -1,13 +1,12 @@
 """The configuration of a build: one YAML file, `--set` overrides, and what both resolve to."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from avipipe.config_file import merged, told, validated
 from avipipe.errors import ConfigError
 from avipipe.manifests.records import digest
 from avipipe.stages.caption import CaptionConfig
@@ -120,15 +119,9 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> BuildConfig
     Raises:
         ConfigError: unreadable file, unknown key (with the nearest valid one), wrong value.
     """
-    told: dict[str, Any] = {}
-    if path is not None:
-        _merge(told, _read_yaml(path))
-    for override in overrides:
-        _merge(told, _parse_override(override))
-    data: dict[str, Any] = {}
-    _merge(data, PROFILE_DEFAULTS.get(str(told.get("profile")), {}))
-    _merge(data, told)
-    return _validated(data, path)
+    said = told(path, overrides)
+    defaults = PROFILE_DEFAULTS.get(str(said.get("profile")), {})
+    return validated(BuildConfig, merged(defaults, said), where=path)
 
 
 def with_overrides(config: BuildConfig, overrides: Sequence[str], *, only: str) -> BuildConfig:
@@ -137,97 +130,7 @@ def with_overrides(config: BuildConfig, overrides: Sequence[str], *, only: str) 
     Raises:
         ConfigError: another key, an unknown one, or a wrong value.
     """
-    data = config.model_dump(mode="json")
-    for override in overrides:
-        if not override.startswith(only):
-            raise ConfigError(f"--set {override}: expected a key that starts with `{only}`")
-        _merge(data, _parse_override(override))
-    return _validated(data, None)
-
-
-def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The keys in which two configurations differ, each as `key: old -> new`."""
-    lines: list[str] = []
-    for key in sorted({*old, *new}):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            lines += difference(before, after, f"{prefix}{key}.")
-        elif before != after:
-            lines.append(f"{prefix}{key}: {before!r} -> {after!r}")
-    return lines
-
-
-def _validated(data: Mapping[str, Any], path: Path | None) -> BuildConfig:
-    try:
-        return BuildConfig.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, path)) from error
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot read this configuration: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: this is not valid YAML: {error}") from error
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise ConfigError(
-            f"{path}: expected sections such as `stages:`, found {type(data).__name__}"
-        )
-    return data
-
-
-def _parse_override(text: str) -> dict[str, Any]:
-    dotted, equals, value = text.partition("=")
-    if not equals or not dotted:
-        raise ConfigError(f"--set {text}: expected key=value, such as stages.shots.max_clip_s=8")
-    try:
-        parsed: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: the value is not valid YAML: {error}") from error
-    for name in reversed(dotted.split(".")):
-        parsed = {name: parsed}
-    assert isinstance(parsed, dict)
-    return parsed
-
-
-def _merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:
-    for key, value in source.items():
-        if isinstance(value, Mapping) and isinstance(target.get(key), dict):
-            _merge(target[key], value)
-        else:
-            target[key] = dict(value) if isinstance(value, Mapping) else value
-
-
-def _explain(error: ValidationError, path: Path | None) -> str:
-    where = str(path) if path is not None else "configuration"
-    lines = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"{where}: unknown key `{key}`{_nearest(problem['loc'])}")
-        else:
-            lines.append(f"{where}: `{key}`: {problem['msg']}, found {problem['input']!r}")
-    return "\n".join(lines)
-
-
-def _nearest(location: tuple[int | str, ...]) -> str:
-    model: type[BaseModel] = BuildConfig
-    for part in location[:-1]:
-        model = _submodel(model.model_fields[str(part)].annotation)
-    close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean `{'.'.join([*map(str, location[:-1]), close[0]])}`?"
-    return f"; expected one of {', '.join(sorted(model.model_fields))}"
-
-
-def _submodel(annotation: Any) -> type[BaseModel]:
-    """The model class in an annotation such as `Law` or `Law | None`."""
-    candidates = (annotation, *get_args(annotation))
-    for candidate in candidates:
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    raise AssertionError(f"{annotation} holds no section")
+    for text in overrides:
+        if not text.startswith(only):
+            raise ConfigError(f"--set {text}: expected a key that starts with `{only}`")
+    return validated(BuildConfig, merged(config.model_dump(mode="json"), told(None, overrides)))

@@ -11,12 +11,13 @@ import fsspec
 import yaml
 from pydantic import ValidationError
 
+from avipipe.config_file import difference
 from avipipe.errors import ConfigError, RunError
 from avipipe.manifests.destination import PARTIAL, Destination
 from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.records import SourceLine
 from avipipe.pipeline.accounting import Survey
-from avipipe.pipeline.config import BuildConfig, difference
+from avipipe.pipeline.config import BuildConfig
 from avipipe.pipeline.graph import Graph, Row
 from avipipe.pipeline.store import Store
 

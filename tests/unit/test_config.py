@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from avipipe.config_file import difference
 from avipipe.errors import ConfigError
-from avipipe.pipeline.config import BuildConfig, difference, load_config, with_overrides
+from avipipe.pipeline.config import BuildConfig, load_config, with_overrides
 
 
 def test_defaults_file_and_overrides_in_that_order(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ PACKAGE = ROOT / "avipipe"
 BELOW: dict[str, set[str]] = {
     "errors": set(),
     "log": set(),
-    "media": {"errors", "log"},
+    "config_file": {"errors"},
+    "media": {"errors", "log", "config_file"},
 }
 BELOW["weights"] = BELOW["media"] | {"media"}
 BELOW["manifests"] = BELOW["media"] | {"media"}
