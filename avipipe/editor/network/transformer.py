@@ -236,7 +236,7 @@ class EditorTransformer(WanTransformer3DModel):
         video_frames = TEMPORAL_STRIDE * (num_frames - 1) + 1
         if audio is not None and audio.shape[1] != video_frames:
             raise ValueError(f"expected audio at {video_frames} frames, got {audio.shape[1]}")
-        if timestep.ndim != 1 and not clean is references is None:
+        if timestep.ndim != 1 and (clean is not None or references is not None):
             raise ValueError("expected one timestep per sample beside `clean` or `references`")
         limit = self.config["reference_frame"]
         if references is not None and num_frames > limit:
