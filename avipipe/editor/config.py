@@ -127,7 +127,9 @@ class Bucket:
 
     def __post_init__(self) -> None:
         cell = SPATIAL_STRIDE * PATCH
-        if self.num_frames % TEMPORAL_STRIDE != 1 or self.height_px % cell or self.width_px % cell:
+        sides_px = (self.height_px, self.width_px)
+        is_size = min(self.num_frames, *sides_px) > 0 and not any(px % cell for px in sides_px)
+        if not is_size or self.num_frames % TEMPORAL_STRIDE != 1:
             raise ConfigError(
                 f"expected 4 n + 1 frames with sides that {cell} divides, got {self.num_frames} "
                 f"frames of {self.width_px}x{self.height_px}"

@@ -38,9 +38,9 @@ def downsample_mask(mask_B1FHW: Tensor, rule: Rule = "max_pool") -> Tensor:
 
 
 def _max_pool(mask_B1FHW: Tensor) -> Tensor:
-    cells = functional.max_pool3d(mask_B1FHW, (1, SPATIAL_STRIDE, SPATIAL_STRIDE))
-    rest = functional.max_pool3d(cells[:, :, 1:], (TEMPORAL_STRIDE, 1, 1))
-    return torch.cat([cells[:, :, :1], rest], dim=2)
+    first = mask_B1FHW[:, :, :1].expand(-1, -1, TEMPORAL_STRIDE - 1, -1, -1)
+    size = (TEMPORAL_STRIDE, SPATIAL_STRIDE, SPATIAL_STRIDE)
+    return functional.max_pool3d(torch.cat([first, mask_B1FHW], dim=2), size)
 
 
 def interpolate_as_released(mask_B1FHW: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from avipipe.editor.network.gamr import GamrBlock
 from avipipe.editor.network.loading import blank
 from avipipe.editor.network.tokens import to_tokens, unpatchify
 from avipipe.editor.network.transformer import EditorOutput, EditorTransformer
-from avipipe.editor.refine import THRESHOLDS, refine_mask_as_released
+from avipipe.editor.refine import LATER_THRESHOLD, THRESHOLDS, refine_mask, refine_mask_as_released
 from tests.parity.aviedit_fixtures import (
     MANIFEST,
     SCENARIO,
@@ -33,6 +33,7 @@ from tests.parity.aviedit_fixtures import (
 AUDIO_TOLERANCE = 2e-5
 GAMR_TOLERANCE = 3e-5
 NETWORK_TOLERANCE = 1e-4
+LOOP_TOLERANCE = 3e-4
 
 GRID: tuple[int, int, int] = tuple(SCENARIO["latent_grid_fhw"])
 TOKEN_GRID = (GRID[0], GRID[1] // 2, GRID[2] // 2)
@@ -233,6 +234,56 @@ def test_backbone_that_does_not_know_the_precision() -> None:
     )
     assert output.mask_logits is None
     close(output.velocity, arrays("net_forward")["backbone_only_velocity"], NETWORK_TOLERANCE)
+
+
+LOOPS = ("loop_single", "loop_long")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_every_call_of_the_released_loops(net: EditorTransformer, loop: str) -> None:
+    """All in one batch, of which the released network is not capable."""
+    expected = arrays(loop)
+    p = expected["call_p"]
+    num_calls, num_chunks = len(p), SCENARIO[loop].get("chunks", 1)
+    each = num_calls // num_chunks
+    chunks = range(num_chunks)
+    clean = torch.zeros(num_calls, expected["mask_logits"].shape[2], dtype=torch.bool)
+    clean[:, 0] = expected["call_first_frame_t0"]
+    inputs = expected["model_input"].repeat_interleave(2, dim=0)
+    texts = torch.cat([given(f"{loop}.context_{sign}") for sign in ("pos", "neg")])
+    output: EditorOutput = net(
+        inputs[:, :-1],
+        expected["call_t"],
+        texts.repeat(num_calls // 2, 1, 1),
+        mask=inputs[:, -1:],
+        refiner_mask=expected["gamr_input_mask"],
+        precision=p,
+        audio=torch.cat(
+            [given(f"{loop}.audio_features_{chunk}").expand(each, -1, -1, -1) for chunk in chunks]
+        ),
+        clean=clean,
+    )
+    assert output.mask_logits is not None
+    close(output.mask_logits, expected["mask_logits"], LOOP_TOLERANCE)
+    if "velocity" in expected:
+        close(output.velocity, expected["velocity"], LOOP_TOLERANCE)
+    else:
+        close(output.velocity[-1:], expected["velocity_last_call"], LOOP_TOLERANCE)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_every_mask_of_the_released_loops(loop: str) -> None:
+    expected = arrays(loop)
+    logits, p = expected["mask_logits"][::2], expected["call_p"][::2]
+    num_chunks = len(expected["user_mask"])
+    user_masks = expected["user_mask"].bool().repeat_interleave(len(p) // num_chunks, dim=0)
+    thresholds = torch.full((len(p),), LATER_THRESHOLD)
+    first = range(0, len(p), len(p) // num_chunks)
+    thresholds[list(first)] = torch.tensor([THRESHOLDS[int(p[step])] for step in first])
+    refined = refine_mask_as_released(logits, user_masks, thresholds)
+    assert torch.equal(refined, expected["refined_mask"].bool())
+    within = refine_mask(logits, user_masks, thresholds)
+    assert not (within & ~user_masks).any()
 
 
 def test_plain_wan() -> None:
