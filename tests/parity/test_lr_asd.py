@@ -28,6 +28,7 @@ from avipipe.annotators.faces.lr_asd import (
     speaking_scores,
 )
 from avipipe.annotators.faces.mfcc import mfcc, mfcc_of_frames
+from avipipe.errors import WeightsError
 
 DATA = Path(__file__).parent / "data" / "lr_asd"
 SHARED = Path(__file__).parents[3] / "shared"
@@ -145,6 +146,17 @@ def test_weights_by_the_rule() -> None:
 def test_weights_have_the_official_names_and_shapes() -> None:
     shapes = {key: list(tensor.shape) for key, tensor in LrAsd().state_dict().items()}
     assert shapes == json.loads((DATA / "keys.json").read_text())
+
+
+def test_other_weights_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.model"
+    for content in ({"model.fusion.bn.weight": torch.zeros(256)}, [1, 2]):
+        torch.save(content, path)
+        with pytest.raises(WeightsError, match="weights pull lr_asd"):
+            load(path, device="cpu")
+    path.write_bytes(b"not a model")
+    with pytest.raises(WeightsError, match="weights pull lr_asd"):
+        load(path, device="cpu")
 
 
 def test_made_up_video_by_the_rule(made_up: dict[str, Array]) -> None:

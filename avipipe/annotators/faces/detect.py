@@ -73,7 +73,7 @@ class FaceDetector:
             return []
         back = np.array([width / size[0], height / size[1]])
         faces = [_face(row_15.astype(np.float64), back) for row_15 in found_N15]
-        return sorted(filter(_is_plausible, faces), key=lambda face: -face.score)
+        return sorted(filter(is_plausible, faces), key=lambda face: -face.score)
 
 
 def _face(row_15: Points, back: Points) -> Face:
@@ -82,7 +82,7 @@ def _face(row_15: Points, back: Points) -> Face:
     return Face(np.concatenate([corner, corner + size]), landmarks_52, float(row_15[14]))
 
 
-def _is_plausible(face: Face) -> bool:
+def is_plausible(face: Face) -> bool:
     """Whether the landmarks lie as in a face that is upright, or tilted by up to about 60 degrees.
 
     The nose is between eyes and mouth, and the right eye on the right side, but for a profile,
@@ -92,7 +92,7 @@ def _is_plausible(face: Face) -> bool:
     eyes, mouth = (right_eye + left_eye) / 2, (right_mouth + left_mouth) / 2
     across, down = mouth - eyes
     length = float(np.hypot(across, down))
-    if min(face.box_4[2:] - face.box_4[:2]) < _LEAST_SIDE_PX or down * _MAX_TILT < length:
+    if min(face.box_4[2:] - face.box_4[:2]) < _LEAST_SIDE_PX or down * _MAX_TILT <= length:
         return False
     nose_down = float((nose - eyes) @ (mouth - eyes)) / length**2
     apart_x, apart_y = left_eye - right_eye
