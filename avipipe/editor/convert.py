@@ -89,7 +89,7 @@ def load_released(
 def convert(
     released: Mapping[str, Tensor], config: EditorConfig, *, where: Path
 ) -> dict[str, Tensor]:
-    """Give released weights our names; nothing is copied.
+    """Give released weights our names; all but the patch embedding are the same tensors.
 
     Args:
         where: they come from, for errors.
@@ -141,9 +141,9 @@ def _fitted(key: str, weight: Tensor, config: EditorConfig) -> Tensor:
     """What we keep apart cut out, and dimensions of size one that we do not have left away."""
     match key:
         case "patch_embedding.weight":
-            return weight[:, : config.in_channels]
+            return weight[:, : config.in_channels].contiguous()  # of its own, so it can be saved
         case "mask_embedding.weight":
-            return weight[:, config.in_channels :]
+            return weight[:, config.in_channels :].contiguous()
         case "audio_encoder.state_weights" | "audio_encoder.padding_token":
             return weight.flatten()
     return weight

@@ -87,7 +87,8 @@ def assemble(
     try:
         keys = model.load_state_dict(weights, strict=False, assign=True)
     except RuntimeError as error:
-        raise WeightsError(f"{where}: other sizes than were asked for: {error}") from error
+        first = str(error).splitlines()[1].strip()  # of what may be a thousand
+        raise WeightsError(f"{where}: other sizes than were asked for: {first}") from error
     absent = set(NEW_MODULES) - {_part(key) for key in weights}
     lacking = [key for key in keys.missing_keys if _part(key) not in absent]
     if wrong := [*lacking, *keys.unexpected_keys]:
