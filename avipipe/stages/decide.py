@@ -70,6 +70,9 @@ class DecideConfig(BaseModel):
     max_lip_p_value: float = Field(
         0.1, ge=0, le=1, description="Chance that mouth and voice agree by accident."
     )
+    max_short_lip_p_value: float = Field(
+        0.3, ge=0, le=1, description="The same where the face is seen for less than 6 s."
+    )
     min_mover_share: float = Field(
         0.5, ge=0, le=1, description="Motion that one thing has, where the sound goes on and on."
     )
@@ -84,7 +87,7 @@ class DecideConfig(BaseModel):
     )
     min_persistence: float = Field(0.9, ge=0, le=1, description="Share of frames with a mask.")
     min_area_ratio: float = Field(0.01, ge=0, le=1, description="Mean mask area over the frame's.")
-    max_area_ratio: float = Field(0.6, ge=0, le=1, description="Mean mask area over the frame's.")
+    max_area_ratio: float = Field(0.75, ge=0, le=1, description="Mean mask area over the frame's.")
     min_instances: int = Field(1, ge=0, description="Things found that may make the sound.")
     max_instances: int = Field(1, ge=1, description="Things that compete for the sound.")
     min_mask_quality: float = Field(
@@ -185,6 +188,9 @@ CHECKS: tuple[Check, ...] = (
     Check(R.SEVERAL_SPEAKERS, "look", measure.num_speaking_faces, "at_most", "max_speaking_faces"),
     Check(R.NO_VISIBLE_SOURCE, "look", measure.speaking_ratio, "at_least", "min_speaking_ratio"),
     Check(R.NO_VISIBLE_SOURCE, "look", measure.lip_chance, "at_most", "max_lip_p_value"),
+    Check(
+        R.NO_VISIBLE_SOURCE, "look", measure.short_lip_chance, "at_most", "max_short_lip_p_value"
+    ),
     Check(R.NO_VISIBLE_SOURCE, "look", measure.chance, "at_most", "max_p_value"),
     Check(R.NO_VISIBLE_SOURCE, "look", measure.speech_chance, "at_most", "max_speech_p_value"),
     Check(R.MUSIC_OVER_PICTURE, "look", measure.player_chance, "at_most", "max_player_p_value"),

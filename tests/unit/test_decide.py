@@ -136,10 +136,23 @@ UNSEEN = {"look__p_value": 0.9}
         ([], DropReason.NO_VISIBLE_SOURCE),
         ([SPEAKING, SPEAKING], DropReason.SEVERAL_SPEAKERS),
         ([{**SPEAKING, "sync_p_value": 0.6}], DropReason.NO_VISIBLE_SOURCE),
+        ([{**SPEAKING, "sync_p_value": 0.2}], None),
+        ([{**SPEAKING, "sync_p_value": 0.2, "end_s": 8.0}], DropReason.NO_VISIBLE_SOURCE),
         ([{**SPEAKING, "sync_p_value": None}], None),
         ([{**SPEAKING, "scores": [2.0] * 8 + [-2.0] * 12}], DropReason.NO_VISIBLE_SOURCE),
     ],
-    ids=["speaker", "bystander", "mute", "nobody", "two", "dubbed", "untestable", "half"],
+    ids=[
+        "speaker",
+        "bystander",
+        "mute",
+        "nobody",
+        "two",
+        "dubbed",
+        "short",
+        "long",
+        "untestable",
+        "half",
+    ],
 )
 def test_a_voice_needs_one_face_that_speaks(
     faces: list[dict[str, Any]], expected: DropReason | None
