@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avipipe.annotators.instance import find_instance, overlap
+from avipipe.annotators.instance import find_instance
+from avipipe.annotators.mask_quality import overlap
 from avipipe.annotators.registry import create, profile
 from avipipe.annotators.signal import resample
 from avipipe.manifests.rle import decode

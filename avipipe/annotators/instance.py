@@ -11,12 +11,14 @@ from statistics import fmean, median
 from avipipe.annotators.base import (
     Detection,
     Frames,
-    Mask,
     MaskTrack,
     Propagator,
     Segment,
     Segmenter,
 )
+from avipipe.annotators.mask_quality import overlap
+
+MIN_TRUST = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,19 @@ class Seed:
     def area_px(self) -> int:
         return int(self.segment.mask_HW.sum())
 
+    @property
+    def trust(self) -> float:
+        """How far the segmenter stands by the mask; never nothing, as there may be no other."""
+        score = self.segment.score
+        return 1.0 if score is None else max(score, MIN_TRUST)
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:
     """A mask track and the seed that it was carried from.
 
-    `agreement` is the mean overlap with the masks of the other seeds; None if there was one seed.
+    `agreement` is the mean overlap with the masks of the other seeds, those counting more that the
+    segmenter stands by; None if there was one seed.
     """
 
     seed: Seed
@@ -74,12 +83,6 @@ def find_instance(
     return best
 
 
-def overlap(a_HW: Mask, b_HW: Mask) -> float:
-    """Intersection over union; 1 where both are empty."""
-    union = int((a_HW | b_HW).sum())
-    return int((a_HW & b_HW).sum()) / union if union else 1.0
-
-
 def return_overlap(frames_THWC: Frames, instance: Instance, propagator: Propagator) -> float:
     """Overlap of the seed mask with what comes back from the far end of its track."""
     seed, last = instance.seed.detection.frame, len(frames_THWC) - 1
@@ -109,8 +112,7 @@ def _seeds(
 
     def worth(seed: Seed) -> float:
         likeness = min(seed.area_px / usual_px, usual_px / seed.area_px)
-        contrast = 1.0 if seed.segment.score is None else 0.5 + 0.5 * seed.segment.score
-        return seed.detection.score * contrast * likeness
+        return seed.detection.score * seed.trust * likeness
 
     return sorted(seeds, key=worth, reverse=True)
 
@@ -120,5 +122,9 @@ def _agreement(track: MaskTrack, seed: Seed, seeds: Sequence[Seed]) -> float | N
     if not others:
         return None
     return fmean(
-        overlap(track.masks_THW[other.detection.frame], other.segment.mask_HW) for other in others
+        [
+            overlap(track.masks_THW[other.detection.frame], other.segment.mask_HW)
+            for other in others
+        ],
+        weights=[other.trust for other in others],
     )
