@@ -1,12 +1,11 @@
 """What the network is trained with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from avipipe.editor.config import Bucket
 
@@ -46,27 +45,15 @@ class Batch:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """The same on another device."""
-        tensors = {
-            field.name: value.to(device, non_blocking=non_blocking)
-            for field in fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
-        }
-        return replace(self, **tensors)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
         """The same in page-locked memory; what a `DataLoader` asks of a batch."""
-        tensors = {
-            field.name: value.pin_memory()
-            for field in fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {
+            name: change(value) for name, value in values.items() if isinstance(value, Tensor)
         }
-        return replace(self, **tensors)
-
-
-def pad_texts(texts_LD: Sequence[Tensor], empty_LD: Tensor) -> tuple[Tensor, Tensor]:
-    """Texts (B, L, D) and the empty text (1, L, D), zeros after their ends, L that of the longest.
-
-    Wan pads with zeros, too, and attends to them.
-    """
-    padded = pad_sequence([*texts_LD, empty_LD], batch_first=True)
-    return padded[:-1], padded[-1:]
+        return replace(self, **changed)

@@ -40,7 +40,7 @@ class DataConfig(BaseModel):
     buckets: tuple[Bucket, ...] = Field(
         BUCKETS, min_length=1, description="Sizes; a clip goes into the largest that it fills."
     )
-    seed: int = Field(0, description="Of order, spans, crops, masks and tasks.")
+    seed: int = Field(0, ge=0, description="Of order, spans, crops, masks and tasks.")
     takes: PositiveInt | None = Field(
         None,
         description="Parts of a clip that are taken in turn, one a pass; a cache holds so many. "
