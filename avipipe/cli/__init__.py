@@ -24,6 +24,7 @@ COMMANDS = {
     "verify": "Check a published dataset: hashes, members, decodes, contract.",
     "weights": "List, pull and verify the weights of models.",
     "doctor": "Tell which tools and annotators can run on this machine.",
+    "train": "Train the editor on a published dataset.",
     "synth": "Write clips whose masks, sounds and verdicts are known exactly.",
 }
 """Command -> its one-line help; each lives in the module of its name."""

@@ -1,0 +1,173 @@
+"""`avipipe train`."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from avipipe.cli.options import json_option
+from avipipe.errors import ConfigError
+
+if TYPE_CHECKING:
+    from avipipe.editor.train.config import TrainConfig
+
+config_option = click.option(
+    "--config",
+    "name",
+    required=True,
+    help="tiny, lora-24g, full-h200, paper, or a YAML file; see docs/train.md.",
+)
+data_option = click.option(
+    "--data", required=True, metavar="DATASET", help="Published dataset: a folder or URL."
+)
+set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override one key, such as optimiser.lr=1e-5; may be repeated.",
+)
+
+
+class RunGroup(click.Group):
+    """Without the name of a subcommand, trains."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("train", cls=RunGroup)
+def command() -> None:
+    """Train the editor on a published dataset.
+
+    `avipipe train` alone means `avipipe train run`. docs/train.md tells of configurations, memory,
+    several GPUs and Ray.
+
+    \b
+    Examples:
+      avipipe train --config tiny --data my-dataset --out my-run
+      avipipe train --config lora-24g --data my-dataset --out my-run --set optimiser.lr=5e-5
+      avipipe train --config tiny --data my-dataset --out my-run --resume --steps 4000
+      avipipe train cache --config full-h200 --data my-dataset --out features
+    """
+
+
+@command.command("run")
+@config_option
+@data_option
+@click.option("--out", required=True, metavar="RUN", type=click.Path(path_type=Path))
+@set_option
+@click.option("--steps", type=click.IntRange(min=1), help="Steps of the whole run.")
+@click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in RUN.")
+@click.option("--ray-workers", type=click.IntRange(min=1), help="Processes of a Ray Train job.")
+@json_option
+def run_(
+    name: str,
+    data: str,
+    out: Path,
+    overrides: tuple[str, ...],
+    steps: int | None,
+    resume: bool,
+    ray_workers: int | None,
+    as_json: bool,
+) -> None:
+    """Train; RUN gets metrics, checkpoints and, at the end, the weights.
+
+    Start it with torchrun to train in several processes. Ctrl-C writes a checkpoint first.
+
+    \b
+    Examples:
+      avipipe train --config tiny --data my-dataset --out my-run
+      torchrun --nproc-per-node 8 --no-python avipipe train --config paper --data D --out R
+    """
+    with _needs_editor():
+        from avipipe.editor.train.run import train
+    from avipipe.cli.train_progress import Progress
+
+    config = _config(name, data, (*overrides, *([f"steps={steps}"] if steps else [])))
+    if ray_workers is not None:
+        _launch(config, out, ray_workers, resume)
+        return
+    with Progress(as_json=as_json) as progress:
+        done = train(config, out, resume=resume, listener=progress)
+    if not done:
+        raise SystemExit(130)
+
+
+@command.command("cache")
+@config_option
+@data_option
+@click.option("--out", required=True, metavar="CACHE", type=click.Path(path_type=Path))
+@set_option
+@json_option
+def cache_(name: str, data: str, out: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Compute latents, text and sound features once, for `--set data.cache=CACHE`.
+
+    Start it with torchrun to share the clips among several GPUs. What is there already stays.
+
+    \b
+    Example:
+      avipipe train cache --config full-h200 --data my-dataset --out features --set data.takes=4
+    """
+    with _needs_editor():
+        from avipipe.editor.data.cache import cache_dataset
+        from avipipe.editor.data.encoders import load_encoders
+        from avipipe.editor.train.parallel import joined
+    from avipipe.cli.train_progress import caching
+
+    config = _config(name, data, overrides)
+    with joined() as world, caching(shown=world.is_first and not as_json) as progress:
+        report = cache_dataset(
+            config.data,
+            load_encoders(config.data.encoders, world.device),
+            out,
+            splits=tuple(dict.fromkeys((config.data.split, config.validation.split))),
+            rank=world.rank,
+            world_size=world.size,
+            progress=progress,
+        )
+    figures = {
+        "parts": report.num_parts,
+        "new": report.num_new,
+        "bytes": report.num_bytes,
+        "skipped": dict(report.skipped),
+    }
+    if as_json:
+        click.echo(json.dumps(figures))
+    else:
+        click.echo(
+            f"{report.num_new} of {report.num_parts} parts of clips are new; they take "
+            f"{report.num_bytes / 1e6:.1f} MB in {out}"
+        )
+
+
+def _config(name: str, data: str, overrides: tuple[str, ...]) -> "TrainConfig":
+    from avipipe.editor.train.config import load_config
+
+    return load_config(name, overrides, dataset=data)
+
+
+def _launch(config: "TrainConfig", out: Path, num_workers: int, resume: bool) -> None:
+    import torch
+
+    from avipipe.editor.train.launch_ray import launch
+
+    use_gpu = torch.cuda.is_available()
+    launch(config, out, num_workers=num_workers, use_gpu=use_gpu, resume=resume)
+    click.echo(f"trained in {out}")
+
+
+@contextmanager
+def _needs_editor() -> Iterator[None]:
+    """Say what to install where a package of the extra is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"training needs the package `{error.name}`; run `pip install 'avipipe[editor]'`"
+        ) from error

@@ -1,0 +1,121 @@
+"""The network that a run begins with, and its optimiser."""
+
+from functools import partial
+from importlib import import_module
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from avipipe.editor.convert import load_released
+from avipipe.editor.network.loading import build, load_backbone, load_editor
+from avipipe.editor.network.transformer import NEW_MODULES, EditorTransformer
+from avipipe.editor.train.config import NetworkConfig, OptimiserConfig, TrainConfig
+from avipipe.editor.train.lora import add_lora
+from avipipe.errors import ConfigError
+from avipipe.weights import locate
+
+UNUSED = ("control_embeddings", "reference_embedding")
+"""What the data gives nothing to."""
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def begin(config: TrainConfig, device: torch.device) -> EditorTransformer:
+    """The network with the weights to begin with, those that learn in float32.
+
+    Raises:
+        WeightsError: the weights are missing or do not fit.
+    """
+    model = _load(config.network)
+    if config.lora is not None:
+        _halve_backbone(model, DTYPES[config.precision])
+        add_lora(model, config.lora, seed=config.network.seed)
+    for name, weight in model.named_parameters():
+        if name.split(".")[0] in UNUSED:
+            weight.requires_grad_(False)
+    _checkpoint_layers(model, frozenset(config.checkpointed))
+    cast(nn.Module, model).to(device).train()
+    if config.compile:
+        cast(Any, model).compile_repeated_blocks(fullgraph=True)
+    return model
+
+
+def _load(config: NetworkConfig) -> EditorTransformer:
+    sizes = config.sizes
+    if config.begin == "fresh":
+        return build(sizes, seed=config.seed)
+    match config.begin:
+        case "wan":
+            folder = config.weights or locate("wan22_ti2v_5b") / "transformer"
+            return load_backbone(folder, sizes, seed=config.seed)
+        case "released":
+            return load_released(config.weights or locate("avi_edit") / "avi_edit.pt", sizes)
+        case "editor":
+            assert config.weights is not None
+            model = load_editor(config.weights)
+            if model.sizes != sizes:
+                raise ConfigError(
+                    f"network.weights: {config.weights} has other sizes than the preset "
+                    f"`{config.preset}`"
+                )
+            return model
+
+
+def _halve_backbone(model: EditorTransformer, dtype: torch.dtype) -> None:
+    """Hold what does not learn in the type that is computed in."""
+    for name, part in model.named_children():
+        if name not in (*NEW_MODULES, "rope"):
+            part.to(dtype)
+
+
+def _checkpoint_layers(model: EditorTransformer, layers: frozenset[int]) -> None:
+    recompute = partial(checkpoint, use_reentrant=False)
+
+    def run(layer: Any, index: str, *given: Any) -> Any:
+        return recompute(layer, index, *given) if int(index) in layers else layer(index, *given)
+
+    if layers:
+        model.enable_gradient_checkpointing(run)
+
+
+def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
+    """AdamW over all weights that learn; those of new modules have their own learning rate.
+
+    Raises:
+        ConfigError: its package is not installed.
+    """
+    learning = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    new = [weight for name, weight in learning.items() if name.split(".")[0] in NEW_MODULES]
+    old = [weight for name, weight in learning.items() if name.split(".")[0] not in NEW_MODULES]
+    groups: list[dict[str, Any]] = [
+        {"params": old, "base_lr": config.lr},
+        {"params": new, "base_lr": config.lr * config.new_lr_factor},
+    ]
+    options: dict[str, Any] = {
+        "lr": config.lr,
+        "betas": config.betas,
+        "weight_decay": config.weight_decay,
+    }
+    if config.name == "adamw":
+        return torch.optim.AdamW(groups, **options, fused=True)
+    try:
+        AdamW8bit = import_module("bitsandbytes.optim").AdamW8bit
+    except ImportError as error:
+        raise ConfigError(
+            "optimiser.name: adamw_8bit needs bitsandbytes; run `pip install bitsandbytes`, or "
+            "choose adamw"
+        ) from error
+    optimiser: torch.optim.Optimizer = AdamW8bit(groups, **options)
+    return optimiser
+
+
+def set_learning_rate(
+    optimiser: torch.optim.Optimizer, config: OptimiserConfig, step: int
+) -> float:
+    """Set the learning rates of a step (from 0) and return the backbone's."""
+    share = min(1.0, (step + 1) / (config.warmup_steps + 1))
+    for group in optimiser.param_groups:
+        group["lr"] = group["base_lr"] * share
+    return config.lr * share

@@ -1,0 +1,179 @@
+"""What a run measures of itself, and where it writes that."""
+
+import json
+import resource
+import time
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from avipipe.editor.config import Bucket, EditorConfig
+from avipipe.editor.flops import forward_flops
+from avipipe.errors import ConfigError
+
+Values = Mapping[str, float | int | None]
+
+PEAK_TFLOPS = {
+    "B200": 2250,
+    "H200": 989,
+    "H100 PCIe": 756,
+    "H100": 989,
+    "H800": 989,
+    "A100": 312,
+    "A800": 312,
+    "L40S": 362,
+    "RTX 5090": 210,
+    "RTX 4090": 165,
+    "RTX 3090": 71,
+}
+"""Part of a GPU's name -> its dense bfloat16 TFLOP/s, from the data sheets."""
+
+
+def peak_tflops(device: torch.device) -> float | None:
+    """What the device can do at best; None where that is not known, as of any CPU."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((float(peak) for part, peak in PEAK_TFLOPS.items() if part in name), None)
+
+
+def learning_flops(config: EditorConfig, bucket: Bucket, *, frozen_backbone: bool) -> int:
+    """Floating-point operations of training on one clip.
+
+    A pass forward, and two backward: one for activations, and one for weights, which a frozen
+    backbone does not need. What checkpointing computes again does not count.
+    """
+    flops = forward_flops(config, bucket)
+    return (2 if frozen_backbone else 3) * flops.backbone + 3 * (flops.audio + flops.refiner)
+
+
+class Meter:
+    """Measures steps: their time, how much of it was spent waiting for data, and their work."""
+
+    def __init__(
+        self, config: EditorConfig, device: torch.device, *, frozen_backbone: bool
+    ) -> None:
+        self._config, self._device = config, device
+        self._frozen_backbone = frozen_backbone
+        self._peak_tflops = peak_tflops(device)
+        self._began_s = self._waited_s = self._flops = 0.0
+        self._num_samples = self._num_tokens = 0
+
+    def begin(self) -> None:
+        """A step begins."""
+        self._began_s, self._waited_s, self._flops = time.perf_counter(), 0.0, 0.0
+        self._num_samples = self._num_tokens = 0
+
+    def waited(self, seconds: float) -> None:
+        """So long no data was there."""
+        self._waited_s += seconds
+
+    def worked(self, bucket: Bucket, num_samples: int) -> None:
+        """A micro-batch of so many clips was learnt from."""
+        work = learning_flops(self._config, bucket, frozen_backbone=self._frozen_backbone)
+        self._flops += work * num_samples
+        self._num_samples += num_samples
+        self._num_tokens += bucket.num_tokens * num_samples
+
+    def end(self) -> dict[str, float | int | None]:
+        """The figures of the step, of this process alone; call it when the device is done."""
+        step_time_s = time.perf_counter() - self._began_s
+        tflops = self._flops / step_time_s / 1e12
+        return {
+            "step_time_s": round(step_time_s, 4),
+            "data_wait_s": round(self._waited_s, 4),
+            "samples_per_s": round(self._num_samples / step_time_s, 4),
+            "latent_tokens_per_s": round(self._num_tokens / step_time_s, 1),
+            "tflops": round(tflops, 4),
+            "mfu": None if self._peak_tflops is None else round(tflops / self._peak_tflops, 4),
+            "peak_memory_bytes": peak_memory_bytes(self._device),
+        }
+
+
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """The most that a GPU has reserved so far; of a CPU's process, its largest resident size."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class Sink(Protocol):
+    """Where metrics go."""
+
+    def write(self, step: int, values: Values) -> None:
+        """Take in what was measured at a step."""
+
+    def close(self) -> None:
+        """Write what is left."""
+
+
+class JsonLines:
+    """A line of JSON for each step, in a file that a resumed run goes on with."""
+
+    def __init__(self, path: Path, *, num_steps: int) -> None:
+        """Lines of steps after `num_steps`, which will be run again, are taken out."""
+        kept = ""
+        if path.exists():
+            kept = "".join(line for line in _whole_lines(path) if _step(line) <= num_steps)
+        path.write_text(kept, encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, step: int, values: Values) -> None:
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _whole_lines(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [line for line in lines if line.endswith("\n")]
+
+
+def _step(line: str) -> int:
+    return int(json.loads(line)["step"])
+
+
+class TensorBoard:
+    """TensorBoard's event files."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ConfigError(
+                "log.tensorboard: TensorBoard is not installed; run `pip install tensorboard`, "
+                "or leave it off"
+            ) from error
+        self._writer: Any = SummaryWriter(str(folder))
+
+    def write(self, step: int, values: Values) -> None:
+        for name, value in values.items():
+            if value is not None:
+                self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class WandB:
+    """A run of Weights & Biases."""
+
+    def __init__(self, project: str, folder: Path, config: Mapping[str, Any]) -> None:
+        try:
+            wandb: Any = import_module("wandb")
+        except ImportError as error:
+            raise ConfigError(
+                "log.wandb: wandb is not installed; run `pip install wandb`, or leave it off"
+            ) from error
+        self._run: Any = wandb.init(project=project, dir=folder, config=dict(config))
+
+    def write(self, step: int, values: Values) -> None:
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        self._run.finish()

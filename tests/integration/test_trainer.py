@@ -1,0 +1,266 @@
+"""The loop, on batches that need no media."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from avipipe.editor.network.loading import build, load_editor
+from avipipe.editor.train.config import TrainConfig
+from avipipe.editor.train.export import export
+from avipipe.editor.train.parallel import World
+from avipipe.editor.train.trainer import Trainer
+from avipipe.errors import ConfigError, RunError
+from tests.editor_batches import BatchStream, batch_of, tiny_config
+from tests.integration.builds import ROOT
+
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def trainer(folder: Path, config: TrainConfig, **options: Any) -> Trainer:
+    return Trainer(config, ALONE, folder, BatchStream(config.batch_size, **options))
+
+
+def trained(folder: Path, config: TrainConfig, *, resume: bool = False) -> Trainer:
+    run = trainer(folder, config)
+    assert run.resume() == resume
+    assert run.run()
+    return run
+
+
+def flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested mappings and sequences as one mapping of dotted names."""
+    if isinstance(value, Mapping):
+        items = [(str(key), part) for key, part in value.items()]
+    elif isinstance(value, list | tuple):
+        items = [(str(number), part) for number, part in enumerate(value)]
+    else:
+        return {name: value}
+    return {key: v for part, inner in items for key, v in flat(inner, f"{name}.{part}").items()}
+
+
+def state(run: Trainer) -> dict[str, Any]:
+    """All that a run's future depends on."""
+    assert run.ema is not None
+    return flat(
+        {
+            "weights": dict(run.model.state_dict()),
+            "optimiser": run.optimiser.state_dict(),
+            "average": run.ema.weights,
+            "rng": torch.get_rng_state(),
+            "stream": run.stream.state_dict(),
+            "progress": (run.progress.step, run.progress.num_updates),
+        }
+    )
+
+
+def assert_equal(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        same = torch.equal(value, theirs[name]) if isinstance(value, Tensor) else None
+        assert same if same is not None else value == theirs[name], name
+
+
+def test_five_and_five_steps_are_ten(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    whole = state(trained(tmp_path / "whole", tiny_config(steps=10)))
+    torch.manual_seed(3)
+    trained(tmp_path / "parts", tiny_config(steps=5))
+    torch.manual_seed(99)
+    parts = state(trained(tmp_path / "parts", tiny_config(steps=10), resume=True))
+    assert_equal(parts, whole)
+
+
+def test_accumulated_micro_batches_are_a_batch(tmp_path: Path) -> None:
+    together = trained(tmp_path / "a", tiny_config(steps=3, batch_size=4))
+    apart = trained(tmp_path / "b", tiny_config(steps=3, batch_size=1, accumulate=4))
+    for ours, theirs in zip(together.model.parameters(), apart.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-5)
+
+
+def test_checkpointed_layers_change_no_gradient(tmp_path: Path) -> None:
+    runs = [
+        trained(tmp_path / str(layers), tiny_config(steps=2, checkpoint_layers=layers))
+        for layers in ("none", "all", (1,))
+    ]
+    for others in zip(*(run.model.parameters() for run in runs), strict=True):
+        assert torch.equal(others[0], others[1])
+        assert torch.equal(others[0], others[2])
+
+
+def test_half_precision_learns_too(tmp_path: Path) -> None:
+    config = tiny_config(steps=30, precision="bf16", batch_size=2)
+    run = Trainer(config, ALONE, tmp_path, BatchStream(2), [batch_of([0, 2])])
+    before = run.validate()["val/flow"]
+    run.run()
+    assert run.validate()["val/flow"] < 0.8 * before
+    assert {weight.dtype for weight in run.model.parameters()} == {torch.float32}
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    trained(tmp_path, tiny_config(steps=1))
+    other = trainer(tmp_path, tiny_config(steps=2, loss={"mask_weight": 0.5}))
+    with pytest.raises(ConfigError, match=r"loss\.mask_weight: 1\.0 -> 0\.5"):
+        other.resume()
+
+
+def test_a_run_may_be_lengthened_and_validated_more_often(tmp_path: Path) -> None:
+    trained(tmp_path, tiny_config(steps=1))
+    config = tiny_config(steps=2, validation={"every_steps": 1})
+    assert trained(tmp_path, config, resume=True).progress.step == 2
+
+
+def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
+    trained(tmp_path, tiny_config(steps=5, checkpoint={"every_steps": 1, "keep": 2}))
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["latest", "step-00000004", "step-00000005"]
+
+
+def test_a_checkpoint_that_was_not_finished_is_never_loaded(tmp_path: Path) -> None:
+    trained(tmp_path, tiny_config(steps=2))
+    (tmp_path / "checkpoints" / "step-00000009.partial").mkdir()
+    assert trained(tmp_path, tiny_config(steps=3), resume=True).progress.step == 3
+    assert not list((tmp_path / "checkpoints").glob("*.partial"))
+
+
+def test_a_loss_that_is_not_finite_changes_no_weight(tmp_path: Path) -> None:
+    run = trainer(tmp_path, tiny_config(steps=1), bad_turns=frozenset({0}))
+    before = {name: weight.clone() for name, weight in run.model.named_parameters()}
+    assert run.run()
+    assert all(torch.equal(before[name], w) for name, w in run.model.named_parameters())
+    assert (run.progress.num_bad, run.progress.num_updates) == (1, 0)
+    (saved,) = (tmp_path / "bad_batches").iterdir()
+    (batch,) = torch.load(saved, weights_only=True)
+    assert batch["keys"] == ("clip-0",)
+    assert batch["latents"].isnan().all()
+
+
+def test_too_many_bad_losses_in_a_row_end_the_run(tmp_path: Path) -> None:
+    config = tiny_config(steps=20, max_bad_steps=3)
+    run = trainer(tmp_path, config, bad_turns=frozenset({1, 2, 5, 6, 7}))
+    with pytest.raises(RunError, match="3 steps in a row"):
+        run.run()
+    assert run.progress.step == 8
+
+
+def test_learning_rates_warm_up_and_new_modules_have_their_own(tmp_path: Path) -> None:
+    optimiser = {"lr": 1e-3, "new_lr_factor": 5.0, "warmup_steps": 4}
+    run = trained(tmp_path, tiny_config(steps=3, optimiser=optimiser))
+    rates = [group["lr"] for group in run.optimiser.param_groups]
+    assert rates == pytest.approx([1e-3 * 3 / 5, 5e-3 * 3 / 5])
+
+
+def test_what_has_no_data_does_not_learn(tmp_path: Path) -> None:
+    config = tiny_config(steps=4, batch_size=2)
+    before = dict(build(config.network.sizes).named_parameters())
+    run = trained(tmp_path, config)
+    unchanged = [name for name, w in run.model.named_parameters() if torch.equal(before[name], w)]
+    assert {name.split(".")[0] for name in unchanged} == {
+        "control_embeddings",
+        "reference_embedding",
+    }
+
+
+def test_an_exported_network_is_the_one_that_was_trained(tmp_path: Path) -> None:
+    run = trained(tmp_path, tiny_config(steps=2))
+    export(run.model, run.config, tmp_path / "model", ALONE)
+    loaded = load_editor(tmp_path / "model")
+    assert loaded.sizes == run.config.network.sizes
+    assert_equal(loaded.state_dict(), run.model.state_dict())
+
+
+def test_validation_repeats_itself_and_leaves_the_run_alone(tmp_path: Path) -> None:
+    config = tiny_config(steps=3)
+    plain = state(trained(tmp_path / "plain", config))
+    run = Trainer(config, ALONE, tmp_path / "b", BatchStream(1), [batch_of([0]), batch_of([2, 4])])
+    first = run.validate()
+    assert run.validate() == first
+    assert first["val/given_mask_iou"] == pytest.approx(4 / 9)
+    assert run.run()
+    assert_equal(state(run), plain)
+
+
+def test_eight_bit_adam_needs_its_package(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    if "bitsandbytes" in sys.modules:
+        pytest.skip("bitsandbytes is installed")
+    with pytest.raises(ConfigError, match="pip install bitsandbytes"):
+        trainer(tmp_path, tiny_config(optimiser={"name": "adamw_8bit"}))
+
+
+WORKER = """
+import json, sys, torch
+from pathlib import Path
+from avipipe.editor.train.export import export
+from avipipe.editor.train.parallel import joined
+from tests.integration.test_trainer import sharded
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+with joined() as world:
+    sharded(folder, world, 2)
+    run = sharded(folder, world, 4)
+    figures = run.validate()
+    export(run.model, run.config, folder / "model", world)
+    if world.is_first:
+        (folder / "figures.json").write_text(json.dumps(figures))
+"""
+
+
+def sharded(folder: Path, world: World, steps: int) -> Trainer:
+    """Run to a step, from a checkpoint if there is one, on batches of four clips in all."""
+    config = tiny_config(steps=steps, batch_size=4 // world.size, checkpoint_layers=(1,))
+    stream = BatchStream(config.batch_size, rank=world.rank, world_size=world.size)
+    held_out = [batch_of([0]), batch_of([2]), batch_of([3])]
+    run = Trainer(config, world, folder, stream, held_out)
+    run.resume()
+    assert run.run()
+    return run
+
+
+def in_processes(folder: Path, count: int) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = []
+    for rank in range(count):
+        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
+        environment = {
+            **os.environ,
+            **{name: str(value) for name, value in place.items()},
+            "MASTER_ADDR": "127.0.0.1",
+            "PYTHONPATH": str(ROOT),
+        }
+        words = [sys.executable, "-c", WORKER, str(folder)]
+        processes.append(subprocess.Popen(words, env=environment, stderr=subprocess.PIPE))
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=240)
+            assert process.returncode == 0, errors.decode()
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def test_two_processes_are_one(tmp_path: Path) -> None:
+    """Sharded over two processes, stopped and resumed, against one process."""
+    in_processes(tmp_path / "two", 2)
+    one = sharded(tmp_path / "one", ALONE, 4)
+    two = load_editor(tmp_path / "two" / "model").state_dict()
+    for name, weight in one.model.state_dict().items():
+        torch.testing.assert_close(two[name], weight, rtol=1e-4, atol=2e-5)
+    figures = json.loads((tmp_path / "two" / "figures.json").read_text())
+    assert figures == pytest.approx(one.validate(), rel=1e-4)
