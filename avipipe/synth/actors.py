@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from avipipe.synth.heads import DARK, SKINS, WHITE, head
 from avipipe.synth.motion import Activity, Track, hop, pulses, swing, wander
 from avipipe.synth.picture import (
     Colour,
-    Frame,
     Layer,
     Points,
     Pose,
@@ -20,19 +20,6 @@ from avipipe.synth.picture import (
 )
 
 Colours = Sequence[Colour]
-
-_SKINS: tuple[Colours, ...] = (
-    ((196, 146, 118), (232, 190, 164)),
-    ((120, 78, 56), (160, 112, 86)),
-    ((214, 170, 146), (244, 212, 194)),
-)
-_HAIRS: tuple[Colours, ...] = (
-    ((18, 14, 14), (52, 40, 36)),
-    ((70, 42, 20), (124, 84, 48)),
-    ((120, 92, 52), (196, 164, 110)),
-)
-_DARK: Colours = ((18, 14, 14), (52, 40, 36))
-_WHITE: Colours = ((222, 222, 218), (246, 246, 244))
 
 
 def paint(rng: np.random.Generator) -> Colours:
@@ -125,7 +112,7 @@ def fan(rng: np.random.Generator, work: Activity, *, x: float, y: float, radius:
     hub = still(ellipse(0, 0, 0.22, 0.22))
     layers = (
         Layer(blades, skin(rng, paint(rng), detail=0.8, lit=False)),
-        Layer(hub, skin(rng, _DARK)),
+        Layer(hub, skin(rng, DARK)),
     )
     return Sprite("fan", layers, motion, sounding=True)
 
@@ -155,7 +142,7 @@ def car(rng: np.random.Generator, work: Activity, *, x: float, floor_y: float) -
     layers = (
         Layer(shell, skin(rng, paint(rng), lit=False)),
         Layer(glass, skin(rng, ((96, 118, 130), (176, 198, 206)))),
-        *(Layer(wheel, skin(rng, _DARK)) for wheel in wheels),
+        *(Layer(wheel, skin(rng, DARK)) for wheel in wheels),
     )
     return Sprite("car", layers, motion, sounding=True)
 
@@ -171,23 +158,12 @@ def person(
     sounding: bool = True,
 ) -> Sprite:
     """A head and shoulders whose mouth opens with `jaw`."""
-    tone = _SKINS[int(rng.integers(len(_SKINS)))]
     sway = wander(rng, reach=0.02)
 
     def motion(time_s: float) -> Pose:
         dx, dy = sway(time_s)
         nod = 0.012 * jaw(time_s)
         return Pose(x + dx, y + dy + nod, size, size, 1.5 * dx)
-
-    def face(time_s: float) -> Points:
-        points = ellipse(0, 0, 0.62, 0.85)
-        points[:, 1] += np.where(points[:, 1] > 0, 0.12 * jaw(time_s) * points[:, 1], 0)
-        return points
-
-    def mouth(time_s: float, rim: float = 0.0) -> Points:
-        opening = jaw(time_s)
-        width, height = 0.24 - 0.05 * opening, 0.035 + 0.16 * opening
-        return ellipse(0, 0.45 + 0.05 * opening, width + 1.5 * rim, height + rim)
 
     shoulders = still(
         [
@@ -201,30 +177,7 @@ def person(
             (-0.42, 0.95),
         ]
     )
-    hair = still(
-        [
-            (-0.72, 0.25),
-            (-0.74, -0.45),
-            (-0.45, -0.95),
-            (0.1, -1.05),
-            (0.58, -0.85),
-            (0.75, -0.35),
-            (0.7, 0.25),
-            (0.56, -0.3),
-            (0.2, -0.55),
-            (-0.35, -0.5),
-            (-0.56, -0.25),
-        ]
-    )
-    layers = (
-        Layer(shoulders, skin(rng, paint(rng)), 2.6),
-        Layer(face, skin(rng, tone, detail=0.35)),
-        Layer(hair, skin(rng, _HAIRS[int(rng.integers(len(_HAIRS)))], detail=0.9)),
-        *_eyes(rng),
-        Layer(still([(-0.02, -0.1), (0.06, -0.1), (0.12, 0.2), (-0.08, 0.22)]), _darker(rng, tone)),
-        Layer(lambda time_s: mouth(time_s, rim=0.04), skin(rng, ((150, 70, 68), (186, 100, 96)))),
-        Layer(mouth, skin(rng, ((40, 10, 12), (76, 24, 26)))),
-    )
+    layers = (Layer(shoulders, skin(rng, paint(rng)), 2.6), *head(rng, jaw))
     return Sprite(label, layers, motion, sounding)
 
 
@@ -288,7 +241,7 @@ def dog(rng: np.random.Generator, events_s: Sequence[float], *, x: float, floor_
         Layer(body, coat, 1.6),
         Layer(jaw, skin(rng, ((110, 50, 46), (150, 80, 70))), 1.6),
         Layer(head, skin(rng, ((104, 72, 44), (170, 126, 80)), detail=0.8), 1.6),
-        Layer(still(ellipse(0.85, -0.68, 0.07, 0.07)), skin(rng, _DARK), 1.6),
+        Layer(still(ellipse(0.85, -0.68, 0.07, 0.07)), skin(rng, DARK), 1.6),
     )
     return Sprite("dog", layers, motion, sounding=True)
 
@@ -323,8 +276,8 @@ def violinist(rng: np.random.Generator, bow: Track, *, x: float) -> Sprite:
     layers = (
         *sitter.layers,
         Layer(fiddle, skin(rng, ((120, 58, 22), (186, 104, 50))), 2.0),
-        Layer(stick, skin(rng, _WHITE, lit=False), 2.0),
-        Layer(hand, skin(rng, _SKINS[0]), 2.0),
+        Layer(stick, skin(rng, WHITE, lit=False), 2.0),
+        Layer(hand, skin(rng, SKINS[0]), 2.0),
     )
     return Sprite("violinist", layers, sitter.motion, sounding=True)
 
@@ -368,18 +321,3 @@ def lamp(flashes_s: Sequence[float], *, x: float, y: float, flash_s: float) -> S
 def _turn(angle_rad: float) -> Points:
     cos, sin = np.cos(angle_rad), np.sin(angle_rad)
     return np.array([[cos, sin], [-sin, cos]])
-
-
-def _eyes(rng: np.random.Generator) -> list[Layer]:
-    layers = []
-    for place in (-0.24, 0.24):
-        layers += [
-            Layer(still(ellipse(place, -0.12, 0.12, 0.07)), skin(rng, _WHITE)),
-            Layer(still(ellipse(place, -0.12, 0.06, 0.065)), skin(rng, _DARK)),
-            Layer(still(ellipse(place, -0.31, 0.17, 0.03)), skin(rng, _DARK)),
-        ]
-    return layers
-
-
-def _darker(rng: np.random.Generator, tone: Colours) -> Frame:
-    return skin(rng, [tuple(0.82 * part for part in colour) for colour in tone])  # type: ignore[misc]

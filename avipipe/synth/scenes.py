@@ -158,8 +158,14 @@ _ALL = (
         Why.SEVERAL_SPEAKERS,
         *_MANY,
     ),
-    _drop("ambience", drops.ambience, "A stream: sound everywhere, no one thing.", *_UNSEEN),
-    _drop("pack", drops.pack, "Many alike bark at once.", *_MANY, *_UNSEEN),
+    _drop(
+        "ambience",
+        drops.ambience,
+        "A stream: sound everywhere, no one thing.",
+        Why.AMBIENCE,
+        *_UNSEEN,
+    ),
+    _drop("pack", drops.pack, "Many alike bark at once.", *_MANY, Why.CROWD, *_UNSEEN),
     _drop(
         "miming",
         drops.miming,
