@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import scipy.signal
 import torch
 from torch import Tensor
@@ -19,10 +20,13 @@ from avipipe.editor.data.buckets import scaled_size
 from avipipe.editor.data.config import DataConfig
 from avipipe.editor.data.media import Masks, Take, decode_frames, decode_sound, scale_mask
 from avipipe.editor.data.shards import Sample, ShardDataset, mask_pairs, mask_track
+from avipipe.editor.masks import downsample_mask
 from avipipe.errors import ManifestError
 from avipipe.manifests import rle
 from avipipe.manifests.pairs import Pairs
 from avipipe.manifests.rle import MaskTrack
+
+Cells = npt.NDArray[np.float32]
 
 MIN_INSIDE = 0.5
 """Share of a moved mask that must stay in the picture."""
@@ -149,18 +153,19 @@ def draw_role(config: DataConfig, rng: np.random.Generator) -> tuple[Task, int]:
 
 
 def move_away(shape_FHW: Masks, instance_FHW: Masks, rng: np.random.Generator) -> Masks | None:
-    """Move a mask track, by whole latent cells, to where the instance never is.
+    """Move a mask track, by whole latent cells, to where the instance is not then.
 
     Any place is as likely that keeps enough of it in the picture; None if there is no place.
     """
-    shape_hw, instance_hw = _cells(shape_FHW), _cells(instance_FHW)
-    overlap = scipy.signal.correlate(instance_hw, shape_hw, method="fft")
-    inside = scipy.signal.correlate(np.ones_like(shape_hw), shape_hw, method="fft")
-    is_free = (overlap < 0.5) & (inside > MIN_INSIDE * shape_hw.sum() - 0.5) & (inside > 0.5)
+    shape_Thw, instance_Thw = _cells(shape_FHW), _cells(instance_FHW)
+    counts_hw = shape_Thw.sum(axis=0)
+    overlap = sum(map(_correlation, instance_Thw, shape_Thw))
+    inside = _correlation(np.ones_like(counts_hw), counts_hw)
+    is_free = (overlap == 0) & (inside > 0) & (inside >= MIN_INSIDE * counts_hw.sum())
     places = np.argwhere(is_free)
     if len(places) == 0:
         return None
-    down, right = rng.choice(places) - np.array(shape_hw.shape) + 1
+    down, right = rng.choice(places) - np.array(counts_hw.shape) + 1
     return _shifted(shape_FHW, int(down) * SPATIAL_STRIDE, int(right) * SPATIAL_STRIDE)
 
 
@@ -179,12 +184,15 @@ def _overlap(length: int, offset: int) -> tuple[slice, slice]:
     return slice(first, end), slice(first - offset, end - offset)
 
 
-def _cells(mask_FHW: Masks) -> np.ndarray:
-    """Latent cells that a track ever touches, float32 (h, w)."""
-    union_HW = mask_FHW.any(axis=0)
-    height, width = (length // SPATIAL_STRIDE for length in union_HW.shape)
-    blocks = union_HW.reshape(height, SPATIAL_STRIDE, width, SPATIAL_STRIDE)
-    return np.asarray(blocks.any(axis=(1, 3)), np.float32)
+def _cells(mask_FHW: Masks) -> Cells:
+    """Latent cells of a track, 0 or 1, (T, h, w)."""
+    cells: Cells = downsample_mask(torch.from_numpy(mask_FHW)[None, None])[0, 0].float().numpy()
+    return cells
+
+
+def _correlation(fixed_hw: Cells, moved_hw: Cells) -> Cells:
+    """What two maps of whole numbers have in common, at each move of the second."""
+    return np.rint(scipy.signal.correlate(fixed_hw, moved_hw, method="fft"))
 
 
 def _degraded(pairs: Pairs, masks: MaskTrack, precision: int, take: Take) -> Masks:

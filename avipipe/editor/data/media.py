@@ -115,8 +115,7 @@ def decode_sound(content: bytes, take: Take, *, where: str) -> Wave:
 
 def scale_mask(mask_HW: Masks, size: tuple[int, int]) -> Masks:
     """A mask at another size: a pixel is in if any that it lies on, however little, is."""
-    rows = _reduced(mask_HW, size[0])
-    return np.ascontiguousarray(_reduced(np.ascontiguousarray(rows.T), size[1]).T)
+    return _reduced(_reduced(mask_HW, size[0]).T, size[1]).T
 
 
 def _reduced(mask_NM: Masks, length: int) -> Masks:
@@ -124,12 +123,12 @@ def _reduced(mask_NM: Masks, length: int) -> Masks:
     num_rows = len(mask_NM)
     if length == num_rows:
         return mask_NM
-    places = np.arange(length, dtype=np.int64)
-    first, end = places * num_rows // length, -(-(places + 1) * num_rows // length)
-    # Bounds in turn: every second stretch is one pixel. A row more, as a stretch must begin in it.
-    padded = np.concatenate([mask_NM, mask_NM[-1:]])
-    bounds = np.stack([first, end], axis=1).ravel()
-    return np.logical_or.reduceat(padded, bounds, axis=0)[::2]
+    places = np.arange(length)
+    first, last = places * num_rows // length, -(-(places + 1) * num_rows // length) - 1
+    reduced = mask_NM[first]
+    for step in range(1, int((last - first).max()) + 1):
+        reduced |= mask_NM[np.minimum(first + step, last)]
+    return reduced
 
 
 def _frames_from(container: InputContainer, start: int) -> Iterator[av.VideoFrame]:

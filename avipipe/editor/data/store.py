@@ -97,7 +97,8 @@ class TensorWriter:
 
 
 def _checksum(tensor: Tensor) -> int:
-    return zlib.crc32(memoryview(tensor.view(torch.uint8).numpy()))
+    content: Any = tensor.view(torch.uint8).numpy()
+    return zlib.crc32(content)
 
 
 def _damaged(path: Path, what: str) -> ManifestError:
