@@ -8,12 +8,17 @@ DATASET := $(DEMO)/dataset$(if $(filter-out embedded,$(PROFILE)),-$(PROFILE))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-slow check format bench clean
+.PHONY: demo train-tiny test test-slow check format bench clean
 
 demo: $(VENV)/$(PROFILE)  ## Synthesise clips, build a dataset from them, say where the report is.
 	$(BIN)/avipipe synth --out $(DEMO)/clips
 	$(BIN)/avipipe build --source $(DEMO)/clips/sources.txt --out $(DATASET) --profile $(PROFILE)
 	@echo "Open $(DATASET)/report.html"
+
+train-tiny: demo $(VENV)/dev  ## Train a tiny editor on the demo's dataset: minutes, without a GPU.
+	$(BIN)/avipipe train cache --config tiny --data $(DEMO)/dataset --out $(DEMO)/features
+	$(BIN)/avipipe train --config tiny --data $(DEMO)/dataset --out $(DEMO)/run \
+		--set data.cache=$(DEMO)/features --resume
 
 test: check  ## All checks and all tests but the long ones.
 	$(BIN)/python -m pytest

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from torch import Tensor
 from avipipe.editor.network.loading import build, load_editor
 from avipipe.editor.train.config import TrainConfig
 from avipipe.editor.train.export import export
+from avipipe.editor.train.metrics import Values
 from avipipe.editor.train.parallel import World
 from avipipe.editor.train.trainer import Trainer
 from avipipe.errors import ConfigError, RunError
@@ -154,6 +156,33 @@ def test_too_many_bad_losses_in_a_row_end_the_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="3 steps in a row"):
         run.run()
     assert run.progress.step == 8
+
+
+class Stopper:
+    """Sends a signal to this process in the middle of a run."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+        self.saved_steps: list[int] = []
+
+    def stepped(self, step: int, values: Values) -> None:
+        if step == self._step:
+            signal.raise_signal(signal.SIGTERM)
+
+    def validated(self, step: int, values: Values) -> None: ...
+
+    def saved(self, step: int, path: Path) -> None:
+        self.saved_steps.append(step)
+
+
+def test_a_signal_stops_it_at_a_checkpoint(tmp_path: Path) -> None:
+    config, stopper = tiny_config(steps=9, checkpoint={"every_steps": 100}), Stopper(3)
+    run = Trainer(config, ALONE, tmp_path / "a", BatchStream(1), listeners=[stopper])
+    assert not run.run()
+    assert stopper.saved_steps == [run.progress.step]
+    assert 3 <= run.progress.step <= 4
+    stopped = state(trained(tmp_path / "a", config, resume=True))
+    assert_equal(stopped, state(trained(tmp_path / "b", config)))
 
 
 def test_learning_rates_warm_up_and_new_modules_have_their_own(tmp_path: Path) -> None:

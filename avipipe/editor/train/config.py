@@ -109,6 +109,9 @@ class TrainConfig(_Section):
         "all", description="Layers whose activations are computed again instead of kept."
     )
     compile: bool = Field(False, description="Compile the blocks; the first steps take minutes.")
+    cpu_threads: PositiveInt | None = Field(
+        None, description="Of torch, in each process; more only slow a tiny network down."
+    )
     seed: int = 0
     max_bad_steps: PositiveInt = Field(
         5, description="Steps in a row whose loss may be NaN or infinite; they change no weight."
@@ -146,6 +149,7 @@ HOW = (
     "steps",
     "checkpoint_layers",
     "compile",
+    "cpu_threads",
     "max_bad_steps",
     "checkpoint",
     "validation",

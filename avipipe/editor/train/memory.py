@@ -19,7 +19,7 @@ from avipipe.editor.config import Bucket, EditorConfig
 from avipipe.editor.network.loading import blank
 from avipipe.editor.train.begin import DTYPES
 from avipipe.editor.train.config import TrainConfig
-from avipipe.editor.train.parallel import World
+from avipipe.editor.train.parallel import World, autocast
 
 GIB = 2**30
 ADAM_BYTES = {"adamw": 8, "adamw_8bit": 2}
@@ -68,8 +68,7 @@ def trace_activations(
             return result
 
         model.enable_gradient_checkpointing(layer)
-        enabled = dtype != torch.float32
-        with _saved(weights) as around, torch.autocast(device, dtype, enabled, False):
+        with _saved(weights) as around, autocast(torch.device(device), dtype):
             model(
                 torch.empty(1, config.in_channels, num_frames, height, width),
                 torch.empty(1),

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -98,9 +98,9 @@ def reshard(model: torch.nn.Module) -> None:
 
 
 @contextmanager
-def autocast(model: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Compute in `dtype` where shards do not see to it themselves."""
-    if isinstance(model, FSDPModule) or dtype == torch.float32:
+def autocast(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Compute in `dtype`; shards see to it themselves, and need this not."""
+    if dtype == torch.float32:
         yield
         return
     with warnings.catch_warnings():
@@ -109,6 +109,13 @@ def autocast(model: torch.nn.Module, device: torch.device, dtype: torch.dtype) -
         # casts are not kept: with checkpointing they would hold a second copy of all weights
         with torch.autocast(device.type, dtype, cache_enabled=False):
             yield
+
+
+def computing(
+    model: torch.nn.Module, device: torch.device, dtype: torch.dtype
+) -> AbstractContextManager[None]:
+    """What a pass forward of a network runs in."""
+    return nullcontext() if isinstance(model, FSDPModule) else autocast(device, dtype)
 
 
 def in_full(tensor: Tensor) -> Tensor:

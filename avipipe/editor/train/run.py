@@ -5,6 +5,7 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Protocol
 
+import torch
 import yaml
 
 from avipipe.editor.data.batch import Batch
@@ -61,6 +62,8 @@ def train(
         raise ConfigError(
             f"{folder} holds a run already; add --resume to go on with it, or choose another --out"
         )
+    if config.cpu_threads is not None:
+        torch.set_num_threads(config.cpu_threads)
     with joined() as world:
         features = _features(config, world)
         stream = ClipStream(

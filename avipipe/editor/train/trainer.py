@@ -23,7 +23,7 @@ from avipipe.editor.train.config import TrainConfig
 from avipipe.editor.train.ema import Ema
 from avipipe.editor.train.metrics import Meter, Sink, Values
 from avipipe.editor.train.objective import draw, losses_of, predict
-from avipipe.editor.train.parallel import World, accumulating, autocast, in_full, shard
+from avipipe.editor.train.parallel import World, accumulating, computing, in_full, shard
 from avipipe.editor.train.validate import validate
 from avipipe.errors import RunError
 
@@ -235,7 +235,7 @@ class Trainer:
         config = self.config
         draws = draw(batch, self._generators(len(batch.latents), micro), config.sigmas, config.drop)
         accumulating(self.model, last=micro == config.accumulate - 1)
-        with autocast(self.model, self._world.device, self._dtype):
+        with computing(self.model, self._world.device, self._dtype):
             output = predict(self.model, batch, draws, self._dtype)
         losses = losses_of(output, batch, draws, config.loss)
         torch.autograd.backward(losses.total / config.accumulate)

@@ -12,7 +12,7 @@ from avipipe.editor.network.transformer import EditorTransformer
 from avipipe.editor.refine import refine_mask
 from avipipe.editor.train.config import ValidationConfig
 from avipipe.editor.train.objective import draw_at, losses_of, predict
-from avipipe.editor.train.parallel import World, autocast, reshard
+from avipipe.editor.train.parallel import World, computing, reshard
 
 STREAM = "validation"
 
@@ -47,7 +47,7 @@ def validate(
                 sample_generator(seed, STREAM, number, place) for place in range(len(batch.latents))
             ]
             draws = draw_at(batch, generators, sigma)
-            with autocast(model, world.device, dtype):
+            with computing(model, world.device, dtype):
                 output = predict(model, batch, draws, dtype)
             assert output.mask_logits is not None
             losses = losses_of(output, batch, draws, loss)

@@ -1,0 +1,84 @@
+"""Adapters on the tiny network."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from avipipe.editor.network.loading import build
+from avipipe.editor.network.transformer import NEW_MODULES, EditorOutput, EditorTransformer
+from avipipe.editor.train.begin import begin
+from avipipe.editor.train.lora import LoraConfig, add_lora, load_lora, merge_lora, save_lora
+from avipipe.editor.train.objective import draw_at, predict
+from avipipe.errors import WeightsError
+from tests.editor_batches import batch_of, tiny_config
+
+SIZES = tiny_config().network.sizes
+
+
+@torch.no_grad()
+def answer(model: EditorTransformer) -> EditorOutput:
+    batch = batch_of([0, 1])
+    draws = draw_at(batch, [torch.Generator().manual_seed(n) for n in (0, 1)], 0.7)
+    return predict(model.eval(), batch, draws, torch.float32)
+
+
+def adapted(scale: float = 0.1) -> EditorTransformer:
+    """With adapters that do something, and new modules that have learnt."""
+    model = build(SIZES)
+    add_lora(model, LoraConfig(rank=4, alpha=8))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.requires_grad:
+                noise = torch.randn(weight.shape, generator=generator)
+                weight.add_(scale * noise if "lora_" in name else 0.01 * noise)
+    return model
+
+
+def test_adapters_change_nothing_at_first() -> None:
+    plain, model = build(SIZES), build(SIZES)
+    add_lora(model, LoraConfig(rank=4))
+    assert torch.equal(answer(model).velocity, answer(plain).velocity)
+
+
+def test_only_adapters_and_new_modules_learn() -> None:
+    model = begin(tiny_config(lora={"rank": 4}), torch.device("cpu"))
+    learning = {name for name, w in model.named_parameters() if w.requires_grad}
+    adapters = {name for name in learning if "lora_" in name}
+    # 3 blocks of two attentions with four layers each, and two feed-forward layers
+    assert len(adapters) == 2 * 3 * (2 * 4 + 2)
+    assert all(name.startswith("blocks.") for name in adapters)
+    rest = {name.split(".")[0] for name in learning - adapters}
+    assert rest == set(NEW_MODULES) - {"control_embeddings", "reference_embedding"}
+
+
+def test_merged_weights_are_the_adapters() -> None:
+    model = adapted()
+    expected = answer(model)
+    plain = answer(build(SIZES))
+    merge_lora(model)
+    assert model.state_dict().keys() == build(SIZES).state_dict().keys()
+    merged = answer(model)
+    torch.testing.assert_close(merged.velocity, expected.velocity, rtol=1e-4, atol=1e-5)
+    assert (plain.velocity - merged.velocity).abs().max() > 0.01
+
+
+def test_saved_adapters_and_new_modules_are_those_that_load(tmp_path: Path) -> None:
+    model = adapted()
+    save_lora(model, tmp_path, LoraConfig(rank=4, alpha=8), dict(model.state_dict()))
+    loaded = build(SIZES)
+    load_lora(loaded, tmp_path)
+    ours, theirs = answer(loaded), answer(model)
+    assert torch.equal(ours.velocity, theirs.velocity)
+    torch.testing.assert_close(ours.mask_logits, theirs.mask_logits, rtol=0, atol=0)
+
+
+def test_adapters_of_another_network_are_refused(tmp_path: Path) -> None:
+    model = adapted()
+    save_lora(model, tmp_path, LoraConfig(rank=4, alpha=8), dict(model.state_dict()))
+    wider = build(SIZES.model_copy(update={"num_attention_heads": 4}))
+    with pytest.raises(WeightsError, match="other sizes"):
+        load_lora(wider, tmp_path)
+    with pytest.raises(WeightsError, match=r"adapter\.safetensors"):
+        load_lora(build(SIZES), tmp_path / "nothing")

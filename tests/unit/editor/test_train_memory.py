@@ -1,0 +1,74 @@
+"""The memory plan against what the network really keeps."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from avipipe.editor.config import Bucket, EditorConfig
+from avipipe.editor.network.loading import build
+from avipipe.editor.train.begin import begin
+from avipipe.editor.train.memory import Activations, plan_memory, trace_activations
+from avipipe.editor.train.objective import draw_at, predict
+from avipipe.editor.train.parallel import World
+from tests.editor_batches import BUCKET, batch_of, tiny_config
+
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+def test_the_trace_counts_what_autograd_keeps() -> None:
+    config = EditorConfig.preset("tiny")
+    model = build(config).train()
+    weights = {weight.data_ptr() for weight in model.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.data_ptr() not in weights:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    batch = batch_of([0])
+    draws = draw_at(batch, [torch.Generator()], 0.5)
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        predict(model, batch, draws, torch.float32)
+    really = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    trace = trace_activations(config, BUCKET, torch.float32, "cpu")
+    assert trace.peak_bytes(()) == pytest.approx(really, rel=0.15)
+
+
+def test_checkpointing_keeps_inputs_and_one_layer() -> None:
+    trace = Activations(around=100, layers=(50, 70, 60), inputs=(5, 6, 7))
+    assert trace.peak_bytes(()) == 100 + 180
+    assert trace.peak_bytes((0, 1, 2)) == 100 + 18 + 70
+    assert trace.peak_bytes((0,)) == 100 + 5 + 130 + 50
+
+
+def test_longer_clips_need_more() -> None:
+    config = EditorConfig.preset("tiny")
+    short, long = (
+        trace_activations(config, Bucket(frames, 64, 96), torch.float32, "cpu")
+        for frames in (9, 17)
+    )
+    assert long.peak_bytes(()) > 1.5 * short.peak_bytes(())
+
+
+def test_states_are_counted_by_their_types() -> None:
+    config = tiny_config()
+    model = begin(config, ALONE.device)
+    plan = plan_memory(config, model, ALONE)
+    learning = sum(w.numel() for w in model.parameters() if w.requires_grad)
+    assert plan.weights == 4 * sum(w.numel() for w in model.parameters())
+    assert (plan.gradients, plan.optimiser, plan.ema) == (4 * learning, 8 * learning, 4 * learning)
+    assert plan.fits
+    assert not any("unlikely" in line for line in plan.lines())
+
+
+def test_a_plan_that_does_not_fit_says_what_would_help() -> None:
+    config = tiny_config(batch_size=4, checkpoint_layers="none")
+    plan = plan_memory(config, begin(config, ALONE.device), ALONE)
+    text = "\n".join(replace(plan, device_bytes=1000).lines())
+    for change in ("checkpoint_layers=all", "batch_size=1 accumulate=4", "ema_decay", "8bit"):
+        assert change in text
+    assert "0.00 MiB less" not in text

@@ -1,0 +1,70 @@
+"""Figures of steps, and where they are written."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from avipipe.editor.config import Bucket, EditorConfig
+from avipipe.editor.flops import forward_flops, step_flops
+from avipipe.editor.train.metrics import JsonLines, Meter, TensorBoard, WandB, learning_flops
+from avipipe.errors import ConfigError
+
+BUCKET = Bucket(9, 64, 96)
+TINY = EditorConfig.preset("tiny")
+
+
+def test_a_step_is_measured_by_its_clips() -> None:
+    meter = Meter(TINY, torch.device("cpu"), frozen_backbone=False)
+    meter.begin()
+    meter.waited(0.01)
+    meter.worked(BUCKET, 2)
+    meter.worked(BUCKET, 1)
+    time.sleep(0.05)
+    figures = meter.end()
+    seconds = figures["step_time_s"]
+    assert seconds is not None
+    assert seconds >= 0.05
+    assert figures["data_wait_s"] == 0.01
+    assert figures["samples_per_s"] == pytest.approx(3 / seconds, rel=0.01)
+    assert figures["latent_tokens_per_s"] == pytest.approx(
+        3 * BUCKET.num_tokens / seconds, rel=0.01
+    )
+    assert figures["mfu"] is None
+    assert figures["peak_memory_bytes"]
+
+
+def test_a_frozen_backbone_saves_a_pass() -> None:
+    whole = learning_flops(TINY, BUCKET, frozen_backbone=False)
+    assert whole == step_flops(TINY, BUCKET)
+    saved = whole - learning_flops(TINY, BUCKET, frozen_backbone=True)
+    assert saved == forward_flops(TINY, BUCKET).backbone
+
+
+def test_a_resumed_run_goes_on_with_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    first = JsonLines(path, num_steps=0)
+    for step in (1, 2, 3):
+        first.write(step, {"loss": step / 10})
+    first.close()
+    with path.open("a") as file:
+        file.write('{"step": 4, "lo')
+    second = JsonLines(path, num_steps=2)
+    second.write(3, {"loss": 0.7})
+    second.close()
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(row["step"], row["loss"]) for row in rows] == [(1, 0.1), (2, 0.2), (3, 0.7)]
+
+
+def test_a_sink_whose_package_is_missing_says_so(tmp_path: Path) -> None:
+    for name, make in (
+        ("tensorboard", lambda: TensorBoard(tmp_path)),
+        ("wandb", lambda: WandB("project", tmp_path, {})),
+    ):
+        try:
+            __import__(name)
+        except ImportError:
+            with pytest.raises(ConfigError, match=f"pip install {name}"):
+                make()
