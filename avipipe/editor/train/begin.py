@@ -10,9 +10,9 @@ from torch.utils.checkpoint import checkpoint
 
 from avipipe.editor.convert import load_released
 from avipipe.editor.network.loading import build, load_backbone, load_editor
-from avipipe.editor.network.transformer import NEW_MODULES, EditorTransformer
+from avipipe.editor.network.transformer import EditorTransformer
 from avipipe.editor.train.config import NetworkConfig, OptimiserConfig, TrainConfig
-from avipipe.editor.train.lora import add_lora
+from avipipe.editor.train.lora import LoraConfig, add_lora, is_new
 from avipipe.errors import ConfigError
 from avipipe.weights import locate
 
@@ -30,7 +30,7 @@ def begin(config: TrainConfig, device: torch.device) -> EditorTransformer:
     """
     model = _load(config.network)
     if config.lora is not None:
-        _halve_backbone(model, DTYPES[config.precision])
+        _halve_frozen(model, config.lora, DTYPES[config.precision])
         add_lora(model, config.lora, seed=config.network.seed)
     for name, weight in model.named_parameters():
         if name.split(".")[0] in UNUSED:
@@ -63,11 +63,11 @@ def _load(config: NetworkConfig) -> EditorTransformer:
             return model
 
 
-def _halve_backbone(model: EditorTransformer, dtype: torch.dtype) -> None:
+def _halve_frozen(model: EditorTransformer, config: LoraConfig, dtype: torch.dtype) -> None:
     """Hold what does not learn in the type that is computed in."""
-    for name, part in model.named_children():
-        if name not in (*NEW_MODULES, "rope"):
-            part.to(dtype)
+    for name, weight in model.named_parameters():
+        if config.new_modules == "adapted" or not is_new(name):
+            weight.data = weight.data.to(dtype)
 
 
 def _checkpoint_layers(model: EditorTransformer, layers: frozenset[int]) -> None:
@@ -87,8 +87,8 @@ def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Opt
         ConfigError: its package is not installed.
     """
     learning = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    new = [weight for name, weight in learning.items() if name.split(".")[0] in NEW_MODULES]
-    old = [weight for name, weight in learning.items() if name.split(".")[0] not in NEW_MODULES]
+    new = [weight for name, weight in learning.items() if is_new(name)]
+    old = [weight for name, weight in learning.items() if not is_new(name)]
     groups: list[dict[str, Any]] = [
         {"params": old, "base_lr": config.lr},
         {"params": new, "base_lr": config.lr * config.new_lr_factor},

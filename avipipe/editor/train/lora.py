@@ -1,8 +1,8 @@
-"""Low-rank adapters on the backbone; what the editor adds to it is trained whole."""
+"""Low-rank adapters; what the editor adds to the backbone is trained whole, or adapted too."""
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import peft
 import safetensors.torch
@@ -14,8 +14,12 @@ from avipipe.editor.network.loading import few
 from avipipe.editor.network.transformer import NEW_MODULES, EditorTransformer
 from avipipe.errors import WeightsError
 
-TARGETS = r"blocks\.\d+\.(attn[12]\.(to_q|to_k|to_v|to_out\.0)|ffn\.net\.(0\.proj|2))"
-"""Attention and feed-forward layers of the backbone; those of the refiner start otherwise."""
+_LAYERS = r"(attn\d?\.(to_q|to_k|to_v|to_out\.0)|ffn\.net\.(0\.proj|2))"
+TARGETS = {
+    "whole": rf"blocks\.\d+\.{_LAYERS}",
+    "adapted": rf"((refiner\.)?blocks|audio_injections)\.\d+\.{_LAYERS}",
+}
+"""What becomes of new modules -> attention and feed-forward layers that get adapters."""
 
 ADAPTER_NAME = "default"
 ADAPTER_FILE = "adapter.safetensors"
@@ -29,18 +33,27 @@ class LoraConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rank: PositiveInt = 64
+    new_modules: Literal["whole", "adapted"] = Field(
+        "whole",
+        description="How what the editor adds to Wan learns; `adapted` where it has learnt before.",
+    )
     alpha: PositiveInt = Field(64, description="The adapter is scaled by alpha / rank.")
 
 
 def add_lora(model: EditorTransformer, config: LoraConfig, *, seed: int = 0) -> None:
-    """Freeze the backbone and put adapters on it, which change nothing at first."""
+    """Freeze weights and put adapters on them, which change nothing at first."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.add_adapter(
-            peft.LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=TARGETS)
+            peft.LoraConfig(
+                r=config.rank,
+                lora_alpha=config.alpha,
+                target_modules=TARGETS[config.new_modules],
+            )
         )
+    whole = config.new_modules == "whole"
     for name, weight in model.named_parameters():
-        weight.requires_grad_("lora_" in name or _is_new(name))
+        weight.requires_grad_("lora_" in name or (whole and is_new(name)))
 
 
 def merge_lora(model: EditorTransformer) -> None:
@@ -52,43 +65,48 @@ def merge_lora(model: EditorTransformer) -> None:
 def save_lora(
     model: EditorTransformer, folder: Path, config: LoraConfig, weights: dict[str, torch.Tensor]
 ) -> None:
-    """Write adapters and new modules.
+    """Write adapters, and new modules unless they are adapted.
 
     Args:
         weights: of the whole model, in full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     adapters = get_peft_model_state_dict(model, weights, adapter_name=ADAPTER_NAME)
-    new = {name: weight for name, weight in weights.items() if _is_new(name)}
-    for name, group in ((ADAPTER_FILE, adapters), (NEW_FILE, new)):
-        whole = {key: weight.contiguous() for key, weight in group.items()}
-        safetensors.torch.save_file(whole, folder / name)
+    files = {ADAPTER_FILE: adapters}
+    if config.new_modules == "whole":
+        files[NEW_FILE] = {name: weight for name, weight in weights.items() if is_new(name)}
+    for file_name, group in files.items():
+        contiguous = {name: weight.contiguous() for name, weight in group.items()}
+        safetensors.torch.save_file(contiguous, folder / file_name)
     (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2), encoding="utf-8")
 
 
 def load_lora(model: EditorTransformer, folder: Path) -> None:
-    """Put saved adapters and new modules on the backbone that they were trained on.
+    """Put saved adapters and new modules on the network that they were trained on.
 
     Raises:
         WeightsError: files are missing, or do not fit the network.
     """
     try:
-        sizes = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        config = LoraConfig(**json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
         adapters = safetensors.torch.load_file(folder / ADAPTER_FILE)
-        new = safetensors.torch.load_file(folder / NEW_FILE)
+        whole = config.new_modules == "whole"
+        new = safetensors.torch.load_file(folder / NEW_FILE) if whole else {}
     except (OSError, ValueError) as error:
         raise WeightsError(
             f"{folder}: expected {ADAPTER_FILE}, {NEW_FILE} and {CONFIG_FILE}: {error}"
         ) from error
-    add_lora(model, LoraConfig(**sizes))
+    add_lora(model, config)
     try:
         set_peft_model_state_dict(model, adapters, adapter_name=ADAPTER_NAME)
         keys = model.load_state_dict(new, strict=False)
     except RuntimeError as error:
         raise WeightsError(f"{folder}: trained on a network of other sizes: {error}") from error
-    if wrong := [*filter(_is_new, keys.missing_keys), *keys.unexpected_keys]:
+    missing = [name for name in keys.missing_keys if whole and is_new(name)]
+    if wrong := [*missing, *keys.unexpected_keys]:
         raise WeightsError(f"{folder}: new modules differ in {few(wrong)}")
 
 
-def _is_new(name: str) -> bool:
+def is_new(name: str) -> bool:
+    """Whether a weight is of a module that plain Wan does not have."""
     return name.split(".")[0] in NEW_MODULES

@@ -49,10 +49,13 @@ class Activations:
         return self.around + kept + max((self.layers[index] for index in checkpointed), default=0)
 
 
-def trace_activations(
-    config: EditorConfig, bucket: Bucket, dtype: torch.dtype, device: str
-) -> Activations:
-    """Run the network on a clip of this size without computing anything."""
+def trace_activations(config: EditorConfig, bucket: Bucket, dtype: torch.dtype) -> Activations:
+    """Run the network on a clip of this size without computing anything.
+
+    It runs as on a CPU, whose attention keeps what flash attention on a GPU does; imitating a GPU,
+    torch takes the one that keeps all scores.
+    """
+    device = "cpu"
     num_frames, height, width = bucket.latent_size
     with FakeTensorMode(), torch.device(device):
         model = blank(config).train()
@@ -152,9 +155,7 @@ def plan_memory(config: TrainConfig, model: nn.Module, world: World) -> MemoryPl
     """
     alike = {(size.num_frames, size.tokens_per_frame): size for size in config.data.buckets}
     traces = {
-        bucket: trace_activations(
-            config.network.sizes, bucket, DTYPES[config.precision], world.device.type
-        )
+        bucket: trace_activations(config.network.sizes, bucket, DTYPES[config.precision])
         for bucket in alike.values()  # upright and lying clips need the same
     }
     plan = MemoryPlan(

@@ -12,6 +12,7 @@ import torch
 
 from avipipe.editor.config import Bucket, EditorConfig
 from avipipe.editor.flops import forward_flops
+from avipipe.editor.train.lora import LoraConfig
 from avipipe.errors import ConfigError
 
 Values = Mapping[str, float | int | None]
@@ -40,24 +41,25 @@ def peak_tflops(device: torch.device) -> float | None:
     return next((float(peak) for part, peak in PEAK_TFLOPS.items() if part in name), None)
 
 
-def learning_flops(config: EditorConfig, bucket: Bucket, *, frozen_backbone: bool) -> int:
+def learning_flops(config: EditorConfig, bucket: Bucket, lora: LoraConfig | None) -> int:
     """Floating-point operations of training on one clip.
 
-    A pass forward, and two backward: one for activations, and one for weights, which a frozen
-    backbone does not need. What checkpointing computes again does not count.
+    A pass forward, and two backward: one for activations, and one for weights, which frozen parts
+    do not need. What adapters add, and what checkpointing computes again, does not count.
     """
     flops = forward_flops(config, bucket)
-    return (2 if frozen_backbone else 3) * flops.backbone + 3 * (flops.audio + flops.refiner)
+    backbone = 3 if lora is None else 2
+    new = 2 if lora is not None and lora.new_modules == "adapted" else 3
+    return backbone * flops.backbone + new * (flops.audio + flops.refiner)
 
 
 class Meter:
     """Measures steps: their time, how much of it was spent waiting for data, and their work."""
 
     def __init__(
-        self, config: EditorConfig, device: torch.device, *, frozen_backbone: bool
+        self, config: EditorConfig, device: torch.device, lora: LoraConfig | None = None
     ) -> None:
-        self._config, self._device = config, device
-        self._frozen_backbone = frozen_backbone
+        self._config, self._device, self._lora = config, device, lora
         self._peak_tflops = peak_tflops(device)
         self._began_s = self._waited_s = self._flops = 0.0
         self._num_samples = self._num_tokens = 0
@@ -73,7 +75,7 @@ class Meter:
 
     def worked(self, bucket: Bucket, num_samples: int) -> None:
         """A micro-batch of so many clips was learnt from."""
-        work = learning_flops(self._config, bucket, frozen_backbone=self._frozen_backbone)
+        work = learning_flops(self._config, bucket, self._lora)
         self._flops += work * num_samples
         self._num_samples += num_samples
         self._num_tokens += bucket.num_tokens * num_samples

@@ -114,9 +114,7 @@ class Trainer:
             keep=config.checkpoint.keep,
             identity=config.identity(),
         )
-        self._meter = Meter(
-            config.network.sizes, world.device, frozen_backbone=config.lora is not None
-        )
+        self._meter = Meter(config.network.sizes, world.device, config.lora)
 
     def resume(self) -> bool:
         """Go on from the newest checkpoint; whether there is one.

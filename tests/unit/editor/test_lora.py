@@ -14,6 +14,9 @@ from avipipe.errors import WeightsError
 from tests.editor_batches import batch_of, tiny_config
 
 SIZES = tiny_config().network.sizes
+WHOLE = LoraConfig(rank=4, alpha=8)
+ADAPTED = LoraConfig(rank=4, alpha=8, new_modules="adapted")
+BOTH = pytest.mark.parametrize("config", [WHOLE, ADAPTED], ids=["whole", "adapted"])
 
 
 @torch.no_grad()
@@ -23,16 +26,16 @@ def answer(model: EditorTransformer) -> EditorOutput:
     return predict(model.eval(), batch, draws, torch.float32)
 
 
-def adapted(scale: float = 0.1) -> EditorTransformer:
-    """With adapters that do something, and new modules that have learnt."""
+def learnt(config: LoraConfig) -> EditorTransformer:
+    """With adapters that do something, and new modules that have learnt if they may."""
     model = build(SIZES)
-    add_lora(model, LoraConfig(rank=4, alpha=8))
+    add_lora(model, config)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.requires_grad:
                 noise = torch.randn(weight.shape, generator=generator)
-                weight.add_(scale * noise if "lora_" in name else 0.01 * noise)
+                weight.add_(0.1 * noise if "lora_" in name else 0.01 * noise)
     return model
 
 
@@ -53,8 +56,20 @@ def test_only_adapters_and_new_modules_learn() -> None:
     assert rest == set(NEW_MODULES) - {"control_embeddings", "reference_embedding"}
 
 
-def test_merged_weights_are_the_adapters() -> None:
-    model = adapted()
+def test_new_modules_may_be_adapted_too() -> None:
+    lora = {"rank": 4, "new_modules": "adapted"}
+    model = begin(tiny_config(lora=lora, precision="bf16"), torch.device("cpu"))
+    learning = {name for name, w in model.named_parameters() if w.requires_grad}
+    assert all("lora_" in name for name in learning)
+    # as above, 2 injections of audio, and 2 blocks of the refiner with three attentions
+    assert len(learning) == 2 * (3 * (2 * 4 + 2) + 2 * 4 + 2 * (3 * 4 + 2))
+    types = {w.dtype for w in model.parameters() if not w.requires_grad}
+    assert types == {torch.bfloat16}
+
+
+@BOTH
+def test_merged_weights_are_the_adapters(config: LoraConfig) -> None:
+    model = learnt(config)
     expected = answer(model)
     plain = answer(build(SIZES))
     merge_lora(model)
@@ -64,9 +79,12 @@ def test_merged_weights_are_the_adapters() -> None:
     assert (plain.velocity - merged.velocity).abs().max() > 0.01
 
 
-def test_saved_adapters_and_new_modules_are_those_that_load(tmp_path: Path) -> None:
-    model = adapted()
-    save_lora(model, tmp_path, LoraConfig(rank=4, alpha=8), dict(model.state_dict()))
+@BOTH
+def test_saved_adapters_and_new_modules_are_those_that_load(
+    tmp_path: Path, config: LoraConfig
+) -> None:
+    model = learnt(config)
+    save_lora(model, tmp_path, config, dict(model.state_dict()))
     loaded = build(SIZES)
     load_lora(loaded, tmp_path)
     ours, theirs = answer(loaded), answer(model)
@@ -75,8 +93,8 @@ def test_saved_adapters_and_new_modules_are_those_that_load(tmp_path: Path) -> N
 
 
 def test_adapters_of_another_network_are_refused(tmp_path: Path) -> None:
-    model = adapted()
-    save_lora(model, tmp_path, LoraConfig(rank=4, alpha=8), dict(model.state_dict()))
+    model = learnt(WHOLE)
+    save_lora(model, tmp_path, WHOLE, dict(model.state_dict()))
     wider = build(SIZES.model_copy(update={"num_attention_heads": 4}))
     with pytest.raises(WeightsError, match="other sizes"):
         load_lora(wider, tmp_path)

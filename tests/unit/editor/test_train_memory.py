@@ -34,7 +34,7 @@ def test_the_trace_counts_what_autograd_keeps() -> None:
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         predict(model, batch, draws, torch.float32)
     really = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    trace = trace_activations(config, BUCKET, torch.float32, "cpu")
+    trace = trace_activations(config, BUCKET, torch.float32)
     assert trace.peak_bytes(()) == pytest.approx(really, rel=0.15)
 
 
@@ -48,8 +48,7 @@ def test_checkpointing_keeps_inputs_and_one_layer() -> None:
 def test_longer_clips_need_more() -> None:
     config = EditorConfig.preset("tiny")
     short, long = (
-        trace_activations(config, Bucket(frames, 64, 96), torch.float32, "cpu")
-        for frames in (9, 17)
+        trace_activations(config, Bucket(frames, 64, 96), torch.float32) for frames in (9, 17)
     )
     assert long.peak_bytes(()) > 1.5 * short.peak_bytes(())
 

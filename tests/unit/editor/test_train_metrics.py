@@ -9,6 +9,7 @@ import torch
 
 from avipipe.editor.config import Bucket, EditorConfig
 from avipipe.editor.flops import forward_flops, step_flops
+from avipipe.editor.train.lora import LoraConfig
 from avipipe.editor.train.metrics import JsonLines, Meter, TensorBoard, WandB, learning_flops
 from avipipe.errors import ConfigError
 
@@ -17,7 +18,7 @@ TINY = EditorConfig.preset("tiny")
 
 
 def test_a_step_is_measured_by_its_clips() -> None:
-    meter = Meter(TINY, torch.device("cpu"), frozen_backbone=False)
+    meter = Meter(TINY, torch.device("cpu"))
     meter.begin()
     meter.waited(0.01)
     meter.worked(BUCKET, 2)
@@ -36,11 +37,12 @@ def test_a_step_is_measured_by_its_clips() -> None:
     assert figures["peak_memory_bytes"]
 
 
-def test_a_frozen_backbone_saves_a_pass() -> None:
-    whole = learning_flops(TINY, BUCKET, frozen_backbone=False)
+def test_frozen_parts_save_a_pass() -> None:
+    whole, forward = learning_flops(TINY, BUCKET, None), forward_flops(TINY, BUCKET)
     assert whole == step_flops(TINY, BUCKET)
-    saved = whole - learning_flops(TINY, BUCKET, frozen_backbone=True)
-    assert saved == forward_flops(TINY, BUCKET).backbone
+    assert learning_flops(TINY, BUCKET, LoraConfig()) == whole - forward.backbone
+    adapted = LoraConfig(new_modules="adapted")
+    assert learning_flops(TINY, BUCKET, adapted) == whole - forward.total
 
 
 def test_a_resumed_run_goes_on_with_its_lines(tmp_path: Path) -> None:
