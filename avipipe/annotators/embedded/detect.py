@@ -5,6 +5,9 @@ thing itself is larger. So in a few frames of strong motion, motion is summed al
 pixel over half a second before and after; what the pixel shows must stay the same on the way, so
 that ground which the thing passes over does not count. The connected part of this map that holds
 the hot place is the thing.
+
+All this is for things that keep their place. One that moves about stands out from the background as
+a whole: such a mover is looked for first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,6 +31,7 @@ from avipipe.annotators.embedded.flow import (
     pixel_grid,
     shrink,
 )
+from avipipe.annotators.embedded.foreground import detect_mover
 from avipipe.annotators.embedded.opencv import OpenCvAnnotator
 
 _SHORT_SIDE_PX = 180
@@ -49,7 +53,7 @@ class MotionDetector(OpenCvAnnotator):
     """The moving thing that holds the place where motion goes with the sound."""
 
     name = "motion"
-    version = 2
+    version = 3
 
     def detect(
         self,
@@ -69,6 +73,9 @@ class MotionDetector(OpenCvAnnotator):
         if localization is None or not localization.heat_HW.any() or len(frames_THWC) < 2:
             return []
         label = prompts[0] if prompts else "object"
+        movers = detect_mover(frames_THWC, fps=fps, label=label, localization=localization)
+        if movers:
+            return movers
         full = (frames_THWC.shape[2], frames_THWC.shape[1])
         size = fit_size(full, _SHORT_SIDE_PX / min(full))
         heat_HW = cv2.resize(localization.heat_HW, size, interpolation=cv2.INTER_LINEAR)
