@@ -5,6 +5,7 @@ import itertools
 import json
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,14 @@ from avipipe.editor.data.batch import Batch  # noqa: E402
 from avipipe.editor.data.clip import read_clip  # noqa: E402
 from avipipe.editor.data.config import DataConfig  # noqa: E402
 from avipipe.editor.data.encoders import Encoders, tiny_encoders  # noqa: E402
-from avipipe.editor.data.media import HEARING_HZ, Masks, Take  # noqa: E402
+from avipipe.editor.data.media import HEARING_HZ, Masks, Take, cut_mask  # noqa: E402
 from avipipe.editor.data.shards import ShardDataset, mask_pairs, mask_track  # noqa: E402
 from avipipe.editor.data.stream import ClipStream, held_out  # noqa: E402
-from avipipe.editor.masks import downsample_mask  # noqa: E402
 from avipipe.editor.network.loading import build as build_network  # noqa: E402
 from avipipe.errors import ConfigError, ManifestError  # noqa: E402
 from avipipe.manifests import rle  # noqa: E402
 from avipipe.manifests.degrade import Law  # noqa: E402
+from avipipe.manifests.rle import MaskTrack  # noqa: E402
 from tests.integration.editor_shards import (  # noqa: E402
     SMALL,
     Scene,
@@ -89,16 +90,20 @@ def assert_equal(one: Batch, other: Batch) -> None:
 # --- one clip ------------------------------------------------------------------------------------
 
 
-def scaled_by_loops(mask_HW: Masks, take: Take) -> Masks:
-    """Cut-out pixels with a pixel of the mask under them."""
-    (height, width), (rows, columns) = take.scaled_px, take.window
-    cut_HW = np.zeros((take.height_px, take.width_px), np.bool_)
-    for row, column in np.ndindex(cut_HW.shape):
-        i, j = row + rows.start, column + columns.start
-        top, bottom = i * len(mask_HW) // height, -(-(i + 1) * len(mask_HW) // height)
-        left, right = j * mask_HW.shape[1] // width, -(-(j + 1) * mask_HW.shape[1] // width)
-        cut_HW[row, column] = mask_HW[top:bottom, left:right].any()
-    return cut_HW
+def cells_by_loops(frames: Sequence[str], masks: MaskTrack, take: Take) -> Masks:
+    """Latent cells of which any pixel of any of their frames is in the mask."""
+    (height, width), (scaled_height, scaled_width) = masks.size, take.scaled_px
+    num_latent = (take.num_frames - 1) // 4 + 1
+    cells_Thw = np.zeros((num_latent, take.height_px // 16, take.width_px // 16), np.bool_)
+    for slot, frame in enumerate(take.frames):
+        mask_HW = rle.decode(frames[frame], masks.size)
+        for row, column in np.ndindex(cells_Thw.shape[1:]):
+            i, j = take.top_px + 16 * row, take.left_px + 16 * column
+            top, bottom = i * height // scaled_height, -(-(i + 16) * height // scaled_height)
+            left, right = j * width // scaled_width, -(-(j + 16) * width // scaled_width)
+            inside = mask_HW[top:bottom, left:right].any()
+            cells_Thw[(slot + 3) // 4, row, column] |= inside
+    return cells_Thw
 
 
 def all_frames(content: bytes, take: Take) -> np.ndarray:
@@ -138,13 +143,10 @@ def test_a_built_dataset_gives_the_frames_masks_and_captions_of_its_members(
             expected = all_frames(members["mp4"], take)[take.start :][: bucket.num_frames]
             np.testing.assert_array_equal(clip.video_FHWC.numpy(), expected)
         level = masks.frames if clip.precision == 0 else pairs.levels[clip.precision - 1].frames
-        for slot in (turn % 4, bucket.num_frames - 1):
-            frame = take.start + slot
-            for found, counts in ((clip.exact_mask_FHW, masks.frames), (clip.mask_FHW, level)):
-                mask_HW = rle.decode(counts[frame], masks.size)
-                np.testing.assert_array_equal(found[slot].numpy(), scaled_by_loops(mask_HW, take))
-        assert not (clip.exact_mask_FHW & ~clip.mask_FHW).any()
-        assert clip.exact_mask_FHW.any()
+        for found, counts in ((clip.exact_mask_Thw, masks.frames), (clip.mask_Thw, level)):
+            np.testing.assert_array_equal(found.numpy(), cells_by_loops(counts, masks, take))
+        assert not (clip.exact_mask_Thw & ~clip.mask_Thw).any()
+        assert clip.exact_mask_Thw.any()
         assert clip.text == json.loads(members["json"])["caption"]["text"]
         seen[clip.precision] += 1
     assert len(seen) > 1
@@ -181,6 +183,7 @@ def test_flash_and_beep_stay_together_in_every_part(bucket: Bucket, tmp_path: Pa
     config = small_config(tmp_path / "d", tmp_path, **EDITS)
     dataset = dataset_of(config)
     (sample,) = dataset.samples
+    lamp_HW = mask_track(dataset.read(sample, ["masks.json"])["masks.json"]).mask(0)
     starts = set()
     num_events = 0
     for turn in range(8):
@@ -188,10 +191,8 @@ def test_flash_and_beep_stay_together_in_every_part(bucket: Bucket, tmp_path: Pa
         assert clip.video_FHWC is not None
         assert clip.wave_N is not None
         starts.add(clip.take.start)
-        lamp_F = (
-            clip.video_FHWC.float().mean(dim=-1)[clip.exact_mask_FHW].reshape(bucket.num_frames, -1)
-        )
-        is_lit = lamp_F.mean(dim=1) > 150
+        mask_HW = torch.from_numpy(cut_mask(lamp_HW, clip.take, 1))
+        is_lit = clip.video_FHWC[:, mask_HW].float().mean(dim=(1, 2)) > 150
         loud_N = clip.wave_N.abs() > 0.05
         for event in range(12, 72, 24):  # frames; one flash a second from 0.5 s on
             frame = event - clip.take.start
@@ -223,17 +224,17 @@ def test_roles_are_what_they_are_trained_for(two: Path, tmp_path: Path) -> None:
             assert clip.precision == 0
             assert clip.text == config.deletion_text
             assert not clip.has_audio
-            assert torch.equal(clip.mask_FHW, clip.exact_mask_FHW)
-            assert clip.mask_FHW.any()
-            assert not (clip.mask_FHW & edit.exact_mask_FHW).any()
+            assert torch.equal(clip.mask_Thw, clip.exact_mask_Thw)
+            assert clip.mask_Thw.any()
+            assert not (clip.mask_Thw & edit.exact_mask_Thw).any()
             continue
         levels[clip.precision] += clip.task == "edit"
-        assert torch.equal(clip.exact_mask_FHW, edit.exact_mask_FHW)
+        assert torch.equal(clip.exact_mask_Thw, edit.exact_mask_Thw)
         assert clip.text == edit.text
         assert clip.has_audio
         if clip.task == "insertion":
             assert clip.precision == 4
-            for mask_HW in clip.mask_FHW:
+            for mask_HW in clip.mask_Thw[:1]:  # the other latent frames are unions of boxes
                 rows, columns = mask_HW.any(dim=1).nonzero(), mask_HW.any(dim=0).nonzero()
                 assert mask_HW.sum() == len(rows) * len(columns)
     assert min(tasks[task] for task in ("edit", "insertion", "deletion")) >= 8
@@ -277,7 +278,8 @@ def test_a_batch_holds_what_its_clips_hold(eight: Path, encoders: Encoders, tmp_
         clip = read_clip(dataset, samples[key], batch.bucket, 0, config, media=True)
         assert (clip.take.start, clip.task) == (batch.starts[row], batch.tasks[row])
         assert torch.equal(batch.latents[row], encoders.latents_of(clip).mean)
-        assert torch.equal(batch.mask[row], downsample_mask(clip.mask_FHW[None, None])[0])
+        assert torch.equal(batch.mask[row, 0], clip.mask_Thw)
+        assert torch.equal(batch.exact_mask[row, 0], clip.exact_mask_Thw)
         text_LD = encoders.text_of(clip.text)
         assert torch.equal(batch.text[row, : len(text_LD)], text_LD)
         assert not batch.text[row, len(text_LD) :].any()

@@ -14,7 +14,6 @@ from avipipe.editor.data.clip import Clip
 from avipipe.editor.data.config import DataConfig
 from avipipe.editor.data.encoders import Latents
 from avipipe.editor.flow import sample_generator
-from avipipe.editor.masks import downsample_mask
 from avipipe.manifests.samples import FPS
 
 
@@ -52,8 +51,8 @@ def make_batch(clips: Sequence[Clip], features: Features, config: DataConfig) ->
         tasks=tuple(clip.task for clip in clips),
         bucket=bucket,
         latents=torch.stack([_latents(clip, features, config) for clip in clips]),
-        mask=_cells([clip.mask_FHW for clip in clips]),
-        exact_mask=_cells([clip.exact_mask_FHW for clip in clips]),
+        mask=torch.stack([clip.mask_Thw for clip in clips])[:, None],
+        exact_mask=torch.stack([clip.exact_mask_Thw for clip in clips])[:, None],
         precision=torch.tensor([clip.precision for clip in clips]),
         text=padded_BLD[:-1],
         no_text=padded_BLD[-1:],
@@ -79,7 +78,3 @@ def _audio(clip: Clip, features: Features, dtype: torch.dtype) -> Tensor:
         return torch.zeros(num_frames, *features.audio_shape, dtype=dtype)
     states_LTC = features.states_of(clip).float()
     return resample_states(states_LTC, Fraction(FPS), num_frames).to(dtype)
-
-
-def _cells(masks_FHW: Sequence[Tensor]) -> Tensor:
-    return downsample_mask(torch.stack(list(masks_FHW))[:, None])

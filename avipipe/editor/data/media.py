@@ -19,6 +19,7 @@ from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ
 Frames = npt.NDArray[np.uint8]
 Masks = npt.NDArray[np.bool_]
 Wave = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 
 HEARING_HZ = 16_000
 """What wav2vec2 hears at."""
@@ -113,18 +114,32 @@ def decode_sound(content: bytes, take: Take, *, where: str) -> Wave:
     return np.clip(heard_N[lead : lead + wanted], -1, 1).astype(np.float32)
 
 
-def scale_mask(mask_HW: Masks, size: tuple[int, int]) -> Masks:
-    """A mask at another size: a pixel is in if any that it lies on, however little, is."""
-    return _reduced(_reduced(mask_HW, size[0]).T, size[1]).T
+def cut_mask(mask_HW: Masks, take: Take, cell_px: int) -> Masks:
+    """A mask as cells of the cut-out: one is in if any pixel under it, however little, is.
+
+    Returns:
+        (height_px / cell_px, width_px / cell_px).
+    """
+    (height, width), cell = take.scaled_px, cell_px
+    rows = _reduced(mask_HW, take.top_px, take.height_px, height, cell)
+    return _reduced(rows.T, take.left_px, take.width_px, width, cell).T
 
 
-def _reduced(mask_NM: Masks, length: int) -> Masks:
+def under(offset_px: Ints, length_px: int, scaled_px: int, num_pixels: int) -> tuple[Ints, Ints]:
+    """The first and the last of `num_pixels` of which something is under a stretch of them scaled.
+
+    Args:
+        offset_px, length_px: of the stretch, in `scaled_px`.
+    """
+    first = offset_px * num_pixels // scaled_px
+    last = -(-(offset_px + length_px) * num_pixels // scaled_px) - 1
+    return first, last
+
+
+def _reduced(mask_NM: Masks, offset_px: int, length_px: int, scaled_px: int, cell: int) -> Masks:
     """Along the first axis."""
-    num_rows = len(mask_NM)
-    if length == num_rows:
-        return mask_NM
-    places = np.arange(length)
-    first, last = places * num_rows // length, -(-(places + 1) * num_rows // length) - 1
+    offsets = np.arange(offset_px, offset_px + length_px, cell)
+    first, last = under(offsets, cell, scaled_px, len(mask_NM))
     reduced = mask_NM[first]
     for step in range(1, int((last - first).max()) + 1):
         reduced |= mask_NM[np.minimum(first + step, last)]

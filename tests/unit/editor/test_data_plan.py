@@ -9,9 +9,12 @@ torch = pytest.importorskip("torch")
 
 from avipipe.editor.config import Bucket  # noqa: E402
 from avipipe.editor.data.buckets import choose_bucket, scaled_size  # noqa: E402
-from avipipe.editor.data.clip import MIN_INSIDE, move_away  # noqa: E402
-from avipipe.editor.data.media import Masks, scale_mask  # noqa: E402
+from avipipe.editor.data.clip import MIN_INSIDE, draw_take, move_away  # noqa: E402
+from avipipe.editor.data.media import Masks, Take, cut_mask  # noqa: E402
 from avipipe.editor.data.plan import Plan  # noqa: E402
+from avipipe.editor.masks import downsample_mask  # noqa: E402
+from avipipe.manifests import rle  # noqa: E402
+from avipipe.manifests.rle import MaskTrack  # noqa: E402
 
 Groups = tuple[int, ...]
 
@@ -94,77 +97,112 @@ def test_a_scaled_picture_covers_its_bucket_and_touches_two_sides(size: tuple[in
         assert height / width == pytest.approx(size[0] / size[1], rel=0.002)
 
 
-def reduced_by_loops(mask_HW: Masks, size: tuple[int, int]) -> Masks:
-    """A target pixel is in if the part of the source under it has a pixel of the mask."""
-    height, width = mask_HW.shape
-    small_HW = np.zeros(size, np.bool_)
-    for i, j in np.argwhere(mask_HW):
-        # Source pixel i lies under the target rows that overlap [i, i + 1) * scale.
-        top, bottom = i * size[0] // height, -(-(i + 1) * size[0] // height)
-        left, right = j * size[1] // width, -(-(j + 1) * size[1] // width)
-        small_HW[top:bottom, left:right] = True
-    return small_HW
+def cut_by_loops(mask_HW: Masks, take: Take, cell: int) -> Masks:
+    """A cell is in if the part of the source under it has a pixel of the mask."""
+    (height, width), (scaled_height, scaled_width) = mask_HW.shape, take.scaled_px
+    cells_hw = np.zeros((take.height_px // cell, take.width_px // cell), np.bool_)
+    for row, column in np.ndindex(cells_hw.shape):
+        i, j = take.top_px + cell * row, take.left_px + cell * column
+        top, bottom = i * height // scaled_height, -(-(i + cell) * height // scaled_height)
+        left, right = j * width // scaled_width, -(-(j + cell) * width // scaled_width)
+        cells_hw[row, column] = mask_HW[top:bottom, left:right].any()
+    return cells_hw
 
 
-@pytest.mark.parametrize("size", [(36, 64), (24, 43), (9, 16), (32, 57), (40, 71), (72, 100)])
-def test_masks_are_scaled_as_loops_do(size: tuple[int, int]) -> None:
-    rng = np.random.default_rng(size[0])
+TAKES = (
+    Take(0, 1, (36, 64), 0, 0, 36, 64),
+    Take(0, 1, (24, 43), 0, 5, 24, 32),
+    Take(0, 1, (9, 16), 1, 0, 8, 16),
+    Take(0, 1, (40, 71), 4, 7, 36, 64),
+    Take(0, 1, (96, 171), 0, 11, 96, 160),
+)
+
+
+@pytest.mark.parametrize("take", TAKES)
+@pytest.mark.parametrize("cell", [1, 4])
+def test_masks_are_cut_as_loops_do(take: Take, cell: int) -> None:
+    rng = np.random.default_rng(take.width_px)
     for density in (0.003, 0.1, 0.6):
         mask_HW = rng.random((36, 64)) < density
-        np.testing.assert_array_equal(scale_mask(mask_HW, size), reduced_by_loops(mask_HW, size))
+        found_hw = cut_mask(mask_HW, take, cell)
+        np.testing.assert_array_equal(found_hw, cut_by_loops(mask_HW, take, cell))
 
 
 def test_a_single_pixel_never_vanishes() -> None:
     for place in np.ndindex(27, 48):
         mask_HW = np.zeros((27, 48), np.bool_)
         mask_HW[place] = True
-        assert scale_mask(mask_HW, (4, 7)).any()
+        assert cut_mask(mask_HW, Take(0, 1, (4, 7), 0, 0, 4, 7), 1).any()
 
 
-def blob(top: int, left: int, size: int = 20) -> Masks:
-    mask_FHW = np.zeros((5, 96, 160), np.bool_)
-    for frame in range(5):
-        mask_FHW[frame, top + frame : top + frame + size, left : left + size] = True
-    return mask_FHW
+def track(num_frames: int, visible: range) -> MaskTrack:
+    """A square that moves right, and is seen in some frames."""
+    masks = np.zeros((num_frames, 72, 128), np.bool_)
+    for frame in visible:
+        masks[frame, 20:40, 2 * frame : 2 * frame + 20] = True
+    return MaskTrack((72, 128), 24, tuple(map(rle.encode, masks)))
 
 
-def test_a_moved_mask_keeps_its_shape_and_off_the_instance() -> None:
-    places = set()
-    for seed in range(40):
-        moved_FHW = move_away(blob(30, 40), blob(30, 40), np.random.default_rng(seed))
-        assert moved_FHW is not None
-        assert not (cells(moved_FHW) & cells(blob(30, 40))).any()
-        assert moved_FHW.any()
-        assert moved_FHW.sum() <= blob(30, 40).sum()
-        places.add(tuple(np.argwhere(moved_FHW[0])[0]))
-    assert len(places) > 20
+def test_any_part_in_which_the_instance_is_seen_is_taken() -> None:
+    bucket = Bucket(9, 64, 96)
+    starts = Counter[int]()
+    for seed in range(400):
+        masks = track(40, range(20, 22))
+        take, cells_Thw = draw_take(masks, bucket, np.random.default_rng(seed))
+        starts[take.start] += 1
+        assert cells_Thw.any()
+        assert cells_Thw.shape == bucket.latent_size
+    assert set(starts) == set(range(12, 22))
+    assert min(starts.values()) > 15
 
 
-def cells(mask_FHW: Masks) -> Masks:
-    """Of the latent frames 0 and 1-4."""
-    blocks = np.asarray(mask_FHW.reshape(5, 6, 16, 10, 16).any(axis=(2, 4)))
-    return np.stack([blocks[0], blocks[1:].any(axis=0)])
+@pytest.mark.parametrize("bucket", [Bucket(9, 64, 96), Bucket(17, 96, 64), Bucket(1, 64, 64)])
+def test_a_cut_out_keeps_the_most_and_is_in_cells_what_it_is_in_pixels(bucket: Bucket) -> None:
+    masks = track(30, range(30))
+    offsets = set()
+    for seed in range(20):
+        take, cells_Thw = draw_take(masks, bucket, np.random.default_rng(seed))
+        assert take.top_px + take.height_px <= take.scaled_px[0]
+        assert take.left_px + take.width_px <= take.scaled_px[1]
+        offsets.add((take.top_px, take.left_px))
+        pixels = np.stack([cut_mask(masks.mask(frame), take, 1) for frame in take.frames])
+        cells = downsample_mask(torch.from_numpy(pixels)[None, None])[0, 0]
+        np.testing.assert_array_equal(cells_Thw, cells.numpy())
+        reach_px = 20 + 2 * (bucket.num_frames - 1)
+        scale = take.scaled_px[1] / 128
+        if reach_px * scale < bucket.width_px - 2:
+            assert pixels.any(axis=(0, 1)).sum() >= int(reach_px * scale)
+    assert len(offsets) > 3
+
+
+def blob(top: int, left: int, size: int) -> Masks:
+    """Cells of a square that moves down, (3, 6, 10)."""
+    cells_Thw = np.zeros((3, 6, 10), np.bool_)
+    for frame in range(3):
+        cells_Thw[frame, top + frame : top + frame + size, left : left + size] = True
+    return cells_Thw
 
 
 def test_moves_are_the_ones_that_loops_allow() -> None:
-    torch.set_num_threads(1)
-    shape_FHW, instance_FHW = blob(8, 16, 36), blob(40, 60, 30)
+    shape_Thw, instance_Thw = blob(0, 1, 3), blob(2, 4, 2)
     found = set()
-    for seed in range(400):
-        moved_FHW = move_away(shape_FHW, instance_FHW, np.random.default_rng(seed))
-        assert moved_FHW is not None
-        found.add(moved_FHW.tobytes())
-    padded_FHW = np.pad(shape_FHW, ((0, 0), (96, 96), (160, 160)))
+    for seed in range(1000):
+        moved_Thw = move_away(shape_Thw, instance_Thw, np.random.default_rng(seed))
+        assert moved_Thw is not None
+        found.add(moved_Thw.tobytes())
     allowed = set()
-    for top in range(0, 193, 16):
-        for left in range(0, 321, 16):
-            moved_FHW = padded_FHW[:, top : top + 96, left : left + 160]
-            moved, instance = cells(moved_FHW), cells(instance_FHW)
-            inside = moved.sum() >= MIN_INSIDE * cells(shape_FHW).sum()
-            if inside and not (moved & instance).any():
-                allowed.add(moved_FHW.tobytes())
+    for down in range(-6, 7):
+        for right in range(-10, 11):
+            moved_Thw = np.zeros_like(shape_Thw)
+            for frame, row, column in np.argwhere(shape_Thw):
+                if 0 <= row + down < 6 and 0 <= column + right < 10:
+                    moved_Thw[frame, row + down, column + right] = True
+            inside = moved_Thw.sum() >= MIN_INSIDE * shape_Thw.sum()
+            if inside and not (moved_Thw & instance_Thw).any():
+                allowed.add(moved_Thw.tobytes())
     assert found == allowed
+    assert len(found) > 20
 
 
 def test_there_is_no_move_where_the_instance_fills_the_picture() -> None:
-    assert move_away(blob(0, 0), np.ones((5, 96, 160), np.bool_), np.random.default_rng(0)) is None
+    assert move_away(blob(0, 0, 3), np.ones((3, 6, 10), np.bool_), np.random.default_rng(0)) is None
