@@ -1,6 +1,7 @@
 """The mover that stands out from the background, on made-up pictures."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import cv2
@@ -152,6 +153,12 @@ def test_nothing_is_said_of_too_few_frames(num_frames: int) -> None:
 def test_a_mover_far_from_what_sounds_is_not_taken() -> None:
     frames, _ = film(lambda time: (80 + 6 * np.sin(20 * time), 60.0), lambda t: (150 * t, 0.0))
     assert detect(frames, heat_at((75, 70, 120, 95))) == []
+
+
+def test_nothing_is_said_where_nothing_moves_near_the_heat() -> None:
+    frames, _ = film(lambda time: (10 + 150 * time, 5.0))
+    far = heat_at((0, 110, 20, HEIGHT))
+    assert detect(frames, replace(far, confidence=1.0)) == []
 
 
 def test_pictures_are_registered_on_what_fills_most_of_them() -> None:

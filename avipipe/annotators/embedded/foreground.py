@@ -45,6 +45,7 @@ _MIN_CLARITY = 0.87
 _MIN_WORTH = 0.7
 _RIVAL_SHARE = 0.5
 _NUM_FRAMES = 5
+_THIN = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def detect_mover(
     lively = sum(bool(found) for found in parts)
     least = max(_MIN_PRESENCE * lively, _MIN_LIVELY * len(parts))
     clear = [mover for mover in movers if len(mover.parts) >= least and _is_clear(mover, front)]
-    whole = sum(mover.mass(weight_HW) for mover in movers)
+    whole = max(1e-6, sum(mover.mass(weight_HW) for mover in movers))
     shares = [mover.mass(weight_HW) / whole for mover in clear]
     if sum(shares) < _MIN_SHARE:
         return []
@@ -201,7 +202,9 @@ def _clear_moments(mover: _Mover, front: Front) -> list[tuple[int, float]]:
     areas = {sample: float(mover.silhouette(sample).sum()) for sample in mover.parts}
     usual_px = float(np.percentile(list(areas.values()), 80))
     worth = {
-        sample: clarity * min(areas[sample] / usual_px, usual_px / areas[sample])
+        sample: clarity
+        * _compactness(mover.silhouette(sample))
+        * min(areas[sample] / usual_px, usual_px / areas[sample])
         for sample, clarity in _clarities(mover, front).items()
         if clarity >= _MIN_CLARITY
     }
@@ -210,6 +213,13 @@ def _clear_moments(mover: _Mover, front: Front) -> list[tuple[int, float]]:
     best = [max(span, key=lambda sample: worth[sample]) for span in spans if span]
     least = _MIN_WORTH * max(worth[sample] for sample in best)
     return [(sample, worth[sample]) for sample in best if worth[sample] >= least]
+
+
+def _compactness(mask_HW: Mask) -> float:
+    """Share of a silhouette that is not thin: what is thin may be lost when it is cut out."""
+    thick = disc(_THIN * float(np.sqrt(mask_HW.sum())))
+    opened = cv2.morphologyEx(mask_HW.astype(np.uint8), cv2.MORPH_OPEN, thick)
+    return float(opened.sum() / mask_HW.sum())
 
 
 def _is_clear(mover: _Mover, front: Front) -> bool:
