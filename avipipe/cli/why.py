@@ -8,10 +8,13 @@ import click
 
 from avipipe.cli.options import json_option, out_option, work_option
 from avipipe.errors import ConfigError
-from avipipe.manifests.records import Drop, Evidence, Fail, Keep, SourceLine
+from avipipe.manifests.evidence import FaceTrack
+from avipipe.manifests.records import Drop, DropReason, Evidence, Fail, Keep, SourceLine
+from avipipe.pipeline import words
 from avipipe.pipeline.accounting import ItemState, Survey
 from avipipe.pipeline.graph import Visit
 from avipipe.pipeline.workspace import Workspace
+from avipipe.stages.decide import Finding
 
 
 @click.command("why")
@@ -55,12 +58,16 @@ def _story(state: ItemState) -> str:
     source = state.row.source
     name = state.clip_id or state.source_id or source.line_id
     lines = [click.style(name, bold=True), f"  from {source.uri} ({source.location})"]
+    if (record := state.last.record) and isinstance(drop := record.outcome, Drop):
+        lines.append(f"  dropped: {drop.reason}: {words.REASONS[drop.reason]}")
+    told: set[str] = set()
     for visit in state.visits:
-        lines += _chapter(visit)
+        lines += _chapter(visit, told)
     return "\n".join(lines) + "\n"
 
 
-def _chapter(visit: Visit) -> list[str]:
+def _chapter(visit: Visit, told: set[str]) -> list[str]:
+    """One stage. `told`: thresholds whose checks have been told; each decision repeats them."""
     record = visit.record
     if record is None:
         return [f"  {visit.stage.name}: pending; `avipipe build` goes on here"]
@@ -68,14 +75,15 @@ def _chapter(visit: Visit) -> list[str]:
     match record.outcome:
         case Keep(evidence=evidence, files=files, children=children):
             lines = [f"  {record.stage}: kept ({cost})"]
-            lines += [f"      {text}" for text in _evidence(evidence)]
+            lines += [f"      {text}" for text in _evidence(evidence, told)]
+            lines += [f"      {text}" for text in _weights(visit)]
             if files:
                 lines.append(f"      files {', '.join(files)} under key {record.key[:16]}")
             if children:
                 lines.append(f"      {len(children)} clips")
         case Drop(reason=reason, evidence=evidence):
             lines = [click.style(f"  {record.stage}: dropped: {reason} ({cost})", fg="yellow")]
-            lines += [f"      {text}" for text in _evidence(evidence)]
+            lines += [f"      {text}" for text in _evidence(evidence, told)]
         case Fail(kind=kind, message=message, attempts=attempts, log_tail=log_tail):
             head = f"  {record.stage}: failed: {kind} after {attempts} attempts ({cost})"
             lines = [click.style(head, fg="red"), f"      {message}"]
@@ -83,17 +91,36 @@ def _chapter(visit: Visit) -> list[str]:
     return lines
 
 
-def _evidence(evidence: Evidence) -> Iterator[str]:
-    for finding in evidence.get("findings", ()):
-        mark = "ok  " if finding["passed"] else "DROP"
-        sign = ">=" if finding["sense"] == "at_least" else "<="
-        value = "unknown" if finding["value"] is None else f"{finding['value']:.4g}"
-        yield f"{mark} {finding['reason']}: {value} {sign} {finding['limit']:g}"
+def _evidence(evidence: Evidence, told: set[str]) -> Iterator[str]:
+    for data in evidence.get("findings", ()):
+        finding = Finding(**{**data, "reason": DropReason(data["reason"])})
+        if finding.threshold not in told:
+            yield _check(finding)
+        told.add(finding.threshold)
+    if "tag_classes" in evidence:
+        heard = (f"{name} {score:.2f}" for name, score in words.sounds(evidence))
+        yield f"heard as: {', '.join(heard) or 'nothing known'}"
+    for face in evidence.get("faces") or ():
+        yield f"face: {words.face(FaceTrack.model_validate(face))}"
     for key, measured in evidence.items():
-        if key == "findings":
+        if key in ("findings", "faces"):
             continue
         text = json.dumps(measured)
         yield f"{key} = {text if len(text) <= 100 else text[:97] + '...'}"
+
+
+def _check(finding: Finding) -> str:
+    mark = "?   " if finding.value is None else "ok  " if finding.passed else "DROP"
+    text = f"{mark} {words.sentence(finding)} ({finding.reason})"
+    return text if finding.passed else click.style(text, fg="yellow")
+
+
+def _weights(visit: Visit) -> Iterator[str]:
+    """What identifies the weights of the stage's annotators."""
+    backends = visit.stage.settings().get("backends", {})
+    found = sorted({pair for backend in backends.values() for pair in backend["weights"].items()})
+    if found:
+        yield "weights: " + ", ".join(f"{name} {sha256[:12]}" for name, sha256 in found)
 
 
 def _as_json(state: ItemState) -> dict[str, object]:

@@ -59,7 +59,9 @@ def test_why_tells_the_story_of_a_clip(built: Path) -> None:
     story = avipipe("why", name, "--out", built).out
     for stage in ("fetch", "listen", "look", "cut", "mask", "pair"):
         assert f"{stage}: kept" in story
-    assert "no_visible_source" in story
+    assert "ok   motion goes with the sound: p 0." in story
+    assert story.count("(no_instance)") == 1
+    assert "heard as: " in story
     stages = json.loads(avipipe("why", name, "--out", built, "--json").out)[0]["stages"]
     assert stages[-1]["status"] == "keep"
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from avipipe.manifests.evidence import FaceTrack
 from avipipe.manifests.records import DropReason
+from avipipe.pipeline.report import faces
 from avipipe.pipeline.report.measures import WhatIf, measure
 from avipipe.pipeline.report.model import (
     ClipCard,
@@ -25,11 +27,25 @@ from avipipe.pipeline.report.model import (
 )
 from avipipe.pipeline.report.pictures import outline, picture
 from avipipe.pipeline.report.render import render
+from avipipe.pipeline.words import REASONS
 from avipipe.stages.decide import DecideConfig, judge
 from tests.browser import browse, in_browser, text_of
 
 HOSTILE = """<script>document.title="owned"</script><img src=x onerror="alert(1)">'"&--></style>"""
 
+FACES = [
+    FaceTrack(
+        start_s=0.0,
+        end_s=2.0,
+        box=(0.1, 0.1, 0.3, 0.5),
+        score=0.4,
+        speech_score=1.25,
+        boxes=[(0.1, 0.1, 0.3, 0.5)] * 4,
+        scores=[1.5, -0.5, -0.7, 2.0],
+        box_step_frames=12,
+        sync_p_value=0.03,
+    )
+]
 VALUES = {"min_clip_s": 4.0, "min_sound_dbfs": -20.0, "max_speakers": 2.0, "max_music": None}
 
 
@@ -41,7 +57,9 @@ def card(clip_id: str, reason: DropReason | None = None) -> ClipCard:
     for number in range(4):
         mask_HW = (rows_H1 - 90) ** 2 + (columns_1W - 80 - 40 * number) ** 2 < 40**2
         frame_HWC = np.stack([gray_HW, np.where(mask_HW, 220, 90).astype(np.uint8), gray_HW], -1)
-        frames.append(picture(frame_HWC, mask_HW, height_px=180, time_s=0.5 + number))
+        drawn = picture(frame_HWC, mask_HW, height_px=180, time_s=0.5 + number)
+        seen = faces.marks(FACES, 24 * number + 12, width=320, height=180)
+        frames.append(replace(drawn, faces=seen))
     box_HW = np.zeros((180, 320), bool)
     box_HW[50:130, 40:120] = True
     found = judge(VALUES, DecideConfig())
@@ -50,6 +68,8 @@ def card(clip_id: str, reason: DropReason | None = None) -> ClipCard:
         status="keep" if reason is None else "drop",
         reason="" if reason is None else reason.value,
         stage="pair" if reason is None else "decide_listen",
+        because="" if reason is None else REASONS[reason],
+        deciding="few enough voices are heard: voices 2 > 1",
         source_uri=f"/media/{clip_id}.mp4",
         start_s=1.0,
         end_s=5.0,
@@ -66,8 +86,12 @@ def card(clip_id: str, reason: DropReason | None = None) -> ClipCard:
             speech=(Stripe(0.5, 2.0, "speech"),),
             speakers=(Stripe(0.5, 2.0, "S0"),),
             onsets_s=(0.5, 2.5),
+            classes=(("Speech", 0.91), ("Ball <b>", 0.3)),
         ),
+        faces=faces.rows(FACES),
+        num_faces=len(FACES),
         measures=tuple(measure(finding) for finding in found),
+        backends=(("tag", "yamnet@1"), ("active_speaker", "lr_asd@1")),
         command=f"avipipe why {clip_id} --out ball",
     )
 
@@ -104,7 +128,7 @@ def report() -> Report:
         generation=2,
         profile="embedded",
         config_hash="0123456789abcdef",
-        backends=(("vad", "energy"), ("caption", "template")),
+        backends=(("vad", "silero", (("silero_vad", "MIT"),)), ("caption", "template", ())),
         stages=(
             stage("fetch", "source", 3, Loss("fail", "no_such_file", 1, 0.0)),
             stage("shots", "source", 2),
@@ -144,6 +168,11 @@ def test_the_page_renders_with_its_numbers_and_asks_for_nothing(tmp_path: Path) 
         "took too long",
         "and 6 more",
         "1.23 MB",
+        "There is hardly any sound. Not passed: few enough voices are heard: voices 2 > 1",
+        "Speech 0.91",
+        "face 1 0.0–2.0 s, speaking score +1.2, lips p 0.03",
+        "tag yamnet@1",
+        "vad silero silero_vad MIT",
     ):
         assert expected in page.text, expected
     # The script ran under the page's own policy: it alone adds copy buttons.
@@ -169,7 +198,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
         clips=(replace(plain.clips[0], clip_id=HOSTILE, caption=HOSTILE, source_uri=HOSTILE),),
         failures=(FailureGroup(HOSTILE, 1, HOSTILE, (failure,)),),
         sources=(SourceRow(HOSTILE, HOSTILE, "fail", HOSTILE, None, 0, 0),),
-        backends=((HOSTILE, HOSTILE),),
+        backends=((HOSTILE, HOSTILE, ((HOSTILE, HOSTILE),)),),
     )
     page = browse(render(evil), tmp_path)
     assert page.console == []
@@ -188,6 +217,28 @@ def test_the_file_needs_nothing_else() -> None:
     jpeg = re.search(r"data:image/jpeg;base64,([^\"]+)", html)
     assert jpeg is not None
     assert base64.b64decode(jpeg.group(1)).startswith(b"\xff\xd8")
+
+
+def test_faces_are_marked_by_whether_they_speak() -> None:
+    html = render(report())
+    article = html.partition("<article")[2].partition("</article>")[0]
+    marks = re.findall(r'<g class="face (\w+)"><title>([^<]*)</title><rect x="([\d.]+)"', article)
+    assert marks == [
+        ("silent", "face 1: silent, score -0.5", "32.0"),
+        ("speaks", "face 1: speaks, score +2.0", "32.0"),
+    ]
+    lane = re.findall(r'<i class="face (\w+)" style="left:([\d.]+)%;width:([\d.]+)%"', article)
+    assert lane == [
+        ("speaks", "0.0", "12.5"),
+        ("silent", "12.5", "25.0"),
+        ("speaks", "37.5", "12.5"),
+    ]
+
+
+def test_what_is_unknown_takes_one_line() -> None:
+    html = render(report())
+    assert "Not asked of this clip, or unknown: no music is laid over it." in html
+    assert html.count('<tr class="missed">') == 2
 
 
 def test_every_link_leads_somewhere() -> None:

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from avipipe.manifests.records import DropReason
+from avipipe.pipeline.words import REASONS
 from tests.browser import browse, in_browser, text_of
 from tests.integration.builds import avipipe, status
 
@@ -35,7 +37,9 @@ def test_it_shows_kept_clips_with_masks_and_every_reason(built: Path) -> None:
     reasons = {reason for stage in stages for reason in stage["reasons"] if reason[:4] == "drop"}
     assert reasons
     for reason in reasons:
-        assert reason.removeprefix("drop:").replace("_", " ") in text_of(html)
+        name = reason.removeprefix("drop:")
+        assert name.replace("_", " ") in text_of(html)
+        assert text_of(html).count(f"{REASONS[DropReason(name)]} Not passed: ") >= 1
 
 
 def test_writing_it_again_changes_nothing(built: Path) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from avipipe.annotators.registry import profile
+from avipipe import weights
+from avipipe.annotators.registry import create, profile
+from avipipe.annotators.weighted import needs_of
 from avipipe.manifests.dataset import DatasetIndex
 from avipipe.manifests.records import Fail, SourceLine
 from avipipe.pipeline.accounting import ItemState, StageCount, Survey
@@ -67,7 +69,10 @@ def collect(
         generation=index.generation if index else 0,
         profile=config.profile,
         config_hash=config.identity_hash(),
-        backends=tuple({**profile(config.profile), **config.annotators}.items()),
+        backends=tuple(
+            (role, backend, _weights(role, backend))
+            for role, backend in {**profile(config.profile), **config.annotators}.items()
+        ),
         stages=_stage_rows(graph, counts, len(lines), gathered.num_clips),
         clips=tuple(maker.card(survey.state(row)) for row in gathered.sample.rows()),
         curves=gathered.what_if.curves(),
@@ -193,6 +198,11 @@ def _stage_rows(
             )
             entered = count.items["keep"]
     return tuple(rows)
+
+
+def _weights(role: str, backend: str) -> tuple[tuple[str, str], ...]:
+    names = needs_of(create(role, backend))
+    return tuple((name, weights.entry(name).licence) for name in names)
 
 
 def _split_rows(index: DatasetIndex) -> tuple[SplitRow, ...]:

@@ -3,17 +3,19 @@
 import heapq
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from avipipe.manifests.evidence import ListenEvidence, SpeakerTurn
+from avipipe.manifests.evidence import FaceTrack, ListenEvidence, SpeakerTurn
 from avipipe.manifests.pairs import read_pairs
-from avipipe.manifests.records import Evidence, Keep, digest
+from avipipe.manifests.records import Drop, Evidence, Keep, digest
 from avipipe.manifests.rle import MaskTrack, area, decode, iou, read_masks
 from avipipe.media.normalize import FPS, VIDEO_NAME
+from avipipe.pipeline import words
 from avipipe.pipeline.accounting import ItemState
 from avipipe.pipeline.graph import Row
-from avipipe.pipeline.report.measures import measure
+from avipipe.pipeline.report import faces
+from avipipe.pipeline.report.measures import deciding, measure
 from avipipe.pipeline.report.model import ClipCard, Level, Picture, Sound, Stripe
 from avipipe.pipeline.report.pictures import (
     FRAME_HEIGHT_PX,
@@ -23,11 +25,13 @@ from avipipe.pipeline.report.pictures import (
     still,
 )
 from avipipe.stages.decide import DecideConfig, findings
-from avipipe.stages.look import HEAT_NAME, PREVIEW_NAME
+from avipipe.stages.look import HEAT_NAME, NUM_PREVIEW_FRAMES, PREVIEW_NAME
 
 NUM_FRAMES = 4
 MAX_LEVELS = 6
 
+_ANNOTATED = ("listen", "look", "mask")
+_NONE: Evidence = {"backends": {}}
 _STILLS = {
     PREVIEW_NAME: "frames, evenly spread",
     HEAT_NAME: "motion with the sound",
@@ -93,13 +97,20 @@ class Maker:
         evidence = evidence_of(state)
         folders = {visit.stage.name: self.folder(visit.key) for visit in state.visits}
         caption, cut = evidence.get("caption", {}), evidence.get("cut", {})
-        frames, pair_frame, levels = _frames(folders, cut.get("num_frames", 0))
-        stills = () if frames else tuple(_stills(folders, state))
+        tracks = faces.tracks(evidence.get("look"))
+        frames, pair_frame, levels = _frames(folders, cut.get("num_frames", 0), tracks)
+        stills = _stills(folders, state, [HEAT_NAME] if frames else list(_STILLS), tracks)
+        found = findings(evidence, self.config)
+        decisive = deciding(found)
+        if decisive and decisive.passed and record.status == "drop":
+            decisive = None
         return ClipCard(
             clip_id=state.clip_id,
             status=record.status,
             reason=record.reason,
             stage=record.stage,
+            because=words.REASONS[drop.reason] if isinstance(drop := record.outcome, Drop) else "",
+            deciding=words.sentence(decisive) if decisive else "",
             source_uri=state.row.source.uri,
             start_s=span.start_s,
             end_s=span.end_s,
@@ -110,9 +121,16 @@ class Maker:
             frames=frames,
             pair_frame=pair_frame,
             levels=levels,
-            stills=stills,
+            stills=tuple(stills),
             sound=_sound(evidence.get("listen")),
-            measures=tuple(measure(found) for found in findings(evidence, self.config)),
+            faces=faces.rows(tracks),
+            num_faces=len(tracks),
+            measures=tuple(map(measure, found)),
+            backends=tuple(
+                pair
+                for stage in _ANNOTATED
+                for pair in evidence.get(stage, _NONE)["backends"].items()
+            ),
             command=f"avipipe why {shlex.quote(state.clip_id)} --out {shlex.quote(self.out)}",
         )
 
@@ -127,21 +145,25 @@ def evidence_of(state: ItemState) -> dict[str, Evidence]:
 
 
 def _frames(
-    folders: Mapping[str, Path], num_frames: int
+    folders: Mapping[str, Path], num_frames: int, tracks: Sequence[FaceTrack]
 ) -> tuple[tuple[Picture, ...], int, tuple[Level, ...]]:
     """Pictures of a cut clip with their masks, and the degraded masks of the fullest of them."""
     video = folders["cut"] / VIDEO_NAME if "cut" in folders else None
     if video is None or not video.is_file():
         return (), 0, ()
     masks = _masks(folders)
-    indices = [(2 * n + 1) * num_frames // (2 * NUM_FRAMES) for n in range(NUM_FRAMES)]
+    indices = _spread(num_frames, NUM_FRAMES)
     frames = frames_at(video, indices)
     pictures = tuple(
-        picture(
-            frame_HWC,
-            masks.mask(index) if masks else None,
-            height_px=FRAME_HEIGHT_PX,
-            time_s=float(index / FPS),
+        _with_faces(
+            picture(
+                frame_HWC,
+                masks.mask(index) if masks else None,
+                height_px=FRAME_HEIGHT_PX,
+                time_s=float(index / FPS),
+            ),
+            [index],
+            tracks,
         )
         for index, frame_HWC in zip(indices, frames, strict=False)
     )
@@ -150,6 +172,17 @@ def _frames(
     areas = [area(masks.frames[index], masks.size) for index in indices[: len(pictures)]]
     fullest = areas.index(max(areas))
     return pictures, fullest, _levels(folders, masks, indices[fullest], pictures[fullest])
+
+
+def _with_faces(strip: Picture, indices: Sequence[int], tracks: Sequence[FaceTrack]) -> Picture:
+    """A picture of these frames side by side, with the faces in each."""
+    width = strip.width // len(indices)
+    marks = (
+        mark
+        for place, index in enumerate(indices)
+        for mark in faces.marks(tracks, index, width=width, height=strip.height, left=place * width)
+    )
+    return replace(strip, faces=tuple(marks))
 
 
 def _masks(folders: Mapping[str, Path]) -> MaskTrack | None:
@@ -177,14 +210,25 @@ def _levels(
     )
 
 
-def _stills(folders: Mapping[str, Path], state: ItemState) -> Iterator[Picture]:
-    """What `look` has left of a clip that was never cut."""
+def _stills(
+    folders: Mapping[str, Path],
+    state: ItemState,
+    names: Sequence[str],
+    tracks: Sequence[FaceTrack],
+) -> Iterator[Picture]:
+    """What `look` has left of a clip."""
     look = next((visit.record for visit in state.visits if visit.stage.name == "look"), None)
     if look is None or not isinstance(look.outcome, Keep):
         return
-    for name, note in _STILLS.items():
-        if name in look.outcome.files and (shown := still(folders["look"] / name, note)):
-            yield shown
+    num_frames = look.outcome.evidence["num_frames"]
+    for name in names:
+        if name in look.outcome.files and (shown := still(folders["look"] / name, _STILLS[name])):
+            indices = _spread(num_frames, min(NUM_PREVIEW_FRAMES, num_frames))
+            yield _with_faces(shown, indices, tracks) if name == PREVIEW_NAME else shown
+
+
+def _spread(num_frames: int, count: int) -> list[int]:
+    return [(2 * n + 1) * num_frames // (2 * count) for n in range(count)]
 
 
 def _sound(listen: Evidence | None) -> Sound | None:
@@ -197,6 +241,7 @@ def _sound(listen: Evidence | None) -> Sound | None:
         speech=_stripes(heard.speech),
         speakers=_stripes(heard.speakers),
         onsets_s=tuple(heard.onsets_s),
+        classes=tuple(words.sounds(listen)),
     )
 
 

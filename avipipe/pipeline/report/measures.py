@@ -1,6 +1,6 @@
 """Evidence against thresholds, one clip at a time and over all clips as a threshold moves."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,23 +8,23 @@ import numpy.typing as npt
 from annotated_types import Ge, Le
 
 from avipipe.pipeline.report.model import Curve, Measure
+from avipipe.pipeline.words import WORDINGS
 from avipipe.stages.decide import CHECKS, Check, DecideConfig, Finding, judge
 
 _STAGES = {check.threshold: check.stage for check in CHECKS}
-_UNITS = {"s": "s", "dbfs": "dBFS", "px": "px/frame"}
-_NAMES = {"clip": "length", "sound": "sound level"}
 _NUM_STEPS = 96
 _DBFS_RANGE = (-90.0, 0.0)
 
 
 def measure(finding: Finding) -> Measure:
     """What one check found, on a scale that is the same for every clip."""
-    name, unit = _name(finding.threshold)
+    wording = WORDINGS[finding.threshold]
     low, high = _scale(finding.threshold, finding.limit)
     return Measure(
         _STAGES[finding.threshold],
-        name,
-        unit,
+        wording.claim,
+        wording.quantity,
+        wording.unit,
         finding.value,
         finding.limit,
         finding.sense,
@@ -32,6 +32,26 @@ def measure(finding: Finding) -> Measure:
         low,
         high,
     )
+
+
+def deciding(found: Sequence[Finding]) -> Finding | None:
+    """The first check that is not passed, else the one that is passed most narrowly.
+
+    Counts pass or do not, never narrowly. None where there is no such check.
+    """
+    missed = next((finding for finding in found if not finding.passed), None)
+    if missed is not None:
+        return missed
+    known = (f for f in found if f.value is not None and not _is_count(f.threshold))
+    return min(known, key=_slack, default=None)
+
+
+def _slack(finding: Finding) -> float:
+    """Distance from the threshold, over that of the far end of the scale."""
+    low, high = _scale(finding.threshold, finding.limit)
+    room = high - finding.limit if finding.sense == "at_least" else finding.limit - low
+    assert finding.value is not None
+    return abs(finding.value - finding.limit) / (room or 1.0)
 
 
 @dataclass(slots=True)
@@ -59,7 +79,7 @@ class WhatIf:
         return tuple(self._curve(check) for check in CHECKS if check.threshold in self._known)
 
     def _curve(self, check: Check) -> Curve:
-        name, unit = _name(check.threshold)
+        wording = WORDINGS[check.threshold]
         limit = float(getattr(self.config, check.threshold))
         settled = _column(self._settled.get(check.threshold, ()))
         open_ = _column(self._open.get(check.threshold, ()))
@@ -68,8 +88,9 @@ class WhatIf:
         open_items, open_hours = _kept(open_, xs, check.sense)
         return Curve(
             threshold=check.threshold,
-            name=name,
-            unit=unit,
+            claim=wording.claim,
+            quantity=wording.quantity,
+            unit=wording.unit,
             stage=check.stage,
             sense=check.sense,
             limit=limit,
@@ -122,14 +143,6 @@ def _steps(
     margin = 0.05 * (high - low)
     span = np.linspace(max(low - margin, floor), min(high + margin, ceiling), _NUM_STEPS)
     return np.unique(np.append(span, limit))
-
-
-def _name(threshold: str) -> tuple[str, str]:
-    """`min_motion_px` -> ("motion", "px/frame")."""
-    words = threshold.split("_")[1:]
-    unit = _UNITS.get(words[-1], "")
-    name = " ".join(words[:-1] if unit else words)
-    return _NAMES.get(name, name), unit
 
 
 def _scale(threshold: str, limit: float) -> tuple[float, float]:

@@ -56,6 +56,22 @@ class StageRow:
 
 
 @dataclass(frozen=True, slots=True)
+class FaceMark:
+    """A face in a picture, in its pixels; `score` is the logit of speaking just then."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    name: str
+    score: float
+
+    @property
+    def speaks(self) -> bool:
+        return self.score >= 0
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """A frame, and the outline of a mask in it as an SVG path in the frame's pixels."""
 
@@ -65,6 +81,7 @@ class Picture:
     time_s: float | None = None
     outline: str = ""
     note: str = ""
+    faces: tuple[FaceMark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +97,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Stripe:
-    """A half-open interval of a clip, in seconds of the clip, and the voice heard in it."""
+    """A half-open interval of a clip, in seconds of the clip, and what is so in it."""
 
     start_s: float
     end_s: float
@@ -89,12 +106,28 @@ class Stripe:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What a clip sounds like. `peaks` are in [0, 1], evenly spread over the clip."""
+    """What a clip sounds like.
+
+    Attributes:
+        peaks: in [0, 1], evenly spread over the clip.
+        speech, speakers: labelled with the voice.
+        classes: the likeliest ones with their scores in [0, 1], best first.
+    """
 
     peaks: tuple[float, ...]
     speech: tuple[Stripe, ...]
     speakers: tuple[Stripe, ...]
     onsets_s: tuple[float, ...]
+    classes: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face over time: `stripes` are labelled `speaks` or `silent`; `note` sums it up."""
+
+    name: str
+    stripes: tuple[Stripe, ...]
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +136,9 @@ class Measure:
 
     stage: str
     """Whose evidence it is."""
-    name: str
+    claim: str
+    """What is so where it passes."""
+    quantity: str
     unit: str
     value: float | None
     limit: float
@@ -122,6 +157,10 @@ class ClipCard:
     reason: str
     stage: str
     """Where it stopped; of a kept clip its last stage."""
+    because: str
+    """Why it was dropped, in a sentence; empty for a kept one."""
+    deciding: str
+    """The check that it did not pass; of a kept clip the one that it passed most narrowly."""
     source_uri: str
     start_s: float
     end_s: float
@@ -135,9 +174,14 @@ class ClipCard:
     pair_frame: int
     levels: tuple[Level, ...]
     stills: tuple[Picture, ...]
-    """Pictures that a stage left behind, for a clip that was never cut: a strip, a heat map."""
+    """Pictures that a stage left behind: a heat map, and a strip if it was never cut."""
     sound: Sound | None
+    faces: tuple[Face, ...]
+    num_faces: int
+    """`faces` may be fewer."""
     measures: tuple[Measure, ...]
+    backends: tuple[tuple[str, str], ...]
+    """(role, `name@version`) of everything that looked at it or listened to it."""
     command: str
 
 
@@ -177,7 +221,8 @@ class Curve:
     """
 
     threshold: str
-    name: str
+    claim: str
+    quantity: str
     unit: str
     stage: str
     sense: Literal["at_least", "at_most"]
@@ -224,8 +269,8 @@ class Report:
     """Of the published dataset; 0 before the first."""
     profile: str
     config_hash: str
-    backends: tuple[tuple[str, str], ...]
-    """(role, backend)."""
+    backends: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]
+    """(role, backend, its weights as (name, licence))."""
     stages: tuple[StageRow, ...]
     clips: tuple[ClipCard, ...]
     curves: tuple[Curve, ...]

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from avipipe import __version__
 from avipipe.pipeline.report import charts
 from avipipe.pipeline.report.model import Report, StageRow
+from avipipe.pipeline.words import REASONS
 
 PER_HOUR = {"h": 1.0, "min": 60.0, "s": 3600.0}
 """Unit of time -> how many make an hour."""
@@ -31,6 +32,7 @@ def render(report: Report) -> str:
     template = _environment().get_template("report.html")
     return template.render(
         r=report,
+        reasons=REASONS,
         charts=charts,
         levels=_levels(report.stages),
         hours=partial(format_hours, unit=unit),
