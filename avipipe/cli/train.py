@@ -65,6 +65,7 @@ def command() -> None:
 @click.option("--steps", type=click.IntRange(min=1), help="Steps of the whole run.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in RUN.")
 @click.option("--ray-workers", type=click.IntRange(min=1), help="Processes of a Ray Train job.")
+@click.option("--ray-address", help="Ray cluster to join: `auto` inside one; none starts Ray here.")
 @json_option
 def run_(
     name: str,
@@ -74,6 +75,7 @@ def run_(
     steps: int | None,
     resume: bool,
     ray_workers: int | None,
+    ray_address: str | None,
     as_json: bool,
 ) -> None:
     """Train; RUN gets metrics, checkpoints and, at the end, the weights.
@@ -91,7 +93,7 @@ def run_(
 
     config = _config(name, data, (*overrides, *([f"steps={steps}"] if steps else [])))
     if ray_workers is not None:
-        _launch(config, out, ray_workers, resume)
+        _launch(config, out, ray_workers, ray_address, resume)
         return
     with Progress(as_json=as_json) as progress:
         done = train(config, out, resume=resume, listener=progress)
@@ -152,13 +154,20 @@ def _config(name: str, data: str, overrides: tuple[str, ...]) -> "TrainConfig":
     return load_config(name, overrides, dataset=data)
 
 
-def _launch(config: "TrainConfig", out: Path, num_workers: int, resume: bool) -> None:
-    import torch
-
+def _launch(
+    config: "TrainConfig", out: Path, num_workers: int, address: str | None, resume: bool
+) -> None:
     from avipipe.editor.train.launch_ray import launch
 
-    use_gpu = torch.cuda.is_available()
-    launch(config, out, num_workers=num_workers, use_gpu=use_gpu, resume=resume)
+    launch(
+        config,
+        out,
+        num_workers=num_workers,
+        # tiny networks train on CPUs; no other does
+        use_gpu=config.network.preset != "tiny",
+        address=address,
+        resume=resume,
+    )
     click.echo(f"trained in {out}")
 
 

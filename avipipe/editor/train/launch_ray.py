@@ -6,6 +6,7 @@ the run must be one that all nodes see.
 
 from pathlib import Path
 
+import ray
 import ray.train
 from ray.train.torch import TorchTrainer
 
@@ -20,19 +21,26 @@ def launch(
     *,
     num_workers: int,
     use_gpu: bool = True,
+    address: str | None = None,
     resume: bool = False,
     max_failures: int = 0,
 ) -> None:
-    """Train on a Ray cluster, which `ray.init` may have joined before.
+    """Train as a job of Ray Train.
 
     Args:
         num_workers: processes, one for each GPU.
         use_gpu: whether each process needs a GPU.
+        address: of the Ray cluster to join, `auto` inside one; None starts Ray on this machine.
         max_failures: how often lost processes are replaced; the run then goes on from its newest
             checkpoint.
     Raises:
-        RunError: a process failed too often.
+        RunError: Ray cannot be reached or started, or a process failed too often.
     """
+    try:
+        # Without an address never a cluster that merely happens to run, or is in the environment.
+        ray.init(address=address or "local", include_dashboard=None if address else False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise RunError(f"cannot reach or start Ray (address: {address}): {error}") from error
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={
@@ -47,7 +55,10 @@ def launch(
             failure_config=ray.train.FailureConfig(max_failures=max_failures),
         ),
     )
-    result = trainer.fit()
+    try:
+        result = trainer.fit()
+    finally:
+        ray.shutdown()
     if result.error is not None:
         raise RunError(f"training on Ray failed: {result.error}") from result.error
 
