@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,6 +127,20 @@ def test_a_split_without_clips_is_an_error(
     code, message = refusal(words, capsys)
     assert code == 3
     assert "test" in message
+
+
+@pytest.mark.slow
+def test_ray_train_runs_the_same_loop(tmp_path: Path, options: list[str]) -> None:
+    more = ["--steps", "4", "--set", "batch_size=1", "--ray-workers", "2"]
+    words = command("train", *options, "--out", tmp_path / "run", *more)
+    # Ray's own helpers look for a cluster in its folder: they must not find anybody else's there.
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        place = {**environment(), "RAY_TMPDIR": folder}
+        done = subprocess.run(words, env=place, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert load_editor(tmp_path / "run" / "model").sizes.num_layers == 3
+    ranks = list((tmp_path / "run" / "checkpoints" / "step-00000004").glob("rng-*.pt"))
+    assert len(ranks) == 2
 
 
 @pytest.mark.slow
