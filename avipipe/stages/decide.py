@@ -157,7 +157,6 @@ MASK_CHECKS: tuple[tuple[DropReason, str, Sense, str], ...] = (
     (R.SEVERAL_INSTANCES, "num_instances", "at_most", "max_instances"),
     (R.SEVERAL_SOURCES, "similarity_margin", "at_least", "min_similarity_margin"),
     (R.MASK_UNSTABLE, "mean_quality", "at_least", "min_mask_quality"),
-    (R.MASK_UNSTABLE, "return_iou", "at_least", "min_return_iou"),
     (R.MASK_UNSTABLE, "agreement", "at_least", "min_agreement"),
     (R.MASK_UNSTABLE, "temporal_iou", "at_least", "min_temporal_iou"),
     (R.MASK_UNSTABLE, "area_jump_ratio", "at_most", "max_area_jump_ratio"),
@@ -202,6 +201,7 @@ CHECKS: tuple[Check, ...] = (
         Check(reason, "mask", measure.field("mask", name), sense, threshold)
         for reason, name, sense, threshold in MASK_CHECKS
     ),
+    Check(R.MASK_UNSTABLE, "mask", measure.return_iou, "at_least", "min_return_iou"),
 )
 """In the order in which they are asked: the first that fails gives the reason."""
 
@@ -212,7 +212,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
         *("speech", "speech_ratio", "overlap_ratio", "num_speakers"),
     ),
     "look": ("motion_px", "p_value", "margin", "measures", "sync_offset_s", "sync_z", "faces"),
-    "mask": tuple(dict.fromkeys(name for _, name, _, _ in MASK_CHECKS)),
+    "mask": ("return_iou", *dict.fromkeys(name for _, name, _, _ in MASK_CHECKS)),
 }
 """Stage -> the fields of its evidence that `CHECKS` reads, and nothing more."""
 

@@ -58,7 +58,7 @@ class FaceOrMotionDetector(OpenCvAnnotator):
     """The person whose face speaks, grown from the face; without one, the motion detector's."""
 
     name = "faces"
-    version = 1
+    version = 2
 
     def __init__(self) -> None:
         self._motion = MotionDetector()
