@@ -257,7 +257,7 @@ def verdict(found: Sequence[Finding]) -> DropReason | None:
 class Decide(Stage):
     """The decision after `after`, on all evidence up to there."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     level: ClassVar[Literal["source", "clip"]] = "clip"
     EVIDENCE: ClassVar[tuple[str, ...]] = ("listen", "look", "mask")
 
