@@ -1,8 +1,10 @@
 """What runs in a worker: take an item as far as it goes, and let nothing that it does get out.
 
-This is the one place where any exception is caught: an item's accident becomes that item's `Fail`.
+This is the one place where any exception is caught: an item's accident becomes that item's `Fail`,
+one of loading models an error of the run.
 """
 
+import platform
 import resource
 import threading
 import time
@@ -11,7 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from avipipe.errors import DISK_ERRNOS, AvipipeError, FailKind, ItemError, disk_error
+from avipipe.errors import DISK_ERRNOS, AvipipeError, FailKind, ItemError, RunError, disk_error
 from avipipe.manifests.records import Cost, Fail, Keep, Outcome, Record
 from avipipe.pipeline.graph import Graph, Row, Visit
 from avipipe.pipeline.store import Store
@@ -45,7 +47,8 @@ class Worker:
         Returns:
             the row itself, or its children once a fan-out is behind it.
         Raises:
-            RunError: the run as a whole cannot go on (disk full or read-only).
+            RunError: the run as a whole cannot go on (disk full or read-only, or the models of a
+                stage do not load).
         """
         for visit in self.graph.trail(row, self.store.get, self.store.folder):
             record = visit.record
@@ -75,8 +78,29 @@ class Worker:
             )
             outcome: Outcome = Fail(FailKind.WORKER_DIED, message, attempts=MAX_ATTEMPTS)
             return self._commit(visit, outcome, Cost(), scratch)
+        self._set_up(visit.stage)
         outcome, cost = self._measured(visit, scratch, attempts)
         return self._commit(visit, outcome, cost, scratch)
+
+    def _set_up(self, stage: Stage) -> None:
+        """Let a stage load its models, once. That takes its time, and no item is to blame for it.
+
+        Raises:
+            RunError: they do not load.
+        """
+        if stage.name in self._ready:
+            return
+        try:
+            stage.setup()
+        except AvipipeError:
+            raise
+        except Exception as error:  # a library may raise anything at what it cannot read
+            raise RunError(
+                f"`{stage.name}` cannot load its models on {platform.node()}: "
+                f"{type(error).__name__}: {error}\nNo item is to blame, and nothing is lost: see "
+                "`avipipe doctor` there, then run the same command again."
+            ) from error
+        self._ready.add(stage.name)
 
     def _measured(self, visit: Visit, scratch: Path, attempts: int) -> tuple[Outcome, Cost]:
         started_s, cpu_before_s = time.monotonic(), _cpu_s()
@@ -98,9 +122,6 @@ class Worker:
 
     def _guarded(self, visit: Visit, scratch: Path, attempts: int) -> Outcome:
         try:
-            if visit.stage.name not in self._ready:
-                visit.stage.setup()
-                self._ready.add(visit.stage.name)
             return visit.stage.run(visit.item, scratch)
         except StageTimeoutError:
             return _timeout(visit.stage, attempts)

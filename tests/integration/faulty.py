@@ -26,3 +26,12 @@ class FaultyVad(EnergyVad):
         if duration_s == FILLS_MEMORY_S:
             raise MemoryError("no room for it")
         return super().speech(wav_N, sample_rate_hz=sample_rate_hz)
+
+
+class UnloadableVad(EnergyVad):
+    """The embedded VAD, whose model is not what its library can read."""
+
+    name = "unloadable"
+
+    def setup(self) -> None:
+        raise ValueError("these are not the bytes of a model")

@@ -49,6 +49,18 @@ def test_items_that_kill_hang_or_raise_fail_alone(tmp_path: Path) -> None:
     assert story
 
 
+def test_a_model_that_does_not_load_is_no_fault_of_an_item(tmp_path: Path) -> None:
+    write_clip(render("bounce", 3, duration_s=2.5, height_px=120), tmp_path / "clip.mp4")
+    words = ("build", "--source", tmp_path / "clip.mp4", "--out", tmp_path / "out")
+    broken = ("--set", "annotators.vad=tests.integration.faulty:UnloadableVad")
+    done = avipipe(*words, "--executor", "inline", *broken)
+    assert done.code == 5
+    assert "`listen` cannot load its models" in done.err
+    assert "these are not the bytes of a model" in done.err
+    assert not (tmp_path / "out" / "dataset.json").exists()
+    assert sum(stage["fail"] for stage in status(tmp_path / "out").values()) == 0
+
+
 def test_retry_runs_failures_again(tmp_path: Path) -> None:
     clip = render("bounce", 3, duration_s=2.5, height_px=120)
     source = tmp_path / "clips" / "late.mp4"
