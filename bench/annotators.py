@@ -357,6 +357,14 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join([*cells, *[''] * (len(COLUMNS) - len(cells))])} |"
 
 
+def tell(text: str, out: Path | None) -> None:
+    """At once, so that a run that is stopped leaves what it has measured."""
+    print(text, flush=True)
+    if out is not None:
+        with out.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--roles", nargs="+", choices=BACKENDS, default=list(BACKENDS))
@@ -383,24 +391,20 @@ def main() -> None:
             mask_HW=scene.mask_HW,
         )
         bench = Bench(root, scene_path, devices, args.batch_sizes, args.max_gb)
-        lines = [
+        head = [
             f"\n{args.seconds:g} s, masks at {args.height_px} px, {args.threads} threads; GPU: "
             + ("measured" if has_cuda else "not measured"),
             "",
             _line([name for name, _ in COLUMNS]),
             _line([rule for _, rule in COLUMNS]),
         ]
-        print("\n".join(lines), flush=True)
+        tell("\n".join(head), args.out)
         for role in args.roles:
             for name in BACKENDS[role]:
                 if args.backends and name not in args.backends:
                     continue
                 for cells in bench.rows(role, name):
-                    lines.append(_line(cells))
-                    print(lines[-1], flush=True)
-    if args.out:
-        with args.out.open("a", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
+                    tell(_line(cells), args.out)
 
 
 if __name__ == "__main__":
