@@ -165,7 +165,13 @@ Row = tuple[Weight, Found | None, Sequence[Use]]
 def _show(rows: Iterable[Row]) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("weight", "size", "licence", "needed by", "profiles", "where"):
-        table.add_column(column, justify="right" if column == "size" else "left")
+        # Names are what `weights pull` takes, so they are never cut.
+        table.add_column(
+            column,
+            justify="right" if column == "size" else "left",
+            no_wrap=column == "weight",
+            overflow="fold",
+        )
     for weight, found, uses in rows:
         table.add_row(
             weight.name,
