@@ -178,7 +178,9 @@ def _setup_obstacle(backend: Annotator) -> Obstacle | None:
         if sum(each.size_bytes for each in here) > SMALL_BYTES:
             return _torch_obstacle()
         backend.setup()
-    except (ImportError, OSError, RuntimeError) as error:
+    except AvipipeError:
+        raise
+    except Exception as error:  # noqa: BLE001  each library has its own for what it cannot read
         return Obstacle(Step.MEND, "does not load", _first_line(error))
     return None
 

@@ -348,6 +348,7 @@ def test_list_tells_licence_terms_and_place(capsys: pytest.CaptureFixture[str]) 
     output = capsys.readouterr().out
     assert "CC-BY-4.0*" in output
     assert "vad: silero" in output
+    assert {"pyannote_diarization", "mm_grounding_dino"} <= set(output.split()), "to be typed"
     main(["weights", "list", "--json"])
     entries = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
     assert entries["pyannote_diarization"]["gated"]
@@ -410,6 +411,23 @@ def test_doctor_names_one_thing_to_do_for_each_backend(home: Path, tmp_path: Pat
     assert "corrupted" in findings["vad: silero"]["remedy"]
     assert findings["torchvision"]["found"] == "operator torchvision::nms does not exist"
     assert findings["propagate: xmem"]["found"] == "torchvision does not load"
+
+
+def test_doctor_survives_a_model_that_its_library_cannot_read(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.mkdir(parents=True)
+    (home / "silero_vad.onnx").write_bytes(b"half a model")
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "silero_vad: {url: 'https://mirror.example.org', licence: MIT, purpose: finding speech, "
+        "files: [{name: silero_vad.onnx}]}\n"
+    )
+    monkeypatch.setenv("AVIPIPE_WEIGHTS_LOCK", str(own))
+    assert run("doctor", "--json") == 0
+    findings = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert findings["vad: silero"]["found"] == "does not load"
+    assert "silero_vad.onnx" in findings["vad: silero"]["remedy"]
 
 
 class WeighedVad(Weighted, EnergyVad):
