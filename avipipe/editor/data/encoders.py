@@ -63,14 +63,28 @@ class VideoEncoder:
         video = video_FHWC.to(self.model.device).permute(3, 0, 1, 2)
         video_1CFHW = (video.to(torch.float32) / 127.5 - 1).to(self.model.dtype)[None]
         found = self.model.encode(video_1CFHW).latent_dist
-        config = self.model.config
-        mean, std = (
-            torch.tensor(values, device=video.device).view(-1, 1, 1, 1)
-            for values in (config.latents_mean, config.latents_std)
-        )
+        mean, std = self._scales()
         normalised = (found.mean[0].float() - mean) / std
         logvar = found.logvar[0].float() - 2 * std.log()
         return Latents(*(x.to(self.model.dtype).cpu() for x in (normalised, logvar)))
+
+    @torch.no_grad()
+    def decode(self, latents_CThw: Tensor) -> Tensor:
+        """Uint8 RGB (F, H, W, 3), F = 4 T - 3, of normalised latents."""
+        mean, std = self._scales()
+        latents = latents_CThw.to(self.model.device, torch.float32) * std + mean
+        video_CFHW = self.model.decode(latents[None].to(self.model.dtype)).sample[0].float()
+        pixels_CFHW: Tensor = ((video_CFHW + 1) * 127.5).round().clamp(0, 255).byte()
+        return pixels_CFHW.permute(1, 2, 3, 0).cpu()
+
+    def _scales(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each channel of latents, (C, 1, 1, 1)."""
+        config = self.model.config
+        mean, std = (
+            torch.tensor(values, device=self.model.device).view(-1, 1, 1, 1)
+            for values in (config.latents_mean, config.latents_std)
+        )
+        return mean, std
 
 
 @dataclass(frozen=True, slots=True)

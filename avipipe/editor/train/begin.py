@@ -28,7 +28,7 @@ def begin(config: TrainConfig, device: torch.device) -> EditorTransformer:
     Raises:
         WeightsError: the weights are missing or do not fit.
     """
-    model = _load(config.network)
+    model = load_network(config.network)
     if config.lora is not None:
         _halve_frozen(model, config.lora, DTYPES[config.precision])
         add_lora(model, config.lora, seed=config.network.seed)
@@ -42,19 +42,28 @@ def begin(config: TrainConfig, device: torch.device) -> EditorTransformer:
     return model
 
 
-def _load(config: NetworkConfig) -> EditorTransformer:
+def load_network(config: NetworkConfig, dtype: torch.dtype = torch.float32) -> EditorTransformer:
+    """The network with the weights to begin with, on the CPU.
+
+    Raises:
+        WeightsError: the weights are missing or do not fit.
+        ConfigError: they are of another size.
+    """
     sizes = config.sizes
     if config.begin == "fresh":
-        return build(sizes, seed=config.seed)
+        model = build(sizes, seed=config.seed)
+        cast(nn.Module, model).to(dtype)
+        return model
     match config.begin:
         case "wan":
             folder = config.weights or locate("wan22_ti2v_5b") / "transformer"
-            return load_backbone(folder, sizes, seed=config.seed)
+            return load_backbone(folder, sizes, dtype=dtype, seed=config.seed)
         case "released":
-            return load_released(config.weights or locate("avi_edit") / "avi_edit.pt", sizes)
+            path = config.weights or locate("avi_edit") / "avi_edit.pt"
+            return load_released(path, sizes, dtype=dtype)
         case "editor":
             assert config.weights is not None
-            model = load_editor(config.weights)
+            model = load_editor(config.weights, dtype=dtype)
             if model.sizes != sizes:
                 raise ConfigError(
                     f"network.weights: {config.weights} has other sizes than the preset "

@@ -1,0 +1,1 @@
+"""Editing latents: the sampler, and the models around it."""

@@ -1,0 +1,116 @@
+"""The models that edit: the network and its encoders, loaded, placed, and asked in turn."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from avipipe.annotators.base import Frames, Wave
+from avipipe.editor.audio_features import resample_states
+from avipipe.editor.config import Bucket
+from avipipe.editor.data.encoders import DTYPES, Encoders, load_encoders
+from avipipe.editor.network.transformer import EditorTransformer
+from avipipe.editor.sample.checkpoints import Checkpoint, find_checkpoint
+from avipipe.editor.sample.config import ModelConfig, SampleConfig
+from avipipe.editor.sample.solve import Conditions, Solution, Solving, Step, solve
+from avipipe.manifests.samples import FPS
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """The models, and what is asked of them. All tensors come and go on the CPU.
+
+    Attributes:
+        buckets: sizes of clips that the network was trained on.
+        identity: what the models are: part -> hash of its weights and settings.
+    """
+
+    config: ModelConfig
+    network: EditorTransformer
+    encoders: Encoders
+    buckets: tuple[Bucket, ...]
+    device: torch.device
+    identity: Mapping[str, str]
+
+    def encode_video(self, frames_FHWC: Frames) -> Tensor:
+        """Normalised latents (1, C, T, h, w), float32, of F = 4 T - 3 frames; or of one image."""
+        frames = torch.from_numpy(np.ascontiguousarray(frames_FHWC))
+        with self._at_work(self.encoders.video.model):
+            return self.encoders.video.encode(frames).mean[None].float()
+
+    def encode_text(self, text: str) -> Tensor:
+        """(1, L, D), without padding."""
+        with self._at_work(self.encoders.text.model):
+            return self.encoders.text.encode(text)[None]
+
+    def encode_sound(self, wave_N: Wave, num_frames: int) -> Tensor:
+        """Hidden states at each video frame, (1, F, states, width), of sound at 16 kHz."""
+        with self._at_work(self.encoders.audio.model):
+            states_LTC = self.encoders.audio.encode(torch.from_numpy(wave_N))
+        return resample_states(states_LTC.float(), Fraction(FPS), num_frames)[None]
+
+    def solve(
+        self,
+        conditions: Conditions,
+        config: SampleConfig,
+        *,
+        on_step: Callable[[Step], None] | None = None,
+        start: Solving | None = None,
+    ) -> Solution:
+        """As `avipipe.editor.sample.solve.solve`, with the network at work on its device."""
+        with self._at_work(self.network):
+            solution = solve(
+                self.network, conditions.to(self.device), config, on_step=on_step, start=start
+            )
+        return Solution(solution.latents.cpu(), solution.mask.cpu(), solution.masks)
+
+    def decode(self, latents: Tensor) -> Frames:
+        """Frames (4 T - 3, 16 h, 16 w, 3), uint8, of normalised latents (1, C, T, h, w)."""
+        with self._at_work(self.encoders.video.model):
+            return self.encoders.video.decode(latents[0]).numpy()
+
+    @contextmanager
+    def _at_work(self, model: Any) -> Iterator[None]:
+        """Keep a model on the device while it is needed."""
+        if self.config.offload == "none":
+            yield
+            return
+        model.to(self.device)
+        try:
+            yield
+        finally:
+            model.to("cpu")
+
+
+def load_components(config: ModelConfig) -> Components:
+    """Load everything; nothing is ever downloaded.
+
+    Raises:
+        WeightsError: a weight is missing or not whole: which, what for, its licence, what to run.
+        RunError: too little memory.
+    """
+    checkpoint = find_checkpoint(config)
+    device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    home = device if config.offload == "none" else torch.device("cpu")
+    encoders = load_encoders(checkpoint.encoders, home)
+    network = checkpoint.load(DTYPES[checkpoint.precision])
+    cast(nn.Module, network).to(home).requires_grad_(False).eval()
+    if config.compile:
+        cast(Any, network).compile_repeated_blocks(fullgraph=True)
+    return Components(
+        config, network, encoders, checkpoint.buckets, device, _identity(checkpoint, encoders)
+    )
+
+
+def _identity(checkpoint: Checkpoint, encoders: Encoders) -> dict[str, str]:
+    return {
+        "network": checkpoint.identity(),
+        "video": encoders.video.identity,
+        "text": encoders.text.identity,
+        "audio": encoders.audio.identity,
+    }
