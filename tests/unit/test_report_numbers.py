@@ -76,6 +76,16 @@ def test_thresholds_that_nothing_is_known_about_have_no_curve() -> None:
     assert what_if.curves() == ()
 
 
+def test_a_check_that_is_turned_off_has_a_short_curve() -> None:
+    what_if = WhatIf(DecideConfig(max_speakers=10**9, max_instances=10**9))
+    for clip in ({check.threshold: count for check in CHECKS} for count in (0.0, 1.0, 9.0)):
+        what_if.add(clip, 1.0)
+    curves = {curve.threshold: curve for curve in what_if.curves()}
+    for name in ("max_speakers", "max_instances"):
+        assert len(curves[name].xs) <= 100
+        assert curves[name].xs[-1] >= curves[name].limit == 10**9
+
+
 def test_a_measure_is_on_one_scale_whatever_its_value() -> None:
     scales = set()
     for value in (-200.0, -50.0, 0.0, None, 3.0):

@@ -139,7 +139,10 @@ def _steps(
         high = max(limit, np.quantile(values, 0.98, method="higher"))
     floor, ceiling = _bounds(threshold)
     if _is_count(threshold):
-        return np.arange(max(np.floor(low), floor), np.ceil(high) + 2)
+        first, last = max(np.floor(low), floor), np.ceil(high) + 1
+        # A limit far beyond all values, which turns a check off, must not become as many steps.
+        num_steps = int(min(last - first + 1, _NUM_STEPS))
+        return np.unique(np.append(np.rint(np.linspace(first, last, num_steps)), limit))
     margin = 0.05 * (high - low)
     span = np.linspace(max(low - margin, floor), min(high + margin, ceiling), _NUM_STEPS)
     return np.unique(np.append(span, limit))
