@@ -109,7 +109,8 @@ def _explain(error: ValidationError, model: type[BaseModel], path: Path | None) 
 
 def _nearest(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
     for part in location[:-1]:
-        model = _submodel(model.model_fields[str(part)].annotation)
+        if isinstance(part, str):  # a number is a place in a list of sections
+            model = _submodel(model.model_fields[part].annotation)
     close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1, cutoff=0.5)
     if close:
         return f"; did you mean `{'.'.join([*map(str, location[:-1]), close[0]])}`?"

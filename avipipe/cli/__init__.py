@@ -25,6 +25,7 @@ COMMANDS = {
     "weights": "List, pull and verify the weights of models.",
     "doctor": "Tell which tools and annotators can run on this machine.",
     "train": "Train the editor on a published dataset.",
+    "edit": "Edit an instance of a video, in sync with its sound.",
     "synth": "Write clips whose masks, sounds and verdicts are known exactly.",
 }
 """Command -> its one-line help; each lives in the module of its name."""

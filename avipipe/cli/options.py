@@ -1,10 +1,13 @@
 """Options that several commands share, and how a dataset on disk is opened."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from avipipe.errors import ConfigError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -53,3 +56,14 @@ def json_option(command: Command) -> Command:
 def as_overrides(options: Mapping[str, str | None]) -> list[str]:
     """Options that stand for configuration keys, as the overrides they mean."""
     return [f"{key}={value}" for key, value in options.items() if value is not None]
+
+
+@contextmanager
+def needs_editor(what: str) -> Iterator[None]:
+    """Say what to install where a package of the extra is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{what} needs the package `{error.name}`; run `pip install 'avipipe[editor]'`"
+        ) from error

@@ -1,15 +1,12 @@
 """`avipipe train`."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from avipipe.cli.options import json_option
-from avipipe.errors import ConfigError
+from avipipe.cli.options import json_option, needs_editor
 
 if TYPE_CHECKING:
     from avipipe.editor.train.config import TrainConfig
@@ -87,7 +84,7 @@ def run_(
       avipipe train --config tiny --data my-dataset --out my-run
       torchrun --nproc-per-node 8 --no-python avipipe train --config paper --data D --out R
     """
-    with _needs_editor():
+    with needs_editor("training"):
         from avipipe.editor.train.run import train
     from avipipe.cli.train_progress import Progress
 
@@ -116,7 +113,7 @@ def cache_(name: str, data: str, out: Path, overrides: tuple[str, ...], as_json:
     Example:
       avipipe train cache --config full-h200 --data my-dataset --out features --set data.takes=4
     """
-    with _needs_editor():
+    with needs_editor("training"):
         from avipipe.editor.data.cache import cache_dataset
         from avipipe.editor.data.encoders import load_encoders
         from avipipe.editor.train.parallel import joined
@@ -169,14 +166,3 @@ def _launch(
         resume=resume,
     )
     click.echo(f"trained in {out}")
-
-
-@contextmanager
-def _needs_editor() -> Iterator[None]:
-    """Say what to install where a package of the extra is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"training needs the package `{error.name}`; run `pip install 'avipipe[editor]'`"
-        ) from error

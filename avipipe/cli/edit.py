@@ -1,0 +1,243 @@
+"""`avipipe edit`."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from avipipe.cli.options import as_overrides, json_option, needs_editor
+from avipipe.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from avipipe.cli.edit_progress import Progress
+    from avipipe.editor.edit.batch import Entry
+    from avipipe.editor.edit.job import EditSpec, Job
+    from avipipe.editor.edit.trace import Trace
+
+FILE = click.Path(path_type=Path)
+
+
+def edit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What tells a lone edit."""
+    options = [
+        click.option("--instruction", help="What to do, in words."),
+        click.option("--prompt", help="How the scene shall be, like a caption."),
+        click.option(
+            "--task",
+            type=click.Choice(["edit", "insertion", "deletion"]),
+            help="Else told from the instruction.",
+        ),
+        click.option(
+            "--mask-box", metavar="X,Y,W,H", help="Box: pixels, or shares of the picture."
+        ),
+        click.option("--mask-polygon", metavar="'X,Y X,Y …'", help="Corners, in the same units."),
+        click.option(
+            "--mask", "mask_file", type=FILE, help="Image, video, or masks.json of a sample."
+        ),
+        click.option("--mask-words", help="What it is; looked for with the models of --profile."),
+        click.option(
+            "--precision",
+            type=click.IntRange(min=0),
+            help="Of the mask: 0 exact … 4 box; else told from its kind.",
+        ),
+        click.option(
+            "--audio",
+            default="keep",
+            show_default=True,
+            metavar="keep|agent|FILE",
+            help="The sound: as it is, edited as the instruction says, or from a file.",
+        ),
+        click.option(
+            "--control",
+            "controls",
+            multiple=True,
+            metavar="KIND=FILE",
+            help="Video or image of a kind: scribble or pose; may be repeated.",
+        ),
+        click.option(
+            "--reference",
+            "references",
+            multiple=True,
+            type=FILE,
+            help="Image of what shall be seen; may be repeated.",
+        ),
+        click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0)),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command("edit")
+@click.argument("video", required=False, type=FILE)
+@click.option("--out", required=True, type=FILE, help="Folder; it appears when all is done.")
+@edit_options
+@click.option("--edit", "spec_file", type=FILE, help="YAML or JSON with several edits.")
+@click.option("--batch", metavar="JSONL|DATASET", help="Many jobs, or all clips of a dataset.")
+@click.option("--split", default="test", show_default=True, help="Of the dataset.")
+@click.option("--profile", help="embedded (default), light or full: what looks for words.")
+@click.option("--model", help="Folder of a training run, or AVI-Edit's file; else the pulled one.")
+@click.option("--steps", type=click.IntRange(min=1), help="Of the solver; 50.")
+@click.option("--offload", help="none (default), models or blocks: what waits in main memory.")
+@click.option("--tile-vae", is_flag=True, help="Decode in tiles: slower, in little memory.")
+@click.option("--config", "config_path", type=FILE, help="YAML file with settings.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override one setting, such as output.crf=14; may be repeated.",
+)
+@click.option("--keep-work", is_flag=True, help="Leave all frames, without loss, in OUT/work.")
+@json_option
+def command(
+    video: Path | None,
+    out: Path,
+    spec_file: Path | None,
+    batch: str | None,
+    split: str,
+    profile: str | None,
+    model: str | None,
+    steps: int | None,
+    offload: str | None,
+    tile_vae: bool,
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    keep_work: bool,
+    as_json: bool,
+    **told: Any,
+) -> None:
+    """Edit an instance of a video, in sync with its sound.
+
+    OUT gets edited.mp4, the refined mask, preview.mp4 and a trace. A run that was stopped, however
+    it was, goes on where it stood when the same command is run again. docs/edit.md tells of masks,
+    models, memory, long videos and batches.
+
+    \b
+    Examples:
+      avipipe edit dog.mp4 --instruction "replace the dog with a cat" --mask-words dog --out cat
+      avipipe edit band.mp4 --instruction "remove the drum" --mask-box 0.1,0.4,0.3,0.5 --out quiet
+      avipipe edit a.mp4 --instruction "make him a robot" --mask m.png --audio agent --out robot
+      avipipe edit --batch jobs.jsonl --out results
+    """
+    with needs_editor("editing"):
+        from avipipe.editor.edit.config import load_config
+        from avipipe.editor.edit.engine import load_engine
+        from avipipe.editor.edit.run import edit
+    from avipipe.cli.edit_progress import Progress
+
+    given = {
+        "profile": profile,
+        "models.network": model,
+        "models.offload": offload,
+        "models.tiled_vae": "true" if tile_vae else None,
+        "solver.num_steps": None if steps is None else str(steps),
+    }
+    config = load_config(config_path, [*overrides, *as_overrides(given)])
+    if batch is not None:
+        entries = _entries(batch, split, told, out)
+    else:
+        job = _job(video, spec_file, told)
+        job.check_files()
+    engine = load_engine(config)
+    with Progress(as_json=as_json) as progress:
+        if batch is None:
+            _show(edit(job, out, engine, config, progress, keep_work=keep_work), out, as_json)
+            return
+
+        def run(job: "Job", folder: Path) -> None:
+            edit(job, folder, engine, config, progress, keep_work=keep_work)
+
+        _run_batch(entries, out, run, progress)
+
+
+def _job(video: Path | None, spec_file: Path | None, told: Mapping[str, Any]) -> "Job":
+    from avipipe.editor.edit.job import Job, read_job
+
+    if spec_file is not None:
+        if told["instruction"] is not None:
+            raise ConfigError("expected --edit or --instruction, got both; put it into the file")
+        return read_job(spec_file, video)
+    if video is None:
+        raise ConfigError("expected a VIDEO, --edit FILE that names one, or --batch; got none")
+    return Job(video=video, edits=(_spec(told),))
+
+
+def _entries(batch: str, split: str, told: Mapping[str, Any], out: Path) -> "list[Entry]":
+    from avipipe.editor.edit.batch import read_dataset, read_jobs
+
+    if batch.endswith((".jsonl", ".ndjson")):
+        return read_jobs(Path(batch))
+    return read_dataset(batch, split, _spec(told), out / ".clips")
+
+
+def _spec(told: Mapping[str, Any]) -> "EditSpec":
+    from avipipe.config_file import validated
+    from avipipe.editor.edit.job import EditSpec
+
+    if told["instruction"] is None:
+        raise ConfigError('say with --instruction what to do, such as "replace the dog with a cat"')
+    mask = {
+        "box": told["mask_box"] and _numbers(told["mask_box"], "--mask-box"),
+        "polygon": told["mask_polygon"]
+        and [_numbers(corner, "--mask-polygon") for corner in told["mask_polygon"].split()],
+        "file": told["mask_file"],
+        "words": told["mask_words"],
+        "precision": told["precision"],
+    }
+    same = ("instruction", "prompt", "task", "audio", "references", "seed")
+    controls = dict(_pair(text) for text in told["controls"])
+    return validated(
+        EditSpec, {"mask": mask, "controls": controls, **{key: told[key] for key in same}}
+    )
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise ConfigError(
+            f"{option} {text}: expected numbers with commas, such as 40,20,320,240"
+        ) from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    kind, equals, path = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--control {text}: expected KIND=FILE, such as pose=dance.mp4")
+    return kind, path
+
+
+def _run_batch(
+    entries: "list[Entry]", out: Path, run: "Callable[[Job, Path], None]", progress: "Progress"
+) -> None:
+    from avipipe.editor.edit.batch import run_jobs
+
+    progress.jobs(len(entries))
+    outcomes = run_jobs(entries, out, run, progress.ended)
+    failed = [outcome for outcome in outcomes if outcome.error]
+    progress.summed_up(outcomes)
+    if failed:
+        raise RunError(
+            f"{len(failed)} of {len(outcomes)} jobs failed: "
+            + ", ".join(outcome.name for outcome in failed)
+            + "; mend them and run the same command again: what is done is not done again"
+        )
+
+
+def _show(trace: "Trace", out: Path, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"event": "end", "out": str(out), **trace.model_dump(mode="json")}))
+        return
+    for text in trace.fallbacks:
+        click.echo(f"Note: {text}")
+    for edit in trace.edits:
+        mask = edit.mask
+        click.echo(
+            f"{edit.instruction}: mask ({mask.kind}, p = {mask.precision}) from "
+            f"{100 * mask.given_share:.1f} % of the picture to {100 * mask.refined_share:.1f} %"
+        )
+    click.echo(f"Video: {out / 'edited.mp4'}")
+    click.echo(f"Trace: {out / 'trace.html'}")

@@ -1,0 +1,130 @@
+"""Many jobs, each by itself: what goes wrong with one costs the others nothing."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from avipipe.editor.data.config import DataConfig
+from avipipe.editor.data.shards import Sample, ShardDataset
+from avipipe.editor.edit.job import EditSpec, Job, MaskSpec, job_of
+from avipipe.errors import AvipipeError, ConfigError, ManifestError
+from avipipe.manifests.rle import write_json
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended; `error` is empty where it was done."""
+
+    name: str
+    out: Path
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A job of a batch, which is read when its turn comes."""
+
+    name: str
+    load: Callable[[], Job]
+
+
+def read_jobs(path: Path) -> list[Entry]:
+    """The jobs of a JSONL file; paths in it are relative to it, names are given where missing.
+
+    Raises:
+        ManifestError: it has no lines, or two of one name.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot read these jobs: {error}") from error
+    entries: dict[str, Entry] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            name = Path(str(json.loads(line).get("name") or f"{number:04d}")).name
+        except (ValueError, AttributeError) as error:
+            raise ManifestError(f"{where}: expected a JSON object: {error}") from error
+        if name in entries:
+            raise ManifestError(f"{where}: there is another job of the name {name!r}")
+        entries[name] = Entry(name, partial(_job, line, path))
+    if not entries:
+        raise ManifestError(f"{path}: expected a job a line, found none")
+    return list(entries.values())
+
+
+def read_dataset(url: str, split: str, spec: EditSpec, folder: Path) -> list[Entry]:
+    """A job for each clip of a published dataset, with its own mask and sound.
+
+    Args:
+        spec: what to do with each; without a prompt, the clip's caption is it. The mask is the
+            exact one, or that of `spec.mask.precision`.
+        folder: gets the files of a clip when its turn comes.
+    Raises:
+        ManifestError: there is no such dataset or split, or it is damaged.
+    """
+    dataset = ShardDataset(url, split, index=DataConfig(dataset=url).index)
+    return [
+        Entry(sample.key, partial(_clip_job, dataset, sample, spec, folder / sample.key))
+        for sample in dataset.samples
+    ]
+
+
+def run_jobs(
+    entries: Sequence[Entry],
+    out: Path,
+    run: Callable[[Job, Path], object],
+    told: Callable[[Outcome], None],
+) -> list[Outcome]:
+    """Run jobs one after the other, each into the folder of its name.
+
+    Args:
+        told: is told how each ended.
+    """
+    outcomes = []
+    for entry in entries:
+        outcome = Outcome(entry.name, out / entry.name)
+        try:
+            run(entry.load(), outcome.out)
+        except AvipipeError as error:
+            outcome = Outcome(entry.name, outcome.out, str(error))
+        except Exception as error:
+            logger.exception("%s failed", entry.name)
+            outcome = Outcome(entry.name, outcome.out, f"{type(error).__name__}: {error}")
+        told(outcome)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _job(line: str, path: Path) -> Job:
+    return job_of(json.loads(line), where=path).below(path.parent)
+
+
+def _clip_job(dataset: ShardDataset, sample: Sample, spec: EditSpec, folder: Path) -> Job:
+    members = dataset.read(sample, ("mp4", "flac", "masks.json", "pairs.json", "json"))
+    precision = spec.mask.precision or 0
+    if precision > sample.num_levels:
+        raise ConfigError(f"expected a precision of 0 to {sample.num_levels}, got {precision}")
+    masks = json.loads(members["masks.json"])
+    if precision:
+        masks["frames"] = json.loads(members["pairs.json"])["levels"][precision - 1]["frames"]
+    folder.mkdir(parents=True, exist_ok=True)
+    video, sound, mask = (folder / name for name in ("video.mp4", "sound.flac", "masks.json"))
+    video.write_bytes(members["mp4"])
+    sound.write_bytes(members["flac"])
+    write_json(mask, masks)
+    own = spec.model_copy(
+        update={
+            "mask": MaskSpec(file=mask, precision=precision),
+            "prompt": spec.prompt or str(json.loads(members["json"])["caption"]["text"]),
+            "audio": str(sound) if spec.audio == "keep" else spec.audio,
+        }
+    )
+    return Job(video=video, edits=(own,))

@@ -1,0 +1,190 @@
+"""Edits a chunk: from frames, mask, words and sound to latents, through the solver, and back."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from avipipe.annotators.base import Frames, Mask, Wave
+from avipipe.editor.edit.chunks import Chunk, plan_chunks
+from avipipe.editor.edit.config import EditConfig
+from avipipe.editor.edit.trace import StepTrace
+from avipipe.editor.edit.video import check_size, choose_size
+from avipipe.editor.sample.components import Components, load_components
+from avipipe.editor.sample.config import SampleConfig
+from avipipe.editor.sample.grid import sigma_grid
+from avipipe.editor.sample.solve import Conditions, Solution, Solving, Step, precision_at
+from avipipe.errors import ConfigError, RunError
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a chunk is edited from: F = 4 n + 1 frames, T x h x w latent cells.
+
+    Attributes:
+        cells_Thw: where to edit.
+        wave_N: mono at 16 kHz, of the frames; None for silence.
+        first_HWC: the first frame, where it is edited already.
+        controls: kind -> frames (F, H, W, 3).
+        references: images (H, W, 3).
+        seed: of the noise; each chunk of a video has its own.
+    """
+
+    frames_FHWC: Frames
+    cells_Thw: Mask
+    precision: int
+    prompt: str
+    wave_N: Wave | None
+    first_HWC: Frames | None
+    controls: Mapping[str, Frames]
+    references: Sequence[Frames]
+    seed: int
+
+
+class Engine:
+    """The models, ready to edit."""
+
+    def __init__(self, components: Components, config: EditConfig) -> None:
+        self.components, self.config = components, config
+        self._text = lru_cache(maxsize=8)(components.encode_text)
+
+    @property
+    def num_steps(self) -> int:
+        """Of the solver, for a chunk."""
+        return self.config.solver.num_steps
+
+    @property
+    def max_precision(self) -> int:
+        """P."""
+        return self.components.network.sizes.max_precision
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the models are."""
+        return dict(self.components.identity)
+
+    def size_for(self, shape: tuple[float, float]) -> tuple[int, int]:
+        """Width and height at which a picture of a shape is edited.
+
+        Raises:
+            ConfigError: the size in the settings is none that the network can take.
+        """
+        size = self.config.output.size
+        if size is None:
+            return choose_size(shape, self.components.buckets)
+        check_size(size)
+        return size
+
+    def chunks(self, num_frames: int) -> list[Chunk]:
+        """The chunks of a video."""
+        most = self.config.output.chunk_frames
+        if most is None:
+            most = max(bucket.num_frames for bucket in self.components.buckets)
+        return plan_chunks(num_frames, most)
+
+    def check_controls(self, kinds: Iterable[str]) -> None:
+        """Refuse controls that the network does not know.
+
+        Raises:
+            ConfigError: there are some.
+        """
+        known = self.components.network.sizes.controls
+        if unknown := sorted(set(kinds) - set(known)):
+            raise ConfigError(
+                f"expected controls among {', '.join(known) or 'none'}, got {', '.join(unknown)}"
+            )
+
+    def edit(
+        self, part: Part, state: Path, stepped: Callable[[], None]
+    ) -> tuple[Frames, Mask, tuple[StepTrace, ...]]:
+        """Edit a chunk.
+
+        Args:
+            state: file that each step is kept in, and gone on from if it is there.
+            stepped: is called after each step.
+        Returns:
+            frames (F, H, W, 3), refined cells (T, h, w), and the steps.
+        Raises:
+            RunError: too little memory.
+        """
+        try:
+            return self._edit(part, state, stepped)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise RunError(
+                f"too little memory for {part.frames_FHWC.shape[0]} frames of "
+                f"{part.frames_FHWC.shape[2]}x{part.frames_FHWC.shape[1]} ({error}); try --offload "
+                "and --tile-vae, fewer frames at once (--set output.chunk_frames=49) or a smaller "
+                "--set output.size=[832,480]. Nothing is lost: chunks that are done stay done"
+            ) from error
+
+    def _edit(
+        self, part: Part, state: Path, stepped: Callable[[], None]
+    ) -> tuple[Frames, Mask, tuple[StepTrace, ...]]:
+        conditions = self._conditions(part)
+        config = self.config.solver.model_copy(update={"seed": part.seed})
+        seconds: dict[int, float] = {}
+
+        def on_step(step: Step) -> None:
+            seconds[step.index] = round(step.seconds, 4)
+            step.solving.save(state)
+            stepped()
+
+        start = Solving.load(state) if state.exists() else None
+        for _ in range(0 if start is None else start.step):
+            stepped()
+        solution = self.components.solve(conditions, config, on_step=on_step, start=start)
+        cells_Thw = solution.mask[0, 0].numpy()
+        steps = _steps(solution, conditions, config, seconds)
+        return self.components.decode(solution.latents), cells_Thw, steps
+
+    def _conditions(self, part: Part) -> Conditions:
+        models = self.components
+        latents = models.encode_video(part.frames_FHWC)
+        if part.first_HWC is not None:
+            latents[:, :, :1] = models.encode_video(part.first_HWC[None])
+        references = [models.encode_video(image_HWC[None]) for image_HWC in part.references]
+        audio = None
+        if part.wave_N is not None:
+            audio = models.encode_sound(part.wave_N, len(part.frames_FHWC))
+        return Conditions(
+            latents=latents,
+            mask=torch.from_numpy(part.cells_Thw)[None, None],
+            precision=part.precision,
+            text=self._text(part.prompt),
+            no_text=self._text(self.config.solver.negative_prompt),
+            audio=audio,
+            controls={kind: models.encode_video(video) for kind, video in part.controls.items()},
+            references=torch.cat(references, dim=2) if references else None,
+            clean_frames=0 if part.first_HWC is None else 1,
+        )
+
+
+def load_engine(config: EditConfig) -> Engine:
+    """Load the models.
+
+    Raises:
+        WeightsError: a weight is missing.
+        RunError: too little memory.
+    """
+    return Engine(load_components(config.models), config)
+
+
+def _steps(
+    solution: Solution, conditions: Conditions, config: SampleConfig, seconds: Mapping[int, float]
+) -> tuple[StepTrace, ...]:
+    """What is told of each step; `seconds` of those that this run made."""
+    num_cells = max(1, int(conditions.mask.sum()))
+    sigmas = sigma_grid(config.num_steps, config.shift).tolist()
+    return tuple(
+        StepTrace(
+            step=index,
+            sigma=sigmas[index],
+            precision=precision_at(config, conditions.precision, index),
+            mask_share=int(mask.sum()) / num_cells,
+            seconds=seconds.get(index),
+        )
+        for index, mask in enumerate(solution.masks)
+    )

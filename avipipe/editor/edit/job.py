@@ -1,0 +1,138 @@
+"""What to edit: one video and one edit or more, from options, YAML, JSON or a line of a batch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from avipipe.config_file import told, validated
+from avipipe.editor.data.batch import Task
+from avipipe.errors import ConfigError
+
+AUDIO_WAYS = ("keep", "agent")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MaskSpec(_Section):
+    """Where to edit, told in one way; in none, the instruction has to name it."""
+
+    box: tuple[float, float, float, float] | None = Field(
+        None, description="x, y, width, height; pixels, or shares of the picture if all are <= 1."
+    )
+    polygon: tuple[tuple[float, float], ...] | None = Field(
+        None, min_length=3, description="Corners (x, y), in the same units."
+    )
+    file: Path | None = Field(
+        None, description="Image, video or masks.json; white, or opaque, is where to edit."
+    )
+    words: str | None = Field(None, min_length=1, description="What it is; looked for.")
+    precision: int | None = Field(
+        None, ge=0, description="The factor p: 0 exact … P box; told from the kind of mask if None."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = [name for name in self._ways if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"expected one of {', '.join(self._ways)}, got {' and '.join(given)}")
+        if self.box is not None and min(self.box[2:]) <= 0:
+            raise ValueError("a box has a width and a height above 0")
+        return self
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it tells where, not what."""
+        return any(way is not None for way in (self.box, self.polygon, self.file))
+
+    @property
+    def _ways(self) -> tuple[str, ...]:
+        return ("box", "polygon", "file", "words")
+
+
+class EditSpec(_Section):
+    """One edit of one instance."""
+
+    instruction: str = Field(min_length=1, description="What to do, in words.")
+    prompt: str | None = Field(
+        None, description="The scene as it shall be, like a caption; else the instruction itself."
+    )
+    task: Task | None = Field(None, description="Else told from the instruction.")
+    mask: MaskSpec = MaskSpec()
+    audio: str = Field(
+        "keep", description="`keep`, `agent` (edited as the instruction says), or a file."
+    )
+    controls: dict[str, Path] = Field(
+        default_factory=dict, description="Kind (scribble, pose) -> video or image of the control."
+    )
+    references: tuple[Path, ...] = Field((), description="Images of what shall be seen.")
+    seed: int = Field(0, ge=0)
+
+    def below(self, folder: Path) -> Self:
+        """With paths that are relative to a folder."""
+        mask = self.mask
+        if mask.file is not None:
+            mask = mask.model_copy(update={"file": folder / mask.file})
+        return self.model_copy(
+            update={
+                "mask": mask,
+                "audio": self.audio if self.audio in AUDIO_WAYS else str(folder / self.audio),
+                "controls": {kind: folder / path for kind, path in self.controls.items()},
+                "references": tuple(folder / path for path in self.references),
+            }
+        )
+
+    @property
+    def files(self) -> list[Path]:
+        """All that it reads."""
+        audio = [] if self.audio in AUDIO_WAYS else [Path(self.audio)]
+        mask = [] if self.mask.file is None else [self.mask.file]
+        return [*mask, *audio, *self.controls.values(), *self.references]
+
+
+class Job(_Section):
+    """A video and what becomes of it: edits, each made on the result of the one before."""
+
+    name: str = Field("", description="Of its folder, in a batch; else the number of its line.")
+    video: Path
+    edits: tuple[EditSpec, ...] = Field(min_length=1)
+
+    def below(self, folder: Path) -> Self:
+        """With paths that are relative to a folder."""
+        edits = tuple(edit.below(folder) for edit in self.edits)
+        return self.model_copy(update={"video": folder / self.video, "edits": edits})
+
+    def check_files(self) -> None:
+        """Refuse what cannot be read, before anything costs time.
+
+        Raises:
+            ConfigError: a file is missing.
+        """
+        for path in [self.video, *(path for edit in self.edits for path in edit.files)]:
+            if not path.is_file():
+                raise ConfigError(f"expected a file at {path}, found none; check the path")
+
+
+def read_job(path: Path, video: Path | None = None) -> Job:
+    """A job from a YAML or JSON file.
+
+    Args:
+        video: instead of the one in the file.
+    Raises:
+        ConfigError: it is unreadable or wrong.
+    """
+    data = told(path)
+    if video is not None:
+        data["video"] = str(video.resolve())
+    return job_of(data, where=path).below(path.parent)
+
+
+def job_of(data: Mapping[str, Any], *, where: Path) -> Job:
+    """A job from what a file says; the keys of a lone edit may stand beside `video`."""
+    if "edits" not in data:
+        own = {key: data[key] for key in ("name", "video") if key in data}
+        data = {**own, "edits": [{k: v for k, v in data.items() if k not in own}]}
+    return validated(Job, data, where=where)

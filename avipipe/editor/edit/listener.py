@@ -1,0 +1,16 @@
+"""Who follows a run."""
+
+from typing import Protocol
+
+
+class Listener(Protocol):
+    """Is told how a run goes."""
+
+    def said(self, text: str) -> None:
+        """What is being done, in words."""
+
+    def planned(self, num_steps: int) -> None:
+        """So many steps of the solver there are in all."""
+
+    def stepped(self, num_steps: int = 1) -> None:
+        """So many more are done, or were done before."""

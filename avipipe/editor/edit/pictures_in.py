@@ -1,0 +1,85 @@
+"""Control videos and reference images, at the size that is edited."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from avipipe.annotators.base import Frames
+from avipipe.editor.data.media import Take
+from avipipe.editor.edit.footage import Footage
+from avipipe.editor.edit.masks_in import at_times, check_shape, is_image
+from avipipe.errors import ConfigError
+from avipipe.manifests.samples import FPS
+
+_WHITE = 255
+
+
+def read_image(path: Path) -> Frames:
+    """An image file, (H, W, 3) RGB.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ConfigError(f"{path}: expected an image, such as PNG or JPEG; it cannot be read")
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def read_reference(path: Path, take: Take) -> Frames:
+    """An image in the middle of white, at the size that is edited, (H, W, 3).
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    image_HWC = read_image(path)
+    height, width = image_HWC.shape[:2]
+    scale = min(take.height_px / height, take.width_px / width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(image_HWC, size, interpolation=cv2.INTER_AREA)
+    page = np.full((take.height_px, take.width_px, 3), _WHITE, np.uint8)
+    top, left = (take.height_px - size[1]) // 2, (take.width_px - size[0]) // 2
+    page[top : top + size[1], left : left + size[0]] = small
+    return page
+
+
+def read_control(path: Path, take: Take, shape: tuple[int, int], folder: Path) -> Footage:
+    """A control, frame by frame as the video, kept in a folder; an image holds for all frames.
+
+    Raises:
+        ConfigError: it is of another size or length, or cannot be read.
+    """
+    footage = Footage(folder)
+    if is_image(path):
+        pictures, fps = [read_image(path)], Fraction(FPS, take.num_frames)
+    else:
+        pictures, fps = _read_video(path)
+    order = at_times(len(pictures), fps, take.num_frames, str(path))
+    height, width = pictures[0].shape[:2]
+    check_shape((width, height), shape, path)
+    footage.write_all(_fit(pictures[index], take) for index in order)
+    return footage
+
+
+def _read_video(path: Path) -> tuple[list[Frames], Fraction]:
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            fps = Fraction(stream.average_rate or FPS)
+            frames = [
+                np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                for frame in container.decode(stream)
+            ]
+    except (av.FFmpegError, IndexError) as error:
+        raise ConfigError(
+            f"{path}: expected an image or a video; it cannot be read: {error}"
+        ) from error
+    return frames, fps
+
+
+def _fit(picture_HWC: Frames, take: Take) -> Frames:
+    whole = cv2.resize(picture_HWC, take.scaled_px[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(whole[take.window], np.uint8)

@@ -1,0 +1,233 @@
+"""Runs a job: prepares the video, makes its edits one after the other, and leaves a folder.
+
+What takes long is kept as it comes, in `OUT.partial/work`, so that a run that was stopped, however
+it was, goes on where it stood; `OUT` appears at the end, whole.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avipipe import __version__
+from avipipe.annotators.base import Frames, Mask
+from avipipe.config_file import difference
+from avipipe.editor.edit.config import EditConfig
+from avipipe.editor.edit.engine import Engine
+from avipipe.editor.edit.footage import write_lossless
+from avipipe.editor.edit.job import Job
+from avipipe.editor.edit.listener import Listener
+from avipipe.editor.edit.preview import jpeg_uri, side_by_side
+from avipipe.editor.edit.single import Edited, Scene, SingleEdit
+from avipipe.editor.edit.trace import (
+    JSON_NAME,
+    EditTrace,
+    Still,
+    Trace,
+    VideoTrace,
+    sha256_of,
+    write_trace,
+)
+from avipipe.editor.edit.video import Source, prepare, write_video
+from avipipe.errors import ConfigError
+from avipipe.manifests.rle import MaskTrack, write_json
+from avipipe.manifests.samples import FPS
+
+JOB_NAME = "job.json"
+WORK_NAME = "work"
+VIDEO_NAME = "edited.mp4"
+PREVIEW_NAME = "preview.mp4"
+NUM_STILLS = 4
+HOW = {"network", "device", "offload", "compile"}
+"""Settings of models on which no result depends; what the network is, its hash says."""
+
+_PREVIEW_CRF = 23
+
+
+def edit(
+    job: Job,
+    out: Path,
+    engine: Engine,
+    config: EditConfig,
+    listener: Listener,
+    *,
+    keep_work: bool = False,
+) -> Trace:
+    """Make the edits of a job; one that is done already is left as it is.
+
+    Args:
+        out: folder, which gets `edited.mp4`, the refined masks, `preview.mp4` and the trace.
+        keep_work: leave the folder `work`, which holds all frames without loss.
+    Raises:
+        ConfigError: something in the job is wrong, or `out` holds another one.
+        MediaError: the video cannot be read.
+        RunError: too little memory.
+    """
+    job.check_files()
+    identity = _identity(job, engine, config)
+    partial = out.with_name(f"{out.name}.partial")
+    if out.exists():
+        _check_same(out, identity)
+    else:
+        if (partial / JOB_NAME).exists():
+            _check_same(partial, identity)
+        partial.mkdir(parents=True, exist_ok=True)
+        write_json(partial / JOB_NAME, identity)
+        _make(job, partial, engine, config, listener, identity["files"])
+        if not keep_work:
+            shutil.rmtree(partial / WORK_NAME)
+        partial.rename(out)
+    return Trace.model_validate_json((out / JSON_NAME).read_bytes())
+
+
+def _make(
+    job: Job,
+    folder: Path,
+    engine: Engine,
+    config: EditConfig,
+    listener: Listener,
+    files: dict[str, str],
+) -> None:
+    began_s = time.monotonic()
+    work = folder / WORK_NAME
+    listener.said("preparing the video")
+    source = prepare(job.video, work / "source", engine.size_for)
+    num_chunks = len(engine.chunks(source.take.num_frames))
+    listener.planned(len(job.edits) * num_chunks * engine.num_steps)
+    scene = Scene(source.footage, source.sound, source.has_sound)
+    edits = list[Edited]()
+    for number, spec in enumerate(job.edits, start=1):
+        place = work / f"edit-{number:02d}"
+        edits.append(SingleEdit(spec, source, scene, place, engine, config, listener).make())
+        scene = edits[-1].after
+    listener.said("writing the videos")
+    _write_videos(folder, source, edits, config)
+    names = [VIDEO_NAME, PREVIEW_NAME, *_write_masks(folder, edits)]
+    trace = Trace(
+        video=_video_trace(job, source, files),
+        edits=_with_audio_traces(folder, edits),
+        models=engine.identity,
+        settings=config.model_dump(mode="json"),
+        seconds=round(time.monotonic() - began_s, 3),
+        outputs={name: sha256_of(folder / name) for name in names},
+    )
+    write_trace(folder, trace, [_stills(edited, config) for edited in edits])
+
+
+def _identity(job: Job, engine: Engine, config: EditConfig) -> dict[str, Any]:
+    """What the result depends on."""
+    paths = [job.video, *(path for edit in job.edits for path in edit.files)]
+    return {
+        "version": __version__,
+        "job": job.model_dump(mode="json"),
+        "files": {str(path): sha256_of(path) for path in paths},
+        "config": config.model_dump(mode="json", exclude={"models": HOW}),
+        "models": engine.identity,
+    }
+
+
+def _check_same(folder: Path, identity: dict[str, Any]) -> None:
+    path = folder / JOB_NAME
+    if not path.is_file():
+        raise ConfigError(
+            f"{folder}: expected no such folder, or one that `avipipe edit` made; choose another "
+            "--out"
+        )
+    if differing := difference(json.loads(path.read_bytes()), identity):
+        raise ConfigError(
+            f"{folder} is of another edit; choose another --out, or delete it. What differs:\n"
+            + "\n".join(differing)
+        )
+
+
+def _write_videos(
+    folder: Path, source: Source, edits: Sequence[Edited], config: EditConfig
+) -> None:
+    last = edits[-1].after
+    frames = (frame_HWC for _, part in last.footage.segments() for frame_HWC in part)
+    write_video(folder / VIDEO_NAME, frames, last.sound, crf=config.output.crf)
+    both = _pairs(source, edits, config.output.preview_height_px)
+    write_video(folder / PREVIEW_NAME, both, last.sound, crf=_PREVIEW_CRF)
+
+
+def _pairs(source: Source, edits: Sequence[Edited], height_px: int) -> Iterator[Frames]:
+    """The frames of the preview, with the masks of all edits."""
+    for start, before in source.footage.segments():
+        frames = range(start, start + len(before))
+        yield from side_by_side(
+            before,
+            _union([edited.given for edited in edits], frames),
+            _union([edited.refined for edited in edits], frames),
+            edits[-1].after.footage.read(frames),
+            height_px=height_px,
+        )
+
+
+def _union(tracks: Sequence[MaskTrack], frames: range) -> Mask:
+    masks = [np.stack([track.mask(frame) for frame in frames]) for track in tracks]
+    return np.asarray(np.any(masks, axis=0))
+
+
+def _write_masks(folder: Path, edits: Sequence[Edited]) -> list[str]:
+    names = []
+    for number, edited in enumerate(edits, start=1):
+        names.append("mask.mkv" if len(edits) == 1 else f"mask-{number}.mkv")
+        track = edited.refined
+        masks = (
+            np.where(track.mask(frame), 255, 0).astype(np.uint8)
+            for frame in range(len(track.frames))
+        )
+        write_lossless(folder / names[-1], masks, "gray")
+    return names
+
+
+def _with_audio_traces(folder: Path, edits: Sequence[Edited]) -> tuple[EditTrace, ...]:
+    """The traces of the edits; those of the audio agent are put beside them."""
+    traces = []
+    for number, edited in enumerate(edits, start=1):
+        trace = edited.trace
+        if edited.sound.trace is not None:
+            name = "audio" if len(edits) == 1 else f"audio-{number}"
+            shutil.copytree(edited.sound.trace, folder / name, dirs_exist_ok=True)
+            sound = {**trace.sound, "trace": f"{name}/trace.html"}
+            trace = trace.model_copy(update={"sound": sound})
+        traces.append(trace)
+    return tuple(traces)
+
+
+def _video_trace(job: Job, source: Source, files: dict[str, str]) -> VideoTrace:
+    take = source.take
+    return VideoTrace(
+        path=str(job.video),
+        sha256=files[str(job.video)],
+        size=source.shape,
+        fps=float(source.info.video.fps),
+        duration_s=take.num_frames / FPS,
+        has_sound=source.has_sound,
+        scaled_size=take.scaled_px[::-1],
+        edited_size=(take.width_px, take.height_px),
+        cut_left_px=take.left_px,
+        cut_top_px=take.top_px,
+        num_frames=take.num_frames,
+    )
+
+
+def _stills(edited: Edited, config: EditConfig) -> list[Still]:
+    num_frames = len(edited.given.frames)
+    stills = []
+    for index in range(NUM_STILLS):
+        frame = (2 * index + 1) * num_frames // (2 * NUM_STILLS)
+        frames = range(frame, frame + 1)
+        pair = side_by_side(
+            edited.before.read(frames),
+            _union([edited.given], frames),
+            _union([edited.refined], frames),
+            edited.after.footage.read(frames),
+            height_px=config.output.preview_height_px,
+        )
+        stills.append(Still(jpeg_uri(next(pair)), f"{frame / FPS:.2f} s"))
+    return stills

@@ -1,0 +1,115 @@
+"""The sound of an edit: kept, from a file, or edited by the audio agent."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from avipipe.editor.agent import Budget, Task, edit_audio, toolbox
+from avipipe.editor.agent.files import read_sound, write_sound
+from avipipe.editor.edit.video import fit_sound
+from avipipe.manifests.rle import write_json
+from avipipe.manifests.samples import FPS
+
+TRACE_FOLDER = "trace"
+
+
+@dataclass(frozen=True, slots=True)
+class NewSound:
+    """What sounds after an edit.
+
+    Attributes:
+        path: FLAC, 48 kHz, as long as the video.
+        details: for the trace.
+        fallbacks: in words.
+        trace: folder with what the agent did.
+    """
+
+    path: Path
+    details: dict[str, Any]
+    fallbacks: tuple[str, ...] = ()
+    trace: Path | None = None
+
+
+def make_sound(
+    way: str,
+    original: Path,
+    folder: Path,
+    *,
+    num_frames: int,
+    instruction: str,
+    scene: str,
+    seed: int,
+    tools: dict[str, str],
+    note: Callable[[str], None] = lambda text: None,
+) -> NewSound:
+    """The sound of an edit, in a folder; what is there already is used.
+
+    Args:
+        way: `keep`, `agent`, or a file.
+        original: FLAC of the video before the edit.
+        scene: what the picture shall show, for the agent.
+        tools: of the agent, role -> name.
+    Raises:
+        ConfigError, WeightsError: a tool of the agent cannot be set up.
+        AnnotatorError: the agent cannot make a plan of the instruction.
+        MediaError: the file has no sound.
+    """
+    if way == "keep":
+        return NewSound(original, {"way": "keep"})
+    folder.mkdir(parents=True, exist_ok=True)
+    if way == "agent":
+        return _by_agent(original, folder, instruction, scene, seed, tools, note)
+    out, fallbacks = folder / "given.flac", []
+    given_s = read_sound(Path(way)).duration_s
+    if abs(given_s - num_frames / FPS) > Fraction(1, FPS):
+        done = "silence follows it" if given_s < num_frames / FPS else "its end is cut off"
+        fallbacks.append(
+            f"the sound of {way} lasts {given_s:.3f} s, the video {num_frames / FPS:.3f} s: {done}"
+        )
+    if not out.exists():
+        fit_sound(Path(way), num_frames, out)
+    return NewSound(out, {"way": "file", "file": way, "duration_s": given_s}, tuple(fallbacks))
+
+
+def _by_agent(
+    original: Path,
+    folder: Path,
+    instruction: str,
+    scene: str,
+    seed: int,
+    tools: dict[str, str],
+    note: Callable[[str], None],
+) -> NewSound:
+    out, record = folder / "edited.flac", folder / "result.json"
+    if not record.exists():
+        from avipipe.editor.agent.trace_html import write_trace
+
+        note("the agent edits the sound")
+        task = Task(read_sound(original), instruction, scene)
+        result = edit_audio(task, toolbox(**tools), Budget(), seed=seed)
+        shutil.rmtree(folder / TRACE_FOLDER, ignore_errors=True)
+        write_trace(folder / TRACE_FOLDER, task, result)
+        write_sound(out, result.audio)
+        trace = result.trace
+        details = {
+            "way": "agent",
+            "tools": trace.tools,
+            "accepted": trace.accepted,
+            "iterations": len(trace.iterations),
+            "best": trace.best,
+            "seconds": trace.seconds,
+            "cost_usd": trace.cost_usd,
+        }
+        write_json(record, details)
+    details = json.loads(record.read_bytes())
+    if details["best"] is None:
+        told = "the agent made no edit of the sound: it stays as it was"
+    elif not details["accepted"]:
+        told = "the agent's own judge did not accept its best edit of the sound"
+    else:
+        return NewSound(out, details, trace=folder / TRACE_FOLDER)
+    return NewSound(out, details, (told,), folder / TRACE_FOLDER)

@@ -1,0 +1,259 @@
+"""From any video to the frames and the sound that are edited, and from edited frames to a file."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import ffmpeg
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+
+from avipipe.annotators.base import Frames
+from avipipe.editor.config import PATCH, SPATIAL_STRIDE, Bucket
+from avipipe.editor.data.buckets import scaled_size
+from avipipe.editor.data.media import Take
+from avipipe.editor.edit.footage import Footage
+from avipipe.errors import ConfigError, FailKind, MediaError
+from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ
+from avipipe.media import decode
+from avipipe.media.decode import iter_frames, num_ticks
+from avipipe.media.ffmpeg import run
+from avipipe.media.normalize import (
+    AUDIO_NAME,
+    SAMPLES_PER_FRAME,
+    VIDEO_NAME,
+    NormalizeConfig,
+    normalize,
+)
+from avipipe.media.probe import MediaInfo, probe
+
+logger = logging.getLogger(__name__)
+
+CELL_PX = SPATIAL_STRIDE * PATCH
+_NEARLY_LOSSLESS = 4
+_LEAST_PX = 64
+_NEARLY_ALL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A video, ready to be edited.
+
+    Attributes:
+        take: all its frames, and the part of the scaled picture that is edited.
+        shape: width and height of the original in square pixels, upright.
+        sound: FLAC, 48 kHz, exactly as long as the frames; silent where there was none.
+        has_sound: whether there was any.
+        info: what was measured of the original.
+    """
+
+    footage: Footage
+    take: Take
+    shape: tuple[int, int]
+    sound: Path
+    has_sound: bool
+    info: MediaInfo
+
+
+def choose_size(shape: tuple[float, float], buckets: Sequence[Bucket]) -> tuple[int, int]:
+    """Width and height to edit a picture at.
+
+    A size that the model was trained at, if that cuts off next to nothing; else one of the
+    picture's shape with about as many tokens.
+
+    Args:
+        shape: width and height of the picture.
+    """
+    kept, trained = max(
+        (_kept(shape, (bucket.width_px, bucket.height_px)), (bucket.width_px, bucket.height_px))
+        for bucket in buckets
+    )
+    if kept >= _NEARLY_ALL:
+        return trained
+    most = max(bucket.tokens_per_frame for bucket in buckets)
+    sizes = []
+    for rows in range(1, most + 1):
+        columns = min(most // rows, max(1, round(rows * shape[0] / shape[1])))
+        if rows * columns >= _NEARLY_ALL * most:
+            size = (columns * CELL_PX, rows * CELL_PX)
+            sizes.append((_kept(shape, size), size))
+    return max(sizes)[1]
+
+
+def _kept(shape: tuple[float, float], size: tuple[int, int]) -> float:
+    """Share of a picture that is left when it is cut to the shape of a size."""
+    ratio = shape[0] * size[1] / (shape[1] * size[0])
+    return min(ratio, 1 / ratio)
+
+
+def prepare(
+    path: Path,
+    folder: Path,
+    size_for: Callable[[tuple[float, float]], tuple[int, int]],
+) -> Source:
+    """Normalise a video: 24 fps, upright, scaled to just cover the size that is edited, cut to it.
+
+    Args:
+        folder: gets the frames and `audio.flac`; what is there already is used.
+        size_for: from the shape (width, height) of the video to the size that is edited.
+    Raises:
+        MediaError: it cannot be read; `kind` says why.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    info, readable, has_sound = _probe(path, folder)
+    start_s, end_s = info.video.start_s, info.video.end_s
+    width, height = size_for((float(info.video.shape[0]), float(info.video.shape[1])))
+    scaled = _covering(info, (height, width))
+    num_frames = num_ticks(end_s - start_s, Fraction(FPS))
+    if num_frames < 1:
+        raise MediaError(FailKind.CORRUPT, f"expected at least one frame in {path}, found none")
+    take = Take(
+        start=0,
+        num_frames=num_frames,
+        scaled_px=scaled,
+        top_px=(scaled[0] - height) // 2,
+        left_px=(scaled[1] - width) // 2,
+        height_px=height,
+        width_px=width,
+    )
+    footage, done = Footage(folder / "frames"), folder / "prepared"
+    if not done.exists():
+        config = NormalizeConfig(
+            short_side_px=min(scaled), max_long_side_px=max(scaled) + 2, crf=_NEARLY_LOSSLESS
+        )
+        normalize(readable, info, start_s=start_s, end_s=end_s, folder=folder, config=config)
+        footage.write_all(_frames(folder / VIDEO_NAME, take))
+        (folder / VIDEO_NAME).unlink()
+        done.touch()
+    shape = (round(info.video.shape[0]), round(info.video.shape[1]))
+    return Source(footage, take, shape, folder / AUDIO_NAME, has_sound, info)
+
+
+def fit_sound(path: Path, num_frames: int, out: Path) -> None:
+    """Write the sound of any file as FLAC, 48 kHz, stereo, exactly as long as so many frames."""
+    sound = (
+        ffmpeg.input(f"file:{path.resolve()}", protocol_whitelist="file")
+        .audio.filter("aresample", SAMPLE_RATE_HZ)
+        .filter("aformat", sample_fmts="s16", channel_layouts="stereo")
+        .filter("apad", whole_len=num_frames * SAMPLES_PER_FRAME)
+        .filter("atrim", end_sample=num_frames * SAMPLES_PER_FRAME)
+    )
+    written = ffmpeg.output(sound, f"file:{out}", format="flac", **{"c:a": "flac"})
+    run(list(written.compile()[1:]), timeout_s=600)
+
+
+def write_video(path: Path, frames: Iterable[Frames], sound: Path, *, crf: int) -> None:
+    """Write frames (H, W, 3) and a sound as H.264 and AAC in MP4, whole or not at all.
+
+    Both start at 0; the sound is as long as its file.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    options = {"movflags": "+faststart", "fflags": "+bitexact"}
+    with av.open(str(partial), "w", format="mp4", container_options=options) as container:
+        video, audio = None, container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="stereo")
+        audio.bit_rate = 192_000
+        for number, frame_HWC in enumerate(frames):
+            if video is None:
+                video = _h264(container, frame_HWC.shape[:2], crf)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
+            frame = frame.reformat(
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU709,
+                dst_color_range=ColorRange.MPEG,
+                threads=1,
+            )
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            container.mux(video.encode(frame))
+        assert video is not None, "a video has frames"
+        container.mux(video.encode())
+        _mux_sound(container, audio, sound)
+    partial.replace(path)
+
+
+def _probe(path: Path, folder: Path) -> tuple[MediaInfo, Path, bool]:
+    """What a file holds, the file to read, and whether there is sound; silence is added if not."""
+    try:
+        return probe(path), path, True
+    except MediaError as error:
+        if error.kind is not FailKind.NO_AUDIO_STREAM:
+            raise
+    with av.open(str(path)) as container:
+        is_mov = "mov" in container.format.name
+    dubbed = folder / ("silent.mov" if is_mov else "silent.mkv")
+    if not dubbed.exists():
+        partial = dubbed.with_name(f"partial-{dubbed.name}")
+        silence = ffmpeg.input(f"anullsrc=r={SAMPLE_RATE_HZ}:cl=stereo", f="lavfi")
+        picture = ffmpeg.input(f"file:{path.resolve()}", protocol_whitelist="file")
+        copied = ffmpeg.output(
+            picture.video,
+            silence.audio,
+            f"file:{partial}",
+            shortest=None,
+            **{"c:v": "copy", "c:a": "pcm_s16le"},
+        )
+        run(list(copied.compile()[1:]), timeout_s=600)
+        partial.replace(dubbed)
+    return probe(dubbed), dubbed, False
+
+
+def _covering(info: MediaInfo, size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width, both even, of the smallest scaled picture that covers a size."""
+    shape = (round(info.video.shape[1]), round(info.video.shape[0]))
+    short_px = max(_LEAST_PX, min(scaled_size(shape, Bucket(1, *size))))
+    short_px += short_px % 2
+    while True:
+        width, height = decode.scaled_size(info.video, short_px, upscale=True)
+        if height >= size[0] and width >= size[1]:
+            return height, width
+        short_px += 2
+
+
+def _frames(path: Path, take: Take) -> Iterator[Frames]:
+    frames = iter_frames(
+        path,
+        probe(path),
+        start_s=0.0,
+        end_s=take.num_frames / FPS,
+        fps=Fraction(FPS),
+        height_px=min(take.scaled_px),
+    )
+    return (frame_HWC[take.window] for frame_HWC in frames)
+
+
+def _h264(container: Any, size: tuple[int, ...], crf: int) -> Any:
+    video = container.add_stream("libx264", rate=FPS)
+    video.height, video.width = size
+    video.pix_fmt = "yuv420p"
+    video.codec_context.time_base = Fraction(1, FPS)
+    video.codec_context.color_primaries = 1
+    video.codec_context.color_trc = 1
+    video.codec_context.colorspace = Colorspace.ITU709
+    video.codec_context.color_range = ColorRange.MPEG
+    video.options = {"preset": "medium", "crf": str(crf), "bf": "0"}
+    return video
+
+
+def _mux_sound(container: Any, audio: Any, sound: Path) -> None:
+    with av.open(str(sound)) as source:
+        fit = av.AudioResampler(format="fltp", layout="stereo", rate=SAMPLE_RATE_HZ)
+        for frame in source.decode(audio=0):
+            for part in fit.resample(frame):
+                container.mux(audio.encode(part))
+        container.mux(audio.encode())
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Refuse a size that the network cannot take.
+
+    Raises:
+        ConfigError: a side is no multiple of 32.
+    """
+    if any(side % CELL_PX for side in size):
+        near = "x".join(str(max(CELL_PX, CELL_PX * round(side / CELL_PX))) for side in size)
+        raise ConfigError(
+            f"expected a size of multiples of {CELL_PX}, got {size[0]}x{size[1]}; try {near}"
+        )
