@@ -1,19 +1,14 @@
 """From the refiner's logits to a mask that may replace the user's."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-THRESHOLDS: Mapping[int, float] = {0: 0.02, 1: 0.02, 2: 0.05, 3: 0.1, 4: 0.2}
-"""Precision factor -> probability from which a cell is in the mask, at the first step.
+THRESHOLDS = (0.02, 0.02, 0.05, 0.1, 0.2)
+"""By precision factor, the probability from which a cell is in the mask.
 
 Low, as a focal loss with alpha 0.25 makes the refiner timid. Source: AVI-Edit-Framework@3d6f200.
 """
-
-LATER_THRESHOLD = 0.02
-"""The same after the first step."""
 
 MIN_SHARE = 0.05
 """A refined mask that keeps less of a frame's mask than this has lost the object."""

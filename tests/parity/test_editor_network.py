@@ -17,7 +17,7 @@ from avipipe.editor.network.gamr import GamrBlock
 from avipipe.editor.network.loading import blank
 from avipipe.editor.network.tokens import to_tokens, unpatchify
 from avipipe.editor.network.transformer import EditorOutput, EditorTransformer
-from avipipe.editor.refine import LATER_THRESHOLD, THRESHOLDS, refine_mask, refine_mask_as_released
+from avipipe.editor.refine import THRESHOLDS, refine_mask, refine_mask_as_released
 from tests.parity.aviedit_fixtures import (
     MANIFEST,
     SCENARIO,
@@ -277,7 +277,7 @@ def test_every_mask_of_the_released_loops(loop: str) -> None:
     logits, p = expected["mask_logits"][::2], expected["call_p"][::2]
     num_chunks = len(expected["user_mask"])
     user_masks = expected["user_mask"].bool().repeat_interleave(len(p) // num_chunks, dim=0)
-    thresholds = torch.full((len(p),), LATER_THRESHOLD)
+    thresholds = torch.full((len(p),), THRESHOLDS[1])
     first = range(0, len(p), len(p) // num_chunks)
     thresholds[list(first)] = torch.tensor([THRESHOLDS[int(p[step])] for step in first])
     refined = refine_mask_as_released(logits, user_masks, thresholds)

@@ -32,7 +32,6 @@ class Checkpoint:
         path: folder with a network or adapters, or a file of AVI-Edit's.
         base: what adapters were trained on; None where the weights are whole.
         precision: that the network computes in.
-        sizes: None where the folder says.
         buckets: sizes of clips that it was trained on.
     """
 

@@ -36,7 +36,7 @@ class SampleConfig(_Section):
         1, description="The factor p that the network is told of refined masks."
     )
     thresholds: tuple[Probability, ...] = Field(
-        tuple(THRESHOLDS[p] for p in sorted(THRESHOLDS)),
+        THRESHOLDS,
         min_length=2,
         description="By p, the probability above which a cell stays in the mask.",
     )
