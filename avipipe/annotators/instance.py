@@ -4,8 +4,10 @@ Any backends will do. A bad seed shows: what is carried from it does not meet wh
 itself in the other frames; then the next one is tried.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean, median
 
 from avipipe.annotators.base import (
@@ -38,13 +40,18 @@ class Seed:
         score = self.segment.score
         return 1.0 if score is None else max(score, MIN_TRUST)
 
+    @property
+    def weight(self) -> float:
+        """How far it can be believed: the detector's score and the segmenter's together."""
+        return max(self.detection.score, MIN_TRUST) * self.trust
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:
     """A mask track and the seed that it was carried from.
 
-    `agreement` is the mean overlap with the masks of the other seeds, those counting more that the
-    segmenter stands by; None if there was one seed.
+    `agreement` is the mean overlap with the masks of the other seeds, those counting more that
+    detector and segmenter stand by; None if there was one seed.
     """
 
     seed: Seed
@@ -83,13 +90,41 @@ def find_instance(
     return best
 
 
-def return_overlap(frames_THWC: Frames, instance: Instance, propagator: Propagator) -> float:
-    """Overlap of the seed mask with what comes back from the far end of its track."""
-    seed, last = instance.seed.detection.frame, len(frames_THWC) - 1
-    there = frames_THWC[seed:] if last - seed >= seed else frames_THWC[: seed + 1][::-1]
-    end_HW = instance.track.masks_THW[last if last - seed >= seed else 0]
-    back = propagator.propagate(there, seed_frame=len(there) - 1, seed_mask_HW=end_HW)
-    return overlap(back.masks_THW[0], instance.seed.segment.mask_HW)
+def return_overlap(
+    frames_THWC: Frames, instance: Instance, propagator: Propagator, *, stretch: int
+) -> float | None:
+    """How much of the track comes back, in the stretch in which it is worst.
+
+    Each way from the seed is cut into stretches. What the track has at the far end of one is
+    carried back to its near end, and compared with what the track has there. None where the thing
+    is never seen at both ends.
+
+    Args:
+        stretch: most frames that are gone back at a time; over longer ones a thing may change so
+            much that nothing can be told of the way there.
+    Source: Kalal et al., Forward-backward error, ICPR 2010, with masks for points.
+    """
+    masks_THW = instance.track.masks_THW
+    overlaps = []
+    for near, far in _stretches(instance.seed.detection.frame, len(frames_THWC), stretch):
+        if not (masks_THW[near].any() and masks_THW[far].any()):
+            continue
+        first, last = sorted((near, far))
+        back = propagator.propagate(
+            frames_THWC[first : last + 1], seed_frame=far - first, seed_mask_HW=masks_THW[far]
+        )
+        overlaps.append(overlap(back.masks_THW[near - first], masks_THW[near]))
+    return min(overlaps, default=None)
+
+
+def _stretches(seed: int, num_frames: int, length: int) -> list[tuple[int, int]]:
+    """Both ways cut into equal stretches of at most `length`: (near end, far end) of each."""
+    found = []
+    for end in (num_frames - 1, 0):
+        count = math.ceil(abs(end - seed) / length)
+        ends = [seed + round((end - seed) * n / count) for n in range(count + 1)] if count else []
+        found += list(pairwise(ends))
+    return found
 
 
 def _seeds(
@@ -112,7 +147,7 @@ def _seeds(
 
     def worth(seed: Seed) -> float:
         likeness = min(seed.area_px / usual_px, usual_px / seed.area_px)
-        return seed.detection.score * seed.trust * likeness
+        return seed.weight * likeness
 
     return sorted(seeds, key=worth, reverse=True)
 
@@ -126,5 +161,5 @@ def _agreement(track: MaskTrack, seed: Seed, seeds: Sequence[Seed]) -> float | N
             overlap(track.masks_THW[other.detection.frame], other.segment.mask_HW)
             for other in others
         ],
-        weights=[other.trust for other in others],
+        weights=[other.weight for other in others],
     )

@@ -136,15 +136,16 @@ class MaskEvidence(_Evidence):
             best other detection of that frame. None where no backend compares them.
         mean_parts: connected parts of the mask.
         mean_quality: how far the propagator trusts its masks.
-        agreement: mean overlap with what was segmented by itself in other frames.
+        agreement: mean overlap with what was segmented by itself in other frames, those counting
+            more that detector and segmenter stand by.
         temporal_iou: mean overlap of masks in successive frames; `aligned_iou` the same with each
             moved onto the one before.
         area_jump_ratio: share of successive frames in which the area changes by a third or more;
             `largest_area_jump` is the largest change, over the area before.
         edge_ratio: share of the masks that touch the picture's edge.
         longest_gap_s: the longest time for which the instance is away before it comes back.
-        return_iou: overlap of the seed mask with what comes back when the mask at the far end is
-            carried to the seed frame again.
+        return_iou: overlap of a mask with what comes back to it when a later one, at most 2 s
+            farther from the seed, is carried back; of the stretch of the track where it is least.
         boxes: around the mask in every `box_step_frames`-th frame; None where it has none.
         backends: role -> `name@version`.
     """

@@ -94,7 +94,10 @@ class DecideConfig(BaseModel):
         0.5, ge=0, le=1, description="Mean trust of the propagator in its masks."
     )
     min_return_iou: float = Field(
-        0.5, ge=0, le=1, description="Overlap of the seed mask with itself, carried there and back."
+        0.33,
+        ge=0,
+        le=1,
+        description="Overlap of the masks with what is carried back to them over 2 s, at worst.",
     )
     min_similarity_margin: float = Field(
         0.0, description="Lead of what is cut out in its likeness to the sound."
@@ -160,6 +163,7 @@ MASK_CHECKS: tuple[tuple[DropReason, str, Sense, str], ...] = (
     (R.MASK_UNSTABLE, "agreement", "at_least", "min_agreement"),
     (R.MASK_UNSTABLE, "temporal_iou", "at_least", "min_temporal_iou"),
     (R.MASK_UNSTABLE, "area_jump_ratio", "at_most", "max_area_jump_ratio"),
+    (R.MASK_UNSTABLE, "return_iou", "at_least", "min_return_iou"),
 )
 """What is asked of fields of `MaskEvidence`: reason, field, sense, threshold."""
 
@@ -201,7 +205,6 @@ CHECKS: tuple[Check, ...] = (
         Check(reason, "mask", measure.field("mask", name), sense, threshold)
         for reason, name, sense, threshold in MASK_CHECKS
     ),
-    Check(R.MASK_UNSTABLE, "mask", measure.return_iou, "at_least", "min_return_iou"),
 )
 """In the order in which they are asked: the first that fails gives the reason."""
 
@@ -212,7 +215,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
         *("speech", "speech_ratio", "overlap_ratio", "num_speakers"),
     ),
     "look": ("motion_px", "p_value", "margin", "measures", "sync_offset_s", "sync_z", "faces"),
-    "mask": ("return_iou", *dict.fromkeys(name for _, name, _, _ in MASK_CHECKS)),
+    "mask": tuple(dict.fromkeys(name for _, name, _, _ in MASK_CHECKS)),
 }
 """Stage -> the fields of its evidence that `CHECKS` reads, and nothing more."""
 
@@ -257,7 +260,7 @@ def verdict(found: Sequence[Finding]) -> DropReason | None:
 class Decide(Stage):
     """The decision after `after`, on all evidence up to there."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     level: ClassVar[Literal["source", "clip"]] = "clip"
     EVIDENCE: ClassVar[tuple[str, ...]] = ("listen", "look", "mask")
 

@@ -38,6 +38,9 @@ from avipipe.stages.measures import is_voice
 
 MASKS_NAME = "masks.json"
 BOX_STEP_FRAMES = 6
+RETURN_FRAMES = round(2 * FPS)
+"""Longest way that a mask is carried back to see whether it was lost."""
+
 PERSON = "person"
 NOUNS = {
     "speech": PERSON,
@@ -70,7 +73,7 @@ class Mask(AnnotatedStage):
     """Writes `masks.json` (`MaskEvidence`); no file, and persistence 0, where nothing is found."""
 
     name = "mask"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     level: ClassVar[Literal["source", "clip"]] = "clip"
     needs = ("look", "listen", "cut")
 
@@ -214,7 +217,9 @@ class Mask(AnnotatedStage):
             largest_area_jump=mask_quality.largest_area_jump(masks_THW),
             edge_ratio=mask_quality.edge_ratio(masks_THW),
             longest_gap_s=mask_quality.longest_gap_s(masks_THW, fps=FPS),
-            return_iou=return_overlap(scene.frames_THWC, instance, self._propagator),
+            return_iou=return_overlap(
+                scene.frames_THWC, instance, self._propagator, stretch=RETURN_FRAMES
+            ),
             boxes=[_box(mask_HW) for mask_HW in masks_THW[::BOX_STEP_FRAMES]],
             box_step_frames=BOX_STEP_FRAMES,
             backends=self.backend_names(),

@@ -25,9 +25,6 @@ CLEAR_Z = 4.0
 CLEAR_RIVAL = 0.25
 """Share of the hottest place's heat from which another one may be a second source."""
 
-VOUCHED = 0.7
-"""Agreement of a mask track with independent detections that needs no other proof."""
-
 SPEAKS_ALONE = 0.8
 """Share of the speech from which a face that speaks leaves no room for a second speaker."""
 
@@ -210,18 +207,6 @@ def clear_offset_s(evidence: Mapping[str, Evidence]) -> float | None:
     if offset_s is None or z is None or z < CLEAR_Z:
         return None
     return abs(float(offset_s))
-
-
-def return_iou(evidence: Mapping[str, Evidence]) -> float | None:
-    """Overlap of the seed mask with itself, carried there and back.
-
-    Not asked where the track meets what was found by itself in other frames: that is the better
-    proof, and a thing that grows small in the distance cannot be carried back.
-    """
-    mask = evidence["mask"]
-    if mask["agreement"] is not None and mask["agreement"] >= VOUCHED:
-        return None
-    return field("mask", "return_iou")(evidence)
 
 
 def _loudest_group(listen: Evidence) -> tuple[str, float]:

@@ -87,7 +87,7 @@ def test_a_good_clip_is_kept() -> None:
         ({"mask__mean_area_ratio": 0.001}, DropReason.INSTANCE_TOO_SMALL),
         ({"mask__mean_area_ratio": 0.9}, DropReason.INSTANCE_TOO_LARGE),
         ({"mask__mean_quality": 0.2}, DropReason.MASK_UNSTABLE),
-        ({"mask__return_iou": 0.3, "mask__agreement": 0.6}, DropReason.MASK_UNSTABLE),
+        ({"mask__return_iou": 0.3}, DropReason.MASK_UNSTABLE),
         ({"mask__agreement": 0.1}, DropReason.MASK_UNSTABLE),
     ],
 )

@@ -51,3 +51,18 @@ def test_colours_are_learnt_from_what_is_typical_where_that_is_known() -> None:
     labels[known_HW] = cv2.GC_PR_FGD
     assert overlap(grab_cut(frame, labels.copy(), typical_HW=known_HW), thing_HW) > 0.9
     assert overlap(grab_cut(frame, labels), thing_HW) < 0.5
+
+
+def test_a_thing_that_a_belt_cuts_in_two_is_kept_whole() -> None:
+    """And what is as colourful, but mostly outside of the silhouette, is not."""
+    frame = texture(1, SIZE, hue=(60, 90, 130))
+    thing_HW, rough_HW = disc_mask(30), disc_mask(30)
+    thing_HW[58:63] = False
+    rough_HW[30:60, 110:114] = True
+    other_HW = np.zeros_like(thing_HW)
+    other_HW[30:60, 112:124] = True
+    painted = thing_HW | other_HW
+    frame[painted] = texture(2, SIZE, hue=(190, 70, 50))[painted]
+    found = GrabCutSegmenter().segment(frame, box=(50, 30, 114, 91), rough_HW=rough_HW)
+    assert overlap(found.mask_HW, thing_HW) > 0.85
+    assert not found.mask_HW[30:60, 116:].any()

@@ -53,7 +53,7 @@ def test_sounds_are_the_likeliest_classes_or_else_groups() -> None:
     [
         ({"min_clip_s": 4.0, "max_speakers": 2.0, "max_music": 0.9}, "max_music"),
         ({"min_clip_s": 4.0, "max_speakers": 1.0, "max_p_value": 0.09}, "max_p_value"),
-        ({"min_persistence": 1.0, "min_return_iou": 0.7}, "min_return_iou"),
+        ({"min_persistence": 1.0, "min_return_iou": 0.34}, "min_return_iou"),
         ({"max_speakers": 1.0, "max_music": None}, None),
     ],
 )

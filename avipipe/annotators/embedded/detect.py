@@ -53,7 +53,7 @@ class MotionDetector(OpenCvAnnotator):
     """The moving thing that holds the place where motion goes with the sound."""
 
     name = "motion"
-    version = 3
+    version = 4
 
     def detect(
         self,
@@ -66,9 +66,10 @@ class MotionDetector(OpenCvAnnotator):
     ) -> list[Detection]:
         """Boxes in up to five frames, best first.
 
-        The score is the share of hot motion that lies in the box's silhouette. A frame has several
-        detections where disjoint parts have at least half as much of it as the best. There are
-        none without a localization that knows a place.
+        The score is the hot motion in the box's silhouette, over all that there is in the frame
+        that has most: where little moves, little is known. A frame has several detections where
+        disjoint parts have at least half as much of it as the best. There are none without a
+        localization that knows a place.
         """
         if localization is None or not localization.heat_HW.any() or len(frames_THWC) < 2:
             return []
@@ -80,13 +81,20 @@ class MotionDetector(OpenCvAnnotator):
         size = fit_size(full, _SHORT_SIDE_PX / min(full))
         heat_HW = cv2.resize(localization.heat_HW, size, interpolation=cv2.INTER_LINEAR)
         window = max(1, round(_WINDOW_S * fps))
-        found: list[Detection] = []
+        found: list[tuple[int, Mask, float]] = []
+        most = 1e-6
         for frame in _sharp_moments(frames_THWC, heat_HW, window):
             motion_HW = _motion_along_paths(frames_THWC, frame, size, window)
-            for silhouette_HW, score in _things(motion_HW, heat_HW):
-                rough_HW = _enlarge(silhouette_HW, full)
-                found.append(Detection(frame, _box(rough_HW), label, score, rough_HW))
-        return sorted(found, key=lambda detection: -detection.score)
+            hot_HW = _hot_motion(motion_HW, heat_HW)
+            most = max(most, float(hot_HW.sum()))
+            for silhouette_HW in _things(motion_HW, hot_HW):
+                mass = float(hot_HW[silhouette_HW].sum())
+                found.append((frame, _enlarge(silhouette_HW, full), mass))
+        detections = [
+            Detection(frame, _box(rough_HW), label, mass / most, rough_HW)
+            for frame, rough_HW, mass in found
+        ]
+        return sorted(detections, key=lambda detection: -detection.score)
 
 
 def _sharp_moments(frames_THWC: Frames, heat_HW: Heat, window: int) -> list[int]:
@@ -160,10 +168,14 @@ def _colours(frame_HWC: Frames, size: Size) -> Array:
     return np.asarray(cv2.GaussianBlur(shrink(frame_HWC, size), (0, 0), 1.0), np.float32)
 
 
-def _things(motion_HW: Array, heat_HW: Heat) -> list[tuple[Mask, float]]:
-    """Silhouettes of what moves at the hot place, and their shares of hot motion; best first."""
+def _hot_motion(motion_HW: Array, heat_HW: Heat) -> Array:
+    """Motion (H, W) as far as it is at the hot place."""
     hot_HW = heat_HW * np.minimum(motion_HW, np.percentile(motion_HW, 99))
-    hot_HW = np.asarray(cv2.GaussianBlur(hot_HW, (0, 0), 3.0))
+    return np.asarray(cv2.GaussianBlur(hot_HW, (0, 0), 3.0))
+
+
+def _things(motion_HW: Array, hot_HW: Array) -> list[Mask]:
+    """Silhouettes of what moves at the hot place, best first."""
     if hot_HW.max() <= 0:
         return []
     smooth_HW = np.asarray(cv2.GaussianBlur(motion_HW, (0, 0), 1.0))
@@ -173,7 +185,7 @@ def _things(motion_HW: Array, heat_HW: Heat) -> list[tuple[Mask, float]]:
     best = _part_at_peak(parts, masses, hot_HW)
     mask_HW = parts == best
     rivals = [
-        (parts == part, mass)
+        parts == part
         for part, mass in masses.items()
         if part != best and mass >= _RIVAL_SHARE * masses[best]
     ]
@@ -182,10 +194,7 @@ def _things(motion_HW: Array, heat_HW: Heat) -> list[tuple[Mask, float]]:
         if closer.sum() < _MIN_AREA_PX:
             break
         mask_HW = closer
-    mask_HW = _without_dragged_ground(mask_HW, smooth_HW, hot_HW)
-    total = float(hot_HW.sum())
-    things = [(mask_HW, float(hot_HW[mask_HW].sum()) / total)]
-    return things + [(rival_HW, mass / total) for rival_HW, mass in rivals]
+    return [_without_dragged_ground(mask_HW, smooth_HW, hot_HW), *rivals]
 
 
 def _noise_level(motion_HW: Array) -> float:

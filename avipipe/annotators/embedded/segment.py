@@ -20,13 +20,14 @@ _MIN_FILL = 0.05
 _MIN_OVERLAP = 0.25
 _REACH = 0.15
 _CORE = 0.8
+_MOSTLY = 0.5
 
 
 class GrabCutSegmenter(OpenCvAnnotator):
     """Colour models of the inside and the surroundings of a box, and a minimal cut."""
 
     name = "grabcut"
-    version = 2
+    version = 3
 
     def segment(self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None) -> Segment:
         """The mask of the thing in `box`; all false with score 0 where none stands out.
@@ -55,7 +56,7 @@ class GrabCutSegmenter(OpenCvAnnotator):
         if rough_HW is not None and rough_HW.any():
             inside = shrink(rough_HW.astype(np.float32), size)[window] > 0.5
             labels = _labels_of_silhouette(inside)
-        cut = _largest(grab_cut(crop, labels), inside)
+        cut = _in_place(grab_cut(crop, labels), inside, also=rough_HW is not None)
         score = _contrast(crop, cut, ~cut & _around(cut))
         if rough_HW is not None and (cut & inside).sum() < _MIN_OVERLAP * (cut | inside).sum():
             cut, score = inside, 0.0
@@ -123,14 +124,20 @@ def _examples(crop_HWC: Frames, thing_HW: Mask, rest_HW: Mask) -> tuple[Frames, 
     return np.ascontiguousarray(colours), classes
 
 
-def _largest(mask_HW: Mask, inside_HW: Mask) -> Mask:
-    """The connected part with most pixels inside, smoothed by a pixel, with its holes filled."""
+def _in_place(mask_HW: Mask, inside_HW: Mask, *, also: bool) -> Mask:
+    """The connected part with most pixels inside, smoothed by a pixel, with its holes filled.
+
+    `also` keeps the others that lie mostly inside: a belt or a shadow cuts a thing in two.
+    """
     opened = cv2.morphologyEx(mask_HW.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     count, parts = cv2.connectedComponents(opened)
     if count == 1:
         return np.zeros_like(mask_HW)
-    best = 1 + int(np.bincount(parts[inside_HW], minlength=count)[1:].argmax())
-    part = (parts == best).astype(np.uint8)
+    within = np.bincount(parts[inside_HW], minlength=count)
+    kept = within > _MOSTLY * np.bincount(parts.ravel(), minlength=count) if also else within < 0
+    kept[1 + int(within[1:].argmax())] = True
+    kept[0] = False
+    part = kept[parts].astype(np.uint8)
     outlines, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(part, outlines, -1, 1, cv2.FILLED)
     return np.asarray(part > 0)
