@@ -41,7 +41,7 @@ class LoraConfig(BaseModel):
 
 
 def add_lora(model: EditorTransformer, config: LoraConfig, *, seed: int = 0) -> None:
-    """Freeze weights and put adapters on them, which change nothing at first."""
+    """Freeze weights and put adapters in float32 on them, which change nothing at first."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.add_adapter(
@@ -53,7 +53,9 @@ def add_lora(model: EditorTransformer, config: LoraConfig, *, seed: int = 0) -> 
         )
     whole = config.new_modules == "whole"
     for name, weight in model.named_parameters():
-        weight.requires_grad_("lora_" in name or (whole and is_new(name)))
+        if is_adapter := "lora_" in name:
+            weight.data = weight.data.float()  # peft gives them the type of what they adapt
+        weight.requires_grad_(is_adapter or (whole and is_new(name)))
 
 
 def merge_lora(model: EditorTransformer) -> None:
@@ -98,13 +100,14 @@ def load_lora(model: EditorTransformer, folder: Path) -> None:
         ) from error
     add_lora(model, config)
     try:
-        set_peft_model_state_dict(model, adapters, adapter_name=ADAPTER_NAME)
+        found: Any = set_peft_model_state_dict(model, adapters, adapter_name=ADAPTER_NAME)
         keys = model.load_state_dict(new, strict=False)
     except RuntimeError as error:
         raise WeightsError(f"{folder}: trained on a network of other sizes: {error}") from error
-    missing = [name for name in keys.missing_keys if whole and is_new(name)]
-    if wrong := [*missing, *keys.unexpected_keys]:
-        raise WeightsError(f"{folder}: new modules differ in {few(wrong)}")
+    missing = [name for name in found.missing_keys if "lora_" in name]
+    missing += [name for name in keys.missing_keys if whole and is_new(name)]
+    if wrong := [*missing, *found.unexpected_keys, *keys.unexpected_keys]:
+        raise WeightsError(f"{folder}: adapters or new modules differ in {few(wrong)}")
 
 
 def is_new(name: str) -> bool:

@@ -4,15 +4,25 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from avipipe.editor.network.loading import build
 from avipipe.editor.network.transformer import NEW_MODULES, EditorOutput, EditorTransformer
 from avipipe.editor.train.begin import begin
-from avipipe.editor.train.lora import LoraConfig, add_lora, load_lora, merge_lora, save_lora
+from avipipe.editor.train.lora import (
+    ADAPTER_FILE,
+    LoraConfig,
+    add_lora,
+    load_lora,
+    merge_lora,
+    save_lora,
+)
 from avipipe.editor.train.objective import draw_at, predict
+from avipipe.editor.train.parallel import World
 from avipipe.errors import WeightsError
 from tests.editor_batches import batch_of, tiny_config
 
+ALONE = World(0, 1, torch.device("cpu"))
 SIZES = tiny_config().network.sizes
 WHOLE = LoraConfig(rank=4, alpha=8)
 ADAPTED = LoraConfig(rank=4, alpha=8, new_modules="adapted")
@@ -46,7 +56,7 @@ def test_adapters_change_nothing_at_first() -> None:
 
 
 def test_only_adapters_and_new_modules_learn() -> None:
-    model = begin(tiny_config(lora={"rank": 4}), torch.device("cpu"))
+    model = begin(tiny_config(lora={"rank": 4}), ALONE)
     learning = {name for name, w in model.named_parameters() if w.requires_grad}
     adapters = {name for name in learning if "lora_" in name}
     # 3 blocks of two attentions with four layers each, and two feed-forward layers
@@ -58,13 +68,13 @@ def test_only_adapters_and_new_modules_learn() -> None:
 
 def test_new_modules_may_be_adapted_too() -> None:
     lora = {"rank": 4, "new_modules": "adapted"}
-    model = begin(tiny_config(lora=lora, precision="bf16"), torch.device("cpu"))
+    model = begin(tiny_config(lora=lora, precision="bf16"), ALONE)
     learning = {name for name, w in model.named_parameters() if w.requires_grad}
     assert all("lora_" in name for name in learning)
     # as above, 2 injections of audio, and 2 blocks of the refiner with three attentions
     assert len(learning) == 2 * (3 * (2 * 4 + 2) + 2 * 4 + 2 * (3 * 4 + 2))
-    types = {w.dtype for w in model.parameters() if not w.requires_grad}
-    assert types == {torch.bfloat16}
+    types = {(w.requires_grad, w.dtype) for w in model.parameters()}
+    assert types == {(True, torch.float32), (False, torch.bfloat16)}
 
 
 @BOTH
@@ -98,5 +108,10 @@ def test_adapters_of_another_network_are_refused(tmp_path: Path) -> None:
     wider = build(SIZES.model_copy(update={"num_attention_heads": 4}))
     with pytest.raises(WeightsError, match="other sizes"):
         load_lora(wider, tmp_path)
+    file = tmp_path / ADAPTER_FILE
+    adapters = load_file(file)
+    save_file({name: adapters[name] for name in list(adapters)[1:]}, file)
+    with pytest.raises(WeightsError, match=r"differ in .*lora_A"):
+        load_lora(build(SIZES), tmp_path)
     with pytest.raises(WeightsError, match=r"adapter\.safetensors"):
         load_lora(build(SIZES), tmp_path / "nothing")
