@@ -90,7 +90,7 @@ def measure(config: TrainConfig, bucket: Bucket, world: World) -> str:
         run = Trainer(config, world, Path(folder), stream, listeners=[figures])
         run.run()
     data = config.data.model_copy(update={"buckets": (bucket,)})
-    plan = plan_memory(config.model_copy(update={"data": data}), run.model, world)
+    plan = plan_memory(config.model_copy(update={"data": data}), world)
     used_mib = ((peak_memory_bytes(world.device) or 0) - before_bytes) / 2**20
     mfu = figures.median("mfu")
     name = f"{bucket.num_frames}x{bucket.height_px}x{bucket.width_px}"

@@ -125,7 +125,7 @@ def cache_(name: str, data: str, out: Path, overrides: tuple[str, ...], as_json:
             config.data,
             load_encoders(config.data.encoders, world.device),
             out,
-            splits=tuple(dict.fromkeys((config.data.split, config.validation.split))),
+            splits=config.splits,
             rank=world.rank,
             world_size=world.size,
             progress=progress,

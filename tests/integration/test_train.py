@@ -120,6 +120,17 @@ def test_a_folder_with_a_run_is_not_overwritten(
     assert "optimiser.lr: 0.002 -> 1.0" in message
 
 
+def test_a_dataset_without_the_split_to_validate_with_can_be_cached(
+    tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "cache", *options, "--out", str(tmp_path), "--set", "validation.split=val"]
+    code, message = refusal(words, capsys)
+    assert code == 3
+    assert "split `val`" in message
+    result = CliRunner().invoke(cli, [*words, "--set", "validation.num_clips=0", "--json"])
+    assert json.loads(result.stdout)["parts"] == 2
+
+
 def test_a_split_without_clips_is_an_error(
     tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

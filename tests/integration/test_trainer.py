@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,9 +15,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from avipipe.editor.data.batch import Batch
 from avipipe.editor.network.loading import build, load_editor
 from avipipe.editor.train.config import TrainConfig
 from avipipe.editor.train.export import export
+from avipipe.editor.train.lora import load_lora
+from avipipe.editor.train.memory import memory_explained
 from avipipe.editor.train.metrics import Values
 from avipipe.editor.train.parallel import World
 from avipipe.editor.train.trainer import Trainer
@@ -158,6 +162,26 @@ def test_too_many_bad_losses_in_a_row_end_the_run(tmp_path: Path) -> None:
     assert run.progress.step == 8
 
 
+class Full(BatchStream):
+    """Finds the device full at its second batch."""
+
+    def __next__(self) -> Batch:
+        if self.turn == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.\nGPU 0 ...")
+        return super().__next__()
+
+
+def test_too_little_memory_ends_in_advice(tmp_path: Path) -> None:
+    config = tiny_config(steps=3, checkpoint_layers="none")
+    with pytest.raises(RunError) as caught, memory_explained(config, ALONE, encoders_bytes=0):
+        Trainer(config, ALONE, tmp_path, Full(1)).run()
+    text = str(caught.value)
+    assert "Tried to allocate 1 GiB." in text
+    assert "GPU 0" not in text
+    assert "activations" in text
+    assert text.count("--set checkpoint_layers=all: ") == 1
+
+
 class Stopper:
     """Sends a signal to this process in the middle of a run."""
 
@@ -235,22 +259,25 @@ import json, sys, torch
 from pathlib import Path
 from avipipe.editor.train.export import export
 from avipipe.editor.train.parallel import joined
-from tests.integration.test_trainer import sharded
+from tests.integration.test_trainer import ADAPTERS, sharded
 torch.set_num_threads(1)
-folder = Path(sys.argv[1])
 with joined() as world:
-    sharded(folder, world, 2)
-    run = sharded(folder, world, 4)
-    figures = run.validate()
-    export(run.model, run.config, folder / "model", world)
-    if world.is_first:
-        (folder / "figures.json").write_text(json.dumps(figures))
+    for name, changes in (("whole", {}), ("adapters", ADAPTERS)):
+        folder = Path(sys.argv[1]) / name
+        sharded(folder, world, 2, **changes)
+        run = sharded(folder, world, 4, **changes)
+        figures = run.validate()
+        export(run.model, run.config, folder / "model", world)
+        if world.is_first:
+            (folder / "figures.json").write_text(json.dumps(figures))
 """
+ADAPTERS = {"lora": {"rank": 2, "alpha": 2}, "precision": "bf16"}
 
 
-def sharded(folder: Path, world: World, steps: int) -> Trainer:
+def sharded(folder: Path, world: World, steps: int, **changes: Any) -> Trainer:
     """Run to a step, from a checkpoint if there is one, on batches of four clips in all."""
-    config = tiny_config(steps=steps, batch_size=4 // world.size, checkpoint_layers=(1,))
+    changes = {"steps": steps, "checkpoint_layers": (1,), "accumulate": 2, **changes}
+    config = tiny_config(batch_size=2 // world.size, **changes)
     stream = BatchStream(config.batch_size, rank=world.rank, world_size=world.size)
     held_out = [batch_of([0]), batch_of([2]), batch_of([3])]
     run = Trainer(config, world, folder, stream, held_out)
@@ -284,12 +311,42 @@ def in_processes(folder: Path, count: int) -> None:
             process.communicate()
 
 
-def test_two_processes_are_one(tmp_path: Path) -> None:
-    """Sharded over two processes, stopped and resumed, against one process."""
-    in_processes(tmp_path / "two", 2)
-    one = sharded(tmp_path / "one", ALONE, 4)
-    two = load_editor(tmp_path / "two" / "model").state_dict()
-    for name, weight in one.model.state_dict().items():
-        torch.testing.assert_close(two[name], weight, rtol=1e-4, atol=2e-5)
-    figures = json.loads((tmp_path / "two" / "figures.json").read_text())
+def assert_close(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> None:
+    for name, weight in ours.items():
+        torch.testing.assert_close(theirs[name], weight, rtol=1e-4, atol=2e-5)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of runs of four steps that two processes shared, stopped and resumed after two."""
+    folder = tmp_path_factory.mktemp("two")
+    in_processes(folder, 2)
+    return folder
+
+
+def test_two_processes_are_one(two: Path, tmp_path: Path) -> None:
+    one = sharded(tmp_path, ALONE, 4)
+    assert_close(one.model.state_dict(), load_editor(two / "whole" / "model").state_dict())
+    figures = json.loads((two / "whole" / "figures.json").read_text())
     assert figures == pytest.approx(one.validate(), rel=1e-4)
+
+
+def test_a_run_of_two_processes_goes_on_in_one(two: Path, tmp_path: Path) -> None:
+    shutil.copytree(two / "whole", tmp_path / "two")
+    gone_on = sharded(tmp_path / "two", ALONE, 6)
+    one = sharded(tmp_path / "one", ALONE, 6)
+    assert gone_on.ema is not None
+    assert one.ema is not None
+    assert_close(one.model.state_dict(), gone_on.model.state_dict())
+    assert_close(one.ema.weights, gone_on.ema.weights)
+
+
+def test_two_processes_learn_adapters_in_half_precision(two: Path, tmp_path: Path) -> None:
+    one = sharded(tmp_path, ALONE, 4, **ADAPTERS)
+    figures = json.loads((two / "adapters" / "figures.json").read_text())
+    assert figures == pytest.approx(one.validate(), rel=0.02)
+    loaded = build(one.config.network.sizes)
+    load_lora(loaded, two / "adapters" / "model")
+    for name, weight in loaded.named_parameters():
+        if "lora_B" in name:
+            assert weight.any()

@@ -58,6 +58,7 @@ class FeatureCache:
     """
 
     needs_media: ClassVar[bool] = False
+    num_bytes: ClassVar[int] = 0
 
     def __init__(self, folder: Path, config: DataConfig) -> None:
         self.folder, self._config = folder, config

@@ -144,6 +144,12 @@ class Encoders:
         """Number and width of the hidden states of sound."""
         return self.audio.shape
 
+    @property
+    def num_bytes(self) -> int:
+        """Of all weights."""
+        models = (self.video.model, self.text.model, self.audio.model)
+        return sum(weight.nbytes for model in models for weight in model.parameters())
+
     def latents_of(self, clip: Clip) -> Latents:
         """Of its pictures."""
         assert clip.video_FHWC is not None

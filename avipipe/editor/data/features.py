@@ -25,6 +25,10 @@ class Features(Protocol):
         """Whether clips must come with their pictures and sound."""
 
     @property
+    def num_bytes(self) -> int:
+        """Of the models that it holds on the device."""
+
+    @property
     def audio_shape(self) -> tuple[int, int]:
         """Number and width of the hidden states of sound."""
 

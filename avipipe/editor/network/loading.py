@@ -96,12 +96,16 @@ def assemble(
             f"{where}: expected the weights of {config.num_layers} layers; it differs in "
             f"{few(wrong)}"
         )
-    model.rope = WanRotaryPosEmbed(
-        config.attention_head_dim, model.config["patch_size"], model.config["rope_max_seq_len"]
-    )
+    model.rope = fresh_rope(model)
     _begin_afresh(model, {_part(key) for key in keys.missing_keys}, dtype, seed)
     model.eval()
     return model
+
+
+def fresh_rope(model: EditorTransformer) -> WanRotaryPosEmbed:
+    """The table of positions of a network, which no checkpoint holds."""
+    names = ("attention_head_dim", "patch_size", "rope_max_seq_len")
+    return WanRotaryPosEmbed(*(model.config[name] for name in names))
 
 
 def _part(key: str) -> str:

@@ -9,10 +9,17 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from avipipe.editor.convert import load_released
-from avipipe.editor.network.loading import build, load_backbone, load_editor
+from avipipe.editor.network.loading import (
+    blank,
+    build,
+    fresh_rope,
+    load_backbone,
+    load_editor,
+)
 from avipipe.editor.network.transformer import EditorTransformer
 from avipipe.editor.train.config import NetworkConfig, OptimiserConfig, TrainConfig
 from avipipe.editor.train.lora import LoraConfig, add_lora, is_new
+from avipipe.editor.train.parallel import World, deal_out, shard
 from avipipe.errors import ConfigError
 from avipipe.weights import locate
 
@@ -21,24 +28,55 @@ UNUSED = ("control_embeddings", "reference_embedding")
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
+RECOMPILE_LIMIT = 8
+"""Torch's own."""
 
-def begin(config: TrainConfig, device: torch.device) -> EditorTransformer:
+
+def begin(config: TrainConfig, world: World) -> EditorTransformer:
     """The network with the weights to begin with, those that learn in float32.
+
+    Where several processes share it, only the first reads it; the others get their shards of it.
 
     Raises:
         WeightsError: the weights are missing or do not fit.
     """
-    model = load_network(config.network)
+    whole = None
+    if world.is_first:
+        # where only adapters learn, at once in the type that the rest is held in
+        halved = config.lora is not None and config.lora.new_modules == "adapted"
+        dtype = DTYPES[config.precision] if halved else torch.float32
+        whole = _prepared(load_network(config.network, dtype), config)
+    if world.size == 1:
+        assert whole is not None
+        model = whole
+        cast(nn.Module, model).to(world.device)
+    else:
+        model = outline(config)
+        shard(model, world, DTYPES[config.precision])
+        cast(nn.Module, model).to_empty(device=world.device)
+        model.rope = fresh_rope(model).to(world.device)
+        deal_out(model, whole)
+    _checkpoint_layers(model, frozenset(config.checkpointed))
+    model.train()
+    if config.compile:
+        _compile(model, num_shapes=len(config.data.buckets))
+    return model
+
+
+def outline(config: TrainConfig) -> EditorTransformer:
+    """The network as it is trained, without storage: on the meta device."""
+    with torch.device("meta"):
+        return _prepared(blank(config.network.sizes), config)
+
+
+def _prepared(model: EditorTransformer, config: TrainConfig) -> EditorTransformer:
+    """With adapters, if any, and what does not learn frozen."""
     if config.lora is not None:
         _halve_frozen(model, config.lora, DTYPES[config.precision])
         add_lora(model, config.lora, seed=config.network.seed)
     for name, weight in model.named_parameters():
         if name.split(".")[0] in UNUSED:
             weight.requires_grad_(False)
-    _checkpoint_layers(model, frozenset(config.checkpointed))
-    cast(nn.Module, model).to(device).train()
-    if config.compile:
-        cast(Any, model).compile_repeated_blocks(fullgraph=True)
     return model
 
 
@@ -52,7 +90,8 @@ def load_network(config: NetworkConfig, dtype: torch.dtype = torch.float32) -> E
     sizes = config.sizes
     if config.begin == "fresh":
         model = build(sizes, seed=config.seed)
-        cast(nn.Module, model).to(dtype)
+        if dtype != torch.float32:
+            cast(nn.Module, model).to(dtype)
         return model
     match config.begin:
         case "wan":
@@ -87,6 +126,15 @@ def _checkpoint_layers(model: EditorTransformer, layers: frozenset[int]) -> None
 
     if layers:
         model.enable_gradient_checkpointing(run)
+
+
+def _compile(model: EditorTransformer, num_shapes: int) -> None:
+    """Compile the blocks for each size of clips on its own, with gradients and without.
+
+    Left to itself torch gives up after a few sizes, and takes any as unknown after the first.
+    """
+    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT + 4 * num_shapes
+    cast(Any, model).compile_repeated_blocks(fullgraph=True, dynamic=False)
 
 
 def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:

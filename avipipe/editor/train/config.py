@@ -132,6 +132,12 @@ class TrainConfig(_Section):
         return self
 
     @property
+    def splits(self) -> tuple[str, ...]:
+        """Of the dataset, whose clips are used."""
+        held_out = (self.validation.split,) if self.validation.num_clips else ()
+        return tuple(dict.fromkeys((self.data.split, *held_out)))
+
+    @property
     def checkpointed(self) -> tuple[int, ...]:
         """Numbers of the layers whose activations are computed again."""
         if self.checkpoint_layers == "all":

@@ -4,6 +4,7 @@ Activations are not guessed: the network runs on tensors without storage, and wh
 backward pass is added up, layer by layer.
 """
 
+import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,15 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 
 from avipipe.editor.config import Bucket, EditorConfig
 from avipipe.editor.network.loading import blank
-from avipipe.editor.train.begin import DTYPES
+from avipipe.editor.train.begin import DTYPES, outline
 from avipipe.editor.train.config import TrainConfig
 from avipipe.editor.train.parallel import World, autocast
+from avipipe.errors import RunError
 
 GIB = 2**30
 ADAM_BYTES = {"adamw": 8, "adamw_8bit": 2}
@@ -105,6 +107,7 @@ class MemoryPlan:
     """Bytes that training holds on one device.
 
     Attributes:
+        encoders: of video, text and sound; none where their features are cached.
         activations: bucket -> bytes, for a micro-batch.
         device_bytes: what there is.
     """
@@ -113,6 +116,7 @@ class MemoryPlan:
     gradients: int
     optimiser: int
     ema: int
+    encoders: int
     activations: Mapping[Bucket, int]
     device_bytes: int
     advice: tuple[str, ...] = ()
@@ -120,7 +124,7 @@ class MemoryPlan:
     @property
     def total(self) -> int:
         """With the largest bucket."""
-        held = self.weights + self.gradients + self.optimiser + self.ema
+        held = self.weights + self.gradients + self.optimiser + self.ema + self.encoders
         return held + max(self.activations.values(), default=0)
 
     @property
@@ -135,6 +139,7 @@ class MemoryPlan:
             "gradients": self.gradients,
             "optimiser": self.optimiser,
             "moving average": self.ema,
+            "encoders": self.encoders,
         }
         lines = [f"{name:<16}{_size(count)}" for name, count in parts.items()]
         for bucket, count in self.activations.items():
@@ -142,16 +147,19 @@ class MemoryPlan:
             lines.append(f"activations     {_size(count)}  for {name}")
         lines.append(f"{'together':<16}{_size(self.total)}  of {_size(self.device_bytes).strip()}")
         if not self.fits:
-            lines.append("This is unlikely to fit. What would help:")
-            lines += [f"  {advice}" for advice in self.advice]
+            lines += ["This is unlikely to fit.", *self.help()]
         return lines
 
+    def help(self) -> list[str]:
+        """What to change where it does not fit, a line each."""
+        return ["What would help:", *(f"  {advice}" for advice in self.advice)]
 
-def plan_memory(config: TrainConfig, model: nn.Module, world: World) -> MemoryPlan:
-    """What training will hold on this process's device; encoders, without a cache, come on top.
+
+def plan_memory(config: TrainConfig, world: World, *, encoders_bytes: int = 0) -> MemoryPlan:
+    """What training will hold on this process's device, before anything is loaded.
 
     Args:
-        model: as it will be trained, sharded if it will be.
+        encoders_bytes: of the models that make features on the fly.
     """
     alike = {(size.num_frames, size.tokens_per_frame): size for size in config.data.buckets}
     traces = {
@@ -159,7 +167,8 @@ def plan_memory(config: TrainConfig, model: nn.Module, world: World) -> MemoryPl
         for bucket in alike.values()  # upright and lying clips need the same
     }
     plan = MemoryPlan(
-        *state_bytes(model, config.optimiser.name, ema=config.ema_decay is not None),
+        *state_bytes(config, world.size),
+        encoders=encoders_bytes,
         activations={
             bucket: config.batch_size * trace.peak_bytes(config.checkpointed)
             for bucket, trace in traces.items()
@@ -167,6 +176,22 @@ def plan_memory(config: TrainConfig, model: nn.Module, world: World) -> MemoryPl
         device_bytes=device_bytes(world.device),
     )
     return replace(plan, advice=_advice(config, plan, traces, world))
+
+
+@contextmanager
+def memory_explained(config: TrainConfig, world: World, *, encoders_bytes: int) -> Iterator[None]:
+    """Say what would help where the memory is too small.
+
+    Raises:
+        RunError: it was.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        plan = plan_memory(config, world, encoders_bytes=encoders_bytes)
+        found = str(error).splitlines()[0]
+        lines = [f"out of memory: {found}", *plan.lines(), *(plan.help() if plan.fits else ())]
+        raise RunError("\n".join(lines)) from error
 
 
 def _advice(
@@ -177,8 +202,9 @@ def _advice(
     least = max(
         (trace.peak_bytes(range(len(trace.layers))) for trace in traces.values()), default=0
     )
-    held = plan.total - peak
+    held = plan.total - peak - plan.encoders
     savings = [
+        ("data.cache=CACHE (of `avipipe train cache`)", plan.encoders),
         ("checkpoint_layers=all", peak - config.batch_size * least),
         (
             f"batch_size=1 accumulate={config.accumulate * config.batch_size}",
@@ -201,16 +227,18 @@ def _advice(
     return (*lines, "smaller or shorter clips: fewer or smaller buckets")
 
 
-def state_bytes(model: nn.Module, optimiser: str, *, ema: bool) -> tuple[int, int, int, int]:
-    """Weights, gradients, optimiser and average of what this process holds of a network."""
-    weights = gradients = states = 0
-    for weight in model.parameters():
-        held = weight.to_local() if hasattr(weight, "to_local") else weight
-        weights += held.nbytes
-        if weight.requires_grad:
-            gradients += held.nbytes
-            states += held.numel() * ADAM_BYTES[optimiser]
-    return weights, gradients, states, gradients if ema else 0
+def state_bytes(config: TrainConfig, num_processes: int) -> tuple[int, int, int, int]:
+    """Weights, gradients, optimiser and average of what each of the processes holds."""
+    parameters = list(outline(config).parameters())
+    learning = [weight for weight in parameters if weight.requires_grad]
+    weights = sum(weight.nbytes for weight in parameters)
+    gradients = sum(weight.nbytes for weight in learning)
+    states = sum(weight.numel() for weight in learning) * ADAM_BYTES[config.optimiser.name]
+    average = 0 if config.ema_decay is None else gradients
+    weights, gradients, states, average = (
+        math.ceil(part / num_processes) for part in (weights, gradients, states, average)
+    )
+    return weights, gradients, states, average
 
 
 def device_bytes(device: torch.device) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch import distributed as dist
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
@@ -40,14 +41,6 @@ class World:
             dist.all_reduce(values)
             values /= self.size
         return values
-
-    def any(self, flag: bool) -> bool:
-        """Whether it is so in any process."""
-        if self.size == 1:
-            return flag
-        flags = torch.tensor(float(flag), device=self.device)
-        dist.all_reduce(flags)
-        return bool(flags.item())
 
 
 @contextmanager
@@ -85,10 +78,15 @@ def shard(model: EditorTransformer, world: World, dtype: torch.dtype) -> None:
         fully_shard(part, mesh=mesh, mp_policy=policy)
 
 
-def accumulating(model: torch.nn.Module, *, last: bool) -> None:
-    """Have shards exchange gradients in the last micro-batch of a step only."""
-    if isinstance(model, FSDPModule):
-        model.set_requires_gradient_sync(last)
+def deal_out(model: torch.nn.Module, whole: torch.nn.Module | None) -> None:
+    """Give each process its shards of the weights that the first one has.
+
+    Args:
+        whole: those weights in the first process, None in the others.
+    """
+    weights = {} if whole is None else whole.state_dict()
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    set_model_state_dict(model, weights, options=options)
 
 
 def reshard(model: torch.nn.Module) -> None:

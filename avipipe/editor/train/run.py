@@ -15,7 +15,7 @@ from avipipe.editor.data.features import Features
 from avipipe.editor.data.stream import ClipStream, held_out
 from avipipe.editor.train.config import TrainConfig
 from avipipe.editor.train.export import export
-from avipipe.editor.train.memory import MemoryPlan, plan_memory
+from avipipe.editor.train.memory import MemoryPlan, memory_explained, plan_memory
 from avipipe.editor.train.metrics import JsonLines, Sink, TensorBoard, WandB
 from avipipe.editor.train.parallel import World, joined
 from avipipe.editor.train.trainer import Hook, Listener, Trainer
@@ -56,7 +56,7 @@ def train(
         ConfigError: there is a run in the folder, and it is not to be resumed, or of another
             configuration; no clip can be used.
         WeightsError: weights are missing.
-        RunError: too many losses were not finite.
+        RunError: too many losses were not finite, or the device is out of memory.
     """
     if not resume and (folder / CHECKPOINTS).exists():
         raise ConfigError(
@@ -66,6 +66,8 @@ def train(
         torch.set_num_threads(config.cpu_threads)
     with joined() as world:
         features = _features(config, world)
+        if listener is not None and world.is_first:
+            listener.planned(plan_memory(config, world, encoders_bytes=features.num_bytes))
         stream = ClipStream(
             config.data,
             features,
@@ -73,7 +75,7 @@ def train(
             rank=world.rank,
             world_size=world.size,
         )
-        with closing(stream):
+        with closing(stream), memory_explained(config, world, encoders_bytes=features.num_bytes):
             trainer = Trainer(
                 config,
                 world,
@@ -96,7 +98,6 @@ def _run(trainer: Trainer, world: World, listener: RunListener | None) -> bool:
         (folder / CONFIG).write_text(written, encoding="utf-8")
         trainer.sinks = _sinks(config, folder, trainer.progress.step)
         if listener is not None:
-            listener.planned(plan_memory(config, trainer.model, world))
             listener.began(trainer.progress.step, config.steps)
     world.barrier()
     try:

@@ -23,7 +23,7 @@ from avipipe.editor.train.config import TrainConfig
 from avipipe.editor.train.ema import Ema
 from avipipe.editor.train.metrics import Meter, Sink, Values
 from avipipe.editor.train.objective import draw, losses_of, predict
-from avipipe.editor.train.parallel import World, accumulating, computing, in_full, shard
+from avipipe.editor.train.parallel import World, computing, in_full
 from avipipe.editor.train.validate import validate
 from avipipe.errors import RunError
 
@@ -102,9 +102,7 @@ class Trainer:
         self._listeners, self._on_validation = listeners, on_validation
         self.sinks: Sequence[Sink] = ()
         self._dtype = DTYPES[config.precision]
-        self.model = begin(config, world.device)
-        if world.size > 1:
-            shard(self.model, world, self._dtype)
+        self.model = begin(config, world)
         self.optimiser = make_optimiser(self.model, config.optimiser)
         self.ema = None if config.ema_decay is None else Ema(self.model, config.ema_decay)
         self.progress = Progress()
@@ -112,7 +110,8 @@ class Trainer:
             folder / "checkpoints",
             world,
             keep=config.checkpoint.keep,
-            identity=config.identity(),
+            # however many processes share a batch
+            identity={**config.identity(), "batch_size": config.batch_size * world.size},
         )
         self._meter = Meter(config.network.sizes, world.device, config.lora)
 
@@ -232,7 +231,6 @@ class Trainer:
         """Add the gradient of a micro-batch; its losses."""
         config = self.config
         draws = draw(batch, self._generators(len(batch.latents), micro), config.sigmas, config.drop)
-        accumulating(self.model, last=micro == config.accumulate - 1)
         with computing(self.model, self._world.device, self._dtype):
             output = predict(self.model, batch, draws, self._dtype)
         losses = losses_of(output, batch, draws, config.loss)

@@ -55,19 +55,39 @@ def test_longer_clips_need_more() -> None:
 
 def test_states_are_counted_by_their_types() -> None:
     config = tiny_config()
-    model = begin(config, ALONE.device)
-    plan = plan_memory(config, model, ALONE)
+    model = begin(config, ALONE)
+    plan = plan_memory(config, ALONE, encoders_bytes=5)
     learning = sum(w.numel() for w in model.parameters() if w.requires_grad)
     assert plan.weights == 4 * sum(w.numel() for w in model.parameters())
     assert (plan.gradients, plan.optimiser, plan.ema) == (4 * learning, 8 * learning, 4 * learning)
+    held = plan.weights + plan.gradients + plan.optimiser + plan.ema + plan.encoders
+    assert plan.total == held + max(plan.activations.values())
+    assert plan.encoders == 5
     assert plan.fits
     assert not any("unlikely" in line for line in plan.lines())
 
 
 def test_a_plan_that_does_not_fit_says_what_would_help() -> None:
     config = tiny_config(batch_size=4, checkpoint_layers="none")
-    plan = plan_memory(config, begin(config, ALONE.device), ALONE)
+    plan = plan_memory(config, ALONE, encoders_bytes=1 << 20)
     text = "\n".join(replace(plan, device_bytes=1000).lines())
-    for change in ("checkpoint_layers=all", "batch_size=1 accumulate=4", "ema_decay", "8bit"):
+    for change in (
+        "data.cache",
+        "checkpoint_layers=all",
+        "batch_size=1 accumulate=4",
+        "ema",
+        "8bit",
+    ):
         assert change in text
     assert "0.00 MiB less" not in text
+
+
+def test_adapters_leave_little_to_learn_and_processes_share_it() -> None:
+    config = tiny_config(lora={"rank": 2, "alpha": 2, "new_modules": "adapted"}, precision="bf16")
+    model = begin(config, ALONE)
+    alone, shared = (plan_memory(config, replace(ALONE, size=size)) for size in (1, 4))
+    assert alone.weights == sum(weight.nbytes for weight in model.parameters())
+    assert alone.gradients < alone.weights / 2
+    assert shared.weights == pytest.approx(alone.weights / 4, abs=1)
+    assert shared.optimiser == pytest.approx(alone.optimiser / 4, abs=1)
+    assert shared.activations == alone.activations
