@@ -3,11 +3,15 @@
 import io
 import itertools
 import json
+import multiprocessing
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import av
@@ -28,9 +32,9 @@ from avipipe.editor.data.config import DataConfig  # noqa: E402
 from avipipe.editor.data.encoders import Encoders, tiny_encoders  # noqa: E402
 from avipipe.editor.data.media import HEARING_HZ, Masks, Take, cut_mask  # noqa: E402
 from avipipe.editor.data.shards import ShardDataset, mask_pairs, mask_track  # noqa: E402
-from avipipe.editor.data.stream import ClipStream, held_out  # noqa: E402
+from avipipe.editor.data.stream import ClipStream, held_out, lost_workers_explained  # noqa: E402
 from avipipe.editor.network.loading import build as build_network  # noqa: E402
-from avipipe.errors import ConfigError, ManifestError  # noqa: E402
+from avipipe.errors import ConfigError, ManifestError, RunError  # noqa: E402
 from avipipe.manifests import rle  # noqa: E402
 from avipipe.manifests.degrade import Law  # noqa: E402
 from avipipe.manifests.rle import MaskTrack  # noqa: E402
@@ -311,6 +315,18 @@ def test_the_same_clips_come_whatever_the_number_of_processes(
     assert alone == [key for share in dealt for key in share]
 
 
+def test_a_worker_that_is_killed_is_noticed(
+    eight: Path, encoders: Encoders, tmp_path: Path
+) -> None:
+    config = small_config(eight, tmp_path, workers=1)
+    stream = ClipStream(config, encoders, batch_size=1)
+    next(stream)
+    (worker,) = multiprocessing.active_children()
+    worker.kill()
+    with pytest.raises(RunError, match=r"process .* is lost.*--resume"), lost_workers_explained():
+        list(itertools.islice(stream, 100))
+
+
 @pytest.mark.parametrize(("before", "after"), [(2, 2), (0, 2), (2, 0)])
 def test_a_resumed_stream_goes_on_bit_for_bit(
     eight: Path, encoders: Encoders, tmp_path: Path, before: int, after: int
@@ -517,4 +533,43 @@ def test_shards_are_read_from_a_url(two: Path, tmp_path: Path, encoders: Encoder
     here = first_batch(two, tmp_path, encoders)
     fsspec.filesystem("memory").put(f"{two}/", "/editor-data/", recursive=True)
     config = small_config(two, tmp_path).model_copy(update={"dataset": "memory://editor-data"})
+    assert_equal(next(ClipStream(config, encoders, batch_size=2)), here)
+
+
+class Ranges(SimpleHTTPRequestHandler):
+    """Serves parts of files, too."""
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        asked = self.headers.get("Range")
+        if asked is None or not path.is_file():
+            super().do_GET()
+            return
+        content = path.read_bytes()
+        first, last = asked.removeprefix("bytes=").split("-")
+        part = content[int(first) : int(last) + 1]
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(part)))
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        self.end_headers()
+        self.wfile.write(part)
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+@pytest.fixture
+def served(two: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranges, directory=str(two)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_workers_read_shards_from_a_server(
+    served: str, two: Path, tmp_path: Path, encoders: Encoders
+) -> None:
+    here = first_batch(two, tmp_path, encoders)
+    config = small_config(two, tmp_path).model_copy(update={"dataset": served, "workers": 1})
     assert_equal(next(ClipStream(config, encoders, batch_size=2)), here)

@@ -93,7 +93,7 @@ class ShardDataset:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         self.url, self.split = url, split
-        self._destination = Destination(url)
+        self._opened: tuple[int, Destination] | None = None
         listing = _listing(self._destination, url, split)
         shards = [entry for entry in listing.shards if entry.split == split]
         first = rank * len(shards) // world_size
@@ -113,6 +113,13 @@ class ShardDataset:
         """
         with self._destination.reading(sample.shard) as file:
             return {name: self._read(file, sample, name) for name in members}
+
+    @property
+    def _destination(self) -> Destination:
+        """Opened in each process anew: connections to a store do not survive a fork."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = os.getpid(), Destination(self.url)
+        return self._opened[1]
 
     def _read(self, file: BinaryIO, sample: Sample, member: str) -> bytes:
         place = sample.place(member)

@@ -9,6 +9,7 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
@@ -22,7 +23,7 @@ from avipipe.editor.data.config import DataConfig
 from avipipe.editor.data.features import Features, make_batch
 from avipipe.editor.data.plan import Pick, Plan
 from avipipe.editor.data.shards import ShardDataset
-from avipipe.errors import AvipipeError, ConfigError, ManifestError
+from avipipe.errors import AvipipeError, ConfigError, ManifestError, RunError
 
 logger = logging.getLogger(__name__)
 
@@ -144,6 +145,24 @@ def held_out(
 
 Request = tuple[int, list[Pick]]
 """A batch to read: its group, and the samples."""
+
+
+@contextmanager
+def lost_workers_explained() -> Iterator[None]:
+    """Say what to do where a process that reads is killed, which torch notices at any moment.
+
+    Raises:
+        RunError: one was.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker (pid" not in str(error):
+            raise
+        raise RunError(
+            f"a process that reads clips is lost: {error} The system kills processes where memory "
+            "runs out; give fewer data.workers, and go on with --resume"
+        ) from error
 
 
 class _Requests(Iterable[Request]):

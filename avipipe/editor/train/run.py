@@ -12,7 +12,7 @@ from avipipe.editor.data.batch import Batch
 from avipipe.editor.data.cache import FeatureCache
 from avipipe.editor.data.encoders import load_encoders
 from avipipe.editor.data.features import Features
-from avipipe.editor.data.stream import ClipStream, held_out
+from avipipe.editor.data.stream import ClipStream, held_out, lost_workers_explained
 from avipipe.editor.train.config import TrainConfig
 from avipipe.editor.train.export import export
 from avipipe.editor.train.memory import MemoryPlan, memory_explained, plan_memory
@@ -56,7 +56,7 @@ def train(
         ConfigError: there is a run in the folder, and it is not to be resumed, or of another
             configuration; no clip can be used.
         WeightsError: weights are missing.
-        RunError: too many losses were not finite, or the device is out of memory.
+        RunError: too many losses were not finite, memory ran out, or a process is lost.
     """
     if not resume and (folder / CHECKPOINTS).exists():
         raise ConfigError(
@@ -75,7 +75,11 @@ def train(
             rank=world.rank,
             world_size=world.size,
         )
-        with closing(stream), memory_explained(config, world, encoders_bytes=features.num_bytes):
+        with (
+            closing(stream),
+            lost_workers_explained(),
+            memory_explained(config, world, encoders_bytes=features.num_bytes),
+        ):
             trainer = Trainer(
                 config,
                 world,
