@@ -6,17 +6,24 @@ from dataclasses import dataclass
 from avipipe.editor.data.batch import Task
 from avipipe.errors import ConfigError
 
-_REMOVE = r"remove|delete|erase|get rid of|take (?:out|away)|cut out"
-_ADD = r"add|insert|put|place"
-_CHANGE = r"replace|swap|substitute|exchange|turn|change|transform|convert|make|let|have|give|edit"
-_INTO = r"with|by|for|into|to|say\w*|sing\w*|speak\w*|bark\w*|look\w*|sound\w*|wear\w*|be|a|an"
-_SPLIT = re.compile(rf"\b(?:{_CHANGE})\s+(.+?)(?:\s+(?:{_INTO})\b|$)", re.I)
-_REMOVED = re.compile(rf"\b(?:{_REMOVE})\s+(.+?)(?:\s+(?:from|in|on|at)\b|$)", re.I)
-_ADDED = re.compile(
-    rf"\b(?:{_ADD})\s+(.+?)(?:\s+(?:to|in|on|at|into|beside|behind|near)\b|$)", re.I
+_VERBS: dict[str, Task] = {
+    r"remove|delete|erase|get rid of|take (?:out|away)|cut out": "deletion",
+    r"add|insert|put|place": "insertion",
+    r"replace|swap|substitute|exchange|turn|change|transform|convert|make|let|have|give|edit|show":
+        "edit",
+}  # fmt: skip
+_ENDS = (
+    r"with|by|for|into|to|from|in|on|at|as|and|then|a|an|beside|behind|near|be|look\w*|sound\w*"
+    r"|say\w*|sing\w*|speak\w*|bark\w*|play\w*|wear\w*"
 )
+_PATTERNS = {
+    task: re.compile(rf"\b(?:{verbs})\s+(?P<what>(?:an?\s+)?.+?)(?:[,;.]|\s+(?:{_ENDS})\b|$)", re.I)
+    for verbs, task in _VERBS.items()
+}
 _ARTICLE = re.compile(r"^(?:the|a|an|some|all|any|his|her|its|their)\s+", re.I)
-_NAMELESS = frozenset({"it", "this", "that", "them", "these", "those", "something", "everything"})
+_NAMELESS = re.compile(
+    r"(?:it|this|that|them|these|those|him|her|(?:some|every|any)(?:thing|one|body))(?:\s.*)?", re.I
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +35,23 @@ class Request:
 
 
 def read_instruction(text: str) -> Request:
-    """Read "replace the dog with a cat", "remove the drum", "add a bird".
+    """Read "replace the dog with a cat", "remove the drum", "add a bird": its first request.
 
     What fits none of these is an edit of something unnamed, for which a mask has to be given.
 
     Raises:
         ConfigError: it is empty.
     """
-    text = " ".join(text.split()).strip(" .!")
+    text = " ".join(text.split())
     if not text:
         raise ConfigError(
             'the instruction is empty; say what to do, such as "replace the dog with a cat"'
         )
-    if match := _REMOVED.search(text):
-        return Request("deletion", noun(match[1]))
-    if match := _ADDED.search(text):
-        return Request("insertion", noun(match[1]))
-    match = _SPLIT.search(text)
-    return Request("edit", noun(match[1]) if match else "")
+    found = {task: match for task, pattern in _PATTERNS.items() if (match := pattern.search(text))}
+    if not found:
+        return Request("edit", "")
+    task = min(found, key=lambda task: found[task].start())
+    return Request(task, noun(found[task]["what"]))
 
 
 def noun(text: str) -> str:
@@ -53,5 +59,5 @@ def noun(text: str) -> str:
     text = text.strip(" ,.!?\"'")
     while (shorter := _ARTICLE.sub("", text)) != text:
         text = shorter
-    is_name = text.lower() not in _NAMELESS and re.search(r"[^\W\d_]{2,}", text)
+    is_name = not _NAMELESS.fullmatch(text) and re.search(r"[^\W\d_]{2,}", text)
     return text if is_name else ""

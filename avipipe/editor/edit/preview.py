@@ -33,11 +33,15 @@ def side_by_side(
 def outlined(source_HWC: Frames, given_HW: Mask, refined_HW: Mask, height_px: int) -> Frames:
     """A frame with the user's mask in amber and the refined one in green."""
     picture = _fit(source_HWC, height_px)
-    size = picture.shape[1::-1]
-    for mask_HW, colour in ((given_HW, _GIVEN_RGB), (refined_HW, _REFINED_RGB)):
+    size, pen = picture.shape[1::-1], max(1, picture.shape[0] // 240)
+    # Where both have one outline, both colours are seen.
+    for mask_HW, colour, width in (
+        (given_HW, _GIVEN_RGB, 3 * pen),
+        (refined_HW, _REFINED_RGB, pen),
+    ):
         small = cv2.resize(mask_HW.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
         outlines, _ = cv2.findContours(small, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, outlines, -1, colour, max(1, picture.shape[0] // 240))
+        cv2.drawContours(picture, outlines, -1, colour, width)
     return picture
 
 

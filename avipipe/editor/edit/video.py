@@ -233,7 +233,13 @@ def _h264(container: Any, size: tuple[int, ...], crf: int) -> Any:
     video.codec_context.color_trc = 1
     video.codec_context.colorspace = Colorspace.ITU709
     video.codec_context.color_range = ColorRange.MPEG
-    video.options = {"preset": "medium", "crf": str(crf), "bf": "0"}
+    # Without the last, x264 may look at what was in memory where sides are no multiples of 16.
+    video.options = {
+        "preset": "medium",
+        "crf": str(crf),
+        "bf": "0",
+        "x264-params": "cpu-independent=1",
+    }
     return video
 
 

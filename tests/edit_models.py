@@ -1,0 +1,60 @@
+"""Models that edit in tests: a run of the tiny network, as `avipipe train` leaves it."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from avipipe.editor.config import EditorConfig
+from avipipe.editor.edit.config import EditConfig
+from avipipe.editor.edit.engine import Engine, load_engine
+from avipipe.editor.network.loading import build
+from avipipe.editor.train.config import load_config
+
+
+def fresh_run(folder: Path) -> Path:
+    """A run with random weights."""
+    config = load_config("tiny", dataset="none")
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    network = build(EditorConfig.preset("tiny"))
+    # What is new begins with zeros: it would neither hear nor look at controls.
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+    network.save_pretrained(folder / "model")
+    return folder
+
+
+def settings(run: Path, **changes: Any) -> EditConfig:
+    """Edits in few steps."""
+    solver = {"num_steps": 3, "shift": 1.0, "guidance": 1.0, **changes.pop("solver", {})}
+    return EditConfig.model_validate({"models": {"network": run}, "solver": solver, **changes})
+
+
+def engine(run: Path, **changes: Any) -> Engine:
+    return load_engine(settings(run, **changes))
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Quiet:
+    """A `Listener` that remembers."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.num_planned = self.num_done = 0
+
+    def said(self, text: str) -> None:
+        self.texts.append(text)
+
+    def planned(self, num_steps: int) -> None:
+        self.num_planned, self.num_done = num_steps, 0
+
+    def stepped(self, num_steps: int = 1) -> None:
+        self.num_done += num_steps
