@@ -26,9 +26,10 @@ COMMANDS = {
     "doctor": "Tell which tools and annotators can run on this machine.",
     "train": "Train the editor on a published dataset.",
     "edit": "Edit an instance of a video, in sync with its sound.",
+    "audio-edit": "Edit a sound track as an instruction says; judge it, and try again.",
     "synth": "Write clips whose masks, sounds and verdicts are known exactly.",
 }
-"""Command -> its one-line help; each lives in the module of its name."""
+"""Command -> its one-line help; each lives in the module of its name, with _ for -."""
 
 
 class LazyGroup(click.Group):
@@ -40,7 +41,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"avipipe.cli.{cmd_name}")
+        module = importlib.import_module(f"avipipe.cli.{cmd_name.replace('-', '_')}")
         command = module.command
         assert isinstance(command, click.Command)
         return command
