@@ -154,15 +154,20 @@ def lost_workers_explained() -> Iterator[None]:
     Raises:
         RunError: one was.
     """
+    lost = ""
     try:
         yield
-    except RuntimeError as error:
-        if "DataLoader worker (pid" not in str(error):
+    except (ConnectionError, EOFError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error):
             raise
+        lost = f"{type(error).__name__}: {error}"
+    # Only now, when nothing holds the loader any more: it would go on to tell of its loss.
+    if lost:
         raise RunError(
-            f"a process that reads clips is lost: {error} The system kills processes where memory "
-            "runs out; give fewer data.workers, and go on with --resume"
-        ) from error
+            f"a process that reads clips is lost, or their store does not answer ({lost}). The "
+            "system kills processes where memory runs out: give fewer data.workers, and go on with "
+            "--resume"
+        )
 
 
 class _Requests(Iterable[Request]):

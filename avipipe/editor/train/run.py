@@ -76,8 +76,8 @@ def train(
             world_size=world.size,
         )
         with (
-            closing(stream),
             lost_workers_explained(),
+            closing(stream),
             memory_explained(config, world, encoders_bytes=features.num_bytes),
         ):
             trainer = Trainer(
