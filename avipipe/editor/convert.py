@@ -82,7 +82,7 @@ def load_released(
         WeightsError: it lacks weights, has others, or they have other shapes.
     """
     weights = convert(_read(path), config, where=path)
-    weights = {key: weight.to(dtype) for key, weight in weights.items()}
+    weights = {key: weight.to(_type_of(key, dtype)) for key, weight in weights.items()}
     return assemble(config, weights, where=path, dtype=dtype)
 
 
@@ -117,6 +117,12 @@ def convert(
     if misfits:
         raise WeightsError(f"{where}: weights of other shapes: {few(misfits)}")
     return weights
+
+
+def _type_of(key: str, dtype: torch.dtype) -> torch.dtype:
+    """As diffusers loads Wan: what is small and delicate stays in float32."""
+    delicate = EditorTransformer._keep_in_fp32_modules or ()
+    return torch.float32 if any(part in key for part in delicate) else dtype
 
 
 def released_name(key: str, config: EditorConfig) -> str:

@@ -61,7 +61,7 @@ class VideoEncoder:
     def encode(self, video_FHWC: Tensor) -> Latents:
         """Encode uint8 RGB, F = 4 n + 1."""
         video = video_FHWC.to(self.model.device).permute(3, 0, 1, 2)
-        video_1CFHW = (video.to(torch.float32) / 127.5 - 1).to(self.model.dtype)[None]
+        video_1CFHW = video.float().div_(127.5).sub_(1).to(self.model.dtype)[None]
         found = self.model.encode(video_1CFHW).latent_dist
         mean, std = self._scales()
         normalised = (found.mean[0].float() - mean) / std
@@ -74,7 +74,7 @@ class VideoEncoder:
         mean, std = self._scales()
         latents = latents_CThw.to(self.model.device, torch.float32) * std + mean
         video_CFHW = self.model.decode(latents[None].to(self.model.dtype)).sample[0].float()
-        pixels_CFHW: Tensor = ((video_CFHW + 1) * 127.5).round().clamp(0, 255).byte()
+        pixels_CFHW: Tensor = video_CFHW.add_(1).mul_(127.5).round_().clamp_(0, 255).byte()
         return pixels_CFHW.permute(1, 2, 3, 0).cpu()
 
     def _scales(self) -> tuple[Tensor, Tensor]:

@@ -3,13 +3,13 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from avipipe import weights
 from avipipe.config_file import told, validated
-from avipipe.editor.config import Bucket
+from avipipe.editor.config import Bucket, EditorConfig
 from avipipe.editor.data.config import BUCKETS, EncoderConfig
 from avipipe.editor.network.loading import load_editor
 from avipipe.editor.network.transformer import EditorTransformer
@@ -21,6 +21,7 @@ from avipipe.editor.train.run import CONFIG, MODEL
 from avipipe.errors import ConfigError, WeightsError
 from avipipe.weights.digests import digest
 
+RELEASED = NetworkConfig(begin="released")
 RELEASED_FILE = "avi_edit.pt"
 
 
@@ -41,6 +42,25 @@ class Checkpoint:
     precision: Literal["bf16", "fp32"]
     buckets: tuple[Bucket, ...]
 
+    def sizes(self) -> EditorConfig:
+        """Of the network.
+
+        Raises:
+            WeightsError: the folder does not say.
+        """
+        if self.base is not None:
+            return self.base.sizes
+        if self.path.is_file():
+            return RELEASED.sizes
+        load: Any = EditorTransformer.load_config
+        try:
+            found = load(self.path, local_files_only=True)
+            return EditorConfig(**{name: found[name] for name in EditorConfig.model_fields})
+        except (OSError, KeyError, ValueError) as error:
+            raise WeightsError(
+                f"{self.path}: expected a network that `avipipe train` left: {error}"
+            ) from error
+
     def load(self, dtype: torch.dtype) -> EditorTransformer:
         """The network, on the CPU; adapters are added to the weights that they adapt.
 
@@ -53,8 +73,7 @@ class Checkpoint:
             merge_lora(model)
             return model
         if self.path.is_file():
-            released = NetworkConfig(begin="released", weights=self.path)
-            return load_network(released, dtype)
+            return load_network(RELEASED.model_copy(update={"weights": self.path}), dtype)
         return load_editor(self.path, dtype=dtype)
 
     def identity(self) -> str:

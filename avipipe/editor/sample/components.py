@@ -17,7 +17,9 @@ from avipipe.editor.data.encoders import DTYPES, Encoders, load_encoders
 from avipipe.editor.network.transformer import EditorTransformer
 from avipipe.editor.sample.checkpoints import Checkpoint, find_checkpoint
 from avipipe.editor.sample.config import ModelConfig, SampleConfig
+from avipipe.editor.sample.memory import measure, plan_memory
 from avipipe.editor.sample.solve import Conditions, Solution, Solving, Step, solve
+from avipipe.errors import ConfigError
 from avipipe.manifests.samples import FPS
 
 
@@ -77,7 +79,8 @@ class Components:
     @contextmanager
     def _at_work(self, model: Any) -> Iterator[None]:
         """Keep a model on the device while it is needed."""
-        if self.config.offload == "none":
+        offload = self.config.offload
+        if offload == "none" or (offload == "blocks" and model is self.network):
             yield
             return
         model.to(self.device)
@@ -87,23 +90,49 @@ class Components:
             model.to("cpu")
 
 
-def load_components(config: ModelConfig) -> Components:
+def load_components(config: ModelConfig, bucket: Bucket | None = None) -> Components:
     """Load everything; nothing is ever downloaded.
 
+    Args:
+        bucket: the largest size that will be edited; else that of training.
     Raises:
         WeightsError: a weight is missing or not whole: which, what for, its licence, what to run.
-        RunError: too little memory.
+        ConfigError: nothing says what adapters adapt, or there is no such device.
+        RunError: too little memory; what would help.
     """
+    device = _device(config)
     checkpoint = find_checkpoint(config)
-    device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    bucket = bucket or max(checkpoint.buckets, key=lambda size: size.num_tokens)
+    plan_memory(config, measure(checkpoint, bucket), device).check()
     home = device if config.offload == "none" else torch.device("cpu")
     encoders = load_encoders(checkpoint.encoders, home)
+    if config.tiled_vae:
+        encoders.video.model.enable_tiling()
     network = checkpoint.load(DTYPES[checkpoint.precision])
     cast(nn.Module, network).to(home).requires_grad_(False).eval()
+    if config.offload == "blocks":
+        _offload_blocks(network, device)
     if config.compile:
         cast(Any, network).compile_repeated_blocks(fullgraph=True)
     return Components(
         config, network, encoders, checkpoint.buckets, device, _identity(checkpoint, encoders)
+    )
+
+
+def _device(config: ModelConfig) -> torch.device:
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("models.device: cuda, but torch finds no GPU here; leave it out, or: cpu")
+    return torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _offload_blocks(network: EditorTransformer, device: torch.device) -> None:
+    """Bring each block to the device when its turn comes, the next one meanwhile."""
+    cast(Any, network).enable_group_offload(
+        onload_device=device,
+        offload_device=torch.device("cpu"),
+        offload_type="block_level",
+        num_blocks_per_group=1,
+        use_stream=device.type == "cuda",
     )
 
 

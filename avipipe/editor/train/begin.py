@@ -83,6 +83,8 @@ def _prepared(model: EditorTransformer, config: TrainConfig) -> EditorTransforme
 def load_network(config: NetworkConfig, dtype: torch.dtype = torch.float32) -> EditorTransformer:
     """The network with the weights to begin with, on the CPU.
 
+    Args:
+        dtype: of weights that are read; fresh ones are float32.
     Raises:
         WeightsError: the weights are missing or do not fit.
         ConfigError: they are of another size.
