@@ -142,6 +142,19 @@ def profile(name: str) -> Mapping[str, str]:
     return PROFILES[name]
 
 
+def chosen(name: str, overrides: Mapping[str, str]) -> dict[str, str]:
+    """The backend of each role in a profile, some of them replaced.
+
+    Args:
+        overrides: role -> backend.
+    Raises:
+        ConfigError: there is no such profile or role; the message names the nearest one.
+    """
+    for role in overrides:
+        _check_known("annotator role", role, BACKENDS)
+    return {**profile(name), **overrides}
+
+
 def _load(reference: str) -> Any:
     module_name, _, class_name = reference.partition(":")
     try:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from avipipe.annotators.registry import create, profile
+from avipipe.annotators.registry import chosen, create
 from avipipe.manifests.records import (
     Evidence,
     Keep,
@@ -81,7 +81,7 @@ class Graph:
     """The stages of one configuration, in order."""
 
     def __init__(self, config: BuildConfig) -> None:
-        backends = {**profile(config.profile), **config.annotators}
+        backends = chosen(config.profile, config.annotators)
 
         def annotator(role: str) -> Any:
             return create(role, backends[role])

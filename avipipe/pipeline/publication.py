@@ -5,7 +5,7 @@ from importlib import metadata
 from typing import Any, Literal
 
 from avipipe import __version__, weights
-from avipipe.annotators.registry import profile
+from avipipe.annotators.registry import chosen
 from avipipe.manifests.records import Drop, Fail, Keep, SourceLine, Span
 from avipipe.manifests.samples import ClipRecord, SourceFacts, SourceRecord
 from avipipe.media import ffmpeg
@@ -70,7 +70,7 @@ def facts_of(graph: Graph) -> PublishFacts:
             **ffmpeg.versions(),
         },
         thresholds=config.stages.decide.model_dump(mode="json"),
-        backends=tuple({**profile(config.profile), **config.annotators}.items()),
+        backends=tuple(chosen(config.profile, config.annotators).items()),
         weights=tuple(_licences(graph)),
     )
 

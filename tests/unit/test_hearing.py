@@ -11,7 +11,7 @@ from avipipe.annotators.embedded.diarize import ClusterDiarizer
 from avipipe.annotators.embedded.separate import HpssSeparator
 from avipipe.annotators.embedded.tag import RuleTagger
 from avipipe.annotators.embedded.vad import EnergyVad
-from avipipe.annotators.registry import BACKENDS, PROFILES, create, profile
+from avipipe.annotators.registry import BACKENDS, PROFILES, chosen, create, profile
 from avipipe.errors import ConfigError
 from tests.sounds import (
     DURATION_S,
@@ -190,6 +190,13 @@ def test_profiles_choose_a_backend_for_every_role() -> None:
 def test_a_wrong_name_is_answered_with_the_nearest(role: str, name: str, nearest: str) -> None:
     with pytest.raises(ConfigError, match=f"did you mean {nearest}"):
         create(role, name)
+
+
+def test_some_roles_of_a_profile_may_be_replaced() -> None:
+    backends = chosen("light", {"tag": "ast"})
+    assert backends == {**profile("light"), "tag": "ast"}
+    with pytest.raises(ConfigError, match="no annotator role 'diarise'; did you mean 'diarize'"):
+        chosen("light", {"diarise": "pyannote"})
 
 
 def test_turns_come_in_order_and_do_not_touch() -> None:

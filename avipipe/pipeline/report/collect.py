@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from avipipe import weights
-from avipipe.annotators.registry import create, profile
+from avipipe.annotators.registry import chosen, create
 from avipipe.annotators.weighted import needs_of
 from avipipe.manifests.dataset import DatasetIndex
 from avipipe.manifests.records import Fail, SourceLine
@@ -71,7 +71,7 @@ def collect(
         config_hash=config.identity_hash(),
         backends=tuple(
             (role, backend, _weights(role, backend))
-            for role, backend in {**profile(config.profile), **config.annotators}.items()
+            for role, backend in chosen(config.profile, config.annotators).items()
         ),
         stages=_stage_rows(graph, counts, len(lines), gathered.num_clips),
         clips=tuple(maker.card(survey.state(row)) for row in gathered.sample.rows()),
