@@ -19,6 +19,8 @@ _OVERLAP = 4
 _NEAR_S = 1.0
 _FEWEST_FRAMES = 8
 _FADE_S = 0.01
+_RARE = 0.5
+"""What rises above the background for less of the time than this is an event of its own."""
 
 Spectrum = npt.NDArray[np.complex64]
 Power = npt.NDArray[np.float64]
@@ -63,8 +65,13 @@ def spans_of(mixture: Sound, kind: Kind) -> tuple[Span, ...]:
     }
     if kind == "speech":
         # The VAD is late and early by a syllable; what rises around it is speech as well.
-        return merged([*speech, *spoken])
-    return tuple(span for span in active if span not in spoken)
+        found = merged([*speech, *spoken])
+    else:
+        found = tuple(span for span in active if span not in spoken)
+    if not found and sum(span.duration_s for span in active) < _RARE * mixture.duration_s:
+        # The VAD tells a lone bark from a word no better than chance.
+        return active
+    return found
 
 
 def _within(found: Sequence[Span], wanted: Sequence[Span]) -> Sequence[Span]:
