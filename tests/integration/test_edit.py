@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,13 @@ from av.video.reformatter import Colorspace
 
 from avipipe.annotators.base import Frames, Mask
 from avipipe.cli import main
+from avipipe.editor.agent.files import read_sound
+from avipipe.editor.edit.engine import Part
 from avipipe.editor.edit.footage import Footage, read_lossless
 from avipipe.editor.edit.job import Job
 from avipipe.editor.edit.run import edit
 from avipipe.editor.edit.trace import Trace
-from avipipe.errors import ConfigError
+from avipipe.errors import AnnotatorError, ConfigError
 from avipipe.manifests import rle
 from avipipe.media.ffmpeg import run as ffmpeg
 from avipipe.media.probe import probe
@@ -94,13 +95,6 @@ def beyond(mask_FHW: Mask) -> Mask:
     return np.asarray(np.stack(away) >= MARGIN_PX)
 
 
-def refusal(words: Sequence[str | Path], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(["edit", *map(str, words)])
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, capsys.readouterr().err
-
-
 @pytest.fixture(scope="module")
 def edited(clip: Path, fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The clip with a box edited, in four chunks; its frames are kept."""
@@ -161,19 +155,23 @@ def test_picture_and_sound_are_of_one_length(edited: Path) -> None:
     assert masks_of(edited).shape == (FRAMES, 64, 96)
 
 
-def test_chunks_go_on_from_the_frame_they_share(clip: Path, fresh: Path, tmp_path: Path) -> None:
+def test_chunks_go_on_from_the_frame_they_share(
+    clip: Path, fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = engine(fresh)
     (first, second, *_) = model.chunks(FRAMES)
-    seen = []
+    seen = list[Part]()
 
-    def spy(part: Any, *rest: Any) -> Any:
+    def spy(part: Part, *rest: Any) -> Any:
         seen.append(part)
         return original(part, *rest)
 
-    original, model.edit = model.edit, spy  # type: ignore[method-assign]
+    original = model.edit
+    monkeypatch.setattr(model, "edit", spy)
     edit(job(clip, change()), tmp_path / "out", model, model.config, Quiet(), keep_work=True)
     result = Footage(tmp_path / "out" / "work" / "edit-01" / "frames")
     assert seen[0].first_HWC is None
+    assert seen[1].first_HWC is not None
     assert np.array_equal(seen[1].first_HWC, result.read(range(second.start, second.start + 1))[0])
     assert len({part.seed for part in seen}) == len(seen)
     assert first.frames[-1] == second.start
@@ -192,7 +190,14 @@ def test_the_same_job_gives_the_same_bytes_and_other_seeds_others(
 def test_a_killed_edit_goes_on_to_the_same_bytes(
     clip: Path, fresh: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [clip, "--instruction", "make it green", "--mask-box", "0.3,0.25,0.4,0.5", "--model"]
+    words: list[str | Path] = [
+        clip,
+        "--instruction",
+        "make it green",
+        "--mask-box",
+        "0.3,0.25,0.4,0.5",
+        "--model",
+    ]
     words += [fresh, "--steps", "20", "--set", "solver.shift=1", "--json", "--out"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     with subprocess.Popen(
@@ -344,3 +349,20 @@ def test_an_instruction_and_a_scene_that_name_nothing(
 def test_insertion_is_told_the_box(clip: Path, fresh: Path, tmp_path: Path) -> None:
     trace = done(clip, tmp_path / "out", fresh, change(instruction="add a bird"))
     assert (trace.edits[0].task, trace.edits[0].mask.precision) == ("insertion", 4)
+
+
+def test_the_agent_edits_the_sound(clip: Path, fresh: Path, tmp_path: Path) -> None:
+    told = change(instruction="replace the knocking with a car horn", audio="agent")
+    out = tmp_path / "out"
+    trace = done(clip, out, fresh, told)
+    sound = trace.edits[0].sound
+    assert sound["way"] == "agent"
+    assert sound["iterations"] >= 1
+    assert (out / sound["trace"]).is_file()
+    assert f'href="{sound["trace"]}"' in (out / "trace.html").read_text()
+    assert probe(out / "edited.mp4").audio.end_s == FRAMES / 24
+    before, after = (read_sound(path) for path in (clip, out / "edited.mp4"))
+    assert np.abs(before.wav_CN[0, :50_000] - after.wav_CN[0, :50_000]).max() > 0.02
+    vague = change(audio="agent", instruction="make it better")
+    with pytest.raises(AnnotatorError, match="names no sound"):
+        done(clip, tmp_path / "vague", fresh, vague)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+from avipipe.annotators import registry
 from avipipe.config_file import told, validated
 from avipipe.editor.data.config import DataConfig
 from avipipe.editor.sample.config import ModelConfig, SampleConfig
@@ -53,6 +54,8 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> EditConfig:
     """From a YAML file and `key=value` texts.
 
     Raises:
-        ConfigError: no such file, an unknown key, or a wrong value.
+        ConfigError: no such file or profile, an unknown key, or a wrong value.
     """
-    return validated(EditConfig, told(path, overrides), where=path)
+    config = validated(EditConfig, told(path, overrides), where=path)
+    registry.profile(config.profile)
+    return config

@@ -169,7 +169,8 @@ def load_engine(config: EditConfig) -> Engine:
         WeightsError: a weight is missing.
         RunError: too little memory.
     """
-    return Engine(load_components(config.models), config)
+    size, num_frames = config.output.size, config.output.chunk_frames
+    return Engine(load_components(config.models, size=size, num_frames=num_frames), config)
 
 
 def _steps(

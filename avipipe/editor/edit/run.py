@@ -73,15 +73,22 @@ def edit(
     if out.exists():
         _check_same(out, identity)
     else:
-        if (partial / JOB_NAME).exists():
-            _check_same(partial, identity)
-        partial.mkdir(parents=True, exist_ok=True)
-        write_json(partial / JOB_NAME, identity)
+        _begin(partial, identity)
         _make(job, partial, engine, config, listener, identity["files"])
         if not keep_work:
             shutil.rmtree(partial / WORK_NAME)
         partial.rename(out)
     return Trace.model_validate_json((out / JSON_NAME).read_bytes())
+
+
+def _begin(folder: Path, identity: dict[str, Any]) -> None:
+    """Go on in a folder, or start it; one of another job in which nothing is edited is cleared."""
+    if any(folder.glob(f"{WORK_NAME}/edit-*/chunk-*")):
+        _check_same(folder, identity)
+    elif not _is_same(folder, identity):
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / JOB_NAME, identity)
 
 
 def _make(
@@ -128,6 +135,11 @@ def _identity(job: Job, engine: Engine, config: EditConfig) -> dict[str, Any]:
         "config": config.model_dump(mode="json", exclude={"models": HOW}),
         "models": engine.identity,
     }
+
+
+def _is_same(folder: Path, identity: dict[str, Any]) -> bool:
+    path = folder / JOB_NAME
+    return path.is_file() and not difference(json.loads(path.read_bytes()), identity)
 
 
 def _check_same(folder: Path, identity: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from avipipe.editor.agent import Budget, Task, edit_audio, toolbox
 from avipipe.editor.agent.files import read_sound, write_sound
+from avipipe.editor.agent.trace_html import write_trace
 from avipipe.editor.edit.video import fit_sound
 from avipipe.manifests.rle import write_json
 from avipipe.manifests.samples import FPS
@@ -86,8 +87,6 @@ def _by_agent(
 ) -> NewSound:
     out, record = folder / "edited.flac", folder / "result.json"
     if not record.exists():
-        from avipipe.editor.agent.trace_html import write_trace
-
         note("the agent edits the sound")
         task = Task(read_sound(original), instruction, scene)
         result = edit_audio(task, toolbox(**tools), Budget(), seed=seed)
