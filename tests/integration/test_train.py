@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 import torch
 from click.testing import CliRunner
@@ -63,6 +64,10 @@ def test_the_loss_falls_and_weights_are_left(tmp_path: Path, options: list[str])
     losses = [event["loss"] for event in of_kind(events, "step")]
     assert len(losses) == 60
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+    (sample,) = (tmp_path / "run" / "samples" / "step-00000060").iterdir()
+    with av.open(str(sample)) as video:
+        sizes = [(frame.height, frame.width) for frame in video.decode(video=0)]
+    assert sizes == 17 * [(64, 2 * 96)]
     first, last = of_kind(events, "validation")
     assert last["val/flow"] < first["val/flow"]
     assert events[-1] == {"event": "end", "done": True, "folder": str(tmp_path / "run")}

@@ -11,18 +11,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from avipipe.annotators.base import Frames
 from avipipe.editor.data.batch import Batch
+from avipipe.editor.data.encoders import tiny_encoders
 from avipipe.editor.network.loading import build, load_editor
+from avipipe.editor.sample.config import SampleConfig
+from avipipe.editor.train.begin import DTYPES
 from avipipe.editor.train.config import TrainConfig
 from avipipe.editor.train.export import export
 from avipipe.editor.train.lora import load_lora
 from avipipe.editor.train.memory import memory_explained
-from avipipe.editor.train.metrics import Values
+from avipipe.editor.train.metrics import Values, VideoFiles
 from avipipe.editor.train.parallel import World
+from avipipe.editor.train.samples import Sampler
 from avipipe.editor.train.trainer import Trainer
 from avipipe.errors import ConfigError, RunError
 from tests.editor_batches import BatchStream, batch_of, tiny_config
@@ -280,7 +287,12 @@ def sharded(folder: Path, world: World, steps: int, **changes: Any) -> Trainer:
     config = tiny_config(batch_size=2 // world.size, **changes)
     stream = BatchStream(config.batch_size, rank=world.rank, world_size=world.size)
     held_out = [batch_of([0]), batch_of([2]), batch_of([3])]
-    run = Trainer(config, world, folder, stream, held_out)
+    video = tiny_encoders().video if world.is_first else None
+    sample = Sampler(
+        held_out[:1], SampleConfig(num_steps=2), world, video=video, dtype=DTYPES[config.precision]
+    )
+    run = Trainer(config, world, folder, stream, held_out, sample=sample)
+    run.sinks = [VideoFiles(folder / "samples")] if world.is_first else []
     run.resume()
     assert run.run()
     return run
@@ -329,6 +341,21 @@ def test_two_processes_are_one(two: Path, tmp_path: Path) -> None:
     assert_close(one.model.state_dict(), load_editor(two / "whole" / "model").state_dict())
     figures = json.loads((two / "whole" / "figures.json").read_text())
     assert figures == pytest.approx(one.validate(), rel=1e-4)
+    ours, theirs = (frames_of(folder / "samples") for folder in (tmp_path, two / "whole"))
+    assert (sorted(ours), sorted(theirs)) == ([0, 4], [0, 2, 4])
+    for step, frames_FHWC in ours.items():
+        assert frames_FHWC.shape == (9, 64, 2 * 96, 3)
+        assert np.abs(frames_FHWC.astype(int) - theirs[step]).mean() < 0.5
+
+
+def frames_of(folder: Path) -> dict[int, Frames]:
+    """Step -> the video of clip 0."""
+    found: dict[int, Frames] = {}
+    for path in folder.glob("*/clip-0.mp4"):
+        with av.open(str(path)) as video:
+            frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+        found[int(path.parent.name.removeprefix("step-"))] = np.asarray(frames, np.uint8)
+    return found
 
 
 def test_a_run_of_two_processes_goes_on_in_one(two: Path, tmp_path: Path) -> None:

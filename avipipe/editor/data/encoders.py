@@ -178,17 +178,17 @@ def load_encoders(config: EncoderConfig, device: torch.device | str = "cpu") -> 
     """
     if config.preset == "tiny":
         return tiny_encoders(device)
-    wan = config.wan or weights.locate("wan22_ti2v_5b")
+    wan = _wan(config)
     hearing = config.wav2vec2 or weights.locate("wav2vec2")
     dtype, type_name = DTYPES[config.precision], config.precision
-    video = _load(_VAE, wan / "vae", torch_dtype=dtype)
+    video = load_video_encoder(config, device)
     text = _load(UMT5EncoderModel, wan / "text_encoder", dtype=dtype)
     audio = _load(Wav2Vec2Model, hearing, dtype=torch.float32)
     tokenizer = _local(AutoTokenizer.from_pretrained, wan / "tokenizer")
     extractor = _local(AutoFeatureExtractor.from_pretrained, hearing)
     max_tokens = EditorConfig().text_len
     return Encoders(
-        VideoEncoder(_ready(video, device), _identity(type_name, wan / "vae")),
+        video,
         TextEncoder(
             tokenizer,
             _ready(text, device),
@@ -197,6 +197,19 @@ def load_encoders(config: EncoderConfig, device: torch.device | str = "cpu") -> 
         ),
         AudioEncoder(extractor, _ready(audio, device), dtype, _identity(type_name, hearing)),
     )
+
+
+def load_video_encoder(config: EncoderConfig, device: torch.device | str = "cpu") -> VideoEncoder:
+    """The VAE alone.
+
+    Raises:
+        WeightsError: a weight is missing or not whole.
+    """
+    if config.preset == "tiny":
+        return tiny_encoders(device).video
+    folder = _wan(config) / "vae"
+    model = _ready(_load(_VAE, folder, torch_dtype=DTYPES[config.precision]), device)
+    return VideoEncoder(model, _identity(config.precision, folder))
 
 
 def tiny_encoders(device: torch.device | str = "cpu") -> Encoders:
@@ -246,6 +259,10 @@ def tiny_encoders(device: torch.device | str = "cpu") -> Encoders:
         TextEncoder(ByT5Tokenizer(), _ready(text, device), sizes.text_len, TINY),
         AudioEncoder(_EXTRACTOR(do_normalize=True), _ready(audio, device), torch.float32, TINY),
     )
+
+
+def _wan(config: EncoderConfig) -> Path:
+    return config.wan or weights.locate("wan22_ti2v_5b")
 
 
 def _ready(model: Any, device: torch.device | str) -> Any:

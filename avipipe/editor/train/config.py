@@ -13,6 +13,7 @@ from avipipe.editor.config import EditorConfig
 from avipipe.editor.data.config import DataConfig
 from avipipe.editor.flow import SigmaLaw
 from avipipe.editor.losses import DropConfig, LossConfig
+from avipipe.editor.sample.config import SampleConfig
 from avipipe.editor.train.lora import LoraConfig
 from avipipe.errors import ConfigError
 
@@ -80,6 +81,8 @@ class ValidationConfig(_Section):
     mask_threshold: float = Field(
         0.2, gt=0, lt=1, description="Probability from which a cell is in the refined mask."
     )
+    num_samples: int = Field(1, ge=0, description="Of the clips that are edited. 0: none.")
+    sample: SampleConfig = Field(SampleConfig(num_steps=20), description="How they are edited.")
 
 
 class LogConfig(_Section):

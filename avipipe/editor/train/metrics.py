@@ -1,21 +1,30 @@
 """What a run measures of itself, and where it writes that."""
 
+import io
 import json
 import resource
 import time
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import av
+import numpy as np
 import torch
+from PIL import Image
 
+from avipipe.annotators.base import Frames
 from avipipe.editor.config import Bucket, EditorConfig
 from avipipe.editor.flops import forward_flops
 from avipipe.editor.train.lora import LoraConfig
 from avipipe.errors import ConfigError
+from avipipe.manifests.samples import FPS
 
 Values = Mapping[str, float | int | None]
+Videos = Mapping[str, Frames]
+
+GIF_FPS = 8
 
 PEAK_TFLOPS = {
     "B200": 2250,
@@ -102,17 +111,44 @@ def peak_memory_bytes(device: torch.device) -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-class Sink(Protocol):
-    """Where metrics go."""
+class Sink:
+    """Where metrics and videos go; takes in, and does nothing with, what it has no place for."""
 
     def write(self, step: int, values: Values) -> None:
         """Take in what was measured at a step."""
+
+    def show(self, step: int, videos: Videos) -> None:
+        """Take in what was edited at a step."""
 
     def close(self) -> None:
         """Write what is left."""
 
 
-class JsonLines:
+class VideoFiles(Sink):
+    """A folder for each step, with an MP4 for each video."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def show(self, step: int, videos: Videos) -> None:
+        folder = self._folder / f"step-{step:08d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, frames_FHWC in videos.items():
+            _write_mp4(folder / f"{name}.mp4", frames_FHWC)
+
+
+def _write_mp4(path: Path, frames_FHWC: Frames) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "18"})
+        stream.height, stream.width = frames_FHWC.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for frame_HWC in frames_FHWC:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+class JsonLines(Sink):
     """A line of JSON for each step, in a file that a resumed run goes on with."""
 
     def __init__(self, path: Path, *, num_steps: int) -> None:
@@ -140,8 +176,8 @@ def _step(line: str) -> int:
     return int(json.loads(line)["step"])
 
 
-class TensorBoard:
-    """TensorBoard's event files."""
+class TensorBoard(Sink):
+    """TensorBoard's event files; videos are moving pictures among its images."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -158,11 +194,30 @@ class TensorBoard:
             if value is not None:
                 self._writer.add_scalar(name, value, step)
 
+    def show(self, step: int, videos: Videos) -> None:
+        summary_pb2: Any = import_module("tensorboard.compat.proto.summary_pb2")
+        for name, frames_FHWC in videos.items():
+            height, width = frames_FHWC.shape[1:3]
+            image = summary_pb2.Summary.Image(
+                height=height, width=width, colorspace=3, encoded_image_string=_gif(frames_FHWC)
+            )
+            value = summary_pb2.Summary.Value(tag=f"val/{name}", image=image)
+            self._writer.file_writer.add_summary(summary_pb2.Summary(value=[value]), step)
+
     def close(self) -> None:
         self._writer.close()
 
 
-class WandB:
+def _gif(frames_FHWC: Frames) -> bytes:
+    """Eight frames a second, which is what a page with many of them bears."""
+    every = FPS // GIF_FPS
+    first, *rest = (Image.fromarray(frame_HWC) for frame_HWC in frames_FHWC[::every])
+    file = io.BytesIO()
+    first.save(file, "GIF", save_all=True, append_images=rest, duration=1000 // GIF_FPS, loop=0)
+    return file.getvalue()
+
+
+class WandB(Sink):
     """A run of Weights & Biases."""
 
     def __init__(self, project: str, folder: Path, config: Mapping[str, Any]) -> None:
@@ -172,10 +227,18 @@ class WandB:
             raise ConfigError(
                 "log.wandb: wandb is not installed; run `pip install wandb`, or leave it off"
             ) from error
+        self._wandb = wandb
         self._run: Any = wandb.init(project=project, dir=folder, config=dict(config))
 
     def write(self, step: int, values: Values) -> None:
         self._run.log(dict(values), step=step)
+
+    def show(self, step: int, videos: Videos) -> None:
+        shown = {
+            f"val/{name}": self._wandb.Video(frames_FHWC.transpose(0, 3, 1, 2), fps=FPS)
+            for name, frames_FHWC in videos.items()
+        }
+        self._run.log(shown, step=step)
 
     def close(self) -> None:
         self._run.finish()

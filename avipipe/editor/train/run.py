@@ -10,18 +10,21 @@ import yaml
 
 from avipipe.editor.data.batch import Batch
 from avipipe.editor.data.cache import FeatureCache
-from avipipe.editor.data.encoders import load_encoders
+from avipipe.editor.data.encoders import Encoders, load_encoders, load_video_encoder
 from avipipe.editor.data.features import Features
 from avipipe.editor.data.stream import ClipStream, held_out, lost_workers_explained
+from avipipe.editor.train.begin import DTYPES
 from avipipe.editor.train.config import TrainConfig
 from avipipe.editor.train.export import export
 from avipipe.editor.train.memory import MemoryPlan, memory_explained, plan_memory
-from avipipe.editor.train.metrics import JsonLines, Sink, TensorBoard, WandB
+from avipipe.editor.train.metrics import JsonLines, Sink, TensorBoard, VideoFiles, WandB
 from avipipe.editor.train.parallel import World, joined
-from avipipe.editor.train.trainer import Hook, Listener, Trainer
+from avipipe.editor.train.samples import Sampler
+from avipipe.editor.train.trainer import Listener, Trainer
 from avipipe.errors import ConfigError
 
-CHECKPOINTS, METRICS, CONFIG, MODEL = "checkpoints", "metrics.jsonl", "config.yaml", "model"
+CHECKPOINTS, SAMPLES, MODEL = "checkpoints", "samples", "model"
+METRICS, CONFIG = "metrics.jsonl", "config.yaml"
 
 
 class RunListener(Listener, Protocol):
@@ -43,11 +46,11 @@ def train(
     *,
     resume: bool = False,
     listener: RunListener | None = None,
-    on_validation: Hook | None = None,
 ) -> bool:
     """Train into a folder; whether the run came to its end, and was not stopped by a signal.
 
-    `folder` gets `config.yaml`, `metrics.jsonl`, `checkpoints/` and, at the end, `model/`.
+    `folder` gets `config.yaml`, `metrics.jsonl`, `samples/`, `checkpoints/` and, at the end,
+    `model/`.
 
     Args:
         resume: go on from the newest checkpoint, if there is one.
@@ -80,14 +83,15 @@ def train(
             closing(stream),
             memory_explained(config, world, encoders_bytes=features.num_bytes),
         ):
+            batches = _held_out(config, features)
             trainer = Trainer(
                 config,
                 world,
                 folder,
                 stream,
-                _held_out(config, features),
+                batches,
                 listeners=[listener] if listener and world.is_first else (),
-                on_validation=on_validation,
+                sample=_sampler(config, batches, features, world),
             )
             if resume:
                 trainer.resume()
@@ -136,8 +140,23 @@ def _held_out(config: TrainConfig, features: Features) -> Sequence[Batch]:
     )
 
 
+def _sampler(
+    config: TrainConfig, batches: Sequence[Batch], features: Features, world: World
+) -> Sampler | None:
+    chosen = batches[: config.validation.num_samples]
+    if not chosen:
+        return None
+    video = None
+    if isinstance(features, Encoders) and world.is_first:
+        video = features.video
+    elif world.is_first:
+        video = load_video_encoder(config.data.encoders)
+    dtype = DTYPES[config.precision]
+    return Sampler(chosen, config.validation.sample, world, video=video, dtype=dtype)
+
+
 def _sinks(config: TrainConfig, folder: Path, step: int) -> list[Sink]:
-    sinks: list[Sink] = [JsonLines(folder / METRICS, num_steps=step)]
+    sinks: list[Sink] = [JsonLines(folder / METRICS, num_steps=step), VideoFiles(folder / SAMPLES)]
     if config.log.tensorboard:
         sinks.append(TensorBoard(folder / "tensorboard"))
     if config.log.wandb is not None:

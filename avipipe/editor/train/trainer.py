@@ -5,7 +5,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from avipipe.annotators.base import Frames
 from avipipe.editor.data.batch import Batch
 from avipipe.editor.flow import sample_generator
 from avipipe.editor.network.transformer import EditorTransformer
@@ -30,7 +31,7 @@ from avipipe.errors import RunError
 logger = logging.getLogger(__name__)
 
 LOSSES = ("loss", "flow", "flow_full_frame", "mask")
-Hook = Callable[[EditorTransformer, int], None]
+Hook = Callable[[EditorTransformer], Mapping[str, Frames]]
 
 
 class Stream(Protocol):
@@ -83,7 +84,7 @@ class Trainer:
         stream: batches to learn from.
         held_out: batches to validate with; none at all does without.
         listeners: told of the figures; give them to the first process only, as `sinks`.
-        on_validation: called with the (averaged) network after each validation, to make samples.
+        sample: edits clips with the (averaged) network after each validation: name -> video.
     """
 
     def __init__(
@@ -95,11 +96,11 @@ class Trainer:
         held_out: Sequence[Batch] = (),
         *,
         listeners: Sequence[Listener] = (),
-        on_validation: Hook | None = None,
+        sample: Hook | None = None,
     ) -> None:
         self.config, self.folder, self.stream = config, folder, stream
         self._world, self._held_out = world, held_out
-        self._listeners, self._on_validation = listeners, on_validation
+        self._listeners, self._sample = listeners, sample
         self.sinks: Sequence[Sink] = ()
         self._dtype = DTYPES[config.precision]
         self.model = begin(config, world)
@@ -185,8 +186,10 @@ class Trainer:
             sink.write(step, values)
         for listener in self._listeners:
             listener.validated(step, values)
-        if self._on_validation is not None:
-            self._on_validation(self.model, step)
+        if self._sample is not None:
+            videos = self._sample(self.model)
+            for sink in self.sinks:
+                sink.show(step, videos)
         return values
 
     def _step(self, stop: bool) -> bool:

@@ -1,11 +1,14 @@
 """Figures of steps, and where they are written."""
 
+import io
 import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageSequence
 
 from avipipe.editor.config import Bucket, EditorConfig
 from avipipe.editor.flops import forward_flops, step_flops
@@ -58,6 +61,25 @@ def test_a_resumed_run_goes_on_with_its_lines(tmp_path: Path) -> None:
     second.close()
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(row["step"], row["loss"]) for row in rows] == [(1, 0.1), (2, 0.2), (3, 0.7)]
+
+
+def test_tensorboard_holds_figures_and_moving_pictures(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    sink = TensorBoard(tmp_path)
+    sink.write(3, {"loss": 0.5, "mfu": None})
+    shades = np.arange(0, 170, 10, dtype=np.uint8)
+    frames_FHWC = np.broadcast_to(shades[:, None, None, None], (17, 64, 96, 3))
+    sink.show(3, {"clip": frames_FHWC})
+    sink.close()
+    events = accumulator.EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert events.Tags()["scalars"] == ["loss"]
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(3, 0.5)]
+    (image,) = events.Images("val/clip")
+    with Image.open(io.BytesIO(image.encoded_image_string)) as gif:
+        assert (gif.size, gif.info["duration"]) == ((96, 64), 120)  # GIF counts in 10 ms
+        pages = [np.asarray(page.convert("L")) for page in ImageSequence.all_frames(gif)]
+    assert [page.mean() for page in pages] == [0, 30, 60, 90, 120, 150]
 
 
 def test_a_sink_whose_package_is_missing_says_so(tmp_path: Path) -> None:
