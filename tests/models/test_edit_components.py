@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
+from pydantic import ValidationError  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from avipipe.editor import config as sizes_config  # noqa: E402
@@ -168,14 +169,14 @@ def pulled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_released_checkpoint_edits_by_default(pulled: Path) -> None:
     model = stirred(build(TINY))
     released(pulled / "avi_edit", model)
-    small = Bucket(9, 64, 96)
-    models = load_components(ModelConfig(precision="fp32"), small)
+    small: dict[str, Any] = {"size": (96, 64), "num_frames": 9}
+    models = load_components(ModelConfig(precision="fp32"), **small)
     assert models.buckets[0] == Bucket(81, 704, 1280)
     assert models.encoders.video.model.dtype == torch.bfloat16
     for name, weight in model.state_dict().items():
         if not name.startswith(NOT_RELEASED):
             assert torch.equal(models.network.state_dict()[name], weight), name
-    half = load_components(ModelConfig(network=pulled / "avi_edit" / "avi_edit.pt"), small)
+    half = load_components(ModelConfig(network=pulled / "avi_edit" / "avi_edit.pt"), **small)
     types = {name: weight.dtype for name, weight in half.network.named_parameters()}
     assert types["blocks.0.attn1.to_q.weight"] == torch.bfloat16
     assert types["blocks.0.scale_shift_table"] == torch.float32  # as diffusers loads Wan
@@ -190,12 +191,15 @@ def test_missing_weights_are_named_with_their_purpose_licence_and_remedy(
     with pytest.raises(WeightsError) as caught:
         load_components(ModelConfig())
     for part in (
-        "`avi_edit` is missing",
-        "editing video as AVI-Edit does",
-        "licence: Apache-2.0",
-        "avipipe weights pull avi_edit",
+        "3 weights are missing",
+        "`avi_edit`, for editing video as AVI-Edit does (Apache-2.0",
+        "`wan22_ti2v_5b`, for editing video (Apache-2.0)",
+        "`wav2vec2`, for hearing the sound of an edit",
+        "avipipe weights pull avi_edit wan22_ti2v_5b wav2vec2",
     ):
         assert part in str(caught.value)
+    with pytest.raises(WeightsError, match="the weight `avi_edit` is missing"):
+        load_components(ModelConfig(encoders=tiny_run_encoders()))
     with pytest.raises(WeightsError, match=r"expected a network at .*nowhere, found nothing"):
         load_components(ModelConfig(network=tmp_path / "nowhere"))
     (tmp_path / "folder").mkdir()
@@ -228,6 +232,23 @@ def test_a_run_that_lacks_weights_is_refused(tmp_path: Path) -> None:
     save_file(weights, path)
     with pytest.raises(WeightsError, match=r"not a whole checkpoint .* mask_embedding\.weight"):
         load_components(ModelConfig(network=tmp_path / "run"))
+
+
+@pytest.mark.slow
+def test_compiled_blocks_edit_alike(tmp_path: Path) -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("needs a C++ compiler")
+    a_run(tmp_path / "run", stirred(build(TINY)))
+    plain, compiled = (
+        edited(load_components(ModelConfig(network=tmp_path / "run", compile=compiles)))
+        for compiles in (False, True)
+    )
+    torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-4)
+
+
+def test_blocks_that_come_and_go_are_not_compiled() -> None:
+    with pytest.raises(ValidationError, match="compile does not go together with offload: blocks"):
+        ModelConfig(compile=True, offload="blocks")
 
 
 def test_offloading_and_tiles_change_no_edit(

@@ -1,6 +1,6 @@
 """Edits a chunk: from frames, mask, words and sound to latents, through the solver, and back."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +11,7 @@ import torch
 from avipipe.annotators.base import Frames, Mask, Wave
 from avipipe.editor.edit.chunks import Chunk, plan_chunks
 from avipipe.editor.edit.config import EditConfig
+from avipipe.editor.edit.listener import Listener
 from avipipe.editor.edit.trace import StepTrace
 from avipipe.editor.edit.video import check_size, choose_size
 from avipipe.editor.sample.components import Components, load_components
@@ -98,30 +99,30 @@ class Engine:
             )
 
     def edit(
-        self, part: Part, state: Path, stepped: Callable[[], None]
+        self, part: Part, state: Path, listener: Listener
     ) -> tuple[Frames, Mask, tuple[StepTrace, ...]]:
         """Edit a chunk.
 
         Args:
             state: file that each step is kept in, and gone on from if it is there.
-            stepped: is called after each step.
+            listener: is told of each step.
         Returns:
             frames (F, H, W, 3), refined cells (T, h, w), and the steps.
         Raises:
             RunError: too little memory.
         """
         try:
-            return self._edit(part, state, stepped)
+            return self._edit(part, state, listener)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise RunError(
                 f"too little memory for {part.frames_FHWC.shape[0]} frames of "
                 f"{part.frames_FHWC.shape[2]}x{part.frames_FHWC.shape[1]} ({error}); try --offload "
-                "and --tile-vae, fewer frames at once (--set output.chunk_frames=49) or a smaller "
-                "--set output.size=[832,480]. Nothing is lost: chunks that are done stay done"
+                "models, --tile-vae, fewer frames at once (--set output.chunk_frames=49), or a "
+                "smaller picture (--set output.size=[832,480]). What is done stays done"
             ) from error
 
     def _edit(
-        self, part: Part, state: Path, stepped: Callable[[], None]
+        self, part: Part, state: Path, listener: Listener
     ) -> tuple[Frames, Mask, tuple[StepTrace, ...]]:
         conditions = self._conditions(part)
         config = self.config.solver.model_copy(update={"seed": part.seed})
@@ -130,11 +131,11 @@ class Engine:
         def on_step(step: Step) -> None:
             seconds[step.index] = round(step.seconds, 4)
             step.solving.save(state)
-            stepped()
+            listener.stepped()
 
         start = Solving.load(state) if state.exists() else None
-        for _ in range(0 if start is None else start.step):
-            stepped()
+        if start is not None:
+            listener.skipped(start.step)
         solution = self.components.solve(conditions, config, on_step=on_step, start=start)
         cells_Thw = solution.mask[0, 0].numpy()
         steps = _steps(solution, conditions, config, seconds)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, cast
 
@@ -88,21 +88,33 @@ class Components:
             yield
         finally:
             model.to("cpu")
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()  # so that the next model finds it in one piece
 
 
-def load_components(config: ModelConfig, bucket: Bucket | None = None) -> Components:
+def load_components(
+    config: ModelConfig,
+    *,
+    size: tuple[int, int] | None = None,
+    num_frames: int | None = None,
+) -> Components:
     """Load everything; nothing is ever downloaded.
 
     Args:
-        bucket: the largest size that will be edited; else that of training.
+        size: width and height that will be edited; else the largest of training.
+        num_frames: most that will be edited at once; else as in training.
     Raises:
         WeightsError: a weight is missing or not whole: which, what for, its licence, what to run.
-        ConfigError: nothing says what adapters adapt, or there is no such device.
+        ConfigError: nothing says what adapters adapt, or there is no such device or size.
         RunError: too little memory; what would help.
     """
     device = _device(config)
     checkpoint = find_checkpoint(config)
-    bucket = bucket or max(checkpoint.buckets, key=lambda size: size.num_tokens)
+    bucket = max(checkpoint.buckets, key=lambda bucket: bucket.num_tokens)
+    if size is not None:
+        bucket = replace(bucket, width_px=size[0], height_px=size[1])
+    if num_frames is not None:
+        bucket = replace(bucket, num_frames=num_frames)
     plan_memory(config, measure(checkpoint, bucket), device).check()
     home = device if config.offload == "none" else torch.device("cpu")
     encoders = load_encoders(checkpoint.encoders, home)

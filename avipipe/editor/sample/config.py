@@ -1,9 +1,16 @@
 """How the flow is solved, which models do it, and how they fit into memory."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from avipipe.editor.data.config import EncoderConfig
 from avipipe.editor.refine import MIN_SHARE, THRESHOLDS
@@ -84,3 +91,9 @@ class ModelConfig(_Section):
     )
     tiled_vae: bool = Field(False, description="Decode tile by tile: slower, in little memory.")
     compile: bool = Field(False, description="Compile the network: minutes at first.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.compile and self.offload == "blocks":
+            raise ValueError("compile does not go together with offload: blocks; leave one out")
+        return self

@@ -216,8 +216,8 @@ def solve(
         solving = _advance(model, given, config, solving, sigmas)
         if not solving.latents.isfinite().all():
             raise RunError(
-                f"step {index + 1}: the network answers with NaN or infinity; compute in fp32, or "
-                "use other weights"
+                f"step {index + 1}: the network answers with NaN or infinity; compute in fp32 "
+                "(models.precision=fp32), or use other weights"
             )
         if on_step is not None:
             on_step(

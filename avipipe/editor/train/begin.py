@@ -2,6 +2,7 @@
 
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -25,6 +26,9 @@ from avipipe.weights import locate
 
 UNUSED = ("control_embeddings", "reference_embedding")
 """What the data gives nothing to."""
+
+PULLED = {"wan": ("wan22_ti2v_5b", "transformer"), "released": ("avi_edit", "avi_edit.pt")}
+"""What to begin with -> the weight that holds it, and where in its folder."""
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -89,28 +93,33 @@ def load_network(config: NetworkConfig, dtype: torch.dtype = torch.float32) -> E
         WeightsError: the weights are missing or do not fit.
         ConfigError: they are of another size.
     """
-    sizes = config.sizes
+    sizes, path = config.sizes, weights_path(config)
+    if path is None:
+        return build(sizes, seed=config.seed)
+    if config.begin == "wan":
+        return load_backbone(path, sizes, dtype=dtype, seed=config.seed)
+    if config.begin == "released":
+        return load_released(path, sizes, dtype=dtype)
+    model = load_editor(path, dtype=dtype)
+    if model.sizes != sizes:
+        raise ConfigError(
+            f"network.weights: {path} has other sizes than the preset `{config.preset}`"
+        )
+    return model
+
+
+def weights_path(config: NetworkConfig) -> Path | None:
+    """Folder or file of the weights to begin with; None if there are none.
+
+    Raises:
+        WeightsError: they were to be pulled, and are not here.
+    """
     if config.begin == "fresh":
-        model = build(sizes, seed=config.seed)
-        if dtype != torch.float32:
-            cast(nn.Module, model).to(dtype)
-        return model
-    match config.begin:
-        case "wan":
-            folder = config.weights or locate("wan22_ti2v_5b") / "transformer"
-            return load_backbone(folder, sizes, dtype=dtype, seed=config.seed)
-        case "released":
-            path = config.weights or locate("avi_edit") / "avi_edit.pt"
-            return load_released(path, sizes, dtype=dtype)
-        case "editor":
-            assert config.weights is not None
-            model = load_editor(config.weights, dtype=dtype)
-            if model.sizes != sizes:
-                raise ConfigError(
-                    f"network.weights: {config.weights} has other sizes than the preset "
-                    f"`{config.preset}`"
-                )
-            return model
+        return None
+    if config.weights is not None:
+        return config.weights
+    name, part = PULLED[config.begin]
+    return locate(name) / part
 
 
 def _halve_frozen(model: EditorTransformer, config: LoraConfig, dtype: torch.dtype) -> None:
