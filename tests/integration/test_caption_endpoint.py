@@ -15,6 +15,7 @@ import pytest
 
 from avipipe.annotators.base import Caption
 from avipipe.annotators.full.endpoint import KEY_ENV, MODEL_ENV, URL_ENV, EndpointCaptioner
+from avipipe.annotators.full.http_service import Patience
 from avipipe.annotators.registry import create
 from avipipe.errors import AnnotatorError, ConfigError, FailKind
 from avipipe.pipeline.config import load_config
@@ -42,7 +43,7 @@ def use(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def captioned(**options: float) -> Caption:
     given: dict[str, Any] = {"backoff_s": 0.01, "max_attempts": 3, **options}
-    backend = EndpointCaptioner(**given)
+    backend = EndpointCaptioner(Patience(**given))
     backend.setup()
     return backend.caption(FRAMES, evidence=EVIDENCE)
 

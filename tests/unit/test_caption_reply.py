@@ -8,16 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avipipe.annotators.base import Caption
-from avipipe.annotators.full.caption_prompt import Message
 from avipipe.annotators.full.caption_reply import (
     MAX_CAPTION_CHARS,
     MAX_LABEL_CHARS,
-    MAX_REPLY_CHARS,
     Reply,
-    ReplyError,
     ask,
     parse,
 )
+from avipipe.annotators.full.json_reply import MAX_REPLY_CHARS, Message, ReplyError
 from avipipe.errors import AnnotatorError, FailKind
 
 TEXT = "A brown dog barks beside a fence."

@@ -5,13 +5,13 @@ goes along in words, marked as uncertain.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 
 from avipipe.annotators.base import Frames
+from avipipe.annotators.full.json_reply import Message
 from avipipe.errors import AnnotatorError
 from avipipe.media.normalize import FPS
 
@@ -39,14 +39,6 @@ _OUTLINED = (
     "In the frames that say so, a magenta rectangle marks the instance; "
     "the rectangle is not part of the scene."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation with a model: texts and pictures (H, W, 3), in order."""
-
-    role: Literal["user", "assistant"]
-    content: tuple[str | Frames, ...]
 
 
 def question(frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Message:

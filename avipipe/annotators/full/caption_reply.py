@@ -1,35 +1,27 @@
-"""What a captioning model must answer, how its answer is read, and the one chance to mend it."""
+"""What a captioning model must answer, and how its answer is read."""
 
-import json
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from avipipe.annotators.base import Caption
-from avipipe.annotators.full.caption_prompt import Message
-from avipipe.errors import AnnotatorError
+from avipipe.annotators.full import json_reply
+from avipipe.annotators.full.json_reply import Message
 
 MAX_TOKENS = 320
 """A reply of the greatest length allowed takes about 200."""
 
-MAX_REPLY_CHARS = 20_000
 MAX_CAPTION_CHARS = 600
 MAX_LABEL_CHARS = 60
 MIN_CAPTION_WORDS = 3
-_SHOWN_CHARS = 500
 
-_DECODER = json.JSONDecoder()
 _ARTICLE = re.compile(r"^(a|an|the)(\s+|$)", re.IGNORECASE)
 _LEAK = re.compile(
     r"\b(bounding box|outlined|magenta (rectangle|box|outline|frame))\b", re.IGNORECASE
 )
-
-
-class ReplyError(ValueError):
-    """A reply that holds no usable caption; the message tells the model what to mend."""
 
 
 def _clean(text: str) -> str:
@@ -96,20 +88,8 @@ def parse(text: str) -> Caption:
     Raises:
         ReplyError: there is no such object, or it is not what was asked for.
     """
-    if len(text) > MAX_REPLY_CHARS:
-        raise ReplyError(f"the reply is {len(text)} characters long, expected one JSON object")
-    answer = text.rpartition("</think>")[2]
-    problems = ["there is no JSON object in it" if answer.strip() else "the reply is empty"]
-    for start in (match.start() for match in re.finditer(r"\{", answer)):
-        try:
-            reply = Reply.model_validate(_DECODER.raw_decode(answer, start)[0])
-        except ValidationError as error:
-            problems.append("; ".join(map(_explain, error.errors())))
-        except (ValueError, RecursionError) as error:
-            problems[:1] = [f"its JSON object is broken: {error}"]
-        else:
-            return Caption(text=reply.caption, label=reply.label, confidence=reply.sounding)
-    raise ReplyError(problems[-1])
+    reply = json_reply.read(text, Reply)
+    return Caption(text=reply.caption, label=reply.label, confidence=reply.sounding)
 
 
 def ask(model: Callable[[Sequence[Message]], str], question: Message) -> Caption:
@@ -120,29 +100,4 @@ def ask(model: Callable[[Sequence[Message]], str], question: Message) -> Caption
     Raises:
         AnnotatorError: neither reply can be used.
     """
-    reply = model([question])
-    try:
-        return parse(reply)
-    except ReplyError as error:
-        first = error
-    complaint = f"This cannot be used: {first}. Answer with the JSON object alone."
-    again = model(
-        [
-            question,
-            Message("assistant", (reply[:_SHOWN_CHARS],)),
-            Message("user", (complaint,)),
-        ]
-    )
-    try:
-        return parse(again)
-    except ReplyError as second:
-        raise AnnotatorError(
-            message=f"no usable caption in two replies; first: {first}; then: {second}",
-            # Quoted, as a reply may hold anything, such as what a terminal would obey.
-            log_tail=f"{reply[-_SHOWN_CHARS:]!r}\n{again[-_SHOWN_CHARS:]!r}",
-        ) from second
-
-
-def _explain(problem: Any) -> str:
-    where = ".".join(map(str, problem["loc"])) or "the object"
-    return f"`{where}`: {problem['msg'].removeprefix('Value error, ')}"
+    return json_reply.ask(model, question, parse, what="caption")

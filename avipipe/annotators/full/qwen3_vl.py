@@ -9,8 +9,9 @@ import numpy as np
 
 from avipipe import weights
 from avipipe.annotators.base import Caption, Frames
-from avipipe.annotators.full.caption_prompt import NUM_FRAMES, Message, question
+from avipipe.annotators.full.caption_prompt import NUM_FRAMES, question
 from avipipe.annotators.full.caption_reply import MAX_TOKENS, ask
+from avipipe.annotators.full.json_reply import Message
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError, FailKind, WeightsError
 

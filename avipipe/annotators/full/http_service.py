@@ -1,0 +1,177 @@
+"""Asks HTTP services that want a key: waits where that may help, says what to do where it cannot.
+
+The key is cut out of every message, and no redirect carries it to a host that nobody named.
+"""
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from avipipe import __version__
+from avipipe.errors import AnnotatorError, ConfigError, FailKind
+from avipipe.media.http_file import retry_after_s
+
+EXCERPT_BYTES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a service is waited for.
+
+    Attributes:
+        timeout_s: longest time without a byte from the server.
+        max_attempts: at a server that is busy, broken or away.
+        backoff_s: wait after the first such attempt, doubled after each further one.
+        max_wait_s: a server that asks for a longer wait (`Retry-After`) is given up.
+    """
+
+    timeout_s: float = 120.0
+    max_attempts: int = 4
+    backoff_s: float = 2.0
+    max_wait_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that takes and gives bodies over HTTP.
+
+    Attributes:
+        key: the secret; "" where there is none.
+        key_header: its header and what stands before it there.
+        remedies: status that every request would get -> what the user can do.
+        url_env: the environment variable that says where the service is.
+        later: what to do when the service cannot be reached now.
+    """
+
+    key: str = field(repr=False)
+    key_header: tuple[str, str]
+    remedies: Mapping[int, str]
+    url_env: str
+    later: str
+    patience: Patience = Patience()
+
+    def ask(self, url: str, body: Mapping[str, Any] | None = None) -> bytes:
+        """The answer to a GET, or to a POST of JSON.
+
+        Raises:
+            AnnotatorError: of kind `timeout`, `unreachable`, `rate_limited`, or
+                `annotator_failed` where the server refuses this request.
+            ConfigError: no request can succeed: wrong key, model or address.
+        """
+        patience = self.patience
+        request = self._request(url, body)
+        for attempt in range(1, patience.max_attempts + 1):
+            try:
+                return self._once(request)
+            except _BusyError as error:
+                wait_s = max(patience.backoff_s * 2 ** (attempt - 1), error.wait_s)
+                if attempt == patience.max_attempts or wait_s > patience.max_wait_s:
+                    asked = f"; it asks to wait {error.wait_s:.0f} s" if error.wait_s else ""
+                    message = f"{error} (attempt {attempt}{asked}); {self.later}"
+                    raise AnnotatorError(error.kind, message) from error
+            time.sleep(wait_s)
+        raise AssertionError("max_attempts is at least 1")
+
+    def _request(self, url: str, body: Mapping[str, Any] | None) -> urllib.request.Request:
+        headers = {"Content-Type": "application/json", "User-Agent": f"avipipe/{__version__}"}
+        if self.key:
+            name, prefix = self.key_header
+            headers[name] = f"{prefix}{self.key}"
+        data = None if body is None else json.dumps(body).encode()
+        return urllib.request.Request(url, data, headers)
+
+    def _once(self, request: urllib.request.Request) -> bytes:
+        """The body of the answer.
+
+        Raises:
+            _BusyError: worth another attempt.
+            AnnotatorError, ConfigError: not worth one.
+        """
+        timeout_s = self.patience.timeout_s
+        try:
+            opener = urllib.request.build_opener(_NoRedirects())
+            with opener.open(request, timeout=timeout_s) as response:
+                return bytes(response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                raise self._refusal(error, request.host) from error
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, TimeoutError):
+                raise AnnotatorError(
+                    FailKind.TIMEOUT, f"{request.host} sent nothing for {timeout_s:g} s"
+                ) from error
+            raise _BusyError(
+                FailKind.UNREACHABLE, f"{request.host}: {type(reason).__name__}: {reason}"
+            ) from error
+
+    def _refusal(self, error: urllib.error.HTTPError, host: str) -> Exception:
+        """What a status other than 200 means."""
+        said = self._excerpt(error)
+        message = f"{host}: HTTP {error.code} {error.reason}"
+        if error.code in self.remedies:
+            return ConfigError(f"{message}; {self.remedies[error.code]}. The server said: {said}")
+        if 300 <= error.code < 400:
+            target = error.headers.get("Location", "elsewhere")
+            return ConfigError(f"{message}: it redirects to {target}; set {self.url_env} to that")
+        if error.code == http.HTTPStatus.TOO_MANY_REQUESTS:
+            return _BusyError(FailKind.RATE_LIMITED, message, retry_after_s(error.headers))
+        if error.code >= 500 or error.code == http.HTTPStatus.REQUEST_TIMEOUT:
+            return _BusyError(FailKind.UNREACHABLE, message, retry_after_s(error.headers))
+        return AnnotatorError(message=f"{message}: the server refuses this", log_tail=said)
+
+    def _excerpt(self, error: urllib.error.HTTPError) -> str:
+        try:
+            text = error.read(EXCERPT_BYTES).decode(errors="replace").strip()
+        except (OSError, http.client.HTTPException):
+            return ""
+        return text.replace(self.key, "***") if self.key else text
+
+
+class _BusyError(Exception):
+    """What may pass: too many requests, a broken or absent server."""
+
+    def __init__(self, kind: FailKind, message: str, wait_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.wait_s = wait_s
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: Any) -> None:
+        return None
+
+
+def check_key(name: str, key: str) -> None:
+    """Refuse a key that cannot stand in a header.
+
+    Raises:
+        ConfigError: it holds other than printable ASCII.
+    """
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(f"{name}: expected printable ASCII, found other characters")
+
+
+def check_url(name: str, url: str) -> None:
+    """Refuse what is no address of a server.
+
+    Raises:
+        ConfigError: it is none, or holds a password.
+    """
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.username is None
+        _ = parts.port
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ConfigError(
+            f"{name}: expected http://host:port or https://host/v1 without a password, "
+            "found something else"
+        )
