@@ -35,6 +35,15 @@ def decode(counts: str, size: Size) -> Mask:
     Raises:
         ManifestError: not run-length counts, or not of this size.
     """
+    return np.ascontiguousarray(decode_by_columns(counts, size).T)
+
+
+def decode_by_columns(counts: str, size: Size) -> Mask:
+    """The same mask, bool (W, H): as it is coded, which takes a fraction of the time.
+
+    Raises:
+        ManifestError: as `decode`.
+    """
     # pycocotools' own decoder warns under numpy 2, and leaves uninitialised what too short a code
     # does not cover.
     height, width = size
@@ -44,8 +53,7 @@ def decode(counts: str, size: Size) -> Mask:
             f"expected run-length counts of a {height}x{width} mask, found {counts[:40]!r};"
             " the file is damaged or its size is wrong"
         )
-    columns_WH = np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(width, height)
-    return np.ascontiguousarray(columns_WH.T)
+    return np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(width, height)
 
 
 def area(counts: str, size: Size) -> int:

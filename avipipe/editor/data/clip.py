@@ -129,13 +129,14 @@ def draw_take(masks: MaskTrack, bucket: Bucket, rng: np.random.Generator) -> tup
     seen = np.array([rle.area(counts, masks.size) > 0 for counts in masks.frames])
     num_seen = np.convolve(seen, np.ones(bucket.num_frames, np.int64), mode="valid")
     start = int(rng.choice(np.flatnonzero(num_seen)))
-    masks_FHW = [masks.mask(frame) for frame in range(start, start + bucket.num_frames)]
-    counts_HW = np.zeros(masks.size, np.int32)
+    frames = masks.frames[start : start + bucket.num_frames]
+    masks_FHW = [_decoded(counts, masks.size) for counts in frames]
+    counts_HW = np.zeros(masks.size, np.uint16, order="F")
     for mask_HW in masks_FHW:
         counts_HW += mask_HW
     scaled_px = scaled_size(masks.size, bucket)
-    top = _draw_offset(counts_HW.sum(axis=1), bucket.height_px, scaled_px[0], rng)
-    left = _draw_offset(counts_HW.sum(axis=0), bucket.width_px, scaled_px[1], rng)
+    top = _draw_offset(counts_HW.sum(axis=1, dtype=np.int64), bucket.height_px, scaled_px[0], rng)
+    left = _draw_offset(counts_HW.sum(axis=0, dtype=np.int64), bucket.width_px, scaled_px[1], rng)
     size = (bucket.height_px, bucket.width_px)
     take = Take(start, bucket.num_frames, scaled_px, top, left, *size)
     return take, _latent_cells(masks_FHW, take)
@@ -184,7 +185,12 @@ def _correlation(fixed_hw: Cells, moved_hw: Cells) -> Cells:
 
 def _degraded(pairs: Pairs, masks: MaskTrack, precision: int, take: Take) -> Masks:
     counts = pairs.levels[precision - 1].frames
-    return _latent_cells((rle.decode(counts[frame], masks.size) for frame in take.frames), take)
+    return _latent_cells((_decoded(counts[frame], masks.size) for frame in take.frames), take)
+
+
+def _decoded(counts: str, size: tuple[int, int]) -> Masks:
+    """A mask (H, W) whose columns lie in one piece: turning it round costs more than all else."""
+    return rle.decode_by_columns(counts, size).T
 
 
 def _latent_cells(masks_HW: Iterable[Masks], take: Take) -> Masks:

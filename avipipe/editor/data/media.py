@@ -117,12 +117,14 @@ def decode_sound(content: bytes, take: Take, *, where: str) -> Wave:
 def cut_mask(mask_HW: Masks, take: Take, cell_px: int) -> Masks:
     """A mask as cells of the cut-out: one is in if any pixel under it, however little, is.
 
+    Args:
+        mask_HW: fastest where columns lie in one piece, as masks are coded.
     Returns:
         (height_px / cell_px, width_px / cell_px).
     """
     (height, width), cell = take.scaled_px, cell_px
-    rows = _reduced(mask_HW, take.top_px, take.height_px, height, cell)
-    return _reduced(rows.T, take.left_px, take.width_px, width, cell).T
+    columns = _reduced(mask_HW.T, take.left_px, take.width_px, width, cell)
+    return _reduced(columns.T, take.top_px, take.height_px, height, cell)
 
 
 def under(offset_px: Ints, length_px: int, scaled_px: int, num_pixels: int) -> tuple[Ints, Ints]:
