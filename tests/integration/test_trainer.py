@@ -261,6 +261,39 @@ def test_eight_bit_adam_needs_its_package(tmp_path: Path) -> None:
         trainer(tmp_path, tiny_config(optimiser={"name": "adamw_8bit"}))
 
 
+def test_eight_bit_adam_is_for_one_process(tmp_path: Path) -> None:
+    config = tiny_config(optimiser={"name": "adamw_8bit"})
+    with pytest.raises(ConfigError, match="cannot be shared out"):
+        Trainer(config, World(1, 2, ALONE.device), tmp_path, BatchStream(1))
+
+
+def test_compiling_needs_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ConfigError, match=r"install g\+\+"):
+        trainer(tmp_path, tiny_config(compile=True))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
+def test_compiled_blocks_learn_the_same(tmp_path: Path) -> None:
+    plain, compiled = (
+        Trainer(
+            tiny_config(steps=3, batch_size=2, checkpoint_layers=(1,), compile=compiles),
+            ALONE,
+            tmp_path / str(compiles),
+            BatchStream(2),
+            [batch_of([0])],
+        )
+        for compiles in (False, True)
+    )
+    assert plain.run()
+    assert compiled.run()
+    assert_close(plain.model.state_dict(), compiled.model.state_dict())
+    assert compiled.validate() == pytest.approx(plain.validate(), rel=1e-4)
+
+
 WORKER = """
 import json, sys, torch
 from pathlib import Path

@@ -1,5 +1,8 @@
 """The network that a run begins with, and its optimiser."""
 
+import os
+import shutil
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -143,17 +146,43 @@ def _compile(model: EditorTransformer, num_shapes: int) -> None:
     """Compile the blocks for each size of clips on its own, with gradients and without.
 
     Left to itself torch gives up after a few sizes, and takes any as unknown after the first.
+
+    Raises:
+        ConfigError: there is no compiler of C++, which torch calls for GPUs, too.
     """
+    if not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
+        raise ConfigError("compile needs a C++ compiler: install g++, or leave compile off")
     torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT + 4 * num_shapes
     cast(Any, model).compile_repeated_blocks(fullgraph=True, dynamic=False)
 
 
-def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
-    """AdamW over all weights that learn; those of new modules have their own learning rate.
+def choose_optimiser(config: OptimiserConfig, world: World) -> Callable[..., torch.optim.Optimizer]:
+    """The class of the optimiser, before anything is loaded for it.
 
     Raises:
-        ConfigError: its package is not installed.
+        ConfigError: its package is not installed, or it cannot be shared out.
     """
+    if config.name == "adamw":
+        return partial(torch.optim.AdamW, fused=True)
+    if world.size > 1:
+        raise ConfigError(
+            "optimiser.name: adamw_8bit cannot be shared out among processes; choose adamw, whose "
+            "state each of them holds a part of"
+        )
+    try:
+        kind: Callable[..., torch.optim.Optimizer] = import_module("bitsandbytes.optim").AdamW8bit
+    except ImportError as error:
+        raise ConfigError(
+            "optimiser.name: adamw_8bit needs bitsandbytes; run `pip install bitsandbytes`, or "
+            "choose adamw"
+        ) from error
+    return kind
+
+
+def make_optimiser(
+    model: nn.Module, config: OptimiserConfig, kind: Callable[..., torch.optim.Optimizer]
+) -> torch.optim.Optimizer:
+    """AdamW over all weights that learn; those of new modules have their own learning rate."""
     learning = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     new = [weight for name, weight in learning.items() if is_new(name)]
     old = [weight for name, weight in learning.items() if not is_new(name)]
@@ -161,22 +190,7 @@ def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Opt
         {"params": old, "base_lr": config.lr},
         {"params": new, "base_lr": config.lr * config.new_lr_factor},
     ]
-    options: dict[str, Any] = {
-        "lr": config.lr,
-        "betas": config.betas,
-        "weight_decay": config.weight_decay,
-    }
-    if config.name == "adamw":
-        return torch.optim.AdamW(groups, **options, fused=True)
-    try:
-        AdamW8bit = import_module("bitsandbytes.optim").AdamW8bit
-    except ImportError as error:
-        raise ConfigError(
-            "optimiser.name: adamw_8bit needs bitsandbytes; run `pip install bitsandbytes`, or "
-            "choose adamw"
-        ) from error
-    optimiser: torch.optim.Optimizer = AdamW8bit(groups, **options)
-    return optimiser
+    return kind(groups, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
 
 
 def set_learning_rate(

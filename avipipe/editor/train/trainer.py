@@ -18,7 +18,13 @@ from avipipe.annotators.base import Frames
 from avipipe.editor.data.batch import Batch
 from avipipe.editor.flow import sample_generator
 from avipipe.editor.network.transformer import EditorTransformer
-from avipipe.editor.train.begin import DTYPES, begin, make_optimiser, set_learning_rate
+from avipipe.editor.train.begin import (
+    DTYPES,
+    begin,
+    choose_optimiser,
+    make_optimiser,
+    set_learning_rate,
+)
 from avipipe.editor.train.checkpoint import Checkpoints
 from avipipe.editor.train.config import TrainConfig
 from avipipe.editor.train.ema import Ema
@@ -103,8 +109,9 @@ class Trainer:
         self._listeners, self._sample = listeners, sample
         self.sinks: Sequence[Sink] = ()
         self._dtype = DTYPES[config.precision]
+        kind = choose_optimiser(config.optimiser, world)
         self.model = begin(config, world)
-        self.optimiser = make_optimiser(self.model, config.optimiser)
+        self.optimiser = make_optimiser(self.model, config.optimiser, kind)
         self.ema = None if config.ema_decay is None else Ema(self.model, config.ema_decay)
         self.progress = Progress()
         self._checkpoints = Checkpoints(
