@@ -8,7 +8,7 @@ DATASET := $(DEMO)/dataset$(if $(filter-out embedded,$(PROFILE)),-$(PROFILE))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo train-tiny test test-slow check format bench clean
+.PHONY: demo train-tiny edit-tiny test test-slow check format bench clean
 
 demo: $(VENV)/$(PROFILE)  ## Synthesise clips, build a dataset from them, say where the report is.
 	$(BIN)/avipipe synth --out $(DEMO)/clips
@@ -19,6 +19,11 @@ train-tiny: demo $(VENV)/dev  ## Train a tiny editor on the demo's dataset: minu
 	$(BIN)/avipipe train cache --config tiny --data $(DEMO)/dataset --out $(DEMO)/features
 	$(BIN)/avipipe train --config tiny --data $(DEMO)/dataset --out $(DEMO)/run \
 		--set data.cache=$(DEMO)/features --resume
+
+edit-tiny: train-tiny  ## Edit the demo's clips with it, from their bounding boxes.
+	$(BIN)/avipipe edit --batch $(DEMO)/dataset --split train --instruction "make it anew" \
+		--precision 4 --model $(DEMO)/run --steps 20 --set solver.shift=1 --out $(DEMO)/edited
+	@echo "Open $(DEMO)/edited/*/trace.html"
 
 test: check  ## All checks and all tests but the long ones.
 	$(BIN)/python -m pytest

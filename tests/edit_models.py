@@ -48,13 +48,16 @@ class Quiet:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
-        self.num_planned = self.num_done = 0
+        self.num_planned = self.num_done = self.num_skipped = 0
 
     def said(self, text: str) -> None:
         self.texts.append(text)
 
     def planned(self, num_steps: int) -> None:
-        self.num_planned, self.num_done = num_steps, 0
+        self.num_planned = num_steps
 
-    def stepped(self, num_steps: int = 1) -> None:
-        self.num_done += num_steps
+    def stepped(self) -> None:
+        self.num_done += 1
+
+    def skipped(self, num_steps: int) -> None:
+        self.num_skipped += num_steps

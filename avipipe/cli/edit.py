@@ -140,7 +140,7 @@ def command(
         entries = _entries(batch, split, told, out)
     else:
         job = _job(video, spec_file, told)
-        job.check_files()
+        job.check()
     engine = load_engine(config)
     with Progress(as_json=as_json) as progress:
         if batch is None:

@@ -68,9 +68,9 @@ class Progress:
                 self._bar.remove_task(self._steps)
             self._steps = self._bar.add_task("steps", total=num_steps)
 
-    def stepped(self, num_steps: int = 1) -> None:
-        """So many more are done."""
-        self._done += num_steps
+    def stepped(self) -> None:
+        """One more is done."""
+        self._done += 1
         now_s = time.monotonic()
         if self._as_json:
             self._line("step", step=self._done, steps=self._num_steps)
@@ -80,6 +80,12 @@ class Progress:
             self._last_plain_s = now_s
             left_s = (now_s - self._began_s) / self._done * (self._num_steps - self._done)
             self._console.print(f"step {self._done}/{self._num_steps}, about {left_s:.0f} s to go")
+
+    def skipped(self, num_steps: int) -> None:
+        """So many need not be done; the forecast must not take them for fast ones."""
+        self._num_steps -= num_steps
+        if self._bar is not None and self._steps is not None:
+            self._bar.update(self._steps, total=self._num_steps)
 
     def jobs(self, num_jobs: int) -> None:
         """So many jobs there are."""

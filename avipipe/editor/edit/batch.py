@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,10 +28,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A job of a batch, which is read when its turn comes."""
+    """A job of a batch, which is read when its turn comes; `files` is made for it."""
 
     name: str
     load: Callable[[], Job]
+    files: Path | None = None
 
 
 def read_jobs(path: Path) -> list[Entry]:
@@ -72,8 +74,9 @@ def read_dataset(url: str, split: str, spec: EditSpec, folder: Path) -> list[Ent
     """
     dataset = ShardDataset(url, split, index=DataConfig(dataset=url).index)
     return [
-        Entry(sample.key, partial(_clip_job, dataset, sample, spec, folder / sample.key))
+        Entry(sample.key, partial(_clip_job, dataset, sample, spec, place), place)
         for sample in dataset.samples
+        for place in (folder / sample.key,)
     ]
 
 
@@ -93,6 +96,8 @@ def run_jobs(
         outcome = Outcome(entry.name, out / entry.name)
         try:
             run(entry.load(), outcome.out)
+            if entry.files is not None:
+                shutil.rmtree(entry.files)
         except AvipipeError as error:
             outcome = Outcome(entry.name, outcome.out, str(error))
         except Exception as error:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from avipipe.config_file import told, validated
 from avipipe.editor.data.batch import Task
+from avipipe.editor.edit.instruction import noun, read_instruction
 from avipipe.errors import ConfigError
 
 AUDIO_WAYS = ("keep", "agent")
@@ -85,6 +86,30 @@ class EditSpec(_Section):
             }
         )
 
+    def asked(self) -> tuple[Task, str]:
+        """What kind of edit is asked for, and of what: words to look for if no mask is drawn.
+
+        Raises:
+            ConfigError: it cannot be told.
+        """
+        request = read_instruction(self.instruction)
+        task = self.task or request.task
+        if self.mask.is_drawn:
+            return task, ""
+        if task == "insertion":
+            raise ConfigError(
+                f"the instruction {self.instruction!r} adds something: say where with --mask-box, "
+                "--mask-polygon or --mask"
+            )
+        words = noun(self.mask.words or "") or request.target
+        if not words:
+            raise ConfigError(
+                f"the instruction {self.instruction!r} names nothing that could be looked for; say "
+                'it like "replace the dog with a cat", name it with --mask-words, or give a mask '
+                "with --mask-box, --mask-polygon or --mask"
+            )
+        return task, words
+
     @property
     def files(self) -> list[Path]:
         """All that it reads."""
@@ -105,12 +130,14 @@ class Job(_Section):
         edits = tuple(edit.below(folder) for edit in self.edits)
         return self.model_copy(update={"video": folder / self.video, "edits": edits})
 
-    def check_files(self) -> None:
-        """Refuse what cannot be read, before anything costs time.
+    def check(self) -> None:
+        """Refuse what cannot be done, before anything costs time.
 
         Raises:
-            ConfigError: a file is missing.
+            ConfigError: a file is missing, or an instruction names nothing.
         """
+        for edit in self.edits:
+            edit.asked()
         for path in [self.video, *(path for edit in self.edits for path in edit.files)]:
             if not path.is_file():
                 raise ConfigError(f"expected a file at {path}, found none; check the path")

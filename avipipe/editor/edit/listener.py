@@ -12,5 +12,8 @@ class Listener(Protocol):
     def planned(self, num_steps: int) -> None:
         """So many steps of the solver there are in all."""
 
-    def stepped(self, num_steps: int = 1) -> None:
-        """So many more are done, or were done before."""
+    def stepped(self) -> None:
+        """One more is done."""
+
+    def skipped(self, num_steps: int) -> None:
+        """So many were done before, or need not be done."""

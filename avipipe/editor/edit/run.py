@@ -21,6 +21,7 @@ from avipipe.editor.edit.engine import Engine
 from avipipe.editor.edit.footage import write_lossless
 from avipipe.editor.edit.job import Job
 from avipipe.editor.edit.listener import Listener
+from avipipe.editor.edit.masks_in import read_mask
 from avipipe.editor.edit.preview import jpeg_uri, side_by_side
 from avipipe.editor.edit.single import Edited, Scene, SingleEdit
 from avipipe.editor.edit.trace import (
@@ -67,7 +68,9 @@ def edit(
         MediaError: the video cannot be read.
         RunError: too little memory.
     """
-    job.check_files()
+    job.check()
+    for spec in job.edits:
+        engine.check_controls(spec.controls)
     identity = _identity(job, engine, config)
     partial = out.with_name(f"{out.name}.partial")
     if out.exists():
@@ -75,9 +78,9 @@ def edit(
     else:
         _begin(partial, identity)
         _make(job, partial, engine, config, listener, identity["files"])
-        if not keep_work:
-            shutil.rmtree(partial / WORK_NAME)
         partial.rename(out)
+        if not keep_work:
+            shutil.rmtree(out / WORK_NAME)
     return Trace.model_validate_json((out / JSON_NAME).read_bytes())
 
 
@@ -105,6 +108,9 @@ def _make(
     source = prepare(job.video, work / "source", engine.size_for)
     num_chunks = len(engine.chunks(source.take.num_frames))
     listener.planned(len(job.edits) * num_chunks * engine.num_steps)
+    for spec in job.edits:  # what is wrong with the last shall not cost the time of the first
+        if spec.mask.is_drawn:
+            read_mask(spec.mask, source.take, source.shape, max_precision=engine.max_precision)
     scene = Scene(source.footage, source.sound, source.has_sound)
     edits = list[Edited]()
     for number, spec in enumerate(job.edits, start=1):

@@ -21,7 +21,6 @@ from avipipe.editor.edit.config import EditConfig
 from avipipe.editor.edit.engine import Engine, Part
 from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.ground import ground
-from avipipe.editor.edit.instruction import Request, noun, read_instruction
 from avipipe.editor.edit.job import EditSpec
 from avipipe.editor.edit.listener import Listener
 from avipipe.editor.edit.masks_in import UserMask, check_not_empty, read_mask
@@ -29,7 +28,6 @@ from avipipe.editor.edit.pictures_in import read_control, read_reference
 from avipipe.editor.edit.sound import NewSound, make_sound
 from avipipe.editor.edit.trace import ChunkTrace, EditTrace, MaskTrace, StepTrace, sha256_of
 from avipipe.editor.edit.video import Source
-from avipipe.errors import ConfigError
 from avipipe.manifests import rle
 from avipipe.manifests.rle import MaskTrack, write_json
 from avipipe.manifests.samples import FPS
@@ -79,7 +77,6 @@ class SingleEdit:
         self.footage = Footage(folder / "frames")
         self.fallbacks: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
-        engine.check_controls(spec.controls)
         take = source.take
         self.controls = {
             kind: read_control(path, take, source.shape, folder / f"control-{kind}")
@@ -94,10 +91,9 @@ class SingleEdit:
             ConfigError: mask, instruction or sound are not what they must be.
             RunError: too little memory.
         """
-        request = read_instruction(self.spec.instruction)
-        task = self.spec.task or request.task
+        task, words = self.spec.asked()
         prompt = self._prompt(task)
-        mask = self._mask(request, task)
+        mask = self._mask(words)
         self.fallbacks += mask.fallbacks
         sound = self._sound(prompt)
         self.fallbacks += sound.fallbacks
@@ -124,7 +120,7 @@ class SingleEdit:
             controls=tuple(self.spec.controls),
             num_references=len(self.spec.references),
             files={str(path): sha256_of(path) for path in self.spec.files},
-            chunks=traces,
+            chunks=tuple(traces),
             fallbacks=tuple(self.fallbacks),
         )
         after = Scene(self.footage, sound.path, has_sound)
@@ -141,22 +137,10 @@ class SingleEdit:
         )
         return self.spec.instruction
 
-    def _mask(self, request: Request, task: Task) -> UserMask:
+    def _mask(self, words: str) -> UserMask:
         spec, take = self.spec.mask, self.source.take
         if spec.is_drawn:
             return read_mask(spec, take, self.source.shape, max_precision=self.engine.max_precision)
-        if task == "insertion":
-            raise ConfigError(
-                f"the instruction {self.spec.instruction!r} adds something: say where with "
-                "--mask-box, --mask-polygon or --mask"
-            )
-        words = noun(spec.words or "") or request.target
-        if not words:
-            raise ConfigError(
-                f"the instruction {self.spec.instruction!r} names nothing that could be looked for;"
-                ' say it like "replace the dog with a cat", name it with --mask-words, or give a '
-                "mask with --mask-box, --mask-polygon or --mask"
-            )
         path = self.folder / MASK_NAME
         if not path.exists():
             self.listener.said(f"looking for {words!r}")
@@ -201,7 +185,7 @@ class SingleEdit:
             self.footage.write(chunk.own.start, own)
             self._state(chunk).unlink(missing_ok=True)
         else:
-            self.listener.stepped(self.engine.num_steps)
+            self.listener.skipped(self.engine.num_steps)
         return ChunkTrace.model_validate(json.loads(record.read_bytes())["trace"])
 
     def _edited(
@@ -212,7 +196,7 @@ class SingleEdit:
         source = _padded(self.scene.footage.read(chunk.frames), chunk)
         given = _padded(np.stack([mask.track.mask(frame) for frame in chunk.frames]), chunk)
         if not given[own].any():
-            self.listener.stepped(self.engine.num_steps)
+            self.listener.skipped(self.engine.num_steps)
             return source[own], given[own], (), "the mask is empty here: nothing is edited"
         part = Part(
             frames_FHWC=source,
@@ -228,7 +212,7 @@ class SingleEdit:
             references=self.references,
             seed=self.spec.seed + chunk.index * _SEED_STEP,
         )
-        edited, cells, steps = self.engine.edit(part, self._state(chunk), self.listener.stepped)
+        edited, cells, steps = self.engine.edit(part, self._state(chunk), self.listener)
         refined = to_pixels(cells) & given
         if self.config.output.composite:
             edited = composite(edited, source, refined, margin_px=self.config.output.margin_px)

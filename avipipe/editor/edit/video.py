@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 CELL_PX = SPATIAL_STRIDE * PATCH
 _NEARLY_LOSSLESS = 4
 _LEAST_PX = 64
+_TIMEOUT_S = 600.0
 _NEARLY_ALL = 0.95
 
 
@@ -142,8 +143,10 @@ def fit_sound(path: Path, num_frames: int, out: Path) -> None:
         .filter("apad", whole_len=num_frames * SAMPLES_PER_FRAME)
         .filter("atrim", end_sample=num_frames * SAMPLES_PER_FRAME)
     )
-    written = ffmpeg.output(sound, f"file:{out}", format="flac", **{"c:a": "flac"})
-    run(list(written.compile()[1:]), timeout_s=600)
+    partial = out.with_name(f".{out.name}.partial")
+    written = ffmpeg.output(sound, f"file:{partial}", format="flac", **{"c:a": "flac"})
+    run(list(written.compile()[1:]), timeout_s=_TIMEOUT_S)
+    partial.replace(out)
 
 
 def write_video(path: Path, frames: Iterable[Frames], sound: Path, *, crf: int) -> None:
@@ -156,22 +159,40 @@ def write_video(path: Path, frames: Iterable[Frames], sound: Path, *, crf: int) 
     with av.open(str(partial), "w", format="mp4", container_options=options) as container:
         video, audio = None, container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="stereo")
         audio.bit_rate = 192_000
+        heard, num_heard = _sound(sound), 0
         for number, frame_HWC in enumerate(frames):
             if video is None:
                 video = _h264(container, frame_HWC.shape[:2], crf)
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
-            frame = frame.reformat(
-                format="yuv420p",
-                dst_colorspace=Colorspace.ITU709,
-                dst_color_range=ColorRange.MPEG,
-                threads=1,
-            )
-            frame.pts, frame.time_base = number, Fraction(1, FPS)
-            container.mux(video.encode(frame))
+            container.mux(video.encode(_picture(frame_HWC, number)))
+            while num_heard < (number + 1) * SAMPLES_PER_FRAME and (part := next(heard, None)):
+                container.mux(audio.encode(part))
+                num_heard += part.samples
         assert video is not None, "a video has frames"
         container.mux(video.encode())
-        _mux_sound(container, audio, sound)
+        for part in heard:
+            container.mux(audio.encode(part))
+        container.mux(audio.encode())
     partial.replace(path)
+
+
+def _picture(frame_HWC: Frames, number: int) -> av.VideoFrame:
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
+    frame = frame.reformat(
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+        threads=1,
+    )
+    frame.pts, frame.time_base = number, Fraction(1, FPS)
+    return frame
+
+
+def _sound(path: Path) -> Iterator[av.AudioFrame]:
+    """Pieces of a file, as the encoder takes them."""
+    with av.open(str(path)) as source:
+        fit = av.AudioResampler(format="fltp", layout="stereo", rate=SAMPLE_RATE_HZ)
+        for frame in source.decode(audio=0):
+            yield from fit.resample(frame)
 
 
 def _probe(path: Path, folder: Path) -> tuple[MediaInfo, Path, bool]:
@@ -195,7 +216,7 @@ def _probe(path: Path, folder: Path) -> tuple[MediaInfo, Path, bool]:
             shortest=None,
             **{"c:v": "copy", "c:a": "pcm_s16le"},
         )
-        run(list(copied.compile()[1:]), timeout_s=600)
+        run(list(copied.compile()[1:]), timeout_s=_TIMEOUT_S)
         partial.replace(dubbed)
     return probe(dubbed), dubbed, False
 
@@ -241,15 +262,6 @@ def _h264(container: Any, size: tuple[int, ...], crf: int) -> Any:
         "x264-params": "cpu-independent=1",
     }
     return video
-
-
-def _mux_sound(container: Any, audio: Any, sound: Path) -> None:
-    with av.open(str(sound)) as source:
-        fit = av.AudioResampler(format="fltp", layout="stereo", rate=SAMPLE_RATE_HZ)
-        for frame in source.decode(audio=0):
-            for part in fit.resample(frame):
-                container.mux(audio.encode(part))
-        container.mux(audio.encode())
 
 
 def check_size(size: tuple[int, int]) -> None:

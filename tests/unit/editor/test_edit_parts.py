@@ -130,7 +130,7 @@ def test_a_job_is_read_relative_to_its_file(tmp_path: Path) -> None:
     assert names == ["where.png", "meow.wav", "pose.mp4", "cat.png"]
     assert all(file.parent == tmp_path for file in job.edits[1].files)
     with pytest.raises(ConfigError, match=r"dog\.mp4"):
-        job.check_files()
+        job.check()
 
 
 def test_a_lone_edit_may_stand_beside_its_video() -> None:
