@@ -3,6 +3,7 @@
 Evidence is as stored (`manifests.evidence`, in JSON). None means unknown, and drops nothing.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -114,20 +115,20 @@ def second_family(evidence: Mapping[str, Evidence]) -> float | None:
 
 
 def num_speakers(evidence: Mapping[str, Evidence]) -> float | None:
-    """Speakers told apart by their voices; one where a single face speaks all the time."""
+    """Speakers told apart by their voices; one where one face speaks all the time, and no other."""
     heard: float | None = evidence["listen"]["num_speakers"]
     if heard is None:
         return None
-    ratios = _speaking_ratios(evidence)
-    alone = max(ratios, default=0.0) >= SPEAKS_ALONE
-    return 1.0 if alone and _num_speaking(ratios) == 1 else float(heard)
+    ratios = sorted(_speaking_ratios(evidence), reverse=True)
+    alone = bool(ratios) and ratios[0] >= SPEAKS_ALONE and max(ratios[1:], default=0) < SPEAKS_TOO
+    return 1.0 if alone else float(heard)
 
 
 def num_speaking_faces(evidence: Mapping[str, Evidence]) -> float | None:
     """Faces that speak while speech is heard."""
     if not _is_seen_voice(evidence):
         return None
-    return float(_num_speaking(_speaking_ratios(evidence)))
+    return float(_num_speaking(evidence))
 
 
 def speaking_ratio(evidence: Mapping[str, Evidence]) -> float | None:
@@ -252,20 +253,59 @@ def _is_seen_voice(evidence: Mapping[str, Evidence]) -> bool:
 
 def _speaking_ratios(evidence: Mapping[str, Evidence]) -> list[float]:
     """Of each face: the share of the speech in which it is seen to speak."""
+    return [
+        _share_of_speech(_spoken_s(face, evidence), face, evidence)
+        for face in evidence["look"]["faces"] or []
+    ]
+
+
+def _num_speaking(evidence: Mapping[str, Evidence]) -> int:
+    """Faces that speak while no other is surer to, or nearly always.
+
+    One who listens moves, too, and is taken to speak now and then; but hardly ever more surely
+    than the one who does.
+    """
+    faces = evidence["look"]["faces"] or []
+    count = 0
+    for face in faces:
+        spoken_s = _spoken_s(face, evidence)
+        surest_s = [
+            time_s
+            for time_s in spoken_s
+            if all(_score(other, time_s) <= _score(face, time_s) for other in faces)
+        ]
+        by_itself = _share_of_speech(surest_s, face, evidence) >= SPEAKS_TOO
+        count += by_itself or _share_of_speech(spoken_s, face, evidence) >= SPEAKS_ALONE
+    return count
+
+
+def _spoken_s(face: Mapping[str, Any], evidence: Mapping[str, Evidence]) -> list[float]:
+    """When a face is seen to speak while speech is heard, one time for each step of its track."""
+    times_s = [face["start_s"] + n * _step_s(face) for n in range(len(face["scores"]))]
+    return [
+        time_s
+        for time_s, score in zip(times_s, face["scores"], strict=True)
+        if score >= 0.0
+        and any(turn["start_s"] <= time_s < turn["end_s"] for turn in evidence["listen"]["speech"])
+    ]
+
+
+def _share_of_speech(
+    times_s: list[float], face: Mapping[str, Any], evidence: Mapping[str, Evidence]
+) -> float:
     turns = evidence["listen"]["speech"]
-    return [_speaking_ratio(face, turns) for face in evidence["look"]["faces"] or []]
-
-
-def _speaking_ratio(face: Mapping[str, Any], turns: list[Mapping[str, Any]]) -> float:
-    step_s = float(face["box_step_frames"] / FPS)
-    times = [face["start_s"] + n * step_s for n in range(len(face["scores"]))]
     heard_s = sum(turn["end_s"] - turn["start_s"] for turn in turns)
-    spoken_s = sum(
-        step_s
-        for time_s, score in zip(times, face["scores"], strict=True)
-        if score >= 0.0 and any(turn["start_s"] <= time_s < turn["end_s"] for turn in turns)
-    )
-    return min(1.0, spoken_s / heard_s) if heard_s else 0.0
+    return min(1.0, len(times_s) * _step_s(face) / heard_s) if heard_s else 0.0
+
+
+def _score(face: Mapping[str, Any], time_s: float) -> float:
+    """How surely a face speaks at a time, as a logit; minus infinity where it is not seen."""
+    number = round((time_s - face["start_s"]) / _step_s(face))
+    return face["scores"][number] if 0 <= number < len(face["scores"]) else -math.inf
+
+
+def _step_s(face: Mapping[str, Any]) -> float:
+    return float(face["box_step_frames"] / FPS)
 
 
 def _speaking_face(evidence: Mapping[str, Evidence]) -> Mapping[str, Any] | None:
@@ -279,10 +319,6 @@ def _speaking_face(evidence: Mapping[str, Evidence]) -> Mapping[str, Any] | None
 
 def _is_short(face: Mapping[str, Any]) -> bool:
     return bool(face["end_s"] - face["start_s"] < SHORT_TRACK_S)
-
-
-def _num_speaking(ratios: list[float]) -> int:
-    return sum(ratio >= SPEAKS_TOO for ratio in ratios)
 
 
 def _p_value(evidence: Mapping[str, Evidence]) -> float:

@@ -123,6 +123,10 @@ SPEAKING = {
     "sync_p_value": 0.02,
 }
 BYSTANDER = {**SPEAKING, "scores": [-2.0] * 20, "sync_p_value": None}
+NODDING = {**SPEAKING, "scores": [-2.0, 0.5] * 10}
+"""Taken to speak now and then, but never more surely than who does."""
+FIRST = {**SPEAKING, "scores": [2.0] * 12 + [0.5] * 8}
+SECOND = {**SPEAKING, "start_s": 0.1, "scores": [-2.0] * 12 + [2.0] * 7}
 UNSEEN = {"look__p_value": 0.9}
 """Motion that does not go with the sound, as of a small mouth in a large picture."""
 
@@ -135,6 +139,8 @@ UNSEEN = {"look__p_value": 0.9}
         ([BYSTANDER], DropReason.NO_VISIBLE_SOURCE),
         ([], DropReason.NO_VISIBLE_SOURCE),
         ([SPEAKING, SPEAKING], DropReason.SEVERAL_SPEAKERS),
+        ([SPEAKING, NODDING], None),
+        ([FIRST, SECOND], DropReason.SEVERAL_SPEAKERS),
         ([{**SPEAKING, "sync_p_value": 0.6}], DropReason.NO_VISIBLE_SOURCE),
         ([{**SPEAKING, "sync_p_value": 0.2}], None),
         ([{**SPEAKING, "sync_p_value": 0.2, "end_s": 8.0}], DropReason.NO_VISIBLE_SOURCE),
@@ -146,7 +152,9 @@ UNSEEN = {"look__p_value": 0.9}
         "bystander",
         "mute",
         "nobody",
-        "two",
+        "two at once",
+        "nodding",
+        "in turn",
         "dubbed",
         "short",
         "long",
@@ -163,7 +171,8 @@ def test_a_voice_needs_one_face_that_speaks(
 def test_a_face_that_speaks_all_the_time_outvotes_the_ear() -> None:
     assert reason(look__faces=[SPEAKING], listen__num_speakers=2) is None
     half = {**SPEAKING, "scores": [2.0] * 14 + [-2.0] * 6}
-    assert reason(look__faces=[half], listen__num_speakers=2) is DropReason.SEVERAL_SPEAKERS
+    for faces in ([half], [SPEAKING, NODDING]):
+        assert reason(look__faces=faces, listen__num_speakers=2) is DropReason.SEVERAL_SPEAKERS
 
 
 STRIKE: dict[str, Any] = {
