@@ -235,6 +235,7 @@ def test_a_run_that_lacks_weights_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 def test_compiled_blocks_edit_alike(tmp_path: Path) -> None:
     if shutil.which("g++") is None:
         pytest.skip("needs a C++ compiler")

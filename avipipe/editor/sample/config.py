@@ -89,7 +89,9 @@ class ModelConfig(_Section):
         description="What waits in the machine's memory: nothing; models that are not at work; "
         "and of the network at work all but a few blocks, too.",
     )
-    tiled_vae: bool = Field(False, description="Decode tile by tile: slower, in little memory.")
+    tiled_vae: bool = Field(
+        False, description="Pictures go tile by tile: slower, in little memory."
+    )
     compile: bool = Field(False, description="Compile the network: minutes at first.")
 
     @model_validator(mode="after")
