@@ -184,9 +184,14 @@ def mover_share(evidence: Mapping[str, Evidence]) -> float | None:
 
 
 def second_source(evidence: Mapping[str, Evidence]) -> float | None:
-    """The margin between two regions that both go with the sound; None where only one does."""
+    """The margin between two regions that both go with the sound; None where only one does.
+
+    Nor of things that sound on and on: two of those share the motion (`mover_share`).
+    """
     look = evidence["look"]
-    if look["measures"].get("num_regions", 0) < 2 or _is_seen_voice(evidence):
+    if _is_seen_voice(evidence) or _is_sustained(evidence["listen"]):
+        return None
+    if look["measures"].get("num_regions", 0) < 2:
         return None
     if look["measures"].get("rival_share", 1.0) < CLEAR_RIVAL:
         return None

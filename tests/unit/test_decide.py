@@ -228,7 +228,8 @@ def test_what_sounds_on_and_on_must_be_what_moves(
         "listen__tags": {"instrument": 0.8, "music": 0.1},
         "listen__tag_details": DETAILS | {"raw_instrument": 0.8},
         "listen__tag_classes": {"Violin, fiddle": 0.8, "Music": 0.9},
-        "look__measures": {"mover_share": share},
+        "look__measures": {"mover_share": share, "num_regions": 2.0},
+        "look__margin": 0.01,
     }
     assert reason(**(STRIKE | violin), **UNSEEN) is expected
 
