@@ -126,9 +126,14 @@ def weights_path(config: NetworkConfig) -> Path | None:
 
 
 def _halve_frozen(model: EditorTransformer, config: LoraConfig, dtype: torch.dtype) -> None:
-    """Hold what does not learn in the type that is computed in."""
+    """Hold what does not learn in the type that is computed in, but for Wan's delicate parts.
+
+    Those are few, and diffusers holds them in float32 when the network edits, too.
+    """
+    delicate = EditorTransformer._keep_in_fp32_modules or ()
     for name, weight in model.named_parameters():
-        if config.new_modules == "adapted" or not is_new(name):
+        is_frozen = config.new_modules == "adapted" or not is_new(name)
+        if is_frozen and not any(part in name for part in delicate):
             weight.data = weight.data.to(dtype)
 
 
