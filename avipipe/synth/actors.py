@@ -2,10 +2,11 @@
 
 import colorsys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from avipipe.synth.heads import DARK, SKINS, WHITE, head
+from avipipe.synth.heads import DARK, FUR, SKINS, WHITE, ape_head, head
 from avipipe.synth.motion import Activity, Track, hop, pulses, swing, wander
 from avipipe.synth.picture import (
     Colour,
@@ -181,9 +182,23 @@ def person(
     return Sprite(label, layers, motion, sounding)
 
 
+def panel(rng: np.random.Generator, *, x: float, y: float, size: float) -> Sprite:
+    """A dark square, as behind a picture in the picture."""
+    square = still([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
+    layers = (Layer(square, skin(rng, DARK, lit=False)),)
+    return Sprite("panel", layers, lambda _: Pose(x, y, size, size))
+
+
 def bystander(rng: np.random.Generator, *, x: float) -> Sprite:
     """A person who sways a little, and is silent."""
     return person(rng, lambda _: 0.0, x=x, label="bystander", sounding=False)
+
+
+def ape(rng: np.random.Generator, munch: Track, *, x: float) -> Sprite:
+    """An ape that sits and munches, and is silent."""
+    body = Layer(still(ellipse(0, 1.9, 1.25, 1.2)), skin(rng, FUR, detail=0.9), 3.2)
+    sitter = person(rng, munch, x=x, size=0.24, label="ape", sounding=False)
+    return replace(sitter, layers=(body, *ape_head(rng, munch)))
 
 
 def dog(rng: np.random.Generator, events_s: Sequence[float], *, x: float, floor_y: float) -> Sprite:

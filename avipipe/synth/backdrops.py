@@ -1,4 +1,4 @@
-"""Backgrounds: rooms, streams, and how a hand moves the camera before them."""
+"""Backgrounds: rooms, streams, the weather, a game; and how a hand moves the camera before them."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from avipipe.manifests.rle import Size
+from avipipe.synth.motion import Track
 from avipipe.synth.picture import Colour, Frame, Path2D, texture
 
 Backdrop = Callable[[float, tuple[float, float]], Frame]
@@ -55,6 +56,55 @@ def stream(rng: np.random.Generator, size: Size) -> Backdrop:
             lift = round(bob * height * np.sin(2.3 * time_s + speed))
             moved.append(np.roll(rolled, lift, axis=0))
         return np.asarray(cv2.addWeighted(moved[0], 0.5, moved[1], 0.5, 0), np.uint8)
+
+    return at
+
+
+def meadow(rng: np.random.Generator, size: Size, gust: Track) -> Backdrop:
+    """Grass to the horizon that the wind bends as strongly as it blows, `gust` in [0, 1]."""
+    colours = ((34, 52, 22), (88, 118, 48), (168, 178, 96))
+    grass = texture(rng, size, colours, detail=0.95)
+    grid_y, grid_x = np.indices(size, np.float32)
+    phases = texture(rng, size, ((0, 0, 0), (255, 255, 255)), detail=0.5)[..., 0] / 20.0
+
+    def at(time_s: float, _: tuple[float, float]) -> Frame:
+        sway = 0.4 * np.sin(7 * time_s + phases) + 0.6
+        bent_x = grid_x + (0.05 * size[0] * gust(time_s) * sway).astype(np.float32)
+        bent = cv2.remap(grass, bent_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        return np.asarray(bent, np.uint8)
+
+    return at
+
+
+def rainfall(rng: np.random.Generator, behind: Backdrop) -> Backdrop:
+    """Streaks of rain before another background."""
+    starts_N3 = rng.uniform(0, 1, (400, 3))
+
+    def at(time_s: float, shake: tuple[float, float]) -> Frame:
+        frame = behind(time_s, shake)
+        height, width = frame.shape[:2]
+        streaks = np.zeros((height, width), np.uint8)
+        for x, y, depth in starts_N3:
+            top = (y + (1.2 + depth) * time_s) % 1.1 - 0.1
+            length = 0.03 + 0.04 * depth
+            ends = [(x * width, top * height), (x * width, (top + length) * height)]
+            low, high = ([round(part) for part in end] for end in ends)
+            cv2.line(streaks, low, high, round(60 + 60 * depth), 1, cv2.LINE_AA)
+        return np.asarray(cv2.add(frame, cv2.cvtColor(streaks, cv2.COLOR_GRAY2RGB)), np.uint8)
+
+    return at
+
+
+def arcade(rng: np.random.Generator, size: Size) -> Backdrop:
+    """The picture of a game: walls of bricks that scroll past for ever."""
+    height, width = size
+    rows, columns = 9, 16
+    bricks = rng.integers(30, 220, (rows, columns, 3)).astype(np.uint8)
+    bricks[rng.uniform(size=(rows, columns)) < 0.5] = (24, 22, 44)
+    wall = cv2.resize(bricks, (width, height), interpolation=cv2.INTER_NEAREST)
+
+    def at(time_s: float, _: tuple[float, float]) -> Frame:
+        return np.roll(wall, -round(0.25 * time_s * height), axis=1)
 
     return at
 

@@ -1,12 +1,13 @@
 """Scenes to drop: several things sound, or none, or none that is seen."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from avipipe.synth import actors, sound
-from avipipe.synth.backdrops import stream
+from avipipe.synth import actors, motion, sound
+from avipipe.synth.backdrops import arcade, meadow, rainfall, stream
 from avipipe.synth.keeps import violin
 from avipipe.synth.picture import Colour, Pose, Sprite
 from avipipe.synth.sound import quieter
@@ -26,6 +27,8 @@ from avipipe.synth.takes import (
     two_drifters,
     voices_of,
 )
+from avipipe.synth.truth import VoiceSpan
+from avipipe.synth.voice import VOICES
 
 
 def silent(take: Take) -> Scene:
@@ -121,6 +124,72 @@ def overlap(take: Take) -> Scene:
 def ambience(take: Take) -> Scene:
     water = sound.water(take.rng, take.duration_s)
     return one_shot(take, [], [water], backdrop=stream(take.rng, take.size), floor_db=-45)
+
+
+def wind(take: Take) -> Scene:
+    gust_K = take.rng.uniform(0.05, 1.0, round(take.duration_s / 0.7) + 2)
+
+    def gust(time_s: float) -> float:
+        return float(np.interp(time_s / 0.7, np.arange(gust_K.size), gust_K))
+
+    gust_N = np.interp(sound.clock(take.duration_s) / 0.7, np.arange(gust_K.size), gust_K)
+    grass = meadow(take.rng, take.size, gust)
+    return one_shot(take, [], [sound.wind(take.rng, gust_N)], backdrop=grass, floor_db=-45)
+
+
+def rain(take: Take) -> Scene:
+    drops = sound.rain(take.rng, take.duration_s)
+    return one_shot(take, [], [drops], backdrop=rainfall(take.rng, take.room()), floor_db=-45)
+
+
+def crowd(take: Take) -> Scene:
+    """Three rows of people who all talk at once, each with a voice of their own."""
+    people, waves, voices = [], [], list[VoiceSpan]()
+    for number, (row, place) in enumerate(itertools.product(range(3), np.linspace(0.1, 0.9, 5))):
+        voice, turned = VOICES[number % len(VOICES)], take.rng.uniform(0.85, 1.2)
+        said = talk(take, replace(voice, name=f"{number}", pitch_hz=turned * voice.pitch_hz))
+        x, y = take.across(place - 0.02, place + 0.02), 0.2 + 0.27 * row
+        people.append(actors.person(take.rng, said.jaw, x=x, y=y, size=0.1))
+        waves.append(said.wav_N)
+        voices += voices_of(said, on_screen=True)
+    return one_shot(take, people, waves, voices=voices)
+
+
+def face_cam(take: Take) -> Scene:
+    """A game with its music and its blows, and in a corner the one who plays and talks."""
+    said, blows_s = talk(take, any_speaker(take)), any_events(take)
+    game = [sound.music(take.rng, take.duration_s), impacts(take, blows_s)]
+    x = 0.87 * take.aspect
+    corner = actors.panel(take.rng, x=x, y=0.8, size=0.2)
+    player = actors.person(take.rng, said.jaw, x=x, y=0.79, size=0.1)
+    return one_shot(
+        take,
+        [*two_drifters(take), corner, player],
+        [said.wav_N, *(quieter(wave, 6) for wave in game)],
+        events_s=blows_s,
+        voices=voices_of(said, on_screen=True),
+        backdrop=arcade(take.rng, take.size),
+    )
+
+
+def narrated_ape(take: Take) -> Scene:
+    said = talk(take, any_speaker(take))
+    munch = motion.pulses(any_events(take), decay_s=0.15)
+    ape = actors.ape(take.rng, munch, x=take.across(0.4, 0.6))
+    return one_shot(take, [ape], [said.wav_N], voices=voices_of(said, on_screen=False))
+
+
+def dubbed(take: Take) -> Scene:
+    """The mouth says something else than is heard, and began earlier."""
+    heard, early_s = talk(take, any_speaker(take)), take.rng.uniform(1, 2)
+    mimed = talk(replace(take, duration_s=take.duration_s + early_s), any_speaker(take))
+    person = actors.person(
+        take.rng,
+        lambda time_s: mimed.jaw(time_s + early_s),
+        x=take.across(0.4, 0.6),
+        sounding=False,
+    )
+    return one_shot(take, [person], [heard.wav_N], voices=voices_of(heard, on_screen=False))
 
 
 def pack(take: Take) -> Scene:

@@ -19,6 +19,7 @@ _HAIRS: tuple[Colours, ...] = (
     ((70, 42, 20), (124, 84, 48)),
     ((120, 92, 52), (196, 164, 110)),
 )
+FUR: Colours = ((60, 34, 18), (112, 66, 34), (150, 96, 56))
 _LIPS: Colours = ((110, 40, 40), (140, 60, 60))
 _GUMS: Colours = ((40, 10, 12), (76, 24, 26))
 
@@ -26,12 +27,6 @@ _GUMS: Colours = ((40, 10, 12), (76, 24, 26))
 def head(rng: np.random.Generator, jaw: Track) -> tuple[Layer, ...]:
     """A face with hair, about one unit around its centre, whose mouth opens with `jaw`."""
     tone = SKINS[int(rng.integers(len(SKINS)))]
-
-    def face(time_s: float) -> Points:
-        points = ellipse(0, 0, 0.62, 0.85)
-        points[:, 1] += np.where(points[:, 1] > 0, 0.25 * jaw(time_s) * points[:, 1], 0)
-        return points
-
     hair = still(
         [
             (-0.72, 0.25),
@@ -48,12 +43,34 @@ def head(rng: np.random.Generator, jaw: Track) -> tuple[Layer, ...]:
         ]
     )
     return (
-        Layer(face, skin(rng, tone, detail=0.8)),
+        _face(rng, tone, jaw),
         Layer(hair, skin(rng, _HAIRS[int(rng.integers(len(_HAIRS)))], detail=0.9)),
         *_eyes(rng),
         *_nose(rng, tone),
         *_mouth(rng, jaw),
     )
+
+
+def ape_head(rng: np.random.Generator, jaw: Track) -> tuple[Layer, ...]:
+    """A furry head with round ears, and a face that is near enough to ours to be taken for one."""
+    ears = [still(ellipse(place, -0.3, 0.3, 0.34)) for place in (-0.85, 0.85)]
+    return (
+        *(Layer(ear, skin(rng, FUR, detail=0.9)) for ear in ears),
+        Layer(still(ellipse(0, -0.1, 0.86, 0.98)), skin(rng, FUR, detail=0.9)),
+        _face(rng, SKINS[0], jaw),
+        *_eyes(rng),
+        *_nose(rng, SKINS[0]),
+        *_mouth(rng, jaw),
+    )
+
+
+def _face(rng: np.random.Generator, tone: Colours, jaw: Track) -> Layer:
+    def outline(time_s: float) -> Points:
+        points = ellipse(0, 0, 0.62, 0.85)
+        points[:, 1] += np.where(points[:, 1] > 0, 0.25 * jaw(time_s) * points[:, 1], 0)
+        return points
+
+    return Layer(outline, skin(rng, tone, detail=0.8))
 
 
 def _eyes(rng: np.random.Generator) -> list[Layer]:

@@ -114,7 +114,7 @@ def speaker_with_bystander(take: Take) -> Scene:
     return one_shot(take, [silent, person], [said.wav_N], events_s=starts_of(said), voices=voices)
 
 
-def violin(take: Take) -> Scene:
+def violin(take: Take, root_hz: float = 196.0) -> Scene:
     """A note for each stroke of the bow, loud as the bow is fast."""
     rate_hz, phase = take.rng.uniform(0.4, 0.6), take.rng.uniform(0, 2 * np.pi)
     time = sound.clock(take.duration_s)
@@ -122,7 +122,7 @@ def violin(take: Take) -> Scene:
     strokes = np.floor(angle / np.pi - 0.5).astype(int)
     strokes -= strokes.min()
     notes = take.rng.choice([0, 2, 4, 5, 7, 9], strokes.max() + 1)
-    tone = sound.bowed(take.rng, np.abs(np.cos(angle)) ** 0.4, 196.0 * 2 ** (notes[strokes] / 12))
+    tone = sound.bowed(take.rng, np.abs(np.cos(angle)) ** 0.4, root_hz * 2 ** (notes[strokes] / 12))
     player = actors.violinist(
         take.rng,
         lambda time_s: float(np.sin(2 * np.pi * rate_hz * time_s + phase)),
@@ -131,6 +131,10 @@ def violin(take: Take) -> Scene:
     turns = np.flatnonzero(np.diff(strokes)) + 1
     events_s = [round(float(time[turn]), 3) for turn in turns]
     return one_shot(take, [player], [tone], events_s=events_s)
+
+
+def violin_high(take: Take) -> Scene:
+    return violin(take, root_hz=440.0)
 
 
 def cuts(take: Take) -> Scene:

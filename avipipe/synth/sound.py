@@ -1,4 +1,4 @@
-"""Sounds with exact onsets: impacts, barks, motors, bowed strings, music, water.
+"""Sounds with exact onsets: impacts, barks, motors, bowed strings, music; and the weather.
 
 All waves are mono float32 (N,) at `SAMPLE_RATE_HZ` until `master` makes the sound track of a clip.
 """
@@ -161,6 +161,26 @@ def water(rng: np.random.Generator, duration_s: float) -> Wave:
     wave = _band(rng.standard_normal(size), 250, 7_000) * swell.astype(np.float32)
     bubbles = [(rng.uniform(0, duration_s), _bubble(rng)) for _ in range(int(25 * duration_s))]
     return normalise(wave + scatter(bubbles, duration_s=duration_s), -9)
+
+
+def wind(rng: np.random.Generator, gust: Array) -> Wave:
+    """Wind that grows louder and brighter with `gust`, (N,) in [0, 1]."""
+    hiss = rng.standard_normal(gust.size)
+    wave = 2.5 * _band(hiss, 60, 250) + 1.5 * gust * _band(hiss, 200, 700)
+    wave += 0.8 * gust**2 * _band(hiss, 500, 1_600)
+    return normalise((wave * (0.15 + gust)).astype(np.float32), -6)
+
+
+def rain(rng: np.random.Generator, duration_s: float) -> Wave:
+    """Drops on hard ground, so many that they run into a hiss."""
+    size = num_samples(duration_s)
+    tick = rng.standard_normal(num_samples(0.004)) * np.exp(-clock(0.004) / 0.0003)
+    drops = np.zeros(size)
+    places = rng.integers(0, size, int(900 * duration_s))
+    np.add.at(drops, places, np.minimum(rng.pareto(2.5, places.size), 8.0))
+    hiss = _band(rng.standard_normal(size), 800, 14_000)
+    wave = 0.1 * hiss + 0.1 * fftconvolve(drops, tick)[:size]
+    return normalise(wave.astype(np.float32), -9)
 
 
 def beep(duration_s: float, *, pitch_hz: float = 1_000.0) -> Wave:

@@ -12,7 +12,7 @@ from avipipe.synth.backdrops import PALETTES, Backdrop, handheld, room
 from avipipe.synth.picture import Layer, Points, Shot, Sprite, still
 from avipipe.synth.sound import Wave
 from avipipe.synth.truth import VoiceSpan
-from avipipe.synth.voice import VOICES, Utterance, speak
+from avipipe.synth.voice import VOICES, Utterance, Voice, speak
 
 FLOOR_Y = 0.9
 
@@ -91,11 +91,11 @@ def any_speaker(take: Take) -> int:
 
 
 def talk(
-    take: Take, speaker: int, turns_s: Sequence[tuple[float, float]] | None = None
+    take: Take, speaker: int | Voice, turns_s: Sequence[tuple[float, float]] | None = None
 ) -> Utterance:
     """A speaker talks in the given turns; None for the whole clip."""
     return speak(
-        VOICES[speaker % len(VOICES)],
+        speaker if isinstance(speaker, Voice) else VOICES[speaker % len(VOICES)],
         take.rng,
         duration_s=take.duration_s,
         turns_s=turns_s or [(0.15, take.duration_s - 0.1)],
