@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avipipe.cli.options import json_option
+from avipipe.cli.options import json_option, needs_editor
 
 if TYPE_CHECKING:
     from avipipe.editor.agent import Result
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Folder for trace.html, trace.json and the stems of every iteration.",
 )
-@click.option("--captioner", help="rules (default) or endpoint.")
-@click.option("--planner", help="rules (default) or endpoint.")
-@click.option("--separator", help="gated (default) or htdemucs.")
-@click.option("--speech", help="babble (default) or elevenlabs.")
-@click.option("--sounds", help="procedural (default), elevenlabs, stable_audio or audioldm2.")
-@click.option("--judge", help="rules (default) or endpoint.")
+@click.option("--captioner", help="rules (default), endpoint, qwen2_5_omni or qwen2_audio.")
+@click.option("--planner", help="rules (default), endpoint, qwen2_5_omni or qwen2_audio.")
+@click.option("--separator", help="gated (default), pe_a_frame or htdemucs.")
+@click.option("--speech", help="babble (default), mms, bark or elevenlabs.")
+@click.option("--sounds", help="procedural (default), stable_audio, audioldm2 or elevenlabs.")
+@click.option("--judge", help="rules (default), endpoint, qwen2_5_omni or qwen2_audio.")
 @click.option("--iterations", default=3, show_default=True, type=click.IntRange(min=1))
 @click.option("--threshold", default=0.7, show_default=True, type=click.FloatRange(0, 1))
 @click.option("--seconds", default=600.0, show_default=True, help="Time for the whole run.")
@@ -62,7 +62,7 @@ def command(
     FILE is audio, or a video, of which the sound is taken. The result has its rate, channels and
     length, to the sample. Without any option, everything runs by rules and classical signal
     processing: it hears when something sounds, not what, and its new sounds fool nobody.
-    docs/audio-edit.md tells of models.
+    docs/audio-edit.md tells of models; `module:Class` is a tool of your own.
 
     Exit code 0: there is a result, accepted or the best of all; the output says which.
 
@@ -70,6 +70,8 @@ def command(
     Examples:
       avipipe audio-edit dog.wav --instruction "replace the barking with a car horn" --out horn.wav
       avipipe audio-edit clip.mp4 --instruction "add a knock at 2 s" --out knock.flac --trace trace
+      avipipe audio-edit clip.mp4 --instruction "have the woman say 'come in'" --out said.wav \
+        --planner endpoint --separator htdemucs --speech bark --judge qwen2_audio
     """
     from avipipe.editor.agent import Budget, Task, edit_audio, toolbox
     from avipipe.editor.agent.files import check_suffix, read_pictures, read_sound, write_sound
@@ -86,9 +88,10 @@ def command(
     }
     tools = toolbox(**{role: name for role, name in chosen.items() if name is not None})
     budget = Budget(iterations, seconds, tool_seconds, cost_usd, threshold)
-    frames = read_pictures(source, count=8) if planner == "endpoint" else []
+    frames = read_pictures(source, count=8) if planner not in (None, "rules") else []
     task = Task(read_sound(source), instruction, scene, frames)
-    result = edit_audio(task, tools, budget, seed=seed)
+    with needs_editor("this choice of tools"):
+        result = edit_audio(task, tools, budget, seed=seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_sound(out, result.audio)
     if trace_folder is not None:

@@ -35,6 +35,10 @@ class ReplyError(ValueError):
     """A reply that holds nothing usable; the message tells the model what to mend."""
 
 
+class BrokenReplyError(AnnotatorError):
+    """A model answered, and twice not what was asked for."""
+
+
 def read(text: str, schema: type[SchemaT]) -> SchemaT:
     """Read a reply; code fences, prose and thoughts around its JSON object are passed over.
 
@@ -69,7 +73,7 @@ def ask(
         read_reply: raises `ReplyError` for one that cannot be used.
         what: is asked for, such as "caption".
     Raises:
-        AnnotatorError: neither reply can be used.
+        BrokenReplyError: neither reply can be used.
     """
     reply = model([question])
     try:
@@ -87,7 +91,7 @@ def ask(
     try:
         return read_reply(again)
     except ReplyError as second:
-        raise AnnotatorError(
+        raise BrokenReplyError(
             message=f"no usable {what} in two replies; first: {first}; then: {second}",
             # Quoted, as a reply may hold anything, such as what a terminal would obey.
             log_tail=f"{reply[-_SHOWN_CHARS:]!r}\n{again[-_SHOWN_CHARS:]!r}",

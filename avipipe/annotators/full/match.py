@@ -164,8 +164,20 @@ class ClapMatcher(Weighted):
         """
         _check(crops, labels, wav_N, sample_rate_hz)
         names = sorted({label for label in labels if label.strip()})
+        similarity = self.similarity(wav_N, names, sample_rate_hz=sample_rate_hz)
+        return [similarity.get(label) for label in labels]
+
+    def similarity(
+        self, wav_N: Wave, names: Sequence[str], *, sample_rate_hz: int
+    ) -> dict[str, float]:
+        """Name -> similarity with the sound, in [-1, 1]; none of any name if it is silent.
+
+        Raises:
+            AnnotatorError: the audio is empty, or memory does not suffice.
+        """
+        check_wave(wav_N, sample_rate_hz=sample_rate_hz)
         if not names or not wav_N.any():
-            return [None] * len(crops)
+            return {}
         wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=self._audio.sampling_rate)
         # Of anything longer than its window CLAP would hear a random part.
         windows = np.array_split(wav_N, -(-wav_N.size // self._audio.nb_max_samples))
@@ -173,10 +185,7 @@ class ClapMatcher(Weighted):
         sound_D = np.mean(heard, axis=0)
         sound_D /= np.linalg.norm(sound_D)
         texts = in_batches(self._embed_texts, names, _TEXTS_AT_ONCE)
-        similarity = {
-            name: float(text_D @ sound_D) for name, text_D in zip(names, texts, strict=True)
-        }
-        return [similarity.get(label) for label in labels]
+        return {name: float(text_D @ sound_D) for name, text_D in zip(names, texts, strict=True)}
 
     def _embed_sounds(self, windows: Sequence[Wave]) -> list[Embedding]:
         import torch

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from avipipe.annotators.full.json_reply import BrokenReplyError
 from avipipe.editor.agent.schema import Fallback, Outcome, Stop, ToolCall
-from avipipe.editor.agent.tools import BrokenReplyError, Tool, TooLongError
+from avipipe.editor.agent.tools import Tool, TooLongError
 from avipipe.errors import AvipipeError, ConfigError, FailKind, ItemError, WeightsError
 
 logger = logging.getLogger(__name__)

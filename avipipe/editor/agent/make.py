@@ -13,6 +13,7 @@ from avipipe.editor.agent.mix import (
     cut,
     duck,
     faster,
+    from_onset,
     is_silent,
     levelled,
     loudness_lufs,
@@ -139,12 +140,14 @@ class Maker:
             "speech",
             self.tools.speech,
             lambda tool, number: faster(
-                tool.speak(
-                    new.prompt,
-                    voice=new.voice,
-                    reference=reference if new.same_voice else None,
-                    duration_s=end_s - start_s,
-                    seed=self._seed(new, number),
+                from_onset(
+                    tool.speak(
+                        new.prompt,
+                        voice=new.voice,
+                        reference=reference if new.same_voice else None,
+                        duration_s=end_s - start_s,
+                        seed=self._seed(new, number),
+                    )
                 ),
                 room_s,
             ),
@@ -157,8 +160,8 @@ class Maker:
         return self.asker.ask(
             "sound",
             [tool for tool in self.tools.sounds if new.kind in tool.kinds],
-            lambda tool, number: tool.generate(
-                new.prompt, duration_s=duration_s, seed=self._seed(new, number)
+            lambda tool, number: from_onset(
+                tool.generate(new.prompt, duration_s=duration_s, seed=self._seed(new, number))
             ),
             key=(new.kind, new.prompt, round(duration_s, 3)),
             take=new.take,

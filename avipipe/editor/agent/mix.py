@@ -28,6 +28,8 @@ MAX_SPEEDUP = 1.25
 SILENCE_DBFS = -70.0
 
 _LOUDNESS_BLOCK_S = 0.4
+_HEARD_DB = 40.0
+_ATTACK_S = 0.005
 _MAX_METER_CHANNELS = 5
 _LOOK_AHEAD_S = 0.005
 _OVERSAMPLING = 4
@@ -113,13 +115,30 @@ def levelled(track: Sound, spans: Sequence[Span], *, lufs: float) -> Sound:
     return track.like(track.wav_CN * np.float32(10 ** (gain_db / 20)))
 
 
+def within(sound: Sound, spans: Sequence[Span]) -> Sound:
+    """The sound in its spans alone, with 10 ms slopes outside them."""
+    num, rate_hz = sound.wav_CN.shape[1], sound.sample_rate_hz
+    inside_N = covered(spans, num=num, sample_rate_hz=rate_hz)
+    return sound.like(sound.wav_CN * _sloped(inside_N, rate_hz).astype(np.float32))
+
+
 def duck(sound: Sound, spans: Sequence[Span], *, by_db: float) -> Sound:
     """The sound, quieter within the spans, with 10 ms slopes outside them; no spans: all of it."""
-    num, rate_hz = sound.wav_CN.shape[1], sound.sample_rate_hz
-    inside_N = covered(spans, num=num, sample_rate_hz=rate_hz) if spans else np.ones(num, np.bool_)
-    low = 10 ** (-by_db / 20)
-    gain_N = 1.0 - (1.0 - low) * _sloped(inside_N, rate_hz)
-    return sound.like(sound.wav_CN * gain_N.astype(np.float32))
+    ducked = within(sound, spans) if spans else sound
+    return sound.like(sound.wav_CN - (1 - 10 ** (-by_db / 20)) * ducked.wav_CN)
+
+
+def from_onset(sound: Sound) -> Sound:
+    """The sound without the silence before and after it; what is silent stays as it is.
+
+    Models like to take a breath first, which would put what they make behind its onset.
+    """
+    loud_N = np.abs(sound.wav_CN).max(axis=0)
+    (heard,) = np.nonzero(loud_N > loud_N.max() * 10 ** (-_HEARD_DB / 20))
+    if heard.size == 0:
+        return sound
+    first = max(0, heard[0] - num_samples(_ATTACK_S, sound.sample_rate_hz))
+    return sound.like(sound.wav_CN[:, first : heard[-1] + 1])
 
 
 def faster(speech: Sound, limit_s: float) -> Sound:

@@ -24,10 +24,6 @@ from avipipe.editor.agent.schema import (
 from avipipe.errors import AnnotatorError, ConfigError
 
 
-class BrokenReplyError(AnnotatorError):
-    """A model answered, and twice not what was asked for."""
-
-
 class TooLongError(AnnotatorError):
     """Speech that does not fit its place, even spoken faster."""
 

@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from avipipe.annotators.full.json_reply import BrokenReplyError
 from avipipe.editor.agent import Budget, Result, Sound, Task, Toolbox, edit_audio, toolbox
 from avipipe.editor.agent.schema import (
     AudioCaption,
@@ -21,7 +22,7 @@ from avipipe.editor.agent.schema import (
     Trace,
     Verdict,
 )
-from avipipe.editor.agent.tools import BrokenReplyError, Mixed
+from avipipe.editor.agent.tools import Mixed
 from avipipe.errors import AnnotatorError, ConfigError
 from avipipe.synth import sound
 

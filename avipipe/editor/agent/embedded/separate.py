@@ -53,7 +53,7 @@ class GatedSeparator:
         spans = _within(spans_of(mixture, removal.kind), removal.spans)
         if not spans:
             return mixture.like(np.zeros_like(mixture.wav_CN))
-        return mixture.like(_gated(mixture, spans, strength=removal.strength))
+        return mixture.like(gated(mixture, spans, strength=removal.strength))
 
 
 def spans_of(mixture: Sound, kind: Kind) -> tuple[Span, ...]:
@@ -91,7 +91,8 @@ def _overlap_s(a: Span, b: Span) -> float:
     return max(0.0, min(a.end_s, b.end_s) - max(a.start_s, b.start_s))
 
 
-def _gated(mixture: Sound, spans: Sequence[Span], *, strength: float) -> npt.NDArray[np.float32]:
+def gated(mixture: Sound, spans: Sequence[Span], *, strength: float) -> npt.NDArray[np.float32]:
+    """What rises above the background within spans, (C, N); outside them exactly zero."""
     rate_hz, num = mixture.sample_rate_hz, mixture.wav_CN.shape[1]
     window = max(8, 2 * round(_WINDOW_S * rate_hz / 2))
     transform = scipy.signal.ShortTimeFFT(
