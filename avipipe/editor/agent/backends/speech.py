@@ -27,7 +27,7 @@ class MmsSpeech(Weighted):
     name = "mms"
     cost_usd: float | None = 0.0
     gpu = True
-    needs = ("mms_tts",)
+    needs = ("mms_tts_eng",)
 
     def setup(self) -> None:
         """Load the network.
