@@ -10,7 +10,7 @@ from avipipe.annotators.base import (
     Localization,
     SpeakerTrack,
 )
-from avipipe.annotators.sounding import is_person, sounding_first
+from avipipe.annotators.sounding import competitors, is_person, sounding_first
 
 HEIGHT, WIDTH = 60, 100
 LEFT: Box = (5.0, 10.0, 35.0, 50.0)
@@ -102,6 +102,42 @@ def test_a_face_must_be_seen_near_the_frame(frame: int, is_near: bool) -> None:
     speaks, silent = found(LEFT, 0.4, frame=frame), found(RIGHT, 0.9, frame=frame)
     seen = faces(face_in(LEFT, [1.0] * 20))
     assert sounding_first([silent, speaks], None, seen)[0] is (speaks if is_near else silent)
+
+
+def test_a_silent_bystander_does_not_compete() -> None:
+    speaks, silent, dog = found(LEFT, 0.4), found(RIGHT, 0.9), found(RIGHT, 0.9, "dog")
+    seen = faces(face_in(LEFT, [1.0] * 20), face_in(RIGHT, [-1.0] * 20))
+    assert competitors([silent, speaks, dog], heat_at(RIGHT), seen) == [speaks]
+
+
+def test_all_who_speak_compete() -> None:
+    both = [found(LEFT, 0.4), found(RIGHT, 0.9)]
+    seen = faces(face_in(LEFT, [1.0] * 20), face_in(RIGHT, [-1.0] * 14 + [1.0] * 6))
+    assert competitors(both, heat_at(RIGHT), seen) == both
+
+
+def test_without_a_speaking_face_what_has_half_of_the_most_heat_competes() -> None:
+    heat_HW = np.zeros((HEIGHT, WIDTH), np.float32)
+    heat_HW[10:50, 5:35], heat_HW[10:50, 60:90] = 1.0, 0.6
+    two = Localization(0.5, 0.01, 0.3, 0.0, heat_HW, LEFT, 1.0)
+    hot, warm = found(LEFT, 0.3, "dog"), found(RIGHT, 0.9, "dog")
+    assert competitors([warm, hot], two, None) == [warm, hot]
+    assert competitors([warm, hot], two, faces(face_in(RIGHT, [-1.0] * 20))) == [warm, hot]
+    heat_HW[10:50, 60:90] = 0.4
+    assert competitors([warm, hot], two, None) == [hot]
+
+
+def test_heat_is_compared_within_a_frame() -> None:
+    alone, hot = found(RIGHT, 0.9, "dog", frame=30), found(LEFT, 0.3, "dog", frame=10)
+    assert competitors([alone, hot], heat_at(LEFT), None) == [alone, hot]
+
+
+def test_everything_competes_where_no_heat_is_known() -> None:
+    both = [found(LEFT, 0.4, "dog"), found(RIGHT, 0.9, "dog")]
+    assert competitors(both, None, None) == both
+    cold = Localization(None, None, None, None, 0 * heat_at(LEFT).heat_HW, None, None)
+    assert competitors(both, cold, faces()) == both
+    assert competitors([], heat_at(LEFT), faces()) == []
 
 
 @pytest.mark.parametrize(
