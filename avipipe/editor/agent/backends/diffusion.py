@@ -34,8 +34,13 @@ class _Diffusion(Weighted):
         on = device()
         dtype = torch.float16 if on == "cuda" else torch.float32
         loader = getattr(diffusers, self._pipeline_class).from_pretrained
-        self._pipeline = load(weight, loader, torch_dtype=dtype).to(on)
+        parts = self._parts(dtype)
+        self._pipeline = load(weight, loader, torch_dtype=dtype, **parts).to(on)
         self._pipeline.set_progress_bar_config(disable=True)
+
+    def _parts(self, dtype: Any) -> dict[str, Any]:
+        """What is not loaded as the checkpoint's index says."""
+        return {}
 
     def _run(self, prompt: str, seed: int, **options: Any) -> Any:
         import torch
@@ -74,6 +79,14 @@ class AudioLdm2(_Diffusion):
     name = "audioldm2"
     needs = ("audioldm2",)
     _pipeline_class = "AudioLDM2Pipeline"
+
+    def _parts(self, dtype: Any) -> dict[str, Any]:
+        """Its index names a class of GPT-2 that can no longer generate."""
+        from transformers import GPT2LMHeadModel
+
+        (weight,) = self.needs
+        loader = GPT2LMHeadModel.from_pretrained
+        return {"language_model": load(weight, loader, subfolder="language_model", dtype=dtype)}
 
     def generate(self, prompt: str, *, duration_s: float, seed: int) -> Sound:
         """The sound, of `duration_s` or, where that is very short, 3 s."""
