@@ -5,9 +5,14 @@ import time
 
 from avipipe.annotators.base import Speech, Wave
 from avipipe.annotators.embedded.vad import EnergyVad
+from avipipe.annotators.full.endpoint import EndpointCaptioner
+from avipipe.annotators.full.http_service import Patience
 
 KILLS_S, HANGS_S, RAISES_S, FILLS_MEMORY_S = 2.25, 2.75, 3.25, 3.5
 """Clip lengths on which `FaultyVad` does what the name says."""
+
+
+HASTY_TIMEOUT_S = 1.0
 
 
 class FaultyVad(EnergyVad):
@@ -26,6 +31,15 @@ class FaultyVad(EnergyVad):
         if duration_s == FILLS_MEMORY_S:
             raise MemoryError("no room for it")
         return super().speech(wav_N, sample_rate_hz=sample_rate_hz)
+
+
+class HastyCaptioner(EndpointCaptioner):
+    """The endpoint's captioner, with hardly any patience."""
+
+    name = "hasty"
+
+    def __init__(self) -> None:
+        super().__init__(Patience(timeout_s=HASTY_TIMEOUT_S))
 
 
 class UnloadableVad(EnergyVad):

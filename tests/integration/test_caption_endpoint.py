@@ -23,6 +23,7 @@ from avipipe.pipeline.graph import Graph
 from avipipe.pipeline.needs import require_weights
 from tests.integration.builds import assert_adds_up, avipipe, build, status
 from tests.integration.chat_server import GOOD, KEY, Answer, ChatServer, chat_server, says
+from tests.integration.faulty import HASTY_TIMEOUT_S
 
 EVIDENCE: dict[str, Any] = {
     "listen": {"tags": {"impact": 0.9}, "speech": []},
@@ -258,19 +259,35 @@ def test_the_model_makes_the_key_and_the_secret_does_not_travel(
     assert KEY.encode() not in pickle.dumps(backend)
 
 
-OPTIONS = ("--set", "annotators.caption=endpoint", "--executor", "inline")
+HASTY = "tests.integration.faulty:HastyCaptioner"
+OPTIONS = ("--set", f"annotators.caption={HASTY}", "--executor", "inline")
 
 
-def test_a_wrong_key_stops_the_build_and_a_broken_reply_its_clip_alone(
+def asleep() -> Answer:
+    time.sleep(2 * HASTY_TIMEOUT_S)
+    return says(GOOD)
+
+
+FAILURES: Mapping[str, tuple[Callable[[], Answer], str]] = {
+    "broken": (lambda: says('{"caption": "A ball'), "fail:annotator_failed"),
+    "empty": (lambda: says(json.dumps({"caption": "", "label": "ball"})), "fail:annotator_failed"),
+    "asleep": (asleep, "fail:timeout"),
+}
+
+
+def test_a_wrong_key_stops_the_build_and_a_bad_answer_its_clip_alone(
     small_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken: list[str] = []
+    unlucky: list[str] = []
 
-    def one_is_broken(body: Mapping[str, Any], number: int) -> Answer:
-        clip = body["messages"][0]["content"][1]["image_url"]["url"]
-        if not broken:
-            broken.append(clip)
-        return says("woof" if clip == broken[0] else GOOD)
+    def fails(answer: Callable[[], Answer]) -> Callable[[Mapping[str, Any], int], Answer]:
+        def respond(body: Mapping[str, Any], number: int) -> Answer:
+            clip = body["messages"][0]["content"][1]["image_url"]["url"]
+            if not unlucky:
+                unlucky.append(clip)
+            return answer() if clip == unlucky[0] else says(GOOD)
+
+        return respond
 
     kept = [
         path
@@ -287,13 +304,16 @@ def test_a_wrong_key_stops_the_build_and_a_broken_reply_its_clip_alone(
         assert "Traceback" not in done.err
         assert len(server.requests) == 1
         assert not any(stage["fail"] for stage in status(out).values())
-        server.respond = one_is_broken
-        build(listing, out, *OPTIONS)
-        counts = status(out)
-    assert_adds_up(counts)
-    caption = counts["caption"]
-    assert (caption["in"], caption["keep"], caption["fail"]) == (2, 1, 1)
-    assert caption["reasons"] == {"fail:annotator_failed": 1}
-    assert counts["pair"]["keep"] == 1
+        for answer, reason in FAILURES.values():
+            server.respond = fails(answer)
+            if unlucky:
+                assert avipipe("retry", "--out", out).code == 0
+            build(listing, out, *OPTIONS)
+            counts = status(out)
+            assert_adds_up(counts)
+            caption = counts["caption"]
+            assert (caption["in"], caption["keep"], caption["fail"]) == (2, 1, 1)
+            assert caption["reasons"] == {reason: 1}
+            assert counts["pair"]["keep"] == 1
     stored = [path for path in out.rglob("*") if path.is_file()]
     assert not [path for path in stored if KEY.encode() in path.read_bytes()]

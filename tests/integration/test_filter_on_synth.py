@@ -76,7 +76,7 @@ CLAIMS = (
     *drops(STILL, "motion", "static_sound", "voice_over_still"),
     *drops(UNSEEN, "source", "voice_over_still", "voice_over_motion", "narrated_strike"),
     *drops(UNSEEN, "source", "listener", "narrated_ape"),
-    *drops(LIPS, "lips", "miming", "dubbed"),
+    *drops(LIPS, "lips", "dubbed"),
     *drops(RIVALS, "rivals", "pack", "two_sources"),
     *drops(frozenset({"max_sync_offset_s"}), "offset", "late_sound"),
 )
@@ -103,7 +103,7 @@ KNOWN_WRONG = {
     ("embedded", "late_sound", "offset"): FEW_IMPACTS,
     ("light", "late_sound", "offset"): FEW_IMPACTS,
     **{("embedded", kind, "ambience"): NO_KINDS for kind in ("ambience", "wind", "rain")},
-    **{("embedded", kind, "lips"): NO_FACES for kind in ("miming", "dubbed")},
+    ("embedded", "dubbed", "lips"): NO_FACES,
 }
 """(profile, kind, about) -> why its claim does not hold; it fails here when it begins to."""
 
