@@ -1,4 +1,4 @@
-"""An OpenAI-compatible chat endpoint on the loopback device that answers as a test tells it to."""
+"""A service such as an OpenAI-compatible endpoint, on loopback, that answers as a test tells it."""
 
 import json
 import threading
@@ -29,7 +29,7 @@ def says(content: object, **more: object) -> Answer:
 
 @dataclass
 class ChatServer:
-    """`respond` gets each request's body and its number, from 0."""
+    """`respond` gets each request's body ({} of a GET) and its number, from 0."""
 
     respond: Callable[[Mapping[str, Any], int], Answer]
     url: str = ""
@@ -54,8 +54,13 @@ def chat_server(respond: Callable[[Mapping[str, Any], int], Answer]) -> Iterator
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            answer = chat.take(self.path, dict(self.headers), json.loads(body))
+            self.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+        def do_GET(self) -> None:
+            self.answer({})
+
+        def answer(self, body: Mapping[str, Any]) -> None:
+            answer = chat.take(self.path, dict(self.headers), body)
             try:
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():

@@ -48,15 +48,20 @@ def read(text: str, schema: type[SchemaT]) -> SchemaT:
     if len(text) > MAX_REPLY_CHARS:
         raise ReplyError(f"the reply is {len(text)} characters long, expected one JSON object")
     answer = text.rpartition("</think>")[2]
-    problems = ["there is no JSON object in it" if answer.strip() else "the reply is empty"]
+    problem = "there is no JSON object in it" if answer.strip() else "the reply is empty"
+    longest = 0
     for start in (match.start() for match in re.finditer(r"\{", answer)):
         try:
-            return schema.model_validate(_DECODER.raw_decode(answer, start)[0])
+            value, end = _DECODER.raw_decode(answer, start)
+            return schema.model_validate(value)
         except ValidationError as error:
-            problems.append("; ".join(map(_explain, error.errors())))
+            # The model meant the largest object; what is wrong with its parts is no help.
+            if end - start > longest:
+                longest, problem = end - start, "; ".join(map(_explain, error.errors()))
         except (ValueError, RecursionError) as error:
-            problems[:1] = [f"its JSON object is broken: {error}"]
-    raise ReplyError(problems[-1])
+            if not longest:
+                problem = f"its JSON object is broken: {error}"
+    raise ReplyError(problem)
 
 
 def ask(

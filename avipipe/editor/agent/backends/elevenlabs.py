@@ -4,12 +4,13 @@ What is to be said or heard goes to their servers, and they bill it; sounds of t
 ELEVENLABS_BASE_URL names another host, such as one of their regions.
 """
 
-import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from pydantic import BaseModel, ValidationError
 
 from avipipe.annotators.full.http_service import Patience, Service, check_key, check_url
 from avipipe.editor.agent.files import decode_bytes
@@ -37,6 +38,15 @@ _WORDS_OF_LABELS = {
     "old": r"old|elderly|grandmother|grandfather",
 }
 """Label of a voice, as their API has it -> what asks for it."""
+
+
+class _Voice(BaseModel):
+    voice_id: str
+    labels: dict[str, str] | None = None
+
+
+class _Voices(BaseModel):
+    voices: list[_Voice]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +122,11 @@ class ElevenLabsSpeech(_ElevenLabs):
         chosen = _voice(self._voices(), voice, seed)
         return decode_bytes(self._api.ask(f"/v1/text-to-speech/{chosen}?{_FORMAT}", body))
 
-    def _voices(self) -> list[dict[str, Any]]:
+    def _voices(self) -> list[_Voice]:
         try:
-            voices: list[dict[str, Any]] = json.loads(self._api.ask("/v1/voices"))["voices"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise AnnotatorError(message=f"the list of voices cannot be read: {error!r}") from error
+            voices = _Voices.model_validate_json(self._api.ask("/v1/voices")).voices
+        except ValidationError as error:
+            raise AnnotatorError(message=f"the list of voices cannot be read: {error}") from error
         if not voices:
             raise AnnotatorError(message="the account has no voices; add one at elevenlabs.io")
         return voices
@@ -138,13 +148,13 @@ class ElevenLabsSounds(_ElevenLabs):
         return decode_bytes(self._api.ask(f"/v1/sound-generation?{_FORMAT}", body))
 
 
-def _voice(voices: list[dict[str, Any]], wanted: str | None, seed: int) -> str:
+def _voice(voices: list[_Voice], wanted: str | None, seed: int) -> str:
     """The id of one of those whose labels fit best."""
     labels = {
         label
         for label, words in _WORDS_OF_LABELS.items()
         if re.search(rf"\b({words})\b", wanted or "", re.IGNORECASE)
     }
-    fits = [len(labels & set((voice.get("labels") or {}).values())) for voice in voices]
+    fits = [len(labels & set((voice.labels or {}).values())) for voice in voices]
     best = [voice for voice, fit in zip(voices, fits, strict=True) if fit == max(fits)]
-    return str(best[seed % len(best)]["voice_id"])
+    return best[seed % len(best)].voice_id
