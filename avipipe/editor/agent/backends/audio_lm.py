@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from avipipe.annotators.full.json_reply import Message
 from avipipe.annotators.signal import resample
 from avipipe.annotators.weighted import Weighted
-from avipipe.editor.agent.backends.loading import device, load
+from avipipe.editor.agent.backends.loading import device, load, load_model
 from avipipe.editor.agent.tools import Sound
 
 MAX_TOKENS = 1024
@@ -38,13 +38,9 @@ class _AudioLm(Weighted):
         import transformers
 
         (weight,) = self.needs
-        on = device()
         self._processor = load(weight, transformers.AutoProcessor.from_pretrained)
-        model = load(
-            weight,
-            getattr(transformers, self._model_class).from_pretrained,
-            dtype=torch.bfloat16 if on == "cuda" else torch.float32,
-        )
+        dtype = torch.bfloat16 if device() == "cuda" else torch.float32
+        model = load_model(weight, getattr(transformers, self._model_class), dtype=dtype)
         # The checkpoint's own settings may sample; greedy decoding gives the same words each time.
         settings: Any = transformers.GenerationConfig
         model.generation_config = settings(
@@ -53,7 +49,7 @@ class _AudioLm(Weighted):
             eos_token_id=self._processor.tokenizer.eos_token_id,
             pad_token_id=self._processor.tokenizer.pad_token_id,
         )
-        self._model = model.to(on).eval()
+        self._model = model
 
     def reply(self, messages: Sequence[Message], *, schema: type[BaseModel]) -> str:
         """The model's words; nothing holds it to the schema but the question."""

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from avipipe.annotators.signal import resample
 from avipipe.annotators.weighted import Weighted
-from avipipe.editor.agent.backends.loading import device, load
+from avipipe.editor.agent.backends.loading import load, load_model
 from avipipe.editor.agent.embedded.separate import gated
 from avipipe.editor.agent.schema import Kind, Removal, Span
 from avipipe.editor.agent.tools import Sound
@@ -46,8 +46,7 @@ class QueriedSeparator(Weighted):
         (weight,) = self.needs
         self._audio = load(weight, PeAudioFeatureExtractor.from_pretrained)
         self._tokenizer = load(weight, AutoTokenizer.from_pretrained)
-        model = load(weight, PeAudioFrameLevelModel.from_pretrained)
-        self._model = model.to(device()).eval()
+        self._model = load_model(weight, PeAudioFrameLevelModel)
 
     def separate(self, mixture: Sound, removal: Removal) -> Sound:
         """The target; all zero where the query is not heard."""

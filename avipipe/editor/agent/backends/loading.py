@@ -15,13 +15,30 @@ def load(weight: str, loader: Callable[..., Any], *, subfolder: str = "", **opti
         WeightsError: it is missing, or not what the loader can read.
     """
     folder = weights.locate(weight)
+    from safetensors import SafetensorError
+
     try:
         return loader(folder / subfolder, local_files_only=True, **options)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise WeightsError(
             f"the weight `{weight}` at {folder} cannot be loaded: {error}. Delete it and run: "
             f"avipipe weights pull {weight}"
         ) from error
+
+
+def load_model(weight: str, kind: Any, **options: Any) -> Any:
+    """A whole model of transformers, on the device that models run on, ready to be asked.
+
+    Raises:
+        WeightsError: it is missing, or not a whole model of this kind.
+    """
+    model, info = load(weight, kind.from_pretrained, output_loading_info=True, **options)
+    if missing := sorted(info["missing_keys"]):
+        raise WeightsError(
+            f"the weight `{weight}` lacks {len(missing)} parts of a {kind.__name__}, such as "
+            f"{missing[0]}. Delete it and run: avipipe weights pull {weight}"
+        )
+    return model.to(device()).eval()
 
 
 def device() -> str:

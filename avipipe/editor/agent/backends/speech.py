@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from avipipe.annotators.weighted import Weighted
-from avipipe.editor.agent.backends.loading import device, load, seeded
+from avipipe.editor.agent.backends.loading import load, load_model, seeded
 from avipipe.editor.agent.mix import MAX_SPEEDUP
 from avipipe.editor.agent.tools import Sound
 from avipipe.errors import AnnotatorError
@@ -39,7 +39,7 @@ class MmsSpeech(Weighted):
 
         (weight,) = self.needs
         self._tokenizer = load(weight, VitsTokenizer.from_pretrained)
-        self._model = load(weight, VitsModel.from_pretrained).to(device()).eval()
+        self._model = load_model(weight, VitsModel)
 
     def speak(
         self,
@@ -101,7 +101,7 @@ class BarkSpeech(Weighted):
 
         (weight,) = self.needs
         self._processor = load(weight, BarkProcessor.from_pretrained)
-        self._model = load(weight, BarkModel.from_pretrained).to(device()).eval()
+        self._model = load_model(weight, BarkModel)
 
     def speak(
         self,
