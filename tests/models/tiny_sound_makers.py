@@ -69,7 +69,8 @@ def write_stable_audio(folder: Path) -> None:
         "solver_type": "midpoint",
     }
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
-    _name(folder, "scheduler", ["diffusers", "CosineDPMSolverMultistepScheduler"])
+    _name(folder, "scheduler", "diffusers", "CosineDPMSolverMultistepScheduler")
+    _name(folder, "tokenizer", "transformers", "T5TokenizerFast")
 
 
 def write_audioldm2(folder: Path, clap_folder: Path) -> None:
@@ -136,7 +137,10 @@ def write_audioldm2(folder: Path, clap_folder: Path) -> None:
         ),
         vocoder=vocoder,
     ).save_pretrained(folder)
-    _name(folder, "language_model", ["transformers", "GPT2Model"])
+    _name(folder, "language_model", "transformers", "GPT2Model")
+    _name(folder, "tokenizer", "transformers", "RobertaTokenizerFast")
+    _name(folder, "tokenizer_2", "transformers", "T5TokenizerFast")
+    _name(folder, "unet", "audioldm2", "AudioLDM2UNet2DConditionModel")
 
 
 def write_mms_tts(folder: Path) -> None:
@@ -184,7 +188,8 @@ def _text_encoder(dim: int) -> Any:
     )
 
 
-def _name(folder: Path, part: str, value: list[str]) -> None:
+def _name(folder: Path, part: str, library: str, kind: str) -> None:
+    """Write the class of a part into the index, as the hub has it."""
     index = folder / "model_index.json"
     parts = json.loads(index.read_text())
-    index.write_text(json.dumps(parts | {part: value}))
+    index.write_text(json.dumps(parts | {part: [library, kind]}))
