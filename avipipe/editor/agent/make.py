@@ -124,11 +124,13 @@ class Maker:
         levels = [loudness_lufs(sound) for sound in (reference, around) if sound is not None]
         lufs = next((level for level in levels if level is not None), DEFAULT_LUFS)
         track = place(made, spans, like=self.task.original)
+        # A model of sounds knows who speaks, not what is said.
+        name = f"{new.voice or 'person'} speaking" if new.kind == "speech" else new.prompt
         similarity = self.asker.ask(
             "likeness",
             self.tools.likeness,
-            lambda tool, _: tool.similarity(made, new.prompt),
-            key=(new.prompt, _hash(made)),
+            lambda tool, _: tool.similarity(made, name),
+            key=(name, _hash(made)),
         )
         return levelled(track, spans, lufs=lufs + new.gain_db), spans, similarity
 

@@ -101,6 +101,23 @@ class Separators:
         return mixture.like(np.zeros_like(mixture.wav_CN))
 
 
+class Likeness:
+    """Finds everything as like, and keeps what it was compared with."""
+
+    name = "same"
+    cost_usd: float | None = 0.0
+
+    def __init__(self) -> None:
+        self.prompts: list[str] = []
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def similarity(self, sound: Sound, prompt: str) -> float | None:
+        self.prompts.append(prompt)
+        return 0.5
+
+
 def knock(seed: int = 1, *, gain: float = 1.0) -> Sound:
     wave_N = sound.impact(np.random.default_rng(seed), pitch_hz=220)
     return Sound((gain * wave_N)[None].astype(np.float32), RATE_HZ)
@@ -341,3 +358,21 @@ def test_unknown_tools_and_roles_name_the_nearest() -> None:
         toolbox(separator="htdemuks")
     with pytest.raises(ConfigError, match="speech"):
         toolbox(speach="babble")
+
+
+@pytest.mark.parametrize(
+    ("instruction", "prompt"),
+    [
+        ("add a car horn at 1 s", "car horn"),
+        ('add an old man saying "good morning"', "old man speaking"),
+        ('add the words "good morning"', "person speaking"),
+    ],
+)
+def test_speech_is_likened_to_its_speaker_and_not_to_its_words(
+    instruction: str, prompt: str
+) -> None:
+    likeness = Likeness()
+    tools = replace(toolbox(), likeness=[likeness])
+    result = run(tools, replace(BUDGET, iterations=1), Task(scene(), instruction))
+    assert likeness.prompts == [prompt]
+    assert result.trace.iterations[0].checks.similarity == 0.5
