@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from avipipe.editor.agent import Sound, Task, Trace, edit_audio, toolbox
 from avipipe.editor.agent.checks import si_sdr_db
 from avipipe.editor.agent.files import read_sound, write_sound
 from avipipe.synth import sound
+from tests.integration.chat_server import KEY, Answer, ChatServer, chat_server, says
 
 RATE_HZ = sound.SAMPLE_RATE_HZ
 AUDIO = Path(__file__).parents[3] / "shared" / "audio"
@@ -145,6 +148,76 @@ def test_the_command_leaves_sound_and_a_page(tmp_path: Path) -> None:
     }
     whole_CN = parts["kept"].wav_CN + parts["removed"].wav_CN
     assert np.abs(whole_CN - stereo.wav_CN).max() < 2**-13
+
+
+CAPTION: dict[str, Any] = {
+    "text": "A dog barks.",
+    "events": [],
+    "transcript": None,
+    "language": None,
+}
+KNOCK = {"kind": "sfx", "prompt": "a knock"}
+PLAN = {"c_sep": [{"query": "barking", "kind": "sfx"}], "c_gen": [KNOCK]}
+ASPECTS = ("fidelity", "background", "consistency", "naturalness")
+
+
+def model(body: Mapping[str, Any], number: int) -> Answer:
+    """Wants the new sound louder, and is content when it is."""
+    wanted = body["response_format"]["json_schema"]["schema"]["properties"]
+    if "aspects" not in wanted:
+        return says(json.dumps(PLAN if "c_sep" in wanted else CAPTION))
+    louder = '"gain_db":3.0' in body["messages"][0]["content"][-1]["text"]
+    verdict: dict[str, Any] = {
+        "aspects": dict.fromkeys(ASPECTS, 0.9 if louder else 0.1),
+        "issues": [],
+        "revise": None if louder else {"c_gen": [KNOCK | {"gain_db": 3}]},
+    }
+    return says(json.dumps(verdict))
+
+
+def use(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    for name, value in (("URL", server.url), ("MODEL", "tiny"), ("API_KEY", KEY)):
+        monkeypatch.setenv(f"AVIPIPE_AGENT_{name}", value)
+    return [
+        word for role in ("captioner", "planner", "judge") for word in (f"--{role}", "endpoint")
+    ]
+
+
+def test_the_command_by_an_endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mixed_N, _ = scene(backgrounds()["engine"], events()["barking"])
+    source, out, trace = (tmp_path / name for name in ("in.wav", "out.wav", "trace"))
+    write_sound(source, Sound(mixed_N[None], RATE_HZ))
+    words = ["audio-edit", str(source), "--instruction", "make it a knock", "--out", str(out)]
+    with chat_server(model) as server:
+        roles = use(server, monkeypatch)
+        done = CliRunner().invoke(cli, [*words, *roles, "--trace", str(trace)])
+    assert done.exit_code == 0, done.output
+    assert "Iteration 2 it is, accepted" in done.output
+    told = Trace.model_validate_json((trace / "trace.json").read_text())
+    assert told.caption is not None
+    assert told.caption.text == "A dog barks."
+    assert [iteration.plan.c_gen[0].gain_db for iteration in told.iterations] == [0, 3]
+    kept = [path for path in trace.rglob("*") if path.is_file()]
+    assert not [path for path in kept if KEY.encode() in path.read_bytes()]
+    assert KEY not in done.output
+
+
+def test_an_endpoint_that_refuses_is_stood_in_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed_N, _ = scene(backgrounds()["engine"], events()["barking"])
+    source, out = tmp_path / "in.wav", tmp_path / "out.wav"
+    write_sound(source, Sound(mixed_N[None], RATE_HZ))
+    words = ["audio-edit", str(source), "--instruction", "remove the barking", "--out", str(out)]
+    with chat_server(lambda body, number: Answer(400, b"no sounds, please")) as server:
+        roles = use(server, monkeypatch)
+        done = CliRunner().invoke(cli, [*words, *roles, "--json"])
+    assert done.exit_code == 0, done.output
+    told = Trace.model_validate_json(done.stdout)
+    assert told.accepted
+    calls = {(call.role, call.tool): call for call in told.opening}
+    assert "HTTP 400" in calls["plan", "endpoint"].message
+    assert calls["plan", "rules"].outcome == "ok"
 
 
 @pytest.mark.parametrize(

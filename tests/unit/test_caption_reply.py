@@ -61,6 +61,7 @@ def test_a_model_may_not_know_what_sounds() -> None:
         ("[1, 2]", "no JSON object"),
         (GOOD[:-5], "is broken"),
         (GOOD.replace('"', "'"), "is broken"),
+        ('{"about": {"label": "dog"}, "caption": "A dog barks and then', "is broken"),
         ('{"a":' * 3000, "is broken"),
         (f"{{{'9' * 5000}}}", "is broken"),
         ('{"caption": ' + "9" * 5000 + "}", "is broken"),

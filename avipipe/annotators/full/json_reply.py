@@ -55,12 +55,13 @@ def read(text: str, schema: type[SchemaT]) -> SchemaT:
             value, end = _DECODER.raw_decode(answer, start)
             return schema.model_validate(value)
         except ValidationError as error:
-            # The model meant the largest object; what is wrong with its parts is no help.
-            if end - start > longest:
-                longest, problem = end - start, "; ".join(map(_explain, error.errors()))
+            found = "; ".join(map(_explain, error.errors()))
         except (ValueError, RecursionError) as error:
-            if not longest:
-                problem = f"its JSON object is broken: {error}"
+            end = getattr(error, "pos", start + 1)
+            found = f"its JSON object is broken: {error}"
+        # The model meant the largest object; what is wrong with its parts is no help.
+        if end - start > longest:
+            longest, problem = end - start, found
     raise ReplyError(problem)
 
 
