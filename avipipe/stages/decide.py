@@ -260,7 +260,7 @@ def verdict(found: Sequence[Finding]) -> DropReason | None:
 class Decide(Stage):
     """The decision after `after`, on all evidence up to there."""
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     level: ClassVar[Literal["source", "clip"]] = "clip"
     EVIDENCE: ClassVar[tuple[str, ...]] = ("listen", "look", "mask")
 

@@ -239,9 +239,11 @@ def _is_sustained(listen: Evidence) -> bool:
         return False
     if group != "instrument":
         return group in SUSTAINED
+    # Evidence that was stored has its classes in the order of their names.
     known = audioset.classes()
-    families = [known[name].family for name in listen["tag_classes"] if known[name].family]
-    return families[0] in SUSTAINED_FAMILIES
+    played = {name: score for name, score in listen["tag_classes"].items() if known[name].family}
+    first = max(played, key=lambda name: (played[name], name), default=None)
+    return first is not None and known[first].family in SUSTAINED_FAMILIES
 
 
 def _is_played(listen: Evidence) -> bool:

@@ -1,6 +1,7 @@
 """Each check drops for its own reason, and unknown evidence drops nothing."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -220,18 +221,32 @@ def test_a_player_must_be_seen_to_play(p_value: float, expected: DropReason | No
     assert reason(**(STRIKE | played), look__p_value=p_value) is expected
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.8, None), (0.3, DropReason.NO_VISIBLE_SOURCE)])
+VIOLIN = {"Violin, fiddle": 0.8, "Music": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("classes", "share", "expected"),
+    [
+        (VIOLIN, 0.8, None),
+        (VIOLIN, 0.3, DropReason.NO_VISIBLE_SOURCE),
+        ({"Acoustic guitar": 0.1} | VIOLIN, 0.8, None),
+        ({"Acoustic guitar": 0.85} | VIOLIN, 0.8, DropReason.NO_VISIBLE_SOURCE),
+        ({"Musical instrument": 0.8}, 0.8, DropReason.NO_VISIBLE_SOURCE),
+    ],
+    ids=["moves", "stands", "violin before guitar", "guitar before violin", "any instrument"],
+)
 def test_what_sounds_on_and_on_must_be_what_moves(
-    share: float, expected: DropReason | None
+    classes: dict[str, float], share: float, expected: DropReason | None
 ) -> None:
-    violin = {
+    played = {
         "listen__tags": {"instrument": 0.8, "music": 0.1},
         "listen__tag_details": DETAILS | {"raw_instrument": 0.8},
-        "listen__tag_classes": {"Violin, fiddle": 0.8, "Music": 0.9},
+        "listen__tag_classes": classes,
         "look__measures": {"mover_share": share, "num_regions": 2.0},
         "look__margin": 0.01,
     }
-    assert reason(**(STRIKE | violin), **UNSEEN) is expected
+    found = {name: json.loads(json.dumps(value, sort_keys=True)) for name, value in played.items()}
+    assert reason(**(STRIKE | found), **UNSEEN) is expected
 
 
 def test_a_rival_as_hot_as_the_best_place_is_a_second_source() -> None:
