@@ -3,12 +3,26 @@
 Raw numbers, so that thresholds can be applied to them again; None where a backend cannot tell.
 """
 
+import math
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
-Rounded = Annotated[float, AfterValidator(lambda value: round(value, 4))]
-"""Four decimals: enough for every threshold, and the same text on every machine."""
+from avipipe.errors import AnnotatorError
+
+
+def _rounded(value: float, info: ValidationInfo) -> float:
+    # Compared with a threshold, NaN would drop a clip for a reason that nobody measured.
+    if not math.isfinite(value):
+        raise AnnotatorError(
+            message=f"a backend gave {value} for `{info.field_name}` instead of a number; check "
+            "its weights with `avipipe weights verify`, or choose another backend"
+        )
+    return round(value, 4)
+
+
+Rounded = Annotated[float, AfterValidator(_rounded)]
+"""Finite, with four decimals: enough for every threshold, and the same text on every machine."""
 
 
 class _Evidence(BaseModel):
