@@ -183,7 +183,6 @@ def test_a_missing_key_names_the_variable(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pytest.importorskip("avipipe.editor.agent.backends.elevenlabs")
     monkeypatch.delenv("ELEVENLABS_API_KEY", raising=False)
     words = [clip, "--out", tmp_path / "out", "--model", fresh, *QUICK, BOX, "--audio", "agent"]
     words += ["--instruction", "add a knock", "--set", "audio_tools.sounds=elevenlabs"]
