@@ -15,7 +15,9 @@ from avipipe.cli import cli
 from avipipe.editor.agent import Sound, Task, Trace, edit_audio, toolbox
 from avipipe.editor.agent.checks import si_sdr_db
 from avipipe.editor.agent.files import read_sound, write_sound
+from avipipe.editor.agent.trace_html import write_trace
 from avipipe.synth import sound
+from tests.browser import browse, in_browser
 from tests.integration.chat_server import KEY, Answer, ChatServer, chat_server, says
 
 RATE_HZ = sound.SAMPLE_RATE_HZ
@@ -148,6 +150,23 @@ def test_the_command_leaves_sound_and_a_page(tmp_path: Path) -> None:
     }
     whole_CN = parts["kept"].wav_CN + parts["removed"].wav_CN
     assert np.abs(whole_CN - stereo.wav_CN).max() < 2**-13
+
+
+@in_browser
+def test_the_page_works_from_the_disk(tmp_path: Path) -> None:
+    mixed_N, _ = scene(backgrounds()["engine"], events()["barking"])
+    task = Task(Sound(mixed_N[None], RATE_HZ), "replace the barking with a knock")
+    result = edit_audio(task, toolbox())
+    write_trace(tmp_path, task, result)
+    asks = """<script>addEventListener("load", () => { document.title = [
+        [...document.images].every(image => image.naturalWidth > 0),
+        [...document.querySelectorAll("audio")].filter(one => one.duration === 5).length,
+    ].join(" ") })</script>"""
+    page = browse((tmp_path / "trace.html").read_text() + asks, tmp_path)
+    assert f"<title>true {2 + 4 * len(result.trace.iterations)}</title>" in page.dom
+    assert "accepted" in page.text
+    assert page.console == []
+    assert all(url.startswith(("file:", "data:")) for url in page.requests)
 
 
 CAPTION: dict[str, Any] = {

@@ -38,7 +38,7 @@ from avipipe.editor.agent.tools import Sound, Task, Toolbox
 from avipipe.errors import AnnotatorError
 
 BLOCKING = frozenset({"nothing_found", "nothing_generated", "silent", "clipped"})
-"""With one of these issues no score is good enough."""
+"""With one of these, measured, no score is good enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class _Run:
             self.asker.fall_back("judge", "no_judge", "the objective checks decide alone")
             verdict = Verdict(aspects=checks.objective, issues=checks.issues)
         q = _score(verdict, checks)
-        codes = {issue.code for issue in (*verdict.issues, *checks.issues)}
+        codes = {issue.code for issue in checks.issues}
         accepted = q > self.asker.budget.threshold and not codes & BLOCKING
         calls, fallbacks = self.asker.take_calls()
         self.takes.append(take)

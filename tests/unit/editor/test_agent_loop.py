@@ -17,6 +17,7 @@ from avipipe.editor.agent.schema import (
     AudioCaption,
     Checks,
     EditPlan,
+    Issue,
     Kind,
     Removal,
     Trace,
@@ -70,8 +71,8 @@ class Judge:
     name = "scores"
     cost_usd: float | None = 0.0
 
-    def __init__(self, *scores: float | Exception) -> None:
-        self.scores = list(scores)
+    def __init__(self, *scores: float | Exception, issues: tuple[Issue, ...] = ()) -> None:
+        self.scores, self.issues = list(scores), issues
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -80,7 +81,7 @@ class Judge:
         score = self.scores.pop(0)
         if isinstance(score, Exception):
             raise score
-        return Verdict(q=score)
+        return Verdict(q=score, issues=self.issues)
 
 
 class Separators:
@@ -376,3 +377,17 @@ def test_speech_is_likened_to_its_speaker_and_not_to_its_words(
     result = run(tools, replace(BUDGET, iterations=1), Task(scene(), instruction))
     assert likeness.prompts == [prompt]
     assert result.trace.iterations[0].checks.similarity == 0.5
+
+
+def test_a_tool_of_ones_own_is_asked_first() -> None:
+    tools = toolbox(sounds="avipipe.editor.agent.embedded.sounds:ProceduralSounds")
+    assert [tool.name for tool in tools.sounds] == 2 * ["procedural (rules)"]
+    for wrong in ("no_such_module:Tool", "avipipe.editor.agent.schema:Missing", ":", "a:"):
+        with pytest.raises(ConfigError, match="expected `module:Class`"):
+            toolbox(sounds=wrong)
+
+
+def test_what_a_judge_calls_by_a_name_of_the_checks_blocks_nothing() -> None:
+    issue = Issue(target="mix", code="clipped", message="it seems to clip")
+    tools = replace(toolbox(), judges=[Judge(0.9, issues=(issue,))])
+    assert run(tools).trace.accepted
