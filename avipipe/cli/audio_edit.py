@@ -70,8 +70,7 @@ def command(
     Examples:
       avipipe audio-edit dog.wav --instruction "replace the barking with a car horn" --out horn.wav
       avipipe audio-edit clip.mp4 --instruction "add a knock at 2 s" --out knock.flac --trace trace
-      avipipe audio-edit clip.mp4 --instruction "have the woman say 'come in'" --out said.wav \
-        --planner endpoint --separator htdemucs --speech bark --judge qwen2_audio
+      avipipe audio-edit clip.mp4 --instruction "remove the music" --out a.wav --separator htdemucs
     """
     from avipipe.editor.agent import Budget, Task, edit_audio, toolbox
     from avipipe.editor.agent.files import check_suffix, read_pictures, read_sound, write_sound
