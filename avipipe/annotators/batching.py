@@ -13,6 +13,8 @@ Size = TypeVar("Size")
 
 _log = logging.getLogger(__name__)
 
+_NO_MEMORY = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+
 
 def in_batches(
     run: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], batch_size: int
@@ -70,15 +72,19 @@ def _try(run: Callable[[Size], Result], size: Size) -> Result | None:
     """The results, or None where memory ran out (by then the frames that held it are gone)."""
     try:
         return run(size)
-    except _out_of_memory_errors():
-        pass
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
 
 
-def _out_of_memory_errors() -> tuple[type[BaseException], ...]:
-    """Evaluated when something was raised, so by then torch is loaded if it is used at all."""
-    torch = sys.modules.get("torch")
-    return (MemoryError,) if torch is None else (MemoryError, torch.cuda.OutOfMemoryError)
+def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether memory ran out; of that on the CPU and in CUDA's libraries torch only says so."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(words in str(error) for words in _NO_MEMORY)
+    )

@@ -8,50 +8,61 @@ from avipipe.annotators.batching import in_batches, largest_that_fits
 from avipipe.errors import AnnotatorError, FailKind
 
 
-def squares(room: int, error: type[BaseException], sizes: list[int]) -> Callable[..., list[int]]:
-    """A model for which no more than `room` items fit at once."""
+def squares(room: int, fail: Callable[[], object], sizes: list[int]) -> Callable[..., list[int]]:
+    """A model for which no more than `room` items fit at once; `fail` raises what it then does."""
 
     def run(batch: Sequence[int]) -> list[int]:
         sizes.append(len(batch))
         if len(batch) > room:
-            raise error("out of memory")
+            fail()
         return [item * item for item in batch]
 
     return run
 
 
-def torch_error() -> type[BaseException]:
-    error: type[BaseException] = pytest.importorskip("torch").cuda.OutOfMemoryError
-    return error
+def no_memory() -> None:
+    raise MemoryError("out of memory")
 
 
-@pytest.mark.parametrize("error", [lambda: MemoryError, torch_error], ids=["numpy", "torch"])
-def test_a_batch_that_does_not_fit_is_halved(error: Callable[[], type[BaseException]]) -> None:
+def no_memory_on_the_gpu() -> None:
+    raise pytest.importorskip("torch").cuda.OutOfMemoryError("CUDA out of memory")
+
+
+def no_memory_for_torch() -> object:
+    return pytest.importorskip("torch").empty(10**14)
+
+
+@pytest.mark.parametrize("fail", [no_memory, no_memory_on_the_gpu, no_memory_for_torch])
+def test_a_batch_that_does_not_fit_is_halved(fail: Callable[[], object]) -> None:
     sizes: list[int] = []
-    out = in_batches(squares(3, error(), sizes), list(range(10)), 8)
+    out = in_batches(squares(3, fail, sizes), list(range(10)), 8)
     assert out == [item * item for item in range(10)]
     assert sizes == [8, 4, 2, 2, 2, 2, 2]
 
 
 def test_all_in_one_where_it_fits() -> None:
     sizes: list[int] = []
-    assert in_batches(squares(99, MemoryError, sizes), [1, 2, 3], 8) == [1, 4, 9]
+    assert in_batches(squares(99, no_memory, sizes), [1, 2, 3], 8) == [1, 4, 9]
     assert sizes == [3]
 
 
 def test_no_items_need_no_model() -> None:
-    assert in_batches(squares(0, MemoryError, []), [], 8) == []
+    assert in_batches(squares(0, no_memory, []), [], 8) == []
 
 
 def test_one_item_that_does_not_fit_fails_by_its_kind() -> None:
     with pytest.raises(AnnotatorError) as failure:
-        in_batches(squares(0, MemoryError, []), [1, 2, 3], 2)
+        in_batches(squares(0, no_memory, []), [1, 2, 3], 2)
     assert failure.value.kind is FailKind.OUT_OF_MEMORY
 
 
-def test_other_errors_pass_through() -> None:
-    with pytest.raises(ZeroDivisionError):
-        in_batches(squares(0, ZeroDivisionError, []), [1], 1)
+@pytest.mark.parametrize("error", [ZeroDivisionError(), RuntimeError("shapes do not match")])
+def test_other_errors_pass_through(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        in_batches(squares(0, fail, []), [1], 1)
 
 
 def test_sizes_are_tried_until_one_fits() -> None:
