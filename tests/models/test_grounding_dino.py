@@ -21,7 +21,7 @@ from avipipe.annotators.full.grounding_dino import (  # noqa: E402
 )
 from avipipe.annotators.key_frames import key_frames  # noqa: E402
 from avipipe.annotators.registry import create  # noqa: E402
-from avipipe.errors import AnnotatorError, WeightsError  # noqa: E402
+from avipipe.errors import AnnotatorError, FailKind, WeightsError  # noqa: E402
 from tests.models.grounded_sam import tokenizer, write_grounding_dino  # noqa: E402
 from tests.models.locked import lock  # noqa: E402
 from tests.pictures import hops, square_on_wall, texture  # noqa: E402
@@ -109,6 +109,30 @@ def test_a_batch_of_frames_gives_what_single_frames_give(
     assert [(d.frame, d.label) for d in together] == [(d.frame, d.label) for d in single]
     np.testing.assert_allclose([d.score for d in together], [d.score for d in single], atol=1e-4)
     np.testing.assert_allclose([d.box for d in together], [d.box for d in single], atol=0.05)
+
+
+def test_smaller_batches_give_the_same_where_memory_is_short(
+    detector: GroundingDinoDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = detect(detector, clip(), FOUR)
+    assert expected
+    monkeypatch.setattr(detector, "batch_size", 4)
+    room = 2
+
+    def refuse(_: Any, args: Any, kwargs: Any) -> None:
+        if len(kwargs["pixel_values"]) > room:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    hook = detector._model.register_forward_pre_hook(refuse, with_kwargs=True)
+    try:
+        found = detect(detector, clip(), FOUR)
+        assert [(d.frame, d.label) for d in found] == [(d.frame, d.label) for d in expected]
+        room = 0
+        with pytest.raises(AnnotatorError) as failure:
+            detect(detector, clip(), FOUR)
+    finally:
+        hook.remove()
+    assert failure.value.kind is FailKind.OUT_OF_MEMORY
 
 
 def test_the_same_clip_gives_the_same_boxes(detector: GroundingDinoDetector) -> None:

@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 from avipipe.annotators.base import Box, Frames  # noqa: E402
 from avipipe.annotators.full.sam2 import Sam2Segmenter  # noqa: E402
 from avipipe.annotators.registry import create  # noqa: E402
-from avipipe.errors import AnnotatorError, WeightsError  # noqa: E402
+from avipipe.errors import AnnotatorError, FailKind, WeightsError  # noqa: E402
 from tests.models.grounded_sam import write_sam2  # noqa: E402
 from tests.models.locked import lock  # noqa: E402
 from tests.pictures import texture  # noqa: E402
@@ -122,6 +122,19 @@ def test_a_box_reaches_no_further_than_the_frame(segmenter: Sam2Segmenter) -> No
 def test_a_box_without_pixels_is_refused(segmenter: Sam2Segmenter, box: Box) -> None:
     with pytest.raises(AnnotatorError, match="box inside a 160x120 frame"):
         segmenter.segment(picture(), box=box)
+
+
+def test_a_frame_that_does_not_fit_into_memory_fails_by_its_kind(segmenter: Sam2Segmenter) -> None:
+    def refuse(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    hook = segmenter._model.register_forward_pre_hook(refuse)
+    try:
+        with pytest.raises(AnnotatorError) as failure:
+            segmenter.segment(picture(), box=(10.0, 12.0, 50.0, 60.0))
+    finally:
+        hook.remove()
+    assert failure.value.kind is FailKind.OUT_OF_MEMORY
 
 
 def test_missing_and_changed_files_are_named(
