@@ -146,8 +146,8 @@ class MaskEvidence(_Evidence):
         num_detections: things of the kind looked for in the frames looked at (median).
         num_instances: those of them that compete for the sound (median).
         sound_share: share of the motion that goes with the sound that lies in the mask.
-        similarity: of the sound with what the seed shows; `similarity_margin` is its lead over the
-            best other detection of that frame. None where no backend compares them.
+        similarity: of the sound with what is likest to it of all in the best detection's frame;
+            `similarity_margin` is its lead over the next. None where no backend compares them.
         mean_parts: connected parts of the mask.
         mean_quality: how far the propagator trusts its masks.
         agreement: mean overlap with what was segmented by itself in other frames, those counting

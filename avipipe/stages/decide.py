@@ -100,7 +100,7 @@ class DecideConfig(BaseModel):
         description="Overlap of the masks with what is carried back to them over 2 s, at worst.",
     )
     min_similarity_margin: float = Field(
-        0.0, description="Lead of what is cut out in its likeness to the sound."
+        0.0, description="Lead of what is likest to the sound; 0 asks nothing."
     )
     min_temporal_iou: float = Field(
         0.5, ge=0, le=1, description="Mean overlap of the masks of successive frames."
@@ -260,7 +260,7 @@ def verdict(found: Sequence[Finding]) -> DropReason | None:
 class Decide(Stage):
     """The decision after `after`, on all evidence up to there."""
 
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     level: ClassVar[Literal["source", "clip"]] = "clip"
     EVIDENCE: ClassVar[tuple[str, ...]] = ("listen", "look", "mask")
 

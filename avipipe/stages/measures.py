@@ -4,7 +4,7 @@ Evidence is as stored (`manifests.evidence`, in JSON). None means unknown, and d
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from avipipe.annotators import audioset
@@ -293,16 +293,21 @@ def _spoken_s(face: Mapping[str, Any], evidence: Mapping[str, Evidence]) -> list
         time_s
         for time_s, score in zip(times_s, face["scores"], strict=True)
         if score >= 0.0
-        and any(turn["start_s"] <= time_s < turn["end_s"] for turn in evidence["listen"]["speech"])
+        and any(turn["start_s"] <= time_s < turn["end_s"] for turn in _voiced(evidence))
     ]
 
 
 def _share_of_speech(
     times_s: list[float], face: Mapping[str, Any], evidence: Mapping[str, Evidence]
 ) -> float:
-    turns = evidence["listen"]["speech"]
-    heard_s = sum(turn["end_s"] - turn["start_s"] for turn in turns)
-    return min(1.0, len(times_s) * _step_s(face) / heard_s) if heard_s else 0.0
+    heard_s: float = sum(turn["end_s"] - turn["start_s"] for turn in _voiced(evidence))
+    return min(1.0, len(times_s) * _step_s(face) / heard_s)
+
+
+def _voiced(evidence: Mapping[str, Evidence]) -> Sequence[Mapping[str, Any]]:
+    """When a voice is heard: the turns of speech, or all the time if it is only singing."""
+    listen = evidence["listen"]
+    return listen["speech"] or [{"start_s": 0.0, "end_s": listen["duration_s"]}]
 
 
 def _score(face: Mapping[str, Any], time_s: float) -> float:

@@ -169,6 +169,22 @@ def test_a_voice_needs_one_face_that_speaks(
     assert reason(look__faces=faces, **UNSEEN) is expected
 
 
+@pytest.mark.parametrize(
+    ("faces", "expected"),
+    [
+        ([SPEAKING], None),
+        ([BYSTANDER], DropReason.NO_VISIBLE_SOURCE),
+        ([], DropReason.NO_VISIBLE_SOURCE),
+    ],
+    ids=["seen", "mute", "unseen"],
+)
+def test_a_singer_may_be_heard_by_the_tagger_alone(
+    faces: list[dict[str, Any]], expected: DropReason | None
+) -> None:
+    sung = {"listen__speech": [], "listen__speech_ratio": 0.0, "listen__tags": {"singing": 0.6}}
+    assert reason(**sung, look__faces=faces, **UNSEEN) is expected
+
+
 def test_a_face_that_speaks_all_the_time_outvotes_the_ear() -> None:
     assert reason(look__faces=[SPEAKING], listen__num_speakers=2) is None
     half = {**SPEAKING, "scores": [2.0] * 14 + [-2.0] * 6}
