@@ -131,7 +131,7 @@ def test_a_read_only_output_is_one_message(small_clips: Path, tmp_path: Path) ->
     assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize("executor", ["inline", "ray"])
+@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.slow)])
 def test_a_full_disk_stops_the_build_and_loses_nothing(
     small_clips: Path, built: Path, tmp_path: Path, executor: str
 ) -> None:
@@ -149,7 +149,7 @@ def test_a_full_disk_stops_the_build_and_loses_nothing(
         assert published(out) == published(built)
 
 
-@pytest.mark.parametrize("executor", ["inline", "ray"])
+@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.slow)])
 def test_ctrl_c_stops_cleanly_and_resumes(
     small_clips: Path, built: Path, tmp_path: Path, executor: str
 ) -> None:

@@ -30,7 +30,8 @@ def pids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("num_gpus", [pytest.param(0, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("num_gpus", [0, 2])
 def test_four_pools_share_two_cpus_and_leaks_cost_no_item(
     num_gpus: int,
     small_clips: Path,
