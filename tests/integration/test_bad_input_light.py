@@ -130,6 +130,7 @@ def shards(out: Path) -> dict[str, str]:
     return {name: sha256 for name, sha256 in published(out).items() if name.startswith("shards/")}
 
 
+@pytest.mark.slow
 def test_each_bad_file_has_its_reason_and_costs_the_others_nothing(tmp_path: Path) -> None:
     for kind in GOOD:
         clip = render(kind, 2, duration_s=DURATION_S, height_px=HEIGHT_PX)

@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from avipipe.synth import render, write_clip
 from tests.integration import faulty
 from tests.integration.builds import assert_adds_up, avipipe, build, published, status
 
 
+@pytest.mark.slow
 def test_ray_with_one_and_two_workers_gives_the_bytes_of_inline(
     small_clips: Path, built: Path, tmp_path: Path
 ) -> None:
