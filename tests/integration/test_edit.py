@@ -1,5 +1,6 @@
 """Edits of small clips by the tiny network: what comes out, whatever goes in."""
 
+import fcntl
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ from avipipe.editor.edit.footage import Footage, read_lossless
 from avipipe.editor.edit.job import Job
 from avipipe.editor.edit.run import edit
 from avipipe.editor.edit.trace import Trace
-from avipipe.errors import AnnotatorError, ConfigError
+from avipipe.errors import AnnotatorError, ConfigError, RunError
 from avipipe.manifests import rle
 from avipipe.media.ffmpeg import run as ffmpeg
 from avipipe.media.probe import probe
@@ -237,6 +238,18 @@ def test_what_is_done_is_not_done_again(edited: Path, clip: Path, fresh: Path) -
     assert trace.video.num_frames == FRAMES
     assert not listener.texts
     assert (edited / "trace.json").stat().st_mtime_ns == before
+
+
+def test_two_runs_do_not_share_a_folder(clip: Path, fresh: Path, tmp_path: Path) -> None:
+    partial = tmp_path / "out.partial"
+    partial.mkdir()
+    descriptor = os.open(partial, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with pytest.raises(RunError, match=r"another run is at work in .*out\.partial"):
+        done(clip, tmp_path / "out", fresh, change())
+    os.close(descriptor)
+    assert not list(partial.iterdir())
+    assert done(clip, tmp_path / "out", fresh, change()).video.num_frames == FRAMES
 
 
 def test_a_folder_of_another_edit_is_not_touched(edited: Path, clip: Path, fresh: Path) -> None:

@@ -4,10 +4,13 @@ What takes long is kept as it comes, in `OUT.partial/work`, so that a run that w
 it was, goes on where it stood; `OUT` appears at the end, whole.
 """
 
+import fcntl
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,7 @@ from avipipe.editor.edit.trace import (
     write_trace,
 )
 from avipipe.editor.edit.video import Source, prepare, write_video
-from avipipe.errors import ConfigError
+from avipipe.errors import ConfigError, RunError
 from avipipe.manifests.rle import MaskTrack, write_json
 from avipipe.manifests.samples import FPS
 
@@ -66,7 +69,7 @@ def edit(
     Raises:
         ConfigError: something in the job is wrong, or `out` holds another one.
         MediaError: the video cannot be read.
-        RunError: too little memory.
+        RunError: too little memory, or another run is at work in `out`.
     """
     job.check()
     for spec in job.edits:
@@ -76,12 +79,30 @@ def edit(
     if out.exists():
         _check_same(out, identity)
     else:
-        _begin(partial, identity)
-        _make(job, partial, engine, config, listener, identity["files"])
-        partial.rename(out)
+        partial.mkdir(parents=True, exist_ok=True)
+        with _alone(partial):
+            _begin(partial, identity)
+            _make(job, partial, engine, config, listener, identity["files"])
+            partial.rename(out)
         if not keep_work:
             shutil.rmtree(out / WORK_NAME)
     return Trace.model_validate_json((out / JSON_NAME).read_bytes())
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder for one run at a time; a dead run holds nothing."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"another run is at work in {folder}; wait for it, or use another --out"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _begin(folder: Path, identity: dict[str, Any]) -> None:
@@ -89,8 +110,7 @@ def _begin(folder: Path, identity: dict[str, Any]) -> None:
     if any(folder.glob(f"{WORK_NAME}/edit-*/chunk-*")):
         _check_same(folder, identity)
     elif not _is_same(folder, identity):
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder / WORK_NAME, ignore_errors=True)
     write_json(folder / JOB_NAME, identity)
 
 
