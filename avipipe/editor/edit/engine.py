@@ -178,14 +178,15 @@ def _steps(
     solution: Solution, conditions: Conditions, config: SampleConfig, seconds: Mapping[int, float]
 ) -> tuple[StepTrace, ...]:
     """What is told of each step; `seconds` of those that this run made."""
-    num_cells = max(1, int(conditions.mask.sum()))
+    clean = conditions.clean_frames
+    num_cells = max(1, int(conditions.mask[:, :, clean:].sum()))
     sigmas = sigma_grid(config.num_steps, config.shift).tolist()
     return tuple(
         StepTrace(
             step=index,
             sigma=sigmas[index],
             precision=precision_at(config, conditions.precision, index),
-            mask_share=int(mask.sum()) / num_cells,
+            mask_share=int(mask[:, clean:].sum()) / num_cells,
             seconds=seconds.get(index),
         )
         for index, mask in enumerate(solution.masks)

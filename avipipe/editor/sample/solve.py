@@ -45,8 +45,9 @@ class Conditions:
         controls: kind -> latents of a control video, (1, C, T, h, w).
         references: latents of R images, (1, C, R, h', w').
         clean_frames: so many of the first latent frames are given as they shall be: the frame
-            that a chunk shares with the one before it. They come out as they are, whatever the
-            mask.
+            that a chunk shares with the one before it. They come out as they are, and the network
+            is told so, whatever the mask (but for `gamr_feedback: released`, which tells it that
+            they are edited).
     """
 
     latents: Tensor
@@ -75,10 +76,13 @@ class Conditions:
 
     def compose(self, latents: Tensor, mask: Tensor) -> Tensor:
         """Latents within a mask, and the source's outside of it and in the clean frames."""
-        if self.clean_frames:
-            mask = mask.clone()
-            mask[:, :, : self.clean_frames] = False
-        return torch.where(mask, latents, self.latents)
+        return torch.where(self.without_clean(mask), latents, self.latents)
+
+    def without_clean(self, mask: Tensor) -> Tensor:
+        """A mask with nothing in the clean frames."""
+        mask = mask.clone()
+        mask[:, :, : self.clean_frames] = False
+        return mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +211,10 @@ def solve(
     device = conditions.latents.device
     given = conditions.to(device, model.dtype)
     given = replace(given, latents=conditions.latents.float())
+    if config.gamr_feedback != "released":
+        given = replace(given, mask=given.without_clean(given.mask))
     solving = (begin(given, config) if start is None else start).to(device)
-    if not conditions.mask.any():
+    if not given.mask.any():
         return Solution(given.latents, given.mask, solving.masks)
     sigmas = sigma_grid(config.num_steps, config.shift).tolist()
     while solving.step < config.num_steps:

@@ -302,6 +302,8 @@ def test_clean_frames_come_out_as_they_are(net: EditorTransformer) -> None:
     solve(field, edit, config())
     assert field.asked[0]["clean"].tolist() == [[True, False, False]]
     assert torch.equal(field.asked[0]["latents"][:, :, 0], edit.latents[:, :, 0])
+    assert not field.asked[0]["mask"][:, :, 0].any()
+    assert torch.equal(field.asked[0]["mask"][:, :, 1:], edit.mask[:, :, 1:])
     made = solve(net, edit, config(gamr_feedback="off"))
     assert torch.equal(made.latents[:, :, 0], edit.latents[:, :, 0])
     assert (made.latents != edit.latents)[:, :, 1:][:, :, edit.mask[0, 0, 1:]].all()
