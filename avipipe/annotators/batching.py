@@ -73,7 +73,7 @@ def _try(run: Callable[[Size], Result], size: Size) -> Result | None:
     try:
         return run(size)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
@@ -81,7 +81,7 @@ def _try(run: Callable[[Size], Result], size: Size) -> Result | None:
     return None
 
 
-def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out; of that on the CPU and in CUDA's libraries torch only says so."""
     return (
         isinstance(error, MemoryError)

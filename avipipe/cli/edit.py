@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from avipipe.cli.options import as_overrides, json_option, needs_editor
 from avipipe.errors import ConfigError, RunError
@@ -137,6 +138,7 @@ def command(
     }
     config = load_config(config_path, [*overrides, *as_overrides(given)])
     if batch is not None:
+        _refuse("--batch", "video", "spec_file")
         entries = _entries(batch, split, told, out)
     else:
         job = _job(video, spec_file, told)
@@ -157,8 +159,7 @@ def _job(video: Path | None, spec_file: Path | None, told: Mapping[str, Any]) ->
     from avipipe.editor.edit.job import Job, read_job
 
     if spec_file is not None:
-        if told["instruction"] is not None:
-            raise ConfigError("expected --edit or --instruction, got both; put it into the file")
+        _refuse("--edit", *told)
         return read_job(spec_file, video)
     if video is None:
         raise ConfigError("expected a VIDEO, --edit FILE that names one, or --batch; got none")
@@ -169,8 +170,20 @@ def _entries(batch: str, split: str, told: Mapping[str, Any], out: Path) -> "lis
     from avipipe.editor.edit.batch import read_dataset, read_jobs
 
     if batch.endswith((".jsonl", ".ndjson")):
+        _refuse("--batch JSONL", *told)
         return read_jobs(Path(batch))
+    _refuse("--batch DATASET", "mask_box", "mask_polygon", "mask_file", "mask_words")
     return read_dataset(batch, split, _spec(told), out / ".clips")
+
+
+def _refuse(way: str, *names: str) -> None:
+    """Refuse options that one way of telling edits has no use for."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is ParameterSource.COMMANDLINE:
+            other = "VIDEO" if parameter.name == "video" else parameter.opts[-1]
+            raise ConfigError(f"expected {way} or {other}, got both; leave one out")
 
 
 def _spec(told: Mapping[str, Any]) -> "EditSpec":

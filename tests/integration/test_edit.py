@@ -17,7 +17,7 @@ from av.video.reformatter import Colorspace
 
 from avipipe.annotators.base import Frames, Mask
 from avipipe.editor.agent.files import read_sound
-from avipipe.editor.edit.engine import Part
+from avipipe.editor.edit.engine import Engine, Part
 from avipipe.editor.edit.footage import Footage, read_lossless
 from avipipe.editor.edit.job import Job
 from avipipe.editor.edit.run import edit
@@ -129,6 +129,7 @@ def test_a_folder_with_everything_is_left(edited: Path, clip: Path) -> None:
     assert trace.models["network"]
     assert not trace.fallbacks
     page = (edited / "trace.html").read_text()
+    assert 'href="mask.mkv"' in page
     assert "replace the ball with a cube" in page
     assert page.count("data:image/jpeg") == 4
 
@@ -249,7 +250,22 @@ def test_two_runs_do_not_share_a_folder(clip: Path, fresh: Path, tmp_path: Path)
         done(clip, tmp_path / "out", fresh, change())
     os.close(descriptor)
     assert not list(partial.iterdir())
+    (tmp_path / "out").mkdir()  # one that is empty will do
     assert done(clip, tmp_path / "out", fresh, change()).video.num_frames == FRAMES
+
+
+def test_too_little_memory_of_the_cpu_is_told(
+    clip: Path, fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "_conditions", lambda *_: torch.empty(1 << 60))
+    with pytest.raises(RunError, match=r"too little memory for 13 frames of 96x64.*--offload"):
+        done(clip, tmp_path / "out", fresh, change())
+
+
+def test_a_folder_that_cannot_be_made(clip: Path, fresh: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(RunError, match="choose another --out"):
+        done(clip, tmp_path / "file" / "out", fresh, change())
 
 
 def test_a_folder_of_another_edit_is_not_touched(edited: Path, clip: Path, fresh: Path) -> None:

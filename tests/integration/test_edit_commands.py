@@ -121,6 +121,8 @@ def test_all_clips_of_a_dataset(built: Path, fresh: Path, tmp_path: Path) -> Non
         (["--instruction", "x", "--mask-box", "a"], 2, "40,20,320,240"),
         (["--instruction", "x", "--mask-box", "0.97,0,0.01,0.01"], 2, "empty"),
         (["--instruction", "x", BOX, "--precision", "9"], 2, "0 to 4, got 9"),
+        (["--instruction", "x", "--mask-words", "dog", "--precision", "9"], 2, "0 to 4, got 9"),
+        (["--instruction", "x", BOX, "--set", "solver.seed=3"], 2, "--seed"),
         (["--instruction", "x", BOX, "--mask-words", "dog"], 2, "box and words"),
         (["--instruction", "x", BOX, "--control", "pose"], 2, "KIND=FILE"),
         (["--instruction", "x", BOX, "--audio", "none.wav"], 2, "none.wav"),
@@ -144,6 +146,38 @@ def test_wrong_options_say_what_to_do(
     assert (found, told in message) == (code, True), message
     assert "Traceback" not in message
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--edit", "e.yaml", "--precision", "0"], "--edit or --precision"),
+        (["--batch", "jobs.jsonl"], "--batch or VIDEO"),
+    ],
+)
+def test_options_that_would_go_unread_are_refused(
+    options: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, message = refused(["a.mp4", "--out", tmp_path / "out", *options], capsys)
+    assert (code, told in message) == (2, True), message
+
+
+def test_options_of_an_edit_do_not_reach_a_batch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for batch, option in (("jobs.jsonl", "--seed=1"), ("dataset", BOX)):
+        words = ["--batch", batch, option, "--instruction", "x", "--out", tmp_path / "out"]
+        code, message = refused(words, capsys)
+        assert (code, "leave one out" in message) == (2, True), message
+
+
+def test_a_job_has_a_name_that_a_folder_can_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a/b", "..", ".clips"):
+        jobs = write_jobs(tmp_path / "jobs.jsonl", {"name": name, "video": "a.mp4"})
+        code, message = refused(["--batch", jobs, "--out", tmp_path / "out"], capsys)
+        assert (code, repr(name) in message) == (3, True), message
 
 
 def test_masks_that_do_not_fit_the_video(

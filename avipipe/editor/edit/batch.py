@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from avipipe.editor.data.config import DataConfig
 from avipipe.editor.data.shards import Sample, ShardDataset
 from avipipe.editor.edit.job import EditSpec, Job, MaskSpec, job_of
-from avipipe.errors import AvipipeError, ConfigError, ManifestError
+from avipipe.errors import DISK_ERRNOS, AvipipeError, ConfigError, ManifestError
 from avipipe.manifests.rle import write_json
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def read_jobs(path: Path) -> list[Entry]:
     """The jobs of a JSONL file; paths in it are relative to it, names are given where missing.
 
     Raises:
-        ManifestError: it has no lines, or two of one name.
+        ManifestError: it has no lines, two of one name, or a name that no folder can have.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -51,9 +52,11 @@ def read_jobs(path: Path) -> list[Entry]:
             continue
         where = f"{path}, line {number}"
         try:
-            name = Path(str(json.loads(line).get("name") or f"{number:04d}")).name
+            name = str(json.loads(line).get("name") or f"{number:04d}")
         except (ValueError, AttributeError) as error:
             raise ManifestError(f"{where}: expected a JSON object: {error}") from error
+        if not re.fullmatch(r"[^./][^/]*", name):
+            raise ManifestError(f"{where}: expected a name that a folder can have, got {name!r}")
         if name in entries:
             raise ManifestError(f"{where}: there is another job of the name {name!r}")
         entries[name] = Entry(name, partial(_job, line, path))
@@ -90,6 +93,8 @@ def run_jobs(
 
     Args:
         told: is told how each ended.
+    Raises:
+        OSError: nothing more can be written.
     """
     outcomes = []
     for entry in entries:
@@ -101,6 +106,8 @@ def run_jobs(
         except AvipipeError as error:
             outcome = Outcome(entry.name, outcome.out, str(error))
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
+                raise
             logger.exception("%s failed", entry.name)
             outcome = Outcome(entry.name, outcome.out, f"{type(error).__name__}: {error}")
         told(outcome)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 from avipipe.annotators import registry
 from avipipe.config_file import told, validated
@@ -48,6 +48,13 @@ class EditConfig(_Section):
         DataConfig.model_fields["deletion_text"].default,
         description="What the network reads where something is taken away and no prompt is given.",
     )
+
+    @field_validator("solver")
+    @classmethod
+    def _unseeded(cls, solver: SampleConfig) -> SampleConfig:
+        if solver.seed:
+            raise ValueError("each edit has its own seed: say --seed, or `seed` beside its mask")
+        return solver
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> EditConfig:

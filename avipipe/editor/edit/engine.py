@@ -1,6 +1,6 @@
 """Edits a chunk: from frames, mask, words and sound to latents, through the solver, and back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,11 +9,13 @@ from typing import Any
 import torch
 
 from avipipe.annotators.base import Frames, Mask, Wave
+from avipipe.annotators.batching import is_out_of_memory
 from avipipe.editor.edit.chunks import Chunk, plan_chunks
 from avipipe.editor.edit.config import EditConfig
+from avipipe.editor.edit.job import EditSpec
 from avipipe.editor.edit.listener import Listener
 from avipipe.editor.edit.trace import StepTrace
-from avipipe.editor.edit.video import check_size, choose_size
+from avipipe.editor.edit.video import choose_size
 from avipipe.editor.sample.components import Components, load_components
 from avipipe.editor.sample.config import SampleConfig
 from avipipe.editor.sample.grid import sigma_grid
@@ -68,16 +70,8 @@ class Engine:
         return dict(self.components.identity)
 
     def size_for(self, shape: tuple[float, float]) -> tuple[int, int]:
-        """Width and height at which a picture of a shape is edited.
-
-        Raises:
-            ConfigError: the size in the settings is none that the network can take.
-        """
-        size = self.config.output.size
-        if size is None:
-            return choose_size(shape, self.components.buckets)
-        check_size(size)
-        return size
+        """Width and height at which a picture of a shape is edited."""
+        return self.config.output.size or choose_size(shape, self.components.buckets)
 
     def chunks(self, num_frames: int) -> list[Chunk]:
         """The chunks of a video."""
@@ -86,14 +80,17 @@ class Engine:
             most = max(bucket.num_frames for bucket in self.components.buckets)
         return plan_chunks(num_frames, most)
 
-    def check_controls(self, kinds: Iterable[str]) -> None:
-        """Refuse controls that the network does not know.
+    def check(self, spec: EditSpec) -> None:
+        """Refuse what the network does not know.
 
         Raises:
-            ConfigError: there are some.
+            ConfigError: such a control, or precision of the mask.
         """
+        given = spec.mask.precision
+        if given is not None and given > self.max_precision:
+            raise ConfigError(f"expected a precision of 0 to {self.max_precision}, got {given}")
         known = self.components.network.sizes.controls
-        if unknown := sorted(set(kinds) - set(known)):
+        if unknown := sorted(set(spec.controls) - set(known)):
             raise ConfigError(
                 f"expected controls among {', '.join(known) or 'none'}, got {', '.join(unknown)}"
             )
@@ -113,7 +110,9 @@ class Engine:
         """
         try:
             return self._edit(part, state, listener)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise RunError(
                 f"too little memory for {part.frames_FHWC.shape[0]} frames of "
                 f"{part.frames_FHWC.shape[2]}x{part.frames_FHWC.shape[1]} ({error}); try --offload "

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from avipipe.config_file import told, validated
 from avipipe.editor.data.batch import Task
@@ -21,10 +21,10 @@ class _Section(BaseModel):
 class MaskSpec(_Section):
     """Where to edit, told in one way; in none, the instruction has to name it."""
 
-    box: tuple[float, float, float, float] | None = Field(
+    box: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] | None = Field(
         None, description="x, y, width, height; pixels, or shares of the picture if all are <= 1."
     )
-    polygon: tuple[tuple[float, float], ...] | None = Field(
+    polygon: tuple[tuple[FiniteFloat, FiniteFloat], ...] | None = Field(
         None, min_length=3, description="Corners (x, y), in the same units."
     )
     file: Path | None = Field(

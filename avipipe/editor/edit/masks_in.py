@@ -77,9 +77,6 @@ def read_mask(
     Raises:
         ConfigError: it is of another size or length, cannot be read, or is empty.
     """
-    given = spec.precision
-    if given is not None and given > max_precision:
-        raise ConfigError(f"expected a precision of 0 to {max_precision}, got {given}")
     if spec.box is not None:
         kind, told = "box", max_precision
         track = _still(_box(spec.box, take, shape), take)
@@ -93,7 +90,7 @@ def read_mask(
         if _is_box(track):
             told = max_precision
     check_not_empty(track, kind)
-    return UserMask(track, told if given is None else given, kind)
+    return UserMask(track, told if spec.precision is None else spec.precision, kind)
 
 
 def check_not_empty(track: MaskTrack, kind: str) -> None:
@@ -105,7 +102,8 @@ def check_not_empty(track: MaskTrack, kind: str) -> None:
     if not any(rle.area(counts, track.size) for counts in track.frames):
         raise ConfigError(
             f"the mask ({kind}) is empty in what is edited, {track.size[1]}x{track.size[0]} of the "
-            "scaled picture: check its place, or choose another size that cuts less off"
+            "scaled picture: check its place, and that it is white there, or choose another size "
+            "that cuts less off"
         )
 
 
@@ -156,12 +154,13 @@ def _read_file(path: Path, take: Take, shape: tuple[int, int]) -> tuple[str, Mas
 def _codes(path: Path, take: Take, shape: tuple[int, int]) -> MaskTrack:
     try:
         track = rle.read_masks(path)
-        masks = [track.mask(index) for index in range(len(track.frames))]
+        masks = (track.mask(index) for index in range(len(track.frames)))
+        counts = [_encoded(mask_HW, take, shape, path) for mask_HW in masks]
     except (OSError, ManifestError) as error:
         raise ConfigError(
             f"{path}: expected masks like a sample's masks.json, with size, fps and frames: {error}"
         ) from error
-    return _track(masks, Fraction(track.fps), take, shape, path)
+    return _track(counts, Fraction(track.fps), take, path)
 
 
 def _video(path: Path, take: Take, shape: tuple[int, int]) -> MaskTrack:
@@ -169,23 +168,21 @@ def _video(path: Path, take: Take, shape: tuple[int, int]) -> MaskTrack:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             fps = Fraction(stream.average_rate or FPS)
-            masks = [
+            masks = (
                 np.asarray(frame.to_ndarray(format="gray") > _WHITE)
                 for frame in container.decode(stream)
-            ]
+            )
+            counts = [_encoded(mask_HW, take, shape, path) for mask_HW in masks]
     except (av.FFmpegError, IndexError) as error:
         raise ConfigError(
             f"{path}: expected an image, a video or a masks.json with the mask; it cannot be read: "
             f"{error}"
         ) from error
-    return _track(masks, fps, take, shape, path)
+    return _track(counts, fps, take, path)
 
 
-def _track(
-    masks: Sequence[Mask], fps: Fraction, take: Take, shape: tuple[int, int], path: Path
-) -> MaskTrack:
-    order = at_times(len(masks), fps, take.num_frames, str(path))
-    counts = [rle.encode(_cut(mask_HW, take, shape, path)) for mask_HW in masks]
+def _track(counts: Sequence[str], fps: Fraction, take: Take, path: Path) -> MaskTrack:
+    order = at_times(len(counts), fps, take.num_frames, str(path))
     return MaskTrack(_size(take), FPS, tuple(counts[index] for index in order))
 
 
@@ -193,10 +190,18 @@ def _image_mask(path: Path) -> Mask:
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ConfigError(f"{path}: expected an image, such as PNG or JPEG; it cannot be read")
-    if pixels.ndim == 3 and pixels.shape[2] == 4 and pixels[..., 3].min() < pixels[..., 3].max():
-        return np.asarray(pixels[..., 3] > _WHITE)
-    grey = pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=2)
-    return np.asarray(grey > (_WHITE if grey.dtype == np.uint8 else np.iinfo(grey.dtype).max // 2))
+    if pixels.ndim == 2:
+        grey = pixels
+    elif pixels.shape[2] == 4 and pixels[..., 3].min() < pixels[..., 3].max():
+        grey = pixels[..., 3]
+    else:
+        grey = pixels[..., :3].max(axis=2)
+    half = np.iinfo(grey.dtype).max // 2 if np.issubdtype(grey.dtype, np.integer) else 0.5
+    return np.asarray(grey > half)
+
+
+def _encoded(mask_HW: Mask, take: Take, shape: tuple[int, int], path: Path) -> str:
+    return rle.encode(_cut(mask_HW, take, shape, path))
 
 
 def _cut(mask_HW: Mask, take: Take, shape: tuple[int, int], path: Path) -> Mask:

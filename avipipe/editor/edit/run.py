@@ -71,15 +71,15 @@ def edit(
         MediaError: the video cannot be read.
         RunError: too little memory, or another run is at work in `out`.
     """
+    job, out = job.below(Path.cwd()), out.absolute()
     job.check()
     for spec in job.edits:
-        engine.check_controls(spec.controls)
+        engine.check(spec)
     identity = _identity(job, engine, config)
     partial = out.with_name(f"{out.name}.partial")
-    if out.exists():
+    if out.exists() and not _is_empty(out):
         _check_same(out, identity)
     else:
-        partial.mkdir(parents=True, exist_ok=True)
         with _alone(partial):
             _begin(partial, identity)
             _make(job, partial, engine, config, listener, identity["files"])
@@ -91,8 +91,15 @@ def edit(
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold a folder for one run at a time; a dead run holds nothing."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Make a folder, and hold it for one run at a time; a dead run holds nothing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise RunError(
+            f"cannot write to {folder}: {error.strerror}; choose another --out, or change its "
+            "permissions"
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -103,6 +110,10 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def _begin(folder: Path, identity: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from avipipe.editor.config import PATCH, SPATIAL_STRIDE, Bucket
 from avipipe.editor.data.buckets import scaled_size
 from avipipe.editor.data.media import Take
 from avipipe.editor.edit.footage import Footage
-from avipipe.errors import ConfigError, FailKind, MediaError
+from avipipe.errors import FailKind, MediaError
 from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ
 from avipipe.media import decode
 from avipipe.media.decode import iter_frames, num_ticks
@@ -262,16 +262,3 @@ def _h264(container: Any, size: tuple[int, ...], crf: int) -> Any:
         "x264-params": "cpu-independent=1",
     }
     return video
-
-
-def check_size(size: tuple[int, int]) -> None:
-    """Refuse a size that the network cannot take.
-
-    Raises:
-        ConfigError: a side is no multiple of 32.
-    """
-    if any(side % CELL_PX for side in size):
-        near = "x".join(str(max(CELL_PX, CELL_PX * round(side / CELL_PX))) for side in size)
-        raise ConfigError(
-            f"expected a size of multiples of {CELL_PX}, got {size[0]}x{size[1]}; try {near}"
-        )

@@ -94,6 +94,21 @@ def test_an_image_of_any_scale_holds_for_all_frames(given: tuple[int, int], tmp_
     assert mask.precision == P - 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "white", "name"),
+    [(np.uint16, 65_535, "m.png"), (np.float32, 1.0, "m.tiff")],
+)
+def test_white_is_that_of_the_images_type(
+    kind: type, white: float, name: str, tmp_path: Path
+) -> None:
+    expected = first(read(file=image(tmp_path / "n.png", 255 * disc().astype(np.uint8))))
+    grey: np.ndarray = np.where(disc(), white, 0.4 * white).astype(kind)
+    assert np.array_equal(first(read(file=image(tmp_path / name, grey))), expected)
+    if kind is np.uint16:
+        opaque = np.dstack([np.zeros((100, 200, 3), kind), grey])
+        assert np.array_equal(first(read(file=image(tmp_path / name, opaque))), expected)
+
+
 def test_what_is_opaque_in_an_image_is_the_mask(tmp_path: Path) -> None:
     pixels = np.zeros((100, 200, 4), np.uint8)
     pixels[disc(), 3] = 255
@@ -152,4 +167,3 @@ def test_refusals_say_what_to_do(tmp_path: Path) -> None:
     refused(r"masks\.json", file=tmp_path / "f.json")
     (tmp_path / "g.png").write_text("no image")
     refused("expected an image", file=tmp_path / "g.png")
-    refused("0 to 4, got 5", box=(0, 0, 1, 1), precision=5)
