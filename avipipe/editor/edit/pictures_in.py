@@ -1,5 +1,6 @@
 """Control videos and reference images, at the size that is edited."""
 
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -54,32 +55,48 @@ def read_control(path: Path, take: Take, shape: tuple[int, int], folder: Path) -
     """
     footage = Footage(folder)
     if is_image(path):
-        pictures, fps = [read_image(path)], Fraction(FPS, take.num_frames)
+        order, pictures = [0] * take.num_frames, iter([read_image(path)])
     else:
-        pictures, fps = _read_video(path)
-    order = at_times(len(pictures), fps, take.num_frames, str(path))
-    height, width = pictures[0].shape[:2]
-    check_shape((width, height), shape, path)
-    footage.write_all(_fit(pictures[index], take) for index in order)
+        order, pictures = at_times(*_measured(path), take.num_frames, str(path)), _decoded(path)
+    footage.write_all(_fit(picture, take, shape, path) for picture in _chosen(pictures, order))
     return footage
 
 
-def _read_video(path: Path) -> tuple[list[Frames], Fraction]:
+def _measured(path: Path) -> tuple[int, Fraction]:
+    """Pictures of a video, and how many there are in a second."""
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            fps = Fraction(stream.average_rate or FPS)
-            frames = [
-                np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-                for frame in container.decode(stream)
-            ]
+            num_pictures = sum(packet.size > 0 for packet in container.demux(stream))
+            return num_pictures, Fraction(stream.average_rate or FPS)
     except (av.FFmpegError, IndexError) as error:
-        raise ConfigError(
-            f"{path}: expected an image or a video; it cannot be read: {error}"
-        ) from error
-    return frames, fps
+        raise _unreadable(path, error) from error
 
 
-def _fit(picture_HWC: Frames, take: Take) -> Frames:
+def _decoded(path: Path) -> Iterator[Frames]:
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(video=0):
+                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    except av.FFmpegError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(f"{path}: expected an image or a video; it cannot be read: {error}")
+
+
+def _chosen(pictures: Iterator[Frames], order: Iterable[int]) -> Iterator[Frames]:
+    """Those of the numbers in rising order; the last one stands for what is missing after it."""
+    number, picture = 0, next(pictures)
+    for wanted in order:
+        while number < wanted:
+            number, picture = number + 1, next(pictures, picture)
+        yield picture
+
+
+def _fit(picture_HWC: Frames, take: Take, shape: tuple[int, int], path: Path) -> Frames:
+    height, width = picture_HWC.shape[:2]
+    check_shape((width, height), shape, path)
     whole = cv2.resize(picture_HWC, take.scaled_px[::-1], interpolation=cv2.INTER_AREA)
     return np.asarray(whole[take.window], np.uint8)
