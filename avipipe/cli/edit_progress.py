@@ -28,7 +28,7 @@ class Progress:
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self._console = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
         self._bar: Bar | None = None
         self._steps: TaskID | None = None
         self._jobs: TaskID | None = None
