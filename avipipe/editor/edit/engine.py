@@ -77,7 +77,9 @@ class Engine:
         """The chunks of a video."""
         most = self.config.output.chunk_frames
         if most is None:
-            most = max(bucket.num_frames for bucket in self.components.buckets)
+            # Pictures are about as large as the largest of training, so no longer than these.
+            buckets = self.components.buckets
+            most = max((each.tokens_per_frame, each.num_frames) for each in buckets)[1]
         return plan_chunks(num_frames, most)
 
     def check(self, spec: EditSpec) -> None:
@@ -116,8 +118,9 @@ class Engine:
             raise RunError(
                 f"too little memory for {part.frames_FHWC.shape[0]} frames of "
                 f"{part.frames_FHWC.shape[2]}x{part.frames_FHWC.shape[1]} ({error}); try --offload "
-                "models, --tile-vae, fewer frames at once (--set output.chunk_frames=49), or a "
-                "smaller picture (--set output.size=[832,480]). What is done stays done"
+                "models or blocks, with which it goes on from here; or, with another --out, "
+                "--tile-vae, fewer frames at once (--set output.chunk_frames=49), or a smaller "
+                "picture (--set output.size=[832,480])"
             ) from error
 
     def _edit(

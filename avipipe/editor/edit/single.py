@@ -215,7 +215,10 @@ class SingleEdit:
         edited, cells, steps = self.engine.edit(part, self._state(chunk), self.listener)
         refined = to_pixels(cells) & given
         if self.config.output.composite:
-            edited = composite(edited, source, refined, margin_px=self.config.output.margin_px)
+            # The released loop edits in the user's mask to the end.
+            is_released = self.config.solver.gamr_feedback == "released"
+            within = given if is_released else refined
+            edited = composite(edited, source, within, margin_px=self.config.output.margin_px)
         return edited[own], refined[own], steps, ""
 
     def _state(self, chunk: Chunk) -> Path:

@@ -63,18 +63,20 @@ class Source:
 def choose_size(shape: tuple[float, float], buckets: Sequence[Bucket]) -> tuple[int, int]:
     """Width and height to edit a picture at.
 
-    A size that the model was trained at, if that cuts off next to nothing; else one of the
-    picture's shape with about as many tokens.
+    The largest size that the model was trained at of those that cut off next to nothing; else one
+    of the picture's shape with about as many tokens.
 
     Args:
         shape: width and height of the picture.
     """
-    kept, trained = max(
-        (_kept(shape, (bucket.width_px, bucket.height_px)), (bucket.width_px, bucket.height_px))
+    trained = [
+        (bucket.tokens_per_frame, kept, size)
         for bucket in buckets
-    )
-    if kept >= _NEARLY_ALL:
-        return trained
+        for size in ((bucket.width_px, bucket.height_px),)
+        if (kept := _kept(shape, size)) >= _NEARLY_ALL
+    ]
+    if trained:
+        return max(trained)[2]
     most = max(bucket.tokens_per_frame for bucket in buckets)
     sizes = []
     for rows in range(1, most + 1):

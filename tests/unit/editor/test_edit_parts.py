@@ -96,6 +96,12 @@ def test_common_shapes_are_edited_at_trained_sizes(
     assert choose_size(shape, BUCKETS) == size
 
 
+def test_the_largest_trained_size_wins() -> None:
+    """A hair's breadth of the picture is not worth half its pixels."""
+    buckets = (Bucket(81, 480, 832), Bucket(49, 704, 1280))
+    assert choose_size((1736, 1000), buckets) == (1280, 704)
+
+
 @pytest.mark.parametrize("shape", [(640, 480), (720, 576), (1920, 800), (480, 640), (2048, 512)])
 def test_other_shapes_lose_little(shape: tuple[int, int]) -> None:
     width, height = choose_size(shape, BUCKETS)
