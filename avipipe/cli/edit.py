@@ -82,7 +82,11 @@ def edit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--model", help="Folder of a training run, or AVI-Edit's file; else the pulled one.")
 @click.option("--steps", type=click.IntRange(min=1), help="Of the solver; 50.")
 @click.option("--offload", help="none (default), models or blocks: what waits in main memory.")
-@click.option("--tile-vae", is_flag=True, help="Decode in tiles: slower, in little memory.")
+@click.option(
+    "--tile-vae",
+    is_flag=True,
+    help="Pictures go through the VAE in tiles: slower, in little memory.",
+)
 @click.option("--config", "config_path", type=FILE, help="YAML file with settings.")
 @click.option(
     "--set",

@@ -275,11 +275,14 @@ def test_a_folder_of_another_edit_is_not_touched(edited: Path, clip: Path, fresh
         done(clip, edited, fresh, change(), solver={"num_steps": 4})
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"), [("mute.mp4", ["copy"]), ("mute.avi", ["mpeg4", "-bf", "2"])]
+)
 def test_a_video_without_sound_is_edited_in_silence(
-    clip: Path, fresh: Path, tmp_path: Path
+    name: str, codec: list[str], clip: Path, fresh: Path, tmp_path: Path
 ) -> None:
-    ffmpeg(["-i", str(clip), "-an", "-c:v", "copy", str(tmp_path / "mute.mp4")], timeout_s=60)
-    trace = done(tmp_path / "mute.mp4", tmp_path / "out", fresh, change())
+    ffmpeg(["-i", str(clip), "-an", "-c:v", *codec, str(tmp_path / name)], timeout_s=60)
+    trace = done(tmp_path / name, tmp_path / "out", fresh, change())
     assert trace.video.num_frames == FRAMES
     assert "no sound" in trace.fallbacks[0]
     assert "no sound" in (tmp_path / "out" / "trace.html").read_text()

@@ -210,7 +210,10 @@ def _probe(path: Path, folder: Path) -> tuple[MediaInfo, Path, bool]:
     if not dubbed.exists():
         partial = dubbed.with_name(f"partial-{dubbed.name}")
         silence = ffmpeg.input(f"anullsrc=r={SAMPLE_RATE_HZ}:cl=stereo", f="lavfi")
-        picture = ffmpeg.input(f"file:{path.resolve()}", protocol_whitelist="file")
+        # AVI has no times of its own, and Matroska wants some.
+        picture = ffmpeg.input(
+            f"file:{path.resolve()}", protocol_whitelist="file", fflags="+genpts"
+        )
         copied = ffmpeg.output(
             picture.video,
             silence.audio,
