@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from avipipe.cli import cli, main
 from avipipe.manifests import rle
+from avipipe.media.ffmpeg import run as ffmpeg
 from tests.edit_models import fresh_run, sha256
 
 BOX = "--mask-box=0.3,0.25,0.4,0.5"
@@ -146,6 +147,35 @@ def test_wrong_options_say_what_to_do(
     assert (found, told in message) == (code, True), message
     assert "Traceback" not in message
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"mask": {"box": [0, 0, 1e-9, 1e-9]}}, "empty"),
+        ({"controls": {"pose": "long.mp4"}}, "cut it to the length"),
+        ({"references": ["text.png"]}, "expected an image"),
+        ({"audio": "long.mp4"}, "expected an audio stream"),
+    ],
+)
+def test_a_wrong_last_edit_does_not_cost_the_first(
+    change: dict[str, Any],
+    told: str,
+    clip: Path,
+    fresh: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    ffmpeg(["-f", "lavfi", "-i", "color=s=284x160:d=9", str(tmp_path / "long.mp4")], timeout_s=60)
+    good = {"instruction": "make it red", "mask": {"box": [0.3, 0.25, 0.4, 0.5]}}
+    edits = {"video": str(clip), "edits": [good, {**good, **change}]}
+    (tmp_path / "edits.yaml").write_text(json.dumps(edits))
+    out = tmp_path / "out"
+    words = ["--edit", tmp_path / "edits.yaml", "--model", fresh, "--out", out, *QUICK]
+    code, message = refused(words, capsys)
+    assert (code in (1, 2), told in message) == (True, True), message
+    assert not list((tmp_path / "out.partial" / "work").glob("edit-*"))
 
 
 @pytest.mark.parametrize(

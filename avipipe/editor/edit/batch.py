@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -129,8 +130,8 @@ def _clip_job(dataset: ShardDataset, sample: Sample, spec: EditSpec, folder: Pat
         masks["frames"] = json.loads(members["pairs.json"])["levels"][precision - 1]["frames"]
     folder.mkdir(parents=True, exist_ok=True)
     video, sound, mask = (folder / name for name in ("video.mp4", "sound.flac", "masks.json"))
-    video.write_bytes(members["mp4"])
-    sound.write_bytes(members["flac"])
+    _write(video, members["mp4"])
+    _write(sound, members["flac"])
     write_json(mask, masks)
     own = spec.model_copy(
         update={
@@ -140,3 +141,10 @@ def _clip_job(dataset: ShardDataset, sample: Sample, spec: EditSpec, folder: Pat
         }
     )
     return Job(video=video, edits=(own,))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Another run on the same dataset, which may be reading it, never sees a part."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_bytes(content)
+    partial.replace(path)

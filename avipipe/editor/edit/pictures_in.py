@@ -53,13 +53,21 @@ def read_control(path: Path, take: Take, shape: tuple[int, int], folder: Path) -
     Raises:
         ConfigError: it is of another size or length, or cannot be read.
     """
-    footage = Footage(folder)
-    if is_image(path):
-        order, pictures = [0] * take.num_frames, iter([read_image(path)])
-    else:
-        order, pictures = at_times(*_measured(path), take.num_frames, str(path)), _decoded(path)
+    footage, order = Footage(folder), control_order(path, take)
+    pictures = iter([read_image(path)]) if is_image(path) else _decoded(path)
     footage.write_all(_fit(picture, take, shape, path) for picture in _chosen(pictures, order))
     return footage
+
+
+def control_order(path: Path, take: Take) -> list[int]:
+    """The number of the picture of a control that is on show at each frame.
+
+    Raises:
+        ConfigError: it is of another length, or cannot be read.
+    """
+    if is_image(path):
+        return [0] * take.num_frames
+    return at_times(*_measured(path), take.num_frames, str(path))
 
 
 def _measured(path: Path) -> tuple[int, Fraction]:

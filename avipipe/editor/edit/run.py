@@ -24,9 +24,8 @@ from avipipe.editor.edit.engine import Engine
 from avipipe.editor.edit.footage import write_lossless
 from avipipe.editor.edit.job import Job
 from avipipe.editor.edit.listener import Listener
-from avipipe.editor.edit.masks_in import read_mask
 from avipipe.editor.edit.preview import jpeg_uri, side_by_side
-from avipipe.editor.edit.single import Edited, Scene, SingleEdit
+from avipipe.editor.edit.single import Edited, Scene, SingleEdit, check_files
 from avipipe.editor.edit.trace import (
     JSON_NAME,
     EditTrace,
@@ -140,8 +139,7 @@ def _make(
     num_chunks = len(engine.chunks(source.take.num_frames))
     listener.planned(len(job.edits) * num_chunks * engine.num_steps)
     for spec in job.edits:  # what is wrong with the last shall not cost the time of the first
-        if spec.mask.is_drawn:
-            read_mask(spec.mask, source.take, source.shape, max_precision=engine.max_precision)
+        check_files(spec, source, engine)
     scene = Scene(source.footage, source.sound, source.has_sound)
     edits = list[Edited]()
     for number, spec in enumerate(job.edits, start=1):

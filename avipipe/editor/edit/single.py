@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Frames, Mask, Wave
+from avipipe.editor.agent.files import read_sound
 from avipipe.editor.data.batch import Task
 from avipipe.editor.data.media import HEARING_HZ, decode_sound
 from avipipe.editor.edit.chunks import Chunk
@@ -21,10 +22,10 @@ from avipipe.editor.edit.config import EditConfig
 from avipipe.editor.edit.engine import Engine, Part
 from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.ground import ground
-from avipipe.editor.edit.job import EditSpec
+from avipipe.editor.edit.job import AUDIO_WAYS, EditSpec
 from avipipe.editor.edit.listener import Listener
 from avipipe.editor.edit.masks_in import UserMask, check_not_empty, read_mask
-from avipipe.editor.edit.pictures_in import read_control, read_reference
+from avipipe.editor.edit.pictures_in import control_order, read_control, read_image, read_reference
 from avipipe.editor.edit.sound import NewSound, make_sound
 from avipipe.editor.edit.trace import ChunkTrace, EditTrace, MaskTrace, StepTrace, sha256_of
 from avipipe.editor.edit.video import Source
@@ -57,6 +58,23 @@ class Edited:
     refined: MaskTrack
     sound: NewSound
     trace: EditTrace
+
+
+def check_files(spec: EditSpec, source: Source, engine: Engine) -> None:
+    """Read what an edit is given, before others cost time.
+
+    Raises:
+        ConfigError: a mask, a control or a reference is not what it must be.
+        MediaError: the sound cannot be read.
+    """
+    if spec.mask.is_drawn:
+        read_mask(spec.mask, source.take, source.shape, max_precision=engine.max_precision)
+    for path in spec.controls.values():
+        control_order(path, source.take)
+    for path in spec.references:
+        read_image(path)
+    if spec.audio not in AUDIO_WAYS:
+        read_sound(Path(spec.audio))
 
 
 class SingleEdit:
