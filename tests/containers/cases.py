@@ -12,11 +12,15 @@ from tests.containers.truth import Sound, Truth, steady
 
 @dataclass(frozen=True)
 class Source:
-    """A file, what it holds, and every how many pictures there is a key frame."""
+    """A file, what it holds, and every how many pictures there is a key frame.
+
+    `others` are as right as `truth`: a gap in the timestamps may be kept, or closed.
+    """
 
     path: Path
     truth: Truth
     gop: int = GOP
+    others: tuple[Truth, ...] = ()
 
 
 Maker = Callable[[Path], Source]

@@ -55,7 +55,7 @@ def decode_whole(path: Path, folder: Path) -> Decoded | None:
     with av.open(str(whole)) as container:
         for frame in container.decode(video=0, audio=0):
             if isinstance(frame, av.VideoFrame):
-                numbers.append(read(frame.to_ndarray()))
+                numbers.append(read(frame.to_ndarray().astype(np.uint8)))
                 times_s.append(float(time_of(frame)))
             elif isinstance(frame, av.AudioFrame):
                 first_s = float(time_of(frame)) if first_s is None else first_s

@@ -12,7 +12,7 @@ from avipipe.stages.base import Item, Stage
 from avipipe.stages.cut import Cut, CutConfig
 from avipipe.stages.probe import Probe, ProbeConfig
 from avipipe.stages.shots import Shots, ShotsConfig
-from tests.containers.cases import Maker, Source
+from tests.containers.cases import Maker
 from tests.containers.judge import Verdict, judge
 from tests.containers.reference import decode_whole
 from tests.containers.truth import Truth
@@ -22,6 +22,8 @@ QUICK = CutConfig(short_side_px=144, crf=12)
 
 # Guards around a cut that is none, and what is less than 125 ms at the end of a clip.
 MAX_UNLAID_S = 0.7
+MAX_GAP_S = 2.0
+"""A longer time without a picture is no part of any clip."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +109,14 @@ class Row:
     Attributes:
         is_whole: whether `ffmpeg -i` decodes all of it.
         laid_s: how long the clips are that the build would cut it into; None where it refuses.
-        shown_s: how long it really shows pictures.
+        shown_s, most_s: how long it really shows pictures, without and with its short gaps.
     """
 
     trials: tuple[Trial, ...]
     is_whole: bool
     laid_s: float | None
     shown_s: float
+    most_s: float
 
     @property
     def failures(self) -> list[str]:
@@ -126,7 +129,9 @@ class Row:
     @property
     def is_laid(self) -> bool:
         """Whether the clips cover what is shown: no second is left out or made up in silence."""
-        return self.laid_s is None or abs(self.laid_s - self.shown_s) <= MAX_UNLAID_S
+        if self.laid_s is None:
+            return True
+        return self.shown_s - MAX_UNLAID_S <= self.laid_s <= self.most_s + MAX_UNLAID_S
 
     @property
     def is_wrong(self) -> bool:
@@ -138,30 +143,33 @@ def try_file(make: Maker, folder: Path, config: CutConfig, *, clip_s: float = 2.
     source = make(folder)
     whole = decode_whole(source.path, folder)
     read = read_source(source.path, folder / "read")
+    end_s = max((span.end_s for span in read.spans), default=0.0)
+    truth = min((source.truth, *source.others), key=lambda truth: abs(truth.end_s - end_s))
     trials = []
-    for n, start_s in enumerate(starts_s(source, clip_s)):
+    for n, start_s in enumerate(starts_s(truth, source.gop, clip_s)):
         span = {"start_s": start_s, "end_s": round(start_s + clip_s, 3)}
         clip = folder / f"clip_{n}"
-        trials.append(try_clip(read, source.truth, **span, folder=clip, config=config))
+        trials.append(try_clip(read, truth, **span, folder=clip, config=config))
     laid_s = sum(span.duration_s for span in read.spans) if read.failure is None else None
-    is_whole = whole is not None and whole.holds(source.truth)
-    return Row(tuple(trials), is_whole, laid_s, source.truth.shown_s)
+    is_whole = whole is not None and whole.holds(truth)
+    short_gaps_s = sum(gap_s for gap_s in truth.gaps_s if gap_s <= MAX_GAP_S)
+    return Row(tuple(trials), is_whole, laid_s, truth.shown_s, truth.shown_s + short_gaps_s)
 
 
-def starts_s(source: Source, clip_s: float) -> list[float]:
+def starts_s(truth: Truth, gop: int, clip_s: float) -> list[float]:
     """The first picture; a key frame; off both; across each joint of two parts; the end.
 
     To the millisecond, as the build's own clips begin.
     """
-    truth = source.truth
     found = []
     for part in truth.parts:
         inside_s = [time_s for time_s in part.times_s if time_s + clip_s <= part.end_s]
-        later = inside_s[source.gop :: source.gop] or inside_s[len(inside_s) // 2 :]
+        later = inside_s[gop::gop] or inside_s[len(inside_s) // 2 :]
         found += [part.times_s[0], later[len(later) // 2], part.end_s - clip_s]
         between = inside_s[len(inside_s) // 2 :][:2]
         found.append(between[0] + 0.37 * (between[-1] - between[0]))
-    found += [after.times_s[0] - clip_s / 2 for after in truth.parts[1:]]
+    for gap_s, after in zip(truth.gaps_s, truth.parts[1:], strict=True):
+        found += [after.times_s[0] - clip_s / 2] * (gap_s <= MAX_GAP_S)
     return sorted({round(start_s, 3) for start_s in found})
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -65,6 +66,11 @@ class Truth:
     def shown_s(self) -> float:
         """How long there is a picture."""
         return sum(part.end_s - part.times_s[0] for part in self.parts)
+
+    @property
+    def gaps_s(self) -> tuple[float, ...]:
+        """How long there is no picture, between each two parts."""
+        return tuple(after.times_s[0] - before.end_s for before, after in pairwise(self.parts))
 
     @property
     def numbers(self) -> tuple[int, ...]:
