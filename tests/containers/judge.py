@@ -25,6 +25,7 @@ MAX_PICTURES = 1
 MAX_SOUND_MS = 10.0
 _WINDOW = RATE_HZ // 10
 _HOP = _WINDOW // 2
+_BLOCK = _WINDOW // 10
 
 
 @dataclass(frozen=True)
@@ -115,13 +116,21 @@ def _sound_errors_ms(truth: Truth, start_s: float, wave_N: Wave) -> Iterator[flo
     for at, window in _windows(wave_N):
         expected = truth.heard(start_s + at / RATE_HZ, len(window))
         share = np.count_nonzero(expected) / len(window)
-        if share > 0.9:
+        if _drops_out(window, expected):
+            yield math.inf
+        elif share > 0.9:
             late_s = _lateness_s(truth, start_s, at, window)
             if late_s is None:
                 late_s = _far_lateness_s(truth, start_s, at, window)
             yield 1000 * abs(late_s)
         elif share == 0:
             yield 0.0 if is_quiet(window) else math.inf
+
+
+def _drops_out(window: Wave, expected: Wave) -> bool:
+    """Whether a hundredth of a second is silent where there should be sound."""
+    blocks = zip(window.reshape(-1, _BLOCK), expected.reshape(-1, _BLOCK), strict=True)
+    return any(is_quiet(heard) and np.all(wanted) for heard, wanted in blocks)
 
 
 def _lateness_s(truth: Truth, start_s: float, at: int, window: Wave) -> float | None:

@@ -3,6 +3,7 @@
 from tests.containers.cases import Maker
 from tests.containers.changing_cases import CHANGING
 from tests.containers.clock_cases import CLOCKS
+from tests.containers.dash_cases import DASH
 from tests.containers.edit_cases import COPIED, EDITED, TRIMMED
 from tests.containers.packet_cases import PACKETS
 from tests.containers.plain_cases import PLAIN
@@ -15,4 +16,5 @@ FILES: dict[str, Maker] = {
     **EDITED,
     **CHANGING,
     **CLOCKS,
+    **DASH,
 }

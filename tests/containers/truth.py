@@ -104,6 +104,7 @@ def steady(
     first: int = 0,
     content_s: float = 0.0,
     sound_s: tuple[float, float] | None = None,
+    slack_s: float = 0.0,
 ) -> Part:
     """`count` pictures at one rate from time 0 on, with the numbers from `first` on.
 
@@ -118,6 +119,7 @@ def steady(
         tuple(range(first, first + count)),
         end_s,
         (Sound(begin_s, stop_s, content_s + begin_s),),
+        slack_s,
     )
 
 
