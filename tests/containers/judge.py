@@ -26,6 +26,7 @@ MAX_SOUND_MS = 10.0
 _WINDOW = RATE_HZ // 10
 _HOP = _WINDOW // 2
 _BLOCK = _WINDOW // 10
+_SCALES = {"s16": 2.0**-15, "s32": 2.0**-31}
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def judge(truth: Truth, *, start_s: float, end_s: float, video: Path, audio: Pat
     Both the reference sound in `audio` and the sound for players in `video` must be right.
     """
     seen, times = _pictures(video)
-    reference, first = _sound(audio)
-    players, players_first = _sound(video)
+    reference, first = sound_of(audio)
+    players, players_first = sound_of(video)
     expected_count = math.floor((end_s - start_s) * FPS + 0.5)
     truth = Truth(tuple(_settled(part, start_s, reference) for part in truth.parts))
     pictures = [
@@ -177,7 +178,7 @@ def _grey(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
     return np.asarray(frame.reformat(format="gray").to_ndarray())
 
 
-def _sound(path: Path) -> tuple[Wave, Fraction | None]:
+def sound_of(path: Path) -> tuple[Wave, Fraction | None]:
     """The mean of the channels, which must be alike, and when the first sample is."""
     chunks: list[Wave] = []
     first: Fraction | None = None
@@ -189,6 +190,5 @@ def _sound(path: Path) -> tuple[Wave, Fraction | None]:
             chunk = frame.to_ndarray()
             if not frame.format.is_planar:
                 chunk = chunk.reshape(-1, frame.layout.nb_channels).T
-            scale = 1 / 32768 if chunk.dtype == np.int16 else 1.0
-            chunks.append(chunk.mean(axis=0) * scale)
+            chunks.append(chunk.mean(axis=0) * _SCALES.get(frame.format.packed.name, 1.0))
     return np.concatenate(chunks or [np.zeros(0)]), first
