@@ -26,6 +26,7 @@ from avipipe.manifests.records import (
     span_json,
 )
 from avipipe.pipeline.config import BuildConfig
+from avipipe.pipeline.store import is_whole
 from avipipe.stages.base import Item, Stage
 from avipipe.stages.caption import Caption
 from avipipe.stages.cut import Cut
@@ -180,7 +181,7 @@ def _usable(stage: Stage, item: Item, record: Record | None, folder: Path) -> Re
     """A record whose files are still there and whose world has not moved on."""
     if record is None or not isinstance(record.outcome, Keep):
         return record
-    if record.outcome.files and not folder.is_dir():
+    if not is_whole(record, folder):
         return None
     return record if stage.fresh(item, record.outcome.evidence) else None
 

@@ -12,13 +12,14 @@ import yaml
 from pydantic import ValidationError
 
 from avipipe.config_file import difference
-from avipipe.errors import ConfigError, RunError
+from avipipe.errors import ConfigError, ManifestError, RunError
 from avipipe.manifests.destination import PARTIAL, Destination
 from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.records import SourceLine
 from avipipe.pipeline.accounting import Survey
 from avipipe.pipeline.config import BuildConfig
 from avipipe.pipeline.graph import Graph, Row
+from avipipe.pipeline.own_files import read_document, read_lines
 from avipipe.pipeline.store import Store
 
 CONFIG_NAME = "config.yaml"
@@ -76,16 +77,23 @@ class Workspace:
         return f"{self.out}/{name}"
 
     def stored_config(self) -> BuildConfig | None:
-        """The configuration that the dataset was begun with, if it was."""
+        """The configuration that the dataset was begun with, if it was.
+
+        Raises:
+            ManifestError: it is damaged, or another version of avipipe wrote it.
+        """
+        where = self.path(CONFIG_NAME)
         try:
-            with fsspec.open(self.path(CONFIG_NAME), "r", encoding="utf-8") as file:
-                return BuildConfig.model_validate(yaml.safe_load(file))
+            with fsspec.open(where, "rb") as file:
+                data = file.read()
         except FileNotFoundError:
             return None
-        except (yaml.YAMLError, ValidationError) as error:
-            raise ConfigError(
-                f"{self.path(CONFIG_NAME)} is not what a build of this version of avipipe writes: "
-                f"{error}\nRestore it, or use another --out"
+        try:
+            return BuildConfig.model_validate(read_document(data, where))
+        except ValidationError as error:
+            raise ManifestError(
+                f"{where}: another version of avipipe wrote this, or it was changed: {error}\n"
+                "Use that version, restore the file, or use another --out"
             ) from error
 
     def require_config(self) -> BuildConfig:
@@ -121,7 +129,9 @@ class Workspace:
 
     def write_config(self, config: BuildConfig) -> None:
         """Write the configuration, whole or not at all: a killed build must find it again."""
-        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=True)
+        text = yaml.safe_dump(
+            config.model_dump(mode="json"), sort_keys=True, explicit_start=True, explicit_end=True
+        )
         try:
             Destination(self.out).write(CONFIG_NAME, text.encode())
         except OSError as error:
@@ -135,15 +145,16 @@ class Workspace:
 
         Raises:
             ConfigError: there is none.
+            ManifestError: the file is damaged.
         """
         try:
-            text = self._lines_path.read_text(encoding="utf-8")
+            data = self._lines_path.read_bytes()
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.work} holds no build (no {self._lines_path.name}); expected the --out, or "
                 "--work, of an earlier `avipipe build`"
             ) from None
-        return [Row.from_json(line).source for line in text.splitlines()]
+        return list(read_lines(data, self._lines_path))
 
     def merged_lines(self, lines: Iterable[SourceLine]) -> list[SourceLine]:
         """The dataset's lines and those that are new to it, numbered in order."""
@@ -157,12 +168,7 @@ class Workspace:
 
     def write_lines(self, lines: Iterable[SourceLine]) -> None:
         """Remember the lines for later commands."""
-        draft = self._lines_path.with_suffix(".draft")
-        with draft.open("w", encoding="utf-8") as file:
-            file.writelines(Row(line).to_json() + "\n" for line in lines)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._lines_path)
+        _write(self._lines_path, "".join(Row(line).to_json() + "\n" for line in lines))
 
     @property
     def _lines_path(self) -> Path:
@@ -209,3 +215,13 @@ class Workspace:
                 f"--out {self.out} is not empty and holds no avipipe dataset (found "
                 f"{', '.join(strangers[:3])}); choose a new or empty folder"
             )
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    draft = path.with_suffix(".draft")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
