@@ -12,7 +12,6 @@ from avipipe.manifests.dataset import DatasetIndex
 from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.records import Cost, Keep, Record, SourceLine
 from avipipe.pipeline.accounting import StageCount, Survey
-from avipipe.pipeline.config import BuildConfig
 from avipipe.pipeline.graph import Graph, Row
 from avipipe.pipeline.publication import PUBLISHED_STAGES, publish_dataset, unpublished
 from avipipe.pipeline.repair import forget_damaged
@@ -58,15 +57,14 @@ class Build:
     """One run over a list of sources. Use within `workspace.locked()`."""
 
     def __init__(
-        self, workspace: Workspace, config: BuildConfig, lines: list[SourceLine], ledger: Ledger
+        self, workspace: Workspace, graph: Graph, lines: list[SourceLine], ledger: Ledger
     ) -> None:
         self._workspace = workspace
-        self._config = config
         self._lines = lines
         self._ledger = ledger
         self._store = workspace.store
-        self.graph = Graph(config)
-        self.survey = Survey(self.graph, ledger.get, self._store.folder)
+        self.graph = graph
+        self.survey = Survey(graph, ledger.get, self._store.folder)
 
     def run(self, listener: Listener) -> Summary:
         """Process what is pending, publish, report.
@@ -134,7 +132,7 @@ class Build:
         return published
 
     def _executor(self, run_id: str) -> Executor:
-        if self._config.executor.kind == "inline":
+        if self.graph.config.executor.kind == "inline":
             from avipipe.pipeline.inline import InlineExecutor
 
             return InlineExecutor(self.graph, self._store, run_id)
@@ -167,7 +165,7 @@ class Build:
 
     def _refuse_mass_failure(self) -> None:
         failed = sum(state.stopped for state in self.survey.sources(self._lines))
-        allowed = self._config.executor.max_failed_ratio
+        allowed = self.graph.config.executor.max_failed_ratio
         if failed > allowed * len(self._lines):
             raise RunError(
                 f"{failed} of {len(self._lines)} sources failed, more than "

@@ -1,5 +1,6 @@
 """Reads what a build wrote for itself; where that is damaged, says in which file and line."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import yaml
 
 from avipipe.errors import ManifestError
 from avipipe.manifests.records import SourceLine
-from avipipe.pipeline.graph import Row
+from avipipe.pipeline.graph import Row, UsedBackends
+
+BACKENDS_VERSION = 1
 
 
 def read_document(data: bytes, where: str) -> Any:
@@ -55,6 +58,32 @@ def read_lines(data: bytes, path: Path) -> Iterator[SourceLine]:
                 "Restore this file; or delete it and run `avipipe build` with the whole list: what "
                 "is done is kept",
             ) from error
+
+
+def read_backends(data: bytes, path: Path) -> UsedBackends:
+    """The backends and weights of a build, as `write_backends` writes them.
+
+    Raises:
+        ManifestError: damaged.
+    """
+    try:
+        content = json.loads(data)
+        if content["version"] != BACKENDS_VERSION:
+            raise ValueError(f"version {content['version']}, expected {BACKENDS_VERSION}")
+        return {
+            stage: {
+                role: {key: used[key] for key in ("name", "version", "weights")}
+                for role, used in roles.items()
+            }
+            for stage, roles in content["stages"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(
+            str(path),
+            1,
+            f"expected the backends of a build, found {type(error).__name__}: {error}",
+            "Delete it; the next `avipipe build` writes it again",
+        ) from error
 
 
 def _line_of(error: yaml.YAMLError, text: str) -> int:

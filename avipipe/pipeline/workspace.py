@@ -1,8 +1,10 @@
 """The folders of one dataset: where it is published, and where the work for it lies."""
 
 import fcntl
+import json
+import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +21,17 @@ from avipipe.manifests.records import SourceLine
 from avipipe.pipeline.accounting import Survey
 from avipipe.pipeline.config import BuildConfig
 from avipipe.pipeline.graph import Graph, Row
-from avipipe.pipeline.own_files import read_document, read_lines
+from avipipe.pipeline.needs import missing_weights, stages_ahead
+from avipipe.pipeline.own_files import (
+    BACKENDS_VERSION,
+    read_backends,
+    read_document,
+    read_lines,
+)
 from avipipe.pipeline.store import Store
+from avipipe.stages.annotated import AnnotatedStage
+
+logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.yaml"
 
@@ -65,9 +76,65 @@ class Workspace:
     @contextmanager
     def survey(self) -> Iterator[tuple[Survey, list[SourceLine]]]:
         """What is known of every item, for commands that only look."""
-        graph = Graph(self.require_config())
+        graph = self.graph()
         with self.open_ledger(read_only=True) as ledger:
             yield Survey(graph, ledger.get, self.store.folder), self.lines()
+
+    def graph(self) -> Graph:
+        """The stages as the last build here had them, whatever weights are on this machine."""
+        graph = Graph(self.require_config())
+        if not self.adopt_backends(graph) and (missing := missing_weights(graph.annotated)):
+            logger.warning(
+                "%s is not there: an earlier version of avipipe built this, and what depends on "
+                "weights that are not here shows as pending (%s; see AVIPIPE_WEIGHTS_DIR)",
+                self._backends_path,
+                ", ".join(missing),
+            )
+        return graph
+
+    def adopt_backends(self, graph: Graph, *, only_missing: bool = False) -> bool:
+        """Let the weights that the last build here used stand in a graph; see `Graph.adopt`.
+
+        Returns:
+            whether it is known which they were.
+        """
+        try:
+            used = read_backends(self._backends_path.read_bytes(), self._backends_path)
+        except FileNotFoundError:
+            return False
+        if others := graph.adopt(used, only_missing=only_missing):
+            logger.warning(
+                "weights here are not those of the last build of %s: %s; `avipipe build` here "
+                "makes again what depends on them",
+                self.out,
+                ", ".join(others),
+            )
+        return True
+
+    def needed_stages(
+        self, graph: Graph, lines: Sequence[SourceLine]
+    ) -> tuple[AnnotatedStage, ...]:
+        """The stages that a build with these lines, `merged_lines`, may have to run.
+
+        It is only looked into where weights are missing; else all of them may run.
+        """
+        if not graph.adopted():
+            return graph.annotated
+        with self.open_ledger(read_only=True) as ledger:
+            survey = Survey(graph, ledger.get, self.store.folder)
+            counts = survey.counts(lines)
+        return stages_ahead(graph, {name: count.items["pending"] for name, count in counts.items()})
+
+    def write_backends(self, graph: Graph) -> None:
+        """Remember the weights that a build uses, for commands that only look."""
+        stages = {stage.name: stage.identities for stage in graph.annotated}
+        text = json.dumps({"version": BACKENDS_VERSION, "stages": stages}, indent=1, sort_keys=True)
+        self.ledger_folder.mkdir(parents=True, exist_ok=True)
+        _write(self._backends_path, text + "\n")
+
+    @property
+    def _backends_path(self) -> Path:
+        return self.ledger_folder / "backends.json"
 
     def open_ledger(self, *, read_only: bool = False) -> Ledger:
         return Ledger(self.ledger_folder, read_only=read_only)

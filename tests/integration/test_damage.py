@@ -276,6 +276,7 @@ def damaged_line(content: bytes, number: int, change: Callable[[bytes], bytes]) 
         ("work/sources.jsonl", lambda data: data[:-60], ":5: expected a source"),
         ("work/sources.jsonl", lambda data: b"\xff" + data, ":1: expected a source"),
         ("work/sources.jsonl", lambda data: data.replace(b'"uri"', b'"url"', 1), ":1: "),
+        ("work/ledger/backends.json", lambda data: data[:-20], ":1: expected the backends"),
     ],
 )
 def test_a_damaged_file_of_a_build_is_named_with_its_line(
@@ -287,7 +288,7 @@ def test_a_damaged_file_of_a_build_is_named_with_its_line(
     message: str,
 ) -> None:
     out = tmp_path / "dataset"
-    for part in ("config.yaml", "work/sources.jsonl"):
+    for part in ("config.yaml", "work/sources.jsonl", "work/ledger/backends.json"):
         (out / part).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(built / part, out / part)
     (out / name).write_bytes(change((out / name).read_bytes()))
