@@ -83,12 +83,27 @@ DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """What the operating system says when nothing more can be written: nobody's item is to blame."""
 
 
+_REMEDIES = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room within your quota, or have it raised",
+    errno.EROFS: "make this file system writable, or use a folder on another one",
+    errno.EACCES: "change the permissions",
+    errno.EPERM: "change the permissions",
+}
+"""What the user can do about it, where the operating system's word leaves no doubt."""
+
+
 def disk_error(error: OSError) -> RunError:
-    """Results cannot be written: what to tell the user."""
+    """What the operating system refused to read or write, and what to do about it."""
+    what = "write results" if error.errno in DISK_ERRNOS else "read or write results"
+    said = error.strerror or str(error) or type(error).__name__
     where = f" ({error.filename})" if error.filename else ""
+    remedy = _REMEDIES.get(
+        error.errno or 0, "see that the disk or server is sound and that nobody else changes them"
+    )
     return RunError(
-        f"cannot write results: {error.strerror or error}{where}. Nothing is lost: make room or "
-        "change the permissions, then run the same command again."
+        f"cannot {what}: {said}{where}. What is done is kept: {remedy}, then run the same command "
+        "again."
     )
 
 

@@ -59,19 +59,22 @@ def command(
     }
     config = load_config(config_path, [*overrides, *as_overrides(options)])
     graph = Graph(config)
-    require_weights(graph)
+    workspace = Workspace.at(out, work)
+    workspace.adopt_backends(graph, only_missing=True)
+    if not graph.adopted():
+        require_weights(graph.annotated)
     sources = read_sources(source)
     if sources.duplicates:
         click.echo(f"{len(sources.duplicates)} duplicate lines in {source} are left out", err=True)
-    workspace = Workspace.at(out, work)
     workspace.check(config)
-    check_weights(graph)
+    check_weights(workspace.needed_stages(graph, workspace.merged_lines(sources.lines)))
     with workspace.locked():
         workspace.write_config(config)
+        workspace.write_backends(graph)
         lines = workspace.merged_lines(sources.lines)
         workspace.write_lines(lines)
         with workspace.open_ledger() as ledger, Progress(len(lines)) as progress:
-            summary = Build(workspace, config, lines, ledger).run(progress)
+            summary = Build(workspace, graph, lines, ledger).run(progress)
     click.echo(_in_words(summary, out))
 
 

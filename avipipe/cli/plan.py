@@ -13,7 +13,7 @@ from avipipe.manifests.sources import read_sources
 from avipipe.pipeline.accounting import Survey
 from avipipe.pipeline.config import load_config
 from avipipe.pipeline.graph import Graph
-from avipipe.pipeline.needs import require_weights
+from avipipe.pipeline.needs import require_weights, stages_ahead
 from avipipe.pipeline.plan import Plan, make_plan
 from avipipe.pipeline.workspace import Workspace
 
@@ -41,8 +41,10 @@ def command(
     """
     config = load_config(config_path, [*overrides, *as_overrides({"profile": profile})])
     graph = Graph(config)
-    require_weights(graph)
     workspace = Workspace.at(out, work)
+    workspace.adopt_backends(graph, only_missing=True)
+    if not graph.adopted():
+        require_weights(graph.annotated)
     lines = workspace.merged_lines(read_sources(source).lines)
     with workspace.open_ledger(read_only=True) as ledger:
         plan = make_plan(graph, Survey(graph, ledger.get, workspace.store.folder), lines)
@@ -50,6 +52,7 @@ def command(
         click.echo(json.dumps(asdict(plan), indent=2))
     else:
         _show(plan)
+    require_weights(stages_ahead(graph, {stage.stage: stage.to_run for stage in plan.stages}))
 
 
 def _show(plan: Plan) -> None:

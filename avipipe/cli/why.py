@@ -88,6 +88,8 @@ def _chapter(visit: Visit, told: set[str]) -> list[str]:
             head = f"  {record.stage}: failed: {kind} after {attempts} attempts ({cost})"
             lines = [click.style(head, fg="red"), f"      {message}"]
             lines += [f"      | {text}" for text in log_tail.splitlines()]
+    if record.note:
+        lines.insert(1, f"      ran again: {record.note}")
     return lines
 
 

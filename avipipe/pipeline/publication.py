@@ -6,8 +6,11 @@ from typing import Any, Literal
 
 from avipipe import __version__, weights
 from avipipe.annotators.registry import chosen
+from avipipe.manifests.dataset import read_index
+from avipipe.manifests.destination import Destination
 from avipipe.manifests.records import Drop, Fail, Keep, SourceLine, Span
 from avipipe.manifests.samples import ClipRecord, SourceFacts, SourceRecord
+from avipipe.manifests.tables import CLIPS_NAME, read_rows
 from avipipe.media import ffmpeg
 from avipipe.media.normalize import AUDIO_NAME, VIDEO_NAME
 from avipipe.pipeline.accounting import ItemState, Survey, clip_visits
@@ -22,6 +25,8 @@ MEMBERS = {
     "pairs.json": ("pair", "pairs.json"),
 }
 """Member of a sample -> the stage that makes it, and its name there."""
+
+PUBLISHED_STAGES = frozenset(stage for stage, _ in MEMBERS.values())
 
 
 class Clips(Mapping[str, ClipRecord]):
@@ -57,6 +62,27 @@ def publish_dataset(
         config=graph.config.stages.publish,
         facts=facts_of(graph),
     )
+
+
+def unpublished(out: str, survey: Survey, lines: Sequence[SourceLine]) -> Iterator[ItemState]:
+    """The kept clips that stand in no published shard: those whose files are still to be read.
+
+    Raises:
+        ManifestError: what is published there already is damaged.
+    """
+    published = _published(out)
+    for state in survey.clips(lines):
+        record = state.last.record
+        if record is not None and record.status == "keep" and state.clip_id not in published:
+            yield state
+
+
+def _published(out: str) -> set[str]:
+    destination = Destination(out)
+    index = read_index(destination)
+    shards = {shard.name for shard in index.shards} if index is not None else set()
+    rows = read_rows(destination, CLIPS_NAME, ["clip_id", "shard"]) if shards else ()
+    return {row["clip_id"] for row in rows if row["shard"] in shards}
 
 
 def facts_of(graph: Graph) -> PublishFacts:

@@ -39,7 +39,8 @@ class RayExecutor:
 
     def __init__(self, graph: Graph, work: Path, run_id: str) -> None:
         self._graph = graph
-        self._job = _Job(graph.config.model_dump_json(), str(work), run_id)
+        adopted_json = json.dumps(graph.adopted(), sort_keys=True)
+        self._job = _Job(graph.config.model_dump_json(), adopted_json, str(work), run_id)
 
     def run(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Take items as far as they go; yield each (a source's clips in its place) when done.
@@ -128,6 +129,8 @@ class _Job:
     """What a worker needs to know of a run."""
 
     config_json: str
+    adopted_json: str
+    """Weights that are not here, and that only results made before depend on."""
     work: str
     run_id: str
     max_worker_bytes: float = math.inf
@@ -157,9 +160,8 @@ class _SegmentActor:
 
 @lru_cache(maxsize=1)
 def _worker_of(job: _Job) -> Worker:
-    return Worker(
-        graph_of(job.config_json), Store(Path(job.work)), job.run_id, on_timeout=_end_process
-    )
+    graph = graph_of(job.config_json, job.adopted_json)
+    return Worker(graph, Store(Path(job.work)), job.run_id, on_timeout=_end_process)
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,6 @@ from itertools import chain
 from avipipe.errors import FailKind
 from avipipe.manifests.records import Fail
 from avipipe.pipeline.accounting import ItemState, Survey
-from avipipe.pipeline.graph import Graph
 from avipipe.pipeline.workspace import Workspace
 
 
@@ -21,7 +20,7 @@ def forget_failures(
         RunError: a build is at work on the dataset.
         ConfigError: there is no dataset.
     """
-    graph = Graph(workspace.require_config())
+    graph = workspace.graph()
     with workspace.locked(), workspace.open_ledger() as ledger:
         lines = workspace.lines()
         survey = Survey(graph, ledger.get, workspace.store.folder)

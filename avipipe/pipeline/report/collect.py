@@ -201,8 +201,9 @@ def _stage_rows(
 
 
 def _weights(role: str, backend: str) -> tuple[tuple[str, str], ...]:
+    known = weights.known()
     names = needs_of(create(role, backend))
-    return tuple((name, weights.entry(name).licence) for name in names)
+    return tuple((name, known[name].licence if name in known else "unknown") for name in names)
 
 
 def _split_rows(index: DatasetIndex) -> tuple[SplitRow, ...]:
