@@ -13,6 +13,7 @@ from avipipe.manifests.records import Cost, Keep, Record, SourceLine
 from avipipe.pipeline.accounting import StageCount, Survey
 from avipipe.pipeline.config import BuildConfig
 from avipipe.pipeline.graph import Graph, Row
+from avipipe.pipeline.private import Private
 from avipipe.pipeline.publication import publish_dataset
 from avipipe.pipeline.report.write import write_report
 from avipipe.pipeline.worker import MAX_ATTEMPTS
@@ -115,7 +116,8 @@ class Build:
         if self._config.executor.kind == "inline":
             from avipipe.pipeline.inline import InlineExecutor
 
-            return InlineExecutor(self.graph, self._store, run_id)
+            private = Private(self._workspace.work)
+            return InlineExecutor(self.graph, self._store, private, run_id)
         from avipipe.pipeline.ray_data import RayExecutor
 
         return RayExecutor(self.graph, self._workspace.work, run_id)

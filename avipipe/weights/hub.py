@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avipipe.errors import DISK_ERRNOS, WeightsError
+from avipipe.text import hiding
 from avipipe.weights.cache import select
 from avipipe.weights.digests import digest
 from avipipe.weights.lock import LOCK_ENV, Weight
@@ -31,7 +32,7 @@ def pull_repository(weight: Weight, folder: Path, record: Pulled | None) -> Pull
             f"cannot pull `{weight.name}` from the Hugging Face hub: huggingface_hub is not "
             "installed. Run: pip install 'avipipe[full]'"
         )
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import HfApi, get_token, hf_hub_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of its client
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
@@ -46,7 +47,8 @@ def pull_repository(weight: Weight, folder: Path, record: Pulled | None) -> Pull
     except (HTTPError, OSError) as error:
         if getattr(error, "errno", None) in DISK_ERRNOS:
             raise
-        raise WeightsError(_refusal(weight, error)) from error
+        with hiding(get_token() or ""):
+            raise WeightsError(_refusal(weight, error)) from error
     files = {name: _checked(weight, folder / name, offered[name], record) for name in names}
     shutil.rmtree(folder / ".cache", ignore_errors=True)
     return Pulled(url=weight.url, revision=info.sha, files=files)
