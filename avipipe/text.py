@@ -171,16 +171,18 @@ def split_url(url: str) -> SplitUrl:
 
 
 def _user_info(url: str, match: re.Match[str]) -> tuple[str, str, re.Match[str]]:
-    """User info, host, and the parts; a password may hold signs that should have been encoded."""
-    scheme = match["scheme"]
-    if "@" not in match["authority"] and not _HOST.fullmatch(match["authority"]):
-        info, at, rest = url[len(scheme) :].rpartition("@")
-        if at:
-            again = _URL.fullmatch(scheme + rest)
-            assert again is not None
-            return info, again["authority"], again
-    info, _, host = match["authority"].rpartition("@")
-    return info, host, match
+    """User info, host, and the parts. A password may hold signs that should have been encoded: what
+    is doubtful is taken for a part of it."""
+    authority, rest = match["authority"], url[len(match["scheme"]) :]
+    if "@" in authority:
+        end = rest.rfind("@", 0, len(authority + match["path"]))
+    else:
+        end = -1 if _HOST.fullmatch(authority) else rest.rfind("@")
+    if end < 0:
+        return "", authority, match
+    again = _URL.fullmatch(match["scheme"] + rest[end + 1 :])
+    assert again is not None
+    return rest[:end], again["authority"], again
 
 
 def shown_url(url: str) -> str:
@@ -201,7 +203,7 @@ def secrets_of(url: str) -> tuple[str, ...]:
         least = MIN_SECRET_CHARS if is_named else MIN_UNNAMED_CHARS
         said_values = (value, unquote(value), unquote_plus(value)) if equals else (name,)
         found |= {value for value in said_values if len(value) >= least}
-    return tuple(sorted(found))
+    return tuple(sorted(filter(None, found)))
 
 
 def forms_of(secret: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import av
@@ -79,7 +80,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def run(args: Sequence[str], *, timeout_s: float, cpus: int = 1) -> ToolRun:
+def file_url(path: Path) -> bytes:
+    """A local file as an input of ffmpeg-python's graph; in bytes, as a name may be no text."""
+    return b"file:" + os.fsencode(path.resolve())
+
+
+def run(args: Sequence[str | bytes], *, timeout_s: float, cpus: int = 1) -> ToolRun:
     """Run ffmpeg to its end.
 
     Args:
@@ -92,7 +98,7 @@ def run(args: Sequence[str], *, timeout_s: float, cpus: int = 1) -> ToolRun:
     """
     options = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "warning", "-y"]
     options += ["-filter_threads", str(cpus), "-filter_complex_threads", str(cpus)]
-    command = [ffmpeg_path(), *options, *args]
+    command: list[str | bytes] = [ffmpeg_path(), *options, *args]
     logger.debug("running %s", command)
     started_s = time.monotonic()
     with tempfile.TemporaryFile() as log:
@@ -112,7 +118,7 @@ def run(args: Sequence[str], *, timeout_s: float, cpus: int = 1) -> ToolRun:
 
 
 def _execute(
-    command: Sequence[str], log: IO[bytes], *, deadline_s: float
+    command: Sequence[str | bytes], log: IO[bytes], *, deadline_s: float
 ) -> tuple[int | None, float]:
     """The exit status (None: killed at the deadline) and the CPU seconds of a command."""
     if sys.platform == "linux":

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from avipipe.errors import FailKind, MediaError
 from avipipe.media.decode import MAX_GAP_S, num_ticks, scaled_size
-from avipipe.media.ffmpeg import ToolRun, run
+from avipipe.media.ffmpeg import ToolRun, file_url, run
 from avipipe.media.probe import MediaInfo, VideoInfo, open_media
 
 FPS = Fraction(24)
@@ -115,7 +115,7 @@ def _command(
     has_index = not _INDEXED.isdisjoint(info.container.split(","))
     lead_s = min(start_s, _LEAD_S if has_index else _LEAD_WITHOUT_INDEX_S)
     source = ffmpeg.input(
-        f"file:{path.resolve()}",
+        file_url(path),
         ss=f"{start_s - lead_s:.6f}",
         # An accurate seek drops the picture that is already on screen when the clip begins.
         noaccurate_seek=None,

@@ -148,8 +148,7 @@ class Worker:
         item = visit.item
         if visit.stage.name != "fetch":
             return item
-        address = self.private.address(item.source.uri)
-        return replace(item, source=replace(item.source, uri=address))
+        return replace(item, address=self.private.address(item.source.uri))
 
     def _expire(self, visit: Visit, scratch: Path, attempts: int) -> None:
         outcome = _timeout(visit.stage, attempts)

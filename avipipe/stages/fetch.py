@@ -71,8 +71,6 @@ class FetchConfig(BaseModel):
 class Fetch(Stage):
     """Gives each source a file, an id and an origin.
 
-    Its items' URLs have their secrets (`pipeline.private`); its evidence has none.
-
     Evidence: `source_id`, `sha256`, `bytes`, `path` (absolute for a local file, else a name in
     this stage's folder; `source_path` resolves both), `mtime_ns` of a local file, and `origin`:
     `extractor`, `id`, `title`, `uploader`, `channel_id`, `licence`, `upload_date` (YYYYMMDD) and
@@ -103,7 +101,7 @@ class Fetch(Stage):
         return (stat.st_size, stat.st_mtime_ns) == (evidence["bytes"], evidence["mtime_ns"])
 
     def run(self, item: Item, folder: Path) -> Outcome:
-        uri = item.source.uri
+        uri = item.address or item.source.uri
         if not is_url(uri):
             return Keep(_local_evidence(local_path(uri)))
         outcome = self._download(uri, folder)
