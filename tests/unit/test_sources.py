@@ -13,6 +13,7 @@ from avipipe.manifests.records import SourceLine, Span
 from avipipe.manifests.sources import read_sources
 from avipipe.manifests.uris import is_url, local_path
 
+ODD = Path(__file__).parents[3] / "shared" / "odd"
 URL = "https://www.youtube.com/watch?v=dQw4w9WgXcQ"
 
 
@@ -364,6 +365,16 @@ def test_bad_list_is_a_manifest_error(
         read_sources(path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.skipif(not ODD.is_dir(), reason="needs ../shared/odd")
+def test_lists_that_went_wrong() -> None:
+    first, second = read_sources(ODD / "cr_only.txt").lines
+    assert (first.uri, first.span) == (str(ODD / "a.mp4"), Span(1, 2))
+    assert (second.uri, second.span) == (str(ODD / "b.mp4"), None)
+    with pytest.raises(ManifestError, match=r"bigint\.jsonl:1: expected less than 1e\+09 s"):
+        read_sources(ODD / "bigint.jsonl")
+    assert only(ODD / "surr.jsonl").uri == f"file://{ODD}/a%ED%A0%80.mp4"
 
 
 def test_folder_is_searched_in_order(tmp_path: Path) -> None:
