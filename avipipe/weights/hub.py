@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avipipe.errors import DISK_ERRNOS, WeightsError
-from avipipe.text import hiding
+from avipipe.text import MAX_NAME_CHARS, hiding, safe_text
 from avipipe.weights.cache import select
 from avipipe.weights.digests import digest
 from avipipe.weights.lock import LOCK_ENV, Weight
@@ -104,5 +104,7 @@ def _refusal(weight: Weight, error: Exception) -> str:
             f"{text}there is no such repository, revision or file. Name another in a lock file of "
             f"your own ({LOCK_ENV})"
         )
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    # Its first line says hardly more than the status.
+    said = safe_text(" ".join(str(error).split()), max_chars=MAX_NAME_CHARS)
+    reason = said or type(error).__name__
     return f"{text}{reason}; check the network, then run the same command: it goes on from here"

@@ -66,7 +66,8 @@ class Handler(BaseHTTPRequestHandler):
         hub = f"/{self.server.repository}/resolve/{COMMIT}/"
         if self.server.repeats:
             said = f"{self.headers.get('Authorization')} is no good"
-            self.send(400, json.dumps({"error": said}).encode(), {"X-Error-Message": said})
+            error = json.dumps({"error": said}).encode()
+            self.send(400, error, {"X-Error-Message": said}, reason=said)
         elif path.startswith(f"/api/models/{self.server.repository}"):
             self.send(200, json.dumps(self.model_info()).encode())
         elif path.startswith(hub):
@@ -97,8 +98,14 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send(200, data, headers)
 
-    def send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
+    def send(
+        self,
+        status: int,
+        body: bytes,
+        headers: dict[str, str] | None = None,
+        reason: str | None = None,
+    ) -> None:
+        self.send_response(status, reason)
         for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
             self.send_header(name, value)
         self.end_headers()
