@@ -5,6 +5,7 @@ all of its query that may be secret. Where what is left out may say which file i
 it stands for it, keyed so that nobody finds it by guessing. See docs/decisions/0003-secrets.md.
 """
 
+import functools
 import hashlib
 import hmac
 import json
@@ -12,6 +13,7 @@ import os
 import secrets
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from avipipe.errors import FailKind, ManifestError, MediaError
 from avipipe.manifests.records import SourceLine
@@ -26,21 +28,26 @@ _MARK = "hidden="
 class Private:
     """The addresses behind stored URIs, and the key of the hashes in these.
 
+    The file is read when a URL first needs it: those who only look at a dataset may not read it.
+
     Args:
         work: the folder of `private.json`. Without that file, the key is drawn anew.
-    Raises:
-        ManifestError: the file is damaged.
+    Raises (all methods):
+        ManifestError: the file is damaged, or this user may not read it.
     """
 
     def __init__(self, work: Path) -> None:
         self._path = work / NAME
-        self._key, self._addresses = _read(self._path)
+
+    @functools.cached_property
+    def _known(self) -> "_Known":
+        return _read(self._path)
 
     def stored(self, line: SourceLine) -> SourceLine:
         """A line as it may be written down; the address is remembered where that says more."""
         uri = self.stored_uri(line.uri)
         if uri != line.uri:
-            self._addresses[uri] = line.uri
+            self._known.addresses[uri] = line.uri
         return replace(line, uri=uri)
 
     def stored_uri(self, uri: str) -> str:
@@ -52,7 +59,7 @@ class Private:
             return parts.shown
         # Neither the password nor a signature says which file is meant, and both change.
         rest = json.dumps([parts.shown, parts.user, *parts.hidden])
-        value = hmac.new(self._key, rest.encode(), hashlib.sha256).hexdigest()[:_HASH_CHARS]
+        value = hmac.new(self._known.key, rest.encode(), hashlib.sha256).hexdigest()[:_HASH_CHARS]
         return f"{parts.shown}{'&' if '#' in parts.shown else '#'}{_MARK}{value}"
 
     def address(self, uri: str) -> str:
@@ -61,8 +68,10 @@ class Private:
         Raises:
             MediaError: its secrets are not here any more.
         """
-        address = self._addresses.get(uri)
-        if address is None and is_url(uri) and _MARK in uri.rpartition("#")[2]:
+        if not is_url(uri):
+            return uri
+        address = self._known.addresses.get(uri)
+        if address is None and _MARK in uri.rpartition("#")[2]:
             raise MediaError(
                 FailKind.PRIVATE,
                 f"{uri}: its address has secrets, which were in {self._path.name} of the work "
@@ -73,13 +82,14 @@ class Private:
 
     def secrets(self, uri: str) -> tuple[str, ...]:
         """The texts that no message about the source stored as `uri` may hold."""
-        return secrets_of(self._addresses[uri]) if uri in self._addresses else ()
+        return secrets_of(self._known.addresses.get(uri, "")) if is_url(uri) else ()
 
     def write(self) -> None:
         """Keep what is known, for this user alone; where there are no secrets, nothing is."""
-        if not self._addresses:
+        key, addresses = self._known
+        if not addresses:
             return
-        data = {"key": self._key.hex(), "addresses": dict(sorted(self._addresses.items()))}
+        data = {"key": key.hex(), "addresses": dict(sorted(addresses.items()))}
         draft = self._path.with_suffix(".draft")
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -90,12 +100,22 @@ class Private:
         draft.replace(self._path)
 
 
-def _read(path: Path) -> tuple[bytes, dict[str, str]]:
+class _Known(NamedTuple):
+    key: bytes
+    addresses: dict[str, str]
+
+
+def _read(path: Path) -> _Known:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return bytes.fromhex(data["key"]), dict(data["addresses"])
+        return _Known(bytes.fromhex(data["key"]), dict(data["addresses"]))
     except FileNotFoundError:
-        return secrets.token_bytes(32), {}
+        return _Known(secrets.token_bytes(32), {})
+    except PermissionError as error:
+        raise ManifestError(
+            f"{path}: this user may not read the secrets of listed URLs; build, and run all "
+            "workers, as the user that began the build"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ManifestError(
             f"{path}: expected the secrets of listed URLs as a build wrote them, found "

@@ -1,6 +1,7 @@
 """How listed URLs are stored without their secrets, and found again."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -108,8 +109,21 @@ def test_lost_secrets_fail_their_source_alone(tmp_path: Path, private: Private) 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"key": "zz", "addresses": {}}', "{}"])
 def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / NAME).write_text(content)
-    with pytest.raises(ManifestError, match=NAME):
-        Private(tmp_path)
+    private = Private(tmp_path)
+    assert private.stored_uri("/a/b.mp4") == "/a/b.mp4", "who only looks needs no secrets"
+    for ask in (lambda: private.stored_uri("https://h.org/x?token=a"), private.write):
+        with pytest.raises(ManifestError, match=NAME):
+            ask()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_who_may_not_read_it_may_look(tmp_path: Path) -> None:
+    (tmp_path / NAME).touch(0o000)
+    private = Private(tmp_path)
+    assert private.address("/a/b.mp4") == "/a/b.mp4"
+    assert private.stored_uri(PLAIN) == PLAIN
+    with pytest.raises(ManifestError, match="may not read"):
+        private.address(PLAIN)
 
 
 def test_nothing_of_it_is_in_the_stored_lines(tmp_path: Path) -> None:
