@@ -9,11 +9,14 @@
     - MediaError     its file, stream or download
     - AnnotatorError a model failed on it
 
-An `ItemError` carries a `FailKind`, so that a failure is counted, shown and retried by kind.
+An `ItemError` carries a `FailKind`, so that a failure is counted, shown and retried by kind. Every
+message may be shown and stored as it is: `avipipe.text` has been over it.
 """
 
 import errno
 from enum import StrEnum
+
+from avipipe.text import said
 
 
 class FailKind(StrEnum):
@@ -53,6 +56,9 @@ class AvipipeError(Exception):
     """Base of every error that avipipe raises on purpose."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(said(message))
 
 
 class ConfigError(AvipipeError):
@@ -113,7 +119,7 @@ class ItemError(AvipipeError):
     def __init__(self, kind: FailKind, message: str, *, log_tail: str = "") -> None:
         super().__init__(message)
         self.kind = kind
-        self.log_tail = log_tail
+        self.log_tail = said(log_tail)
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild_item_error, (type(self), self.kind, str(self), self.log_tail))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avipipe.cli.options import as_overrides, config_options, out_option, work_option
+from avipipe.cli.output import echo
 
 if TYPE_CHECKING:
     from avipipe.pipeline.build import Summary
@@ -50,6 +51,7 @@ def command(
     from avipipe.pipeline.config import load_config
     from avipipe.pipeline.graph import Graph
     from avipipe.pipeline.needs import check_weights, require_weights
+    from avipipe.pipeline.private import Private
     from avipipe.pipeline.workspace import Workspace
 
     options = {
@@ -65,17 +67,20 @@ def command(
         require_weights(graph.annotated)
     sources = read_sources(source)
     if sources.duplicates:
-        click.echo(f"{len(sources.duplicates)} duplicate lines in {source} are left out", err=True)
+        echo(f"{len(sources.duplicates)} duplicate lines in {source} are left out", err=True)
     workspace.check(config)
-    check_weights(workspace.needed_stages(graph, workspace.merged_lines(sources.lines)))
+    private = Private(workspace.work)
+    check_weights(workspace.needed_stages(graph, workspace.merged_lines(sources.lines, private)))
     with workspace.locked():
         workspace.write_config(config)
+        private = Private(workspace.work)
         workspace.write_backends(graph)
-        lines = workspace.merged_lines(sources.lines)
+        lines = workspace.merged_lines(sources.lines, private)
+        private.write()  # first, as a killed build must find the address of every line
         workspace.write_lines(lines)
         with workspace.open_ledger() as ledger, Progress(len(lines)) as progress:
             summary = Build(workspace, graph, lines, ledger).run(progress)
-    click.echo(_in_words(summary, out))
+    echo(_in_words(summary, out))
 
 
 def _in_words(summary: "Summary", out: str) -> str:

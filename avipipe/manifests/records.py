@@ -70,7 +70,8 @@ class SourceLine:
 
     Attributes:
         index: position in the list, from 0.
-        uri: URL or path as given (a relative path is made absolute by the reader).
+        uri: URL or path as given, a relative path made absolute. From a list it comes with its
+            secrets; it is stored, and known to the stages, without (`pipeline.private`).
         span: the part to use; None for all of it.
         location: where the line stands, for messages: `list.txt:12`.
         metadata: what other columns say (`label`, `licence`, `channel`, …), text to text.

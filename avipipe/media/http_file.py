@@ -1,6 +1,7 @@
 """Downloads one file over HTTP; goes on where it broke off."""
 
 import email.utils
+import hashlib
 import http.client
 import time
 import urllib.error
@@ -14,6 +15,7 @@ from avipipe import __version__
 from avipipe.errors import FailKind
 from avipipe.media.cookies import load_cookies
 from avipipe.media.refusal import DownloadError, kind_of_status
+from avipipe.text import to_bytes
 
 _CHUNK_BYTES = 1 << 16
 _SAFE = "%/:=&?~#+!$,;'@()*[]"
@@ -42,6 +44,7 @@ class HttpFile:
         timeout_s: float = 30.0,
     ) -> None:
         self._url = url
+        self._name = hashlib.sha256(to_bytes(url)).hexdigest()  # it may hold secrets
         self._target = folder / f"media{Path(urlsplit(url).path).suffix.lower()}"
         self._part = folder / "media.part"
         self._cookies_file = cookies_file
@@ -66,7 +69,7 @@ class HttpFile:
             if response.status != http.client.PARTIAL_CONTENT:
                 offset_bytes = 0
             with self._part.open("ab" if offset_bytes else "wb") as file:
-                self._tag.write_text(f"{self._url}\n{_validator_of(response.headers) or ''}")
+                self._tag.write_text(f"{self._name}\n{_validator_of(response.headers) or ''}")
                 self._copy(response, file)
             self._check_size(response.headers, offset_bytes)
         self._tag.unlink()
@@ -75,10 +78,10 @@ class HttpFile:
     def _validator(self) -> str:
         """What tells that the file is still the one that was begun; empty where nothing does."""
         try:
-            url, _, validator = self._tag.read_text().partition("\n")
+            name, _, validator = self._tag.read_text().partition("\n")
         except FileNotFoundError:
             return ""
-        return validator if url == self._url else ""
+        return validator if name == self._name else ""
 
     def _open(self, offset_bytes: int, validator: str) -> http.client.HTTPResponse:
         headers = {"User-Agent": f"avipipe/{__version__}", "Accept-Encoding": "identity"}

@@ -13,6 +13,7 @@ from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.records import Cost, Keep, Record, SourceLine
 from avipipe.pipeline.accounting import StageCount, Survey
 from avipipe.pipeline.graph import Graph, Row
+from avipipe.pipeline.private import Private
 from avipipe.pipeline.publication import PUBLISHED_STAGES, publish_dataset, unpublished
 from avipipe.pipeline.repair import forget_damaged
 from avipipe.pipeline.report.write import write_report
@@ -135,7 +136,8 @@ class Build:
         if self.graph.config.executor.kind == "inline":
             from avipipe.pipeline.inline import InlineExecutor
 
-            return InlineExecutor(self.graph, self._store, run_id)
+            private = Private(self._workspace.work)
+            return InlineExecutor(self.graph, self._store, private, run_id)
         from avipipe.pipeline.ray_data import RayExecutor
 
         return RayExecutor(self.graph, self._workspace.work, run_id)

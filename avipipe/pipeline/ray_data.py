@@ -22,10 +22,11 @@ from typing import Any
 import ray
 import ray.data
 
-from avipipe import errors
+from avipipe import errors, log
 from avipipe.errors import AvipipeError, RunError
 from avipipe.pipeline.graph import Graph, Row, graph_of
 from avipipe.pipeline.memory import MemoryWatch
+from avipipe.pipeline.private import Private
 from avipipe.pipeline.resources import Cluster, Segment, segments
 from avipipe.pipeline.store import Store
 from avipipe.pipeline.worker import Worker
@@ -160,8 +161,10 @@ class _SegmentActor:
 
 @lru_cache(maxsize=1)
 def _worker_of(job: _Job) -> Worker:
+    log.configure(0)  # to the worker's own log, where secrets belong as little as anywhere
+    work = Path(job.work)
     graph = graph_of(job.config_json, job.adopted_json)
-    return Worker(graph, Store(Path(job.work)), job.run_id, on_timeout=_end_process)
+    return Worker(graph, Store(work), Private(work), job.run_id, on_timeout=_end_process)
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,9 @@ from itertools import chain
 
 from avipipe.errors import FailKind
 from avipipe.manifests.records import Fail
+from avipipe.manifests.uris import path_uri
 from avipipe.pipeline.accounting import ItemState, Survey
+from avipipe.pipeline.private import Private
 from avipipe.pipeline.workspace import Workspace
 
 
@@ -25,7 +27,9 @@ def forget_failures(
         lines = workspace.lines()
         survey = Survey(graph, ledger.get, workspace.store.folder)
         states = chain(survey.sources(lines), survey.clips(lines))
-        chosen = [state for state in states if _is_chosen(state, items, kinds)]
+        private = Private(workspace.work)
+        named = {*items, *map(private.stored_uri, items), *map(path_uri, items)}
+        chosen = [state for state in states if _is_chosen(state, named, kinds)]
         for state in chosen:
             ledger.forget(state.last.key)
             workspace.store.discard(state.last.key)

@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from avipipe.errors import (
@@ -25,8 +25,10 @@ from avipipe.errors import (
 )
 from avipipe.manifests.records import Cost, Fail, Keep, Outcome, Record
 from avipipe.pipeline.graph import Graph, Row, Visit
+from avipipe.pipeline.private import Private
 from avipipe.pipeline.store import Store
-from avipipe.stages.base import Stage
+from avipipe.stages.base import Item, Stage
+from avipipe.text import hiding, said, storable
 
 MAX_ATTEMPTS = 3
 """Times that an item may take its worker down in one run before it is given up."""
@@ -39,6 +41,7 @@ class Worker:
     Attributes:
         graph: the stages.
         store: where results go.
+        private: the addresses of sources, which only `fetch` is told.
         run_id: names this run; attempts are counted within it.
         on_timeout: what ends a stage that is over its time. It must not return to the stage: it
             raises in the main thread (inline) or ends the process (Ray, which starts another).
@@ -46,6 +49,7 @@ class Worker:
 
     graph: Graph
     store: Store
+    private: Private
     run_id: str
     on_timeout: Callable[[], None]
     _ready: set[str] = field(default_factory=set)
@@ -129,7 +133,8 @@ class Worker:
         watchdog.daemon = True
         watchdog.start()
         try:
-            outcome = self._guarded(visit, scratch, attempts)
+            with hiding(*self.private.secrets(visit.item.source.uri)):
+                outcome = _safe(self._guarded(visit, scratch, attempts))
         finally:
             watchdog.cancel()
         cost = Cost(
@@ -141,7 +146,7 @@ class Worker:
 
     def _guarded(self, visit: Visit, scratch: Path, attempts: int) -> Outcome:
         try:
-            outcome = visit.stage.run(visit.item, scratch)
+            outcome = visit.stage.run(self._item(visit), scratch)
             _require_files(outcome, scratch)
             return outcome
         except StageTimeoutError:
@@ -158,6 +163,13 @@ class Worker:
             return _internal(error, attempts)
         except Exception as error:  # noqa: BLE001  the per-item boundary
             return _internal(error, attempts)
+
+    def _item(self, visit: Visit) -> Item:
+        """What a stage sees: `fetch` alone is told an address with its secrets."""
+        item = visit.item
+        if visit.stage.name != "fetch":
+            return item
+        return replace(item, address=self.private.address(item.source.uri))
 
     def _expire(self, visit: Visit, scratch: Path, attempts: int) -> None:
         outcome = _timeout(visit.stage, attempts)
@@ -186,6 +198,13 @@ def _require_files(outcome: Outcome, folder: Path) -> None:
     for name in outcome.files if isinstance(outcome, Keep) else ():
         if not (folder / name).is_file():
             raise FileNotFoundError(errno.ENOENT, "the stage names a file it did not write", name)
+
+
+def _safe(outcome: Outcome) -> Outcome:
+    """An outcome whose texts can be stored, published and shown."""
+    if isinstance(outcome, Fail):
+        return replace(outcome, message=said(outcome.message), log_tail=said(outcome.log_tail))
+    return replace(outcome, evidence=storable(outcome.evidence))
 
 
 def _timeout(stage: Stage, attempts: int) -> Fail:

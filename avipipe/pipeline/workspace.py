@@ -28,6 +28,7 @@ from avipipe.pipeline.own_files import (
     read_document,
     read_lines,
 )
+from avipipe.pipeline.private import Private
 from avipipe.pipeline.store import Store
 from avipipe.stages.annotated import AnnotatedStage
 
@@ -223,15 +224,16 @@ class Workspace:
             ) from None
         return list(read_lines(data, self._lines_path))
 
-    def merged_lines(self, lines: Iterable[SourceLine]) -> list[SourceLine]:
-        """The dataset's lines and those that are new to it, numbered in order."""
-        merged = self.lines() if self._lines_path.exists() else []
-        seen = {line.line_id for line in merged}
-        for line in lines:
-            if line.line_id not in seen:
-                seen.add(line.line_id)
-                merged.append(replace(line, index=len(merged)))
-        return merged
+    def merged_lines(self, lines: Iterable[SourceLine], private: Private) -> list[SourceLine]:
+        """The dataset's lines and those that are new to it, as they are stored, and in order.
+
+        `private` takes in the addresses of `lines`, which may have changed since they were stored.
+        """
+        earlier = self.lines() if self._lines_path.exists() else []
+        merged: dict[str, SourceLine] = {}
+        for line in map(private.stored, [*earlier, *lines]):
+            merged.setdefault(line.line_id, replace(line, index=len(merged)))
+        return list(merged.values())
 
     def write_lines(self, lines: Iterable[SourceLine]) -> None:
         """Remember the lines for later commands."""

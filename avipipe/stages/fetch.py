@@ -4,6 +4,7 @@ A local file stays where it is. A URL that names a media file is downloaded over
 goes to yt-dlp. A URL is always fetched whole, so that every range of it shares one download.
 """
 
+import errno
 import hashlib
 import logging
 import re
@@ -16,12 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from avipipe.errors import TRANSIENT, FailKind, MediaError
 from avipipe.manifests.records import Evidence, Fail, Keep, Outcome
-from avipipe.manifests.sources import MEDIA_SUFFIXES, is_url
+from avipipe.manifests.sources import MEDIA_SUFFIXES
+from avipipe.manifests.uris import is_url, local_path, path_uri
 from avipipe.media.host_gate import HostGate, default_folder, host_of
 from avipipe.media.http_file import HttpFile
 from avipipe.media.refusal import DownloadError, with_hint
 from avipipe.media.web_page import WebVideo, download_web_video
 from avipipe.stages.base import Item, Resources, Stage
+from avipipe.text import MAX_NAME_CHARS, safe_text, to_bytes, without_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +78,7 @@ class Fetch(Stage):
     """
 
     name = "fetch"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     level: ClassVar[Literal["source", "clip"]] = "source"
     needs = ()
     resources = Resources(num_cpus=0.5)
@@ -92,15 +95,15 @@ class Fetch(Stage):
         if is_url(item.source.uri):
             return True
         try:
-            stat = Path(evidence["path"]).stat()
-        except OSError:
+            stat = local_path(evidence["path"]).stat()
+        except (OSError, ValueError):
             return False
         return (stat.st_size, stat.st_mtime_ns) == (evidence["bytes"], evidence["mtime_ns"])
 
     def run(self, item: Item, folder: Path) -> Outcome:
-        uri = item.source.uri
+        uri = item.address or item.source.uri
         if not is_url(uri):
-            return Keep(_local_evidence(Path(uri)))
+            return Keep(_local_evidence(local_path(uri)))
         outcome = self._download(uri, folder)
         kept = outcome.files if isinstance(outcome, Keep) else ()
         for path in folder.iterdir():
@@ -173,7 +176,7 @@ class Fetch(Stage):
 
 def source_path(item: Item) -> Path:
     """Where the media file of an item lies; the item's stage must need `fetch`."""
-    return item.folders["fetch"] / str(item.evidence["fetch"]["path"])
+    return item.folders["fetch"] / local_path(item.evidence["fetch"]["path"])
 
 
 def _local_evidence(path: Path) -> Evidence:
@@ -186,12 +189,15 @@ def _local_evidence(path: Path) -> Evidence:
             )
         sha256 = _sha256(path)
         after = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        # A ValueError tells of a zero byte, which no name of a file has.
         raise MediaError(FailKind.NO_SUCH_FILE, f"{path}: there is no such file") from error
     except PermissionError as error:
         raise MediaError(FailKind.PRIVATE, f"{path}: this user may not read it") from error
     except OSError as error:
-        raise MediaError(FailKind.UNREACHABLE, f"{path}: {error.strerror}") from error
+        is_name = error.errno in (errno.ENAMETOOLONG, errno.ELOOP)
+        kind = FailKind.NO_SUCH_FILE if is_name else FailKind.UNREACHABLE
+        raise MediaError(kind, f"{path}: {error.strerror}") from error
     if before.st_size == 0:
         raise MediaError(FailKind.EMPTY_FILE, f"{path}: the file is empty")
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
@@ -200,7 +206,7 @@ def _local_evidence(path: Path) -> Evidence:
         )
     return {
         "source_id": f"file-{sha256[:16]}",
-        "path": str(path),
+        "path": path_uri(path),
         "bytes": before.st_size,
         "mtime_ns": before.st_mtime_ns,
         "sha256": sha256,
@@ -247,7 +253,10 @@ def _download_evidence(
 
 
 def _origin(**known: str | None) -> dict[str, str | None]:
-    return dict.fromkeys(_ORIGIN) | known
+    return dict.fromkeys(_ORIGIN) | {
+        name: safe_text(without_secrets(str(said)), max_chars=MAX_NAME_CHARS) if said else None
+        for name, said in known.items()
+    }
 
 
 def safe_id(name: str) -> str:
@@ -255,7 +264,7 @@ def safe_id(name: str) -> str:
     safe = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:_MAX_ID_CHARS]
     if safe == name:
         return name
-    return f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{safe}-{hashlib.sha256(to_bytes(name)).hexdigest()[:8]}"
 
 
 def _sha256(path: Path) -> str:

@@ -12,6 +12,7 @@ from urllib.request import url2pathname
 from avipipe.errors import TRANSIENT, FailKind, WeightsError
 from avipipe.media.http_file import HttpFile
 from avipipe.media.refusal import DownloadError
+from avipipe.text import hiding, secrets_of, shown_url
 from avipipe.weights.cache import FOLDER_ENV, Found, find
 from avipipe.weights.digests import CACHE_ENV, cache_folder, digest
 from avipipe.weights.lock import LOCK_ENV, Weight
@@ -118,7 +119,11 @@ def _pull_file(weight: Weight, root: Path) -> Pulled:
     url = f"{weight.url.rstrip('/')}/{file.source or file.name}"
     parts = root / PARTS / weight.name
     parts.mkdir(parents=True, exist_ok=True)
-    path = _copy(weight, url, parts) if url.startswith("file:") else _download(weight, url, parts)
+    if url.startswith("file:"):
+        path = _copy(weight, url, parts)
+    else:
+        with hiding(*secrets_of(url)):
+            path = _download(weight, url, parts)
     found, size_bytes = digest(path), path.stat().st_size
     recorded = read_record(root, weight)
     expected = file.sha256 or (recorded.files[file.name].sha256 if recorded else found)
@@ -133,7 +138,7 @@ def _pull_file(weight: Weight, root: Path) -> Pulled:
     path.replace(root / file.name)
     shutil.rmtree(parts, ignore_errors=True)
     came = PulledFile(sha256=found, size_bytes=size_bytes)
-    return Pulled(url=weight.url, files={file.name: came})
+    return Pulled(url=shown_url(weight.url), files={file.name: came})
 
 
 def _copy(weight: Weight, url: str, folder: Path) -> Path:

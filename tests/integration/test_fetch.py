@@ -274,6 +274,21 @@ def test_cookies_are_sent_and_not_written(tmp_path: Path, server: Server) -> Non
     assert cookies.read_text() == text
 
 
+def test_a_bad_line_of_cookies_is_counted_and_not_shown(
+    tmp_path: Path,
+    server: Server,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    good = "127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\t42\n"
+    cookies = tmp_path / "cookies.txt"
+    cookies.write_text(f"# Netscape HTTP Cookie File\n127.0.0.1 session hush-hush\n{good}")
+    kept(tmp_path, server.url("/cookie.mp4"), "file", cookies_file=cookies)
+    kept(tmp_path, server.url("/page.html"), "page", cookies_file=cookies)
+    assert "1 lines are no cookies" in caplog.text
+    assert "hush-hush" not in caplog.text + "".join(capfd.readouterr())
+
+
 @pytest.mark.parametrize("content", [None, '[{"name": "session"}]'])
 @pytest.mark.parametrize("path", ["/ok.mp4", "/page.html"])
 def test_bad_cookies_are_the_users_to_fix(
@@ -432,6 +447,8 @@ def test_a_download_stays_fresh(tmp_path: Path, server: Server) -> None:
     ("name", "kind", "message"),
     [
         ("gone.mp4", FailKind.NO_SUCH_FILE, "no such file"),
+        ("long" * 100 + ".mp4", FailKind.NO_SUCH_FILE, "name too long"),
+        ("zero\0.mp4", FailKind.NO_SUCH_FILE, r"zero\\x00.mp4: there is no such file"),
         ("empty.mp4", FailKind.EMPTY_FILE, "empty"),
         ("empty.mp4/below.mp4", FailKind.NO_SUCH_FILE, "no such file"),
         ("folder", FailKind.NOT_MEDIA, "--source"),

@@ -173,6 +173,32 @@ def test_a_refusal_says_what_to_do(
     assert expected in message
 
 
+def test_secrets_of_a_lock_file_stay_in_it(
+    server: WeightServer,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server.files["/v1"] = DATA
+    url = server.url("/v1?sig=hush-hush&for=a")
+    lock(tmp_path, monkeypatch, url, files=[{"name": "a.bin"}])
+    main(["weights", "pull", "mine"])
+    assert pulled(home)["url"] == server.url("/v1")
+    main(["weights", "pull", "mine"])
+    assert server.asked["/v1"] == 1, "it is known again by what is stored of its URL"
+    main(["weights", "list", "--json"])
+    lock(tmp_path, monkeypatch, server.url("/refused?sig=hush-hush"), files=[{"name": "b.bin"}])
+    message = failure(capsys, "pull", "mine")
+    lock(tmp_path, monkeypatch, "http://ann:hush-hush@127.0.0.1:9", files=[{"name": "c.bin"}])
+    message += failure(capsys, "pull", "mine")
+    assert "cannot pull `mine`" in message
+    said = message + "".join(capsys.readouterr())
+    kept = [path.read_bytes() for path in home.rglob("*") if path.is_file()]
+    assert "hush-hush" not in said
+    assert b"hush-hush" not in b"".join(kept)
+
+
 def test_offline_nothing_is_asked(
     server: WeightServer,
     tmp_path: Path,
@@ -281,6 +307,17 @@ def test_a_gated_model_names_the_page_and_the_token(
     assert "Traceback" not in done.stderr
     done = hub("pull", "mine", HF_ENDPOINT=server.url(), HF_TOKEN=TOKEN)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_hub_that_repeats_the_token(
+    server: WeightServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(server, tmp_path, monkeypatch)
+    server.repeats = True
+    done = hub("pull", "mine", HF_ENDPOINT=server.url(), HF_TOKEN=TOKEN)
+    assert done.returncode == 4
+    assert "Bearer *** is no good" in done.stderr
+    assert TOKEN not in done.stdout + done.stderr
 
 
 def test_a_hub_file_that_is_not_what_the_hub_says_is_thrown_away(
