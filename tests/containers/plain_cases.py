@@ -121,7 +121,9 @@ RATES: dict[str, Maker] = {
         [*H264, "-flags", "+ilme+ildct", "-x264opts", "tff=1", *AAC],
         picture_filter="setfield=tff",
     ),
-    "WMV WMV2, WMA 44.1": plain("wmv", ["-c:v", "wmv2", "-q:v", "3", "-c:a", "wmav2"]),
+    "WMV WMV2, WMA 44.1": plain(
+        "wmv", ["-c:v", "wmv2", "-q:v", "3", "-c:a", "wmav2"], num_lost=2048
+    ),
     "MXF MPEG-2, PCM": plain("mxf", [*MPEG2, "-bf", "2", "-c:a", "pcm_s16le"], rate_hz=48_000),
     "RM RV20, AC-3": plain("rm", ["-c:v", "rv20", "-q:v", "3", "-c:a", "ac3"], num_delay=AC3_DELAY),
     "MKV FFV1, PCM 5.1": plain(
