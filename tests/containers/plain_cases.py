@@ -51,7 +51,7 @@ FLV: dict[str, Maker] = {
     "FLV H.264, GOP 250, AAC 22.05": plain("flv", [*H264, *AAC], gop=250, rate_hz=22_050),
     "FLV H.264, picture 0.52 s late": plain("flv", [*H264, *AAC], video_late_s=0.52),
     "FLV FLV1 15 fps, Nellymoser 11.025": plain(
-        "flv", [*FLV1, "-c:a", "nellymoser"], fps=15, rate_hz=11_025
+        "flv", [*FLV1, "-c:a", "nellymoser"], fps=15, rate_hz=11_025, num_faded=128
     ),
 }
 COARSE: dict[str, Maker] = {

@@ -13,6 +13,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from av.video.reformatter import Colorspace
 from scipy.signal import correlate
 
 from avipipe.errors import ManifestError
@@ -67,8 +68,12 @@ def _pictures(path: Path) -> tuple[npt.NDArray[np.float64], Pictures]:
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             times_s.append(float(time_of(frame)))
-            grey = frame.reformat(*_SIZE, format="gray", interpolation="AREA").to_ndarray()
-            pictures.append(grey.astype(np.float64).ravel())
+            # The mean of red, green and blue: luma is another in each matrix, and clips are BT.709.
+            matrix = Colorspace.ITU709 if frame.colorspace == 1 else Colorspace.ITU601
+            small = frame.reformat(
+                *_SIZE, format="rgb24", src_colorspace=matrix, interpolation="AREA"
+            ).to_ndarray()
+            pictures.append(small.mean(axis=2).ravel())
     return np.array(times_s), np.stack(pictures)
 
 
