@@ -147,7 +147,11 @@ class RemoteFile(io.RawIOBase):
     def _body(self, reply: Any, length: int) -> bytes:
         chunks, missing = [], length
         while missing:
-            chunk = reply.read(missing)
+            try:
+                chunk = reply.read(missing)
+            except (OSError, http.client.HTTPException) as error:
+                message = f"{self._shown}: {type(error).__name__}: {error}"
+                raise DownloadError(FailKind.UNREACHABLE, message) from error
             if not chunk:
                 raise DownloadError(
                     FailKind.UNREACHABLE,
