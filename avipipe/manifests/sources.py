@@ -13,8 +13,8 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,9 @@ START_COLUMNS = ("start_s", "start", "start_seconds")
 END_COLUMNS = ("end_s", "end", "end_seconds")
 
 VGGSOUND_SPAN_S = 10
+
+MAX_RANGES = 64
+"""With more ranges than this a URL is fetched whole: each one costs requests of its own."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _TIME = re.compile(r"-?(\d{1,9}:){0,2}\d{1,9}(\.\d+)?")
@@ -104,6 +107,27 @@ def read_sources(source: str | Path) -> SourceList:
     if not sources.lines:
         raise ManifestError(f"{path}: expected at least one source, found none")
     return sources
+
+
+def listed_together(lines: Sequence[SourceLine], *, whole: Collection[str]) -> list[SourceLine]:
+    """The lines, each with all ranges of its URL in `ranges`.
+
+    Args:
+        whole: URIs that are fetched whole anyway.
+    """
+    spans: dict[str, set[Span]] = {}
+    whole = set(whole)
+    for line in lines:
+        if line.span is None or not is_url(line.uri):
+            whole.add(line.uri)
+        else:
+            spans.setdefault(line.uri, set()).add(line.span)
+    ranges = {
+        uri: tuple(sorted(found, key=lambda span: (span.start_s, span.end_s)))
+        for uri, found in spans.items()
+        if uri not in whole and len(found) <= MAX_RANGES
+    }
+    return [replace(line, ranges=ranges.get(line.uri, ())) for line in lines]
 
 
 def _collect(entries: Iterator[_Entry] | list[_Entry]) -> SourceList:

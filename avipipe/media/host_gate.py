@@ -53,14 +53,20 @@ def default_folder() -> Path:
     return user_cache() / f"hosts-{os.getuid()}" / node
 
 
+def gate_folders(state_dir: Path | None) -> list[Path]:
+    """Where gates may lie: of all machines that share the user's cache folder, or as told."""
+    root = default_folder().parent
+    folders = [state_dir] if state_dir else list(root.iterdir()) if root.is_dir() else []
+    return [folder for folder in folders if folder.is_dir()]
+
+
 def forget_host(folder: Path, host: str) -> None:
     """Let a host be asked again at once, whatever it said before.
 
     Raises:
         ConfigError: the folder is not the user's own.
     """
-    if folder.is_dir():
-        HostGate(folder, host, slots=0, max_wait_s=0.0).forget()
+    HostGate(folder, host, slots=0, max_wait_s=0.0).forget()
 
 
 @dataclass(slots=True)

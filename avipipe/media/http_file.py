@@ -120,7 +120,8 @@ class HttpFile:
         is_rest = (
             reply.status == http.client.PARTIAL_CONTENT
             and content_range(reply.headers) == rest
-            and content_length(reply.headers, self._shown) in (None, begun.total_bytes - offset_bytes)
+            and content_length(reply.headers, self._shown)
+            in (None, begun.total_bytes - offset_bytes)
             and agrees(reply.headers, begun.validator)
         )
         if is_rest or reply.status == http.client.OK:

@@ -116,7 +116,9 @@ def _command(
     lead_s = min(start_s, _LEAD_S if has_index else _LEAD_WITHOUT_INDEX_S)
     source = ffmpeg.input(
         f"file:{path.resolve()}",
-        ss=f"{start_s - lead_s:.6f}",
+        # On the file's own clock, which may begin anywhere: not all files begin at source time 0.
+        ss=f"{start_s - lead_s + info.start_s:.6f}",
+        seek_timestamp=1,
         # An accurate seek drops the picture that is already on screen when the clip begins.
         noaccurate_seek=None,
         threads=config.threads,

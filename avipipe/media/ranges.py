@@ -16,7 +16,7 @@ from typing import Any, Literal
 import av
 from av.container import InputContainer
 
-from avipipe.errors import FailKind, MediaError
+from avipipe.errors import MediaError
 from avipipe.media.probe import open_media
 from avipipe.media.refusal import DownloadError
 from avipipe.media.remote_file import NotInPartsError, RemoteFile
@@ -111,9 +111,7 @@ def fetch_file_ranges(
         DownloadError: the host refuses, does not answer or breaks off.
     """
     with _whole_instead(access.shown), ExitStack() as stack:
-        remote = RemoteFile(
-            access.get, access.shown, rate_limit_bytes_per_s=rate_limit_bytes_per_s
-        )
+        remote = RemoteFile(access.get, access.shown, rate_limit_bytes_per_s=rate_limit_bytes_per_s)
         rendition = _remote_rendition(stack, remote, "all")
         return _fetch([rendition], folder, ranges, rendition.length_s)
     return None
@@ -134,12 +132,12 @@ def fetch_page_ranges(
     if len(page.formats) == 2:
         kinds = ("video", "audio")
     with _whole_instead(page.shown), ExitStack() as stack:
+        if not page.has_one_clock:
+            raise NotInPartsError("its picture and sound come in ways that share no clock")
         renditions = [
             _page_rendition(stack, page, form, kind, rate_limit_bytes_per_s)
             for form, kind in zip(page.formats, kinds, strict=True)
         ]
-        if len({form.get("protocol") for form in page.formats}) > 1:
-            raise NotInPartsError("its picture and sound come in ways that share no clock")
         longest_s = max(rendition.length_s for rendition in renditions)
         return _fetch(renditions, folder, ranges, length_s or longest_s)
     return None
@@ -193,9 +191,7 @@ def _check_cover(
             raise NotInPartsError("what was found ends too early")
 
 
-def _tracks(
-    container: InputContainer, kind: Literal["all", "video", "audio"]
-) -> tuple[Track, ...]:
+def _tracks(container: InputContainer, kind: Literal["all", "video", "audio"]) -> tuple[Track, ...]:
     streams = [s for s in best_streams(container) if kind in ("all", s.type)]
     if not streams:
         raise NotInPartsError("it has no picture and no sound")
@@ -229,7 +225,7 @@ def _remote_rendition(
     stack: ExitStack, remote: RemoteFile, kind: Literal["all", "video", "audio"]
 ) -> _Rendition:
     options = {"format_whitelist": _INDEXED, "protocol_whitelist": "none"}
-    container = stack.enter_context(av.open(remote, metadata_errors="ignore", options=options))
+    container = stack.enter_context(av.open(remote, "r", metadata_errors="ignore", options=options))
     if container.start_time is None or not container.duration:
         raise NotInPartsError("it does not say how long it is")
     begin = Fraction(container.start_time, av.time_base)
@@ -269,6 +265,4 @@ def _whole_instead(shown: str) -> Iterator[None]:
     except DownloadError:
         raise
     except (NotInPartsError, MediaError, av.FFmpegError) as error:
-        if isinstance(error, MediaError) and error.kind is FailKind.TOO_LARGE:
-            raise
         logger.info("%s is fetched whole: %s", shown, error)

@@ -66,7 +66,8 @@ _MESSAGES: tuple[tuple[FailKind, str], ...] = (
         r"http error (408|425|5\d\d)|timed? ?out|name resolution|failed to resolve|getaddrinfo"
         r"|connection (refused|reset|aborted)|network is unreachable|remote end closed"
         r"|temporarily unavailable|incomplete ?read|bytes read|did not get any data blocks"
-        r"|downloaded file is empty|certificate.verify.failed|\[ssl:",
+        r"|downloaded file is empty|downloaded \d+ bytes, expected|certificate.verify.failed"
+        r"|\[ssl:",
     ),
     (
         FailKind.AGE_RESTRICTED,

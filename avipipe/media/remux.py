@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 from av.container import InputContainer
@@ -176,7 +176,7 @@ def _certified_shift(target: Path, expected: Sequence[Sequence[Fraction]]) -> fl
     if counts[0] != counts[1]:
         raise MediaError(
             FailKind.OUT_OF_SYNC,
-            f"expected {counts[0]} packets of picture and sound in {target.name}, found {counts[1]}",
+            f"expected {counts[0]} packets of each stream in {target.name}, found {counts[1]}",
         )
     shifts = [
         after - before
@@ -209,7 +209,7 @@ def _clock_offset(container: InputContainer, sound: _Stream, begins: Fraction) -
     return Fraction(ticks, _HLS_CLOCK_HZ) - _start(sound)
 
 
-def _best(container: InputContainer, kind: str, path: Path) -> _Stream:
+def _best(container: InputContainer, kind: Literal["video", "audio"], path: Path) -> _Stream:
     stream = container.streams.best(kind)
     if not isinstance(stream, _Stream):
         missing = FailKind.NO_VIDEO_STREAM if kind == "video" else FailKind.NO_AUDIO_STREAM
@@ -224,6 +224,7 @@ def _start(stream: _Stream) -> Fraction:
 
 def _move(packet: "av.Packet[Any]", offset: Fraction) -> None:
     assert packet.time_base is not None, "what comes out of a demuxer has a time base"
+    assert packet.pts is not None, "packets without a time are refused"
     ticks = round(offset / packet.time_base)
     packet.pts += ticks
     if packet.dts is not None:

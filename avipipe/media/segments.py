@@ -58,10 +58,11 @@ def dash_segments(form: Mapping[str, Any]) -> Segments:
     """Those of a rendition of a DASH manifest.
 
     Raises:
-        NotInPartsError: it does not say how long each is.
+        NotInPartsError: it does not say how long each is, or has several periods, each of which
+            begins with something that has no length.
     """
     fragments = form.get("fragments")
-    if not isinstance(fragments, Sequence) or form.get("is_dash_periods"):
+    if not isinstance(fragments, Sequence):
         raise NotInPartsError("its segments are not known beforehand")
     num_head = 0 if fragments and fragments[0].get("duration") else 1
     head, pieces = fragments[:num_head], fragments[num_head:]
@@ -85,7 +86,8 @@ def hls_segments(form: Mapping[str, Any], playlist: str, url: str) -> Segments:
     own: list[str] = []
     key = _NO_KEY
     sequence = 0
-    pieces, durations_s = [], []
+    pieces: list[tuple[str, ...]] = []
+    durations_s: list[float] = []
     for line in filter(None, map(str.strip, playlist.splitlines())):
         tag, _, value = line.partition(":")
         if line.startswith(_BROKEN_TIME):

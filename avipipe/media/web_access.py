@@ -102,7 +102,9 @@ class WebAccess:
         if self._cookies_file is not None:
             handlers.append(urllib.request.HTTPCookieProcessor(load_cookies(self._cookies_file)))
         try:
-            request = urllib.request.Request(quote(self.url, safe=_SAFE), headers={**told, **headers})
+            request = urllib.request.Request(
+                quote(self.url, safe=_SAFE), headers={**told, **headers}
+            )
             opener = urllib.request.build_opener(*handlers)
             reply: http.client.HTTPResponse = opener.open(request, timeout=self._timeout_s)
         except urllib.error.HTTPError as error:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avipipe.errors import FailKind, RunError
+from avipipe.errors import DISK_ERRNOS, AvipipeError, FailKind, RunError
 from avipipe.media.cookies import cookie_stream
 from avipipe.media.ffmpeg import ffmpeg_path
 from avipipe.media.refusal import DownloadError, kind_of_message, kind_of_status
+from avipipe.media.remux import merge
 from avipipe.media.web_access import WebAccess, shown_text
 
 _JS_RUNTIMES = ("deno", "node", "bun", "quickjs")
@@ -48,6 +49,29 @@ class WebPage:
     formats: tuple[Mapping[str, Any], ...]
     shown: str
     _client: Any
+
+    @property
+    def has_one_clock(self) -> bool:
+        """Whether all formats are told of in one way, so that their timestamps are comparable."""
+        return (
+            len({str(form.get("protocol")).replace("https", "http") for form in self.formats}) == 1
+        )
+
+    def download_all(self) -> tuple[Path, float | None]:
+        """Download the video, picture and sound in one file.
+
+        Returns:
+            the file, and where the video's first moment lies on its clock, in seconds; None where
+            that is the file's own first moment.
+        Raises:
+            MediaError: what came cannot be joined; see `merge`.
+        """
+        if len(self.formats) == 1:
+            path = self.download(self.formats[0], fixup=True)
+            return path.rename(path.with_name(f"media{path.suffix}")), None
+        video, audio = (self.download(form, fixup=False) for form in self.formats)
+        target = video.with_name("media.mkv")
+        return target, merge(video, audio, target, one_clock=self.has_one_clock)
 
     def download(self, form: Mapping[str, Any], *, fixup: bool) -> Path:
         """Download one of the formats, or go on with it where it broke off.
@@ -150,11 +174,31 @@ def open_page(
     }
     try:
         with PageClient(options, access) as client:
-            found = client.process_ie_result(_only_video(client, access), download=False)
+            found = _looked_up(client, access)
             formats = found.get("requested_formats") or [found]
             yield WebPage(found, tuple(formats), access.shown, client)
     except YoutubeDLError as error:
         raise _explained(access.shown, error, log) from error
+
+
+def _looked_up(client: Any, access: WebAccess) -> dict[str, Any]:
+    """What a page says of its one video, and which formats of it are to be downloaded."""
+    from yt_dlp.utils import YoutubeDLError
+
+    try:
+        found: dict[str, Any] = client.process_ie_result(
+            _only_video(client, access), download=False
+        )
+    except (YoutubeDLError, AvipipeError):
+        raise
+    except Exception as error:  # extractors raise anything at pages that they do not understand
+        if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
+            raise
+        raise DownloadError(
+            FailKind.TOOL_FAILED,
+            f"{access.shown}: yt-dlp broke: {type(error).__name__}: {shown_text(str(error))}",
+        ) from error
+    return found
 
 
 def _only_video(client: Any, access: WebAccess) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from avipipe.errors import ConfigError, RunError
 from avipipe.manifests.destination import PARTIAL, Destination
 from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.records import SourceLine
+from avipipe.manifests.sources import listed_together
 from avipipe.pipeline.accounting import Survey
 from avipipe.pipeline.config import BuildConfig
 from avipipe.pipeline.graph import Graph, Row
@@ -146,14 +147,19 @@ class Workspace:
         return [Row.from_json(line).source for line in text.splitlines()]
 
     def merged_lines(self, lines: Iterable[SourceLine]) -> list[SourceLine]:
-        """The dataset's lines and those that are new to it, numbered in order."""
+        """The dataset's lines and those that are new to it, numbered in order.
+
+        Which ranges of a URL are fetched together is settled when they are first listed: what a
+        later list adds is fetched by itself, and nothing that is here already is fetched again.
+        """
         merged = self.lines() if self._lines_path.exists() else []
         seen = {line.line_id for line in merged}
+        new: list[SourceLine] = []
         for line in lines:
             if line.line_id not in seen:
                 seen.add(line.line_id)
-                merged.append(replace(line, index=len(merged)))
-        return merged
+                new.append(replace(line, index=len(merged) + len(new)))
+        return merged + listed_together(new, whole={line.uri for line in merged if not line.ranges})
 
     def write_lines(self, lines: Iterable[SourceLine]) -> None:
         """Remember the lines for later commands."""

@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 
 from avipipe import __version__
 from avipipe.errors import AnnotatorError, ConfigError, FailKind
-from avipipe.media.http_file import retry_after_s
+from avipipe.media.http_reply import retry_after_s
 
 EXCERPT_BYTES = 2000
+MAX_REPLY_BYTES = 100_000_000
+"""Far above a completion, or ten minutes of sound; what goes on sending has gone wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Service:
         try:
             opener = urllib.request.build_opener(_NoRedirects())
             with opener.open(request, timeout=timeout_s) as response:
-                return bytes(response.read())
+                body = bytes(response.read(MAX_REPLY_BYTES + 1))
         except urllib.error.HTTPError as error:
             with error:
                 raise self._refusal(error, request.host) from error
@@ -110,6 +112,12 @@ class Service:
             raise _BusyError(
                 FailKind.UNREACHABLE, f"{request.host}: {type(reason).__name__}: {reason}"
             ) from error
+        if len(body) > MAX_REPLY_BYTES:
+            raise AnnotatorError(
+                FailKind.TOO_LARGE,
+                f"{request.host}: expected a reply of at most {MAX_REPLY_BYTES} bytes, found more",
+            )
+        return body
 
     def _refusal(self, error: urllib.error.HTTPError, host: str) -> Exception:
         """What a status other than 200 means."""
