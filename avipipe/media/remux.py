@@ -131,7 +131,7 @@ def copy(sources: Sequence[Source], target: Path, *, end: Fraction | None = None
         raise _corrupt(target, f"its timestamps cannot be written ({error})") from error
     if not all(copied.times):
         raise _corrupt(target, "a stream has no packets")
-    copied.shift_s = _certified_shift(target, copied.times)
+    copied.shift_s = certified_shift(target, copied.times)
     return copied
 
 
@@ -161,7 +161,7 @@ def _packets(
         yield time, tracks[index], packet
 
 
-def _certified_shift(target: Path, expected: Sequence[Sequence[Fraction]]) -> float:
+def certified_shift(target: Path, expected: Sequence[Sequence[Fraction]]) -> float:
     """By how much all packets of a file are later than expected: one number, or none.
 
     Raises:
