@@ -75,6 +75,8 @@ class SourceLine:
         span: the part to use; None for all of it.
         location: where the line stands, for messages: `list.txt:12`.
         metadata: what other columns say (`label`, `licence`, `channel`, …), text to text.
+        ranges: of a URL, all that were listed together with this one, its own included; empty
+            where it is to be fetched whole.
     """
 
     index: int
@@ -82,6 +84,7 @@ class SourceLine:
     span: Span | None
     location: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+    ranges: tuple[Span, ...] = ()
 
     @property
     def line_id(self) -> str:

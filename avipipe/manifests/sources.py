@@ -5,8 +5,8 @@ to the current folder, so that a list means the same wherever a command is run. 
 shows every format; `lists/` reads them, a file each.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from avipipe.errors import ConfigError, ManifestError
@@ -23,6 +23,9 @@ MEDIA_SUFFIXES = frozenset(
     ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .webm .wmv".split()
 )
 """What is taken from a folder, and fetched as a plain file from a URL."""
+
+MAX_RANGES = 64
+"""With more ranges than this a URL is fetched whole: each one costs requests of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,27 @@ def read_sources(source: str | Path) -> SourceList:
     if not sources.lines:
         raise ManifestError(f"{path}: expected at least one source, found none")
     return sources
+
+
+def listed_together(lines: Sequence[SourceLine], *, whole: Collection[str]) -> list[SourceLine]:
+    """The lines, each with all ranges of its URL in `ranges`.
+
+    Args:
+        whole: URIs that are fetched whole anyway.
+    """
+    spans: dict[str, set[Span]] = {}
+    whole = set(whole)
+    for line in lines:
+        if line.span is None or not is_url(line.uri):
+            whole.add(line.uri)
+        else:
+            spans.setdefault(line.uri, set()).add(line.span)
+    ranges = {
+        uri: tuple(sorted(found, key=lambda span: (span.start_s, span.end_s)))
+        for uri, found in spans.items()
+        if uri not in whole and len(found) <= MAX_RANGES
+    }
+    return [replace(line, ranges=ranges.get(line.uri, ())) for line in lines]
 
 
 def _collect(entries: Iterable[Entry]) -> SourceList:

@@ -32,7 +32,7 @@ from avipipe.stages.base import Item, Stage
 from avipipe.stages.caption import Caption
 from avipipe.stages.cut import Cut
 from avipipe.stages.decide import Decide
-from avipipe.stages.fetch import Fetch
+from avipipe.stages.fetch import Fetch, of_line
 from avipipe.stages.fingerprint import Fingerprint
 from avipipe.stages.listen import Listen
 from avipipe.stages.look import Look
@@ -65,6 +65,7 @@ class Row:
         data = json.loads(text)
         source = data["source"]
         source["span"] = _span(source["span"])
+        source["ranges"] = tuple(Span(**span) for span in source.get("ranges", ()))
         return cls(SourceLine(**source), _span(data["span"]))
 
 
@@ -189,15 +190,16 @@ class Graph:
             evidence[stage.name] = record.outcome.evidence
             folders[stage.name] = folder(key)
             if stage.name == "fetch":
-                item_id = record.outcome.evidence["source_id"]
+                fetched = evidence["fetch"] = of_line(record.outcome.evidence, row.source)
+                item_id = fetched["source_id"]
                 # What follows depends on the content, not on which line of the list asked for it.
-                keys["fetch"] = digest([item_id, record.outcome.evidence["sha256"]])
+                keys["fetch"] = digest([item_id, fetched["sha256"]])
 
 
 def _subject(stage: Stage, item: Item) -> str:
     """What a stage key names: a fetch its URI, a fan-out its source and range, others the item."""
-    if stage.name == "fetch":
-        return item.source.uri
+    if isinstance(stage, Fetch):
+        return stage.subject(item.source)
     if stage.fans_out and item.source.span is not None:
         return f"{item.id} {span_json(item.source.span)}"
     return item.id

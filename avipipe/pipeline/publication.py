@@ -16,6 +16,7 @@ from avipipe.media.normalize import AUDIO_NAME, VIDEO_NAME
 from avipipe.pipeline.accounting import ItemState, Survey, clip_visits
 from avipipe.pipeline.graph import Graph
 from avipipe.pipeline.needs import used_weights
+from avipipe.stages.fetch import of_line
 from avipipe.stages.publish import Published, PublishFacts, publish
 
 MEMBERS = {
@@ -116,7 +117,7 @@ def source_record(state: ItemState) -> SourceRecord:
     record = state.last.record
     assert record is not None, f"{line.uri} is pending"
     if "fetch" in evidence:
-        source = SourceFacts.of(line, evidence["fetch"])
+        source = SourceFacts.of(line, of_line(evidence["fetch"], line))
     else:
         source = SourceFacts("", line.uri, metadata=dict(line.metadata))
     status: Literal["ok", "fail"] = "ok" if isinstance(record.outcome, Keep) else "fail"
@@ -129,7 +130,8 @@ def clip_record(state: ItemState, survey: Survey) -> ClipRecord:
     assert record is not None, f"{state.clip_id} is pending"
     assert state.row.span is not None
     evidence = kept_evidence(state)
-    source = SourceFacts.of(state.row.source, evidence["fetch"])
+    line = state.row.source
+    source = SourceFacts.of(line, of_line(evidence["fetch"], line))
     own = {visit.stage.name for visit in clip_visits(state)}
     decision: Literal["keep", "drop", "fail"] = record.status
     return ClipRecord(

@@ -18,6 +18,7 @@ from avipipe.errors import ConfigError, ManifestError, RunError
 from avipipe.manifests.destination import PARTIAL, Destination
 from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.records import SourceLine
+from avipipe.manifests.sources import listed_together
 from avipipe.pipeline.accounting import Survey
 from avipipe.pipeline.config import BuildConfig
 from avipipe.pipeline.graph import Graph, Row
@@ -227,13 +228,20 @@ class Workspace:
     def merged_lines(self, lines: Iterable[SourceLine], private: Private) -> list[SourceLine]:
         """The dataset's lines and those that are new to it, as they are stored, and in order.
 
+        Which ranges of a URL are fetched together is settled when they are first listed: what a
+        later list adds is fetched by itself, and nothing that is here already is fetched again.
         `private` takes in the addresses of `lines`, which may have changed since they were stored.
         """
         earlier = self.lines() if self._lines_path.exists() else []
         merged: dict[str, SourceLine] = {}
-        for line in map(private.stored, [*earlier, *lines]):
+        for line in map(private.stored, earlier):
             merged.setdefault(line.line_id, replace(line, index=len(merged)))
-        return list(merged.values())
+        new: dict[str, SourceLine] = {}
+        for line in map(private.stored, lines):
+            if line.line_id not in merged:
+                new.setdefault(line.line_id, replace(line, index=len(merged) + len(new)))
+        whole = {line.uri for line in merged.values() if not line.ranges}
+        return [*merged.values(), *listed_together(list(new.values()), whole=whole)]
 
     def write_lines(self, lines: Iterable[SourceLine]) -> None:
         """Remember the lines for later commands."""

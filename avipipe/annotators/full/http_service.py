@@ -16,10 +16,12 @@ from urllib.parse import urlsplit
 
 from avipipe import __version__
 from avipipe.errors import AnnotatorError, ConfigError, FailKind
-from avipipe.media.http_file import retry_after_s
+from avipipe.media.http_reply import retry_after_s
 from avipipe.text import MASK, forms_of, hiding, secrets_of, without_secrets
 
 EXCERPT_BYTES = 2000
+MAX_REPLY_BYTES = 100_000_000
+"""Far above a completion, or ten minutes of sound; what goes on sending has gone wrong."""
 MIN_KEY_CHARS = 8
 """A shorter key is none, but what servers without keys are sent, such as `EMPTY`, or `null`."""
 
@@ -110,7 +112,7 @@ class Service:
         try:
             opener = urllib.request.build_opener(_NoRedirects())
             with opener.open(request, timeout=timeout_s) as response:
-                answer: bytes = response.read()
+                answer = bytes(response.read(MAX_REPLY_BYTES + 1))
         except urllib.error.HTTPError as error:
             with error:
                 raise self._refusal(error, request.host) from error
@@ -123,6 +125,11 @@ class Service:
             raise _BusyError(
                 FailKind.UNREACHABLE, f"{request.host}: {type(reason).__name__}: {reason}"
             ) from error
+        if len(answer) > MAX_REPLY_BYTES:
+            raise AnnotatorError(
+                FailKind.TOO_LARGE,
+                f"{request.host}: expected a reply of at most {MAX_REPLY_BYTES} bytes, found more",
+            )
         for form in self._forms():
             answer = answer.replace(form.encode(), MASK.encode())
         return answer
