@@ -4,7 +4,7 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +14,9 @@ import torch
 from avipipe.editor.train.checkpoint import STATE, Checkpoints, _seal
 from avipipe.editor.train.trainer import Trainer
 from avipipe.errors import RunError
+from tests.damage import SPOILT, flipped
 from tests.editor_batches import BatchStream, tiny_config
 from tests.integration.test_trainer import ALONE, assert_equal, state, trained
-
-Spoil = Callable[[bytes], bytes | None]
-
-SPOILT: dict[str, Spoil] = {
-    "flipped": lambda content: _flipped(content, len(content) // 2),
-    "flipped at the end": lambda content: _flipped(content, len(content) - 2),
-    "truncated": lambda content: content[: len(content) // 2],
-    "empty": lambda content: b"",
-    "foreign": lambda content: b"<html>not found</html>",
-    "wrong JSON": lambda content: b'[{"a": 1}]',
-    "deep JSON": lambda content: b"[" * 100_000,
-    "deleted": lambda content: None,
-}
-
-
-def _flipped(content: bytes, place: int) -> bytes:
-    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +71,7 @@ def test_every_bit_of_the_state_counts(spoilt: Path) -> None:
     path = spoilt / STATE
     whole = path.read_bytes()
     for place in range(0, len(whole), 7):
-        path.write_bytes(_flipped(whole, place))
+        path.write_bytes(flipped(whole, place))
         try:
             found = resumed_state(spoilt)
         except RunError:
