@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from avipipe.editor.train.checkpoint import STATE, Checkpoints, _seal
+from avipipe.editor.sealed import sealed
+from avipipe.editor.train.checkpoint import STATE, Checkpoints
 from avipipe.editor.train.trainer import Trainer
 from avipipe.errors import RunError
 from tests.damage import SPOILT, flipped
@@ -135,8 +136,7 @@ def hashed_anew(checkpoint: Path) -> None:
     told = json.loads((checkpoint / STATE).read_text())
     for name in told["files"]:
         told["files"][name] = hashlib.sha256((checkpoint / name).read_bytes()).hexdigest()
-    told["sha256"] = _seal(told)
-    (checkpoint / STATE).write_text(json.dumps(told))
+    (checkpoint / STATE).write_text(json.dumps(sealed(told)))
 
 
 @pytest.mark.parametrize("hides_it", [False, True])

@@ -17,8 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from avipipe.editor.sealed import sealed, unsealed
 from avipipe.errors import ManifestError, disk_error
 from avipipe.manifests.dataset import DatasetIndex, read_index
 from avipipe.manifests.destination import Destination
@@ -27,7 +28,7 @@ from avipipe.manifests.rle import MaskTrack, area, canonical_json
 from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ
 from avipipe.manifests.shards import MEMBERS, ShardEntry
 
-_VERSION = 1
+_VERSION = 2
 _BLOCK_BYTES = 1 << 20
 
 
@@ -135,10 +136,11 @@ class ShardDataset:
     def _noted(self, entry: ShardEntry, index: Path) -> tuple[Sample, ...]:
         path = index / f"{entry.sha256}.v{_VERSION}.json"
         try:
-            return _SAMPLES.validate_json(path.read_bytes())
-        except (FileNotFoundError, ValidationError):
+            return _SAMPLES.validate_python(unsealed(path.read_bytes())["samples"])
+        except (OSError, ValueError, KeyError):  # not there, or damaged: both cost one reading
             samples = tuple(self._survey(entry))
-        write_file(path, canonical_json([asdict(sample) for sample in samples]))
+        noted = {"samples": [asdict(sample) for sample in samples]}
+        write_file(path, canonical_json(sealed(noted)))
         return samples
 
     def _survey(self, entry: ShardEntry) -> list[Sample]:

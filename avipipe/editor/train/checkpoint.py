@@ -37,6 +37,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from avipipe.annotators.batching import is_out_of_memory
 from avipipe.annotators.reading import few
 from avipipe.config_file import difference
+from avipipe.editor.sealed import SEAL, sealed, unsealed
 from avipipe.editor.train.careful import CarefulPlanner, CarefulReader
 from avipipe.editor.train.ema import Ema
 from avipipe.editor.train.parallel import World
@@ -118,13 +119,11 @@ class Checkpoints:
             RunError: it is damaged.
         """
         try:
-            state = json.loads((found / STATE).read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
+            state = unsealed((found / STATE).read_bytes())
+        except (OSError, ValueError) as error:
             raise self._damaged(found, f"{STATE} cannot be read: {error}") from error
-        if not isinstance(state, dict) or not state.keys() >= _PARTS:
+        if not state.keys() >= _PARTS or ("files" in state) != (SEAL in state):
             raise self._damaged(found, f"{STATE} is not what a run wrote")
-        if state.keys() & {"files", "sha256"} and state.get("sha256") != _seal(state):
-            raise self._damaged(found, f"{STATE} has changed since it was written")
         return state
 
     def save(
@@ -148,8 +147,7 @@ class Checkpoints:
         hashes = self._world.gather({path.name: _sha256(path) for path in self._own(partial)})
         if self._world.is_first:
             files = {name: value for part in hashes for name, value in part.items()}
-            state = {**progress, "config": self._identity, "files": files}
-            state["sha256"] = _seal(state)
+            state = sealed({**progress, "config": self._identity, "files": files})
             (partial / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
             _sync(partial)
             if final.exists():
@@ -246,13 +244,6 @@ class Checkpoints:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _seal(state: Mapping[str, Any]) -> str:
-    """The sha256 of a state, but for that which it holds itself."""
-    told = json.loads(json.dumps(state))  # as it will be read
-    rest = {name: value for name, value in told.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _first(error: CheckpointException | Exception) -> Exception:

@@ -110,7 +110,7 @@ def test_adapters_of_another_network_are_refused(tmp_path: Path) -> None:
     model = learnt(WHOLE)
     save_lora(model, tmp_path, WHOLE, dict(model.state_dict()))
     wider = build(SIZES.model_copy(update={"num_attention_heads": 4}))
-    with pytest.raises(WeightsError, match="on this network: .*size mismatch"):
+    with pytest.raises(WeightsError, match=r"on this network: .*size mismatch"):
         load_lora(wider, tmp_path)
     file = tmp_path / ADAPTER_FILE
     adapters = load_file(file)
