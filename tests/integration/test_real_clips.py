@@ -12,6 +12,7 @@ from avipipe.errors import FailKind, MediaError
 from avipipe.manifests.records import Keep, SourceLine
 from avipipe.media.normalize import AUDIO_NAME, VIDEO_NAME, NormalizeConfig, normalize
 from avipipe.media.probe import MediaInfo, probe
+from avipipe.media.reference import Reference
 from avipipe.media.sync import certify
 from avipipe.stages.base import Item
 from avipipe.stages.shots import Shots, ShotsConfig
@@ -69,15 +70,15 @@ def test_a_file_with_sound_becomes_a_clip_in_sync(tmp_path: Path, name: str) -> 
     assert_same_pictures(path, info, start_s, end_s, tmp_path)
 
     sync = certify(
-        path,
+        Reference.read(path, info, start_s=start_s, end_s=end_s),
         info,
         start_s=start_s,
-        end_s=end_s,
         video=tmp_path / VIDEO_NAME,
         audio=tmp_path / AUDIO_NAME,
     )
     assert abs(sync.av_offset_ms) <= 20
     assert abs(sync.audio_offset_ms) <= 1
+    assert (sync.wrong_picture_s, sync.wrong_sound_s) == (0, 0)
 
 
 @pytest.mark.parametrize(
