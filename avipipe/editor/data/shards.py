@@ -30,6 +30,8 @@ from avipipe.manifests.shards import MEMBERS, ShardEntry
 
 _VERSION = 2
 _BLOCK_BYTES = 1 << 20
+_DAMAGE = (ManifestError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What is raised at a member that is not what it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +174,7 @@ class ShardDataset:
 
 def mask_track(content: bytes) -> MaskTrack:
     """What `masks.json` holds."""
-    data = json.loads(content)
-    height, width = data["size"]
-    return MaskTrack((int(height), int(width)), int(data["fps"]), tuple(data["frames"]))
+    return MaskTrack.from_json(json.loads(content))
 
 
 def mask_pairs(content: bytes) -> Pairs:
@@ -239,8 +239,9 @@ def _sample(
         masks, pairs = mask_track(contents["masks.json"]), mask_pairs(contents["pairs.json"])
         num_frames = facts["num_frames"]
         _check(facts, masks, pairs)
+        masks.check()
         num_visible = sum(area(counts, masks.size) > 0 for counts in masks.frames)
-    except (ValueError, KeyError, TypeError, AttributeError, ManifestError) as error:
+    except _DAMAGE as error:
         raise ManifestError(
             f"{where}: {key} breaks the data contract: {error}; publish it again"
         ) from error
