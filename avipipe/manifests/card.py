@@ -103,9 +103,14 @@ for sample in webdataset.WebDataset("SHARD", shardshuffle=False):
     print(sample["__key__"], facts["caption"]["text"], exact_THW.shape)
 ```
 
+So is `datasets.load_dataset("webdataset", data_files="shards/*.tar")`, and any reader of Parquet
+for `manifest/`.
+
 `mp4` is the video (24 fps), `flac` the reference sound (48 kHz, sample 2000 n belongs to frame n),
-`pairs.json` the degraded masks and the law that made them. `dataset.json` lists the shards with
-their sha256; skip the keys that it lists under `retracted`."""
+`pairs.json` the degraded masks and the law that made them. What differs from sample to sample in
+its keys is JSON as text within `json`: `evidence`, `provenance`, and `origin` and `metadata` of
+`source`. `dataset.json` lists the shards with their sha256; skip the keys that it lists under
+`retracted`."""
 
 _LIMITS = """## Limits
 - Decisions, masks, labels and captions are made by machines with the backends above; nobody looked

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import av
 from av.container import InputContainer
@@ -19,7 +20,9 @@ _FORMATS = (
     *("amrwb", "ape", "tta", "wv", "tak", "dsf", "voc", "yuv4mpegpipe", "smk", "bink", "vivo"),
     *("png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe"),
 )
-_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(_FORMATS)}
+INPUT_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(_FORMATS)}
+"""Of PyAV and of ffmpeg for whatever a user, a page or another dataset has made."""
+
 _MAGICS = ((4, b"ftyp"), (0, b"\x1a\x45\xdf\xa3"), (0, b"RIFF"), (4, b"moov"), (4, b"mdat"))
 
 
@@ -52,7 +55,7 @@ def open_media(path: Path) -> InputContainer:
     if path.stat().st_size == 0:
         raise MediaError(FailKind.EMPTY_FILE, f"expected a media file, found 0 bytes in {path}")
     try:
-        return av.open(f"file:{path.resolve()}", metadata_errors="ignore", options=_OPTIONS)
+        return av.open(f"file:{path.resolve()}", metadata_errors="ignore", options=INPUT_OPTIONS)
     except av.FFmpegError as error:
         with path.open("rb") as file:
             head = file.read(16)
@@ -63,6 +66,15 @@ def open_media(path: Path) -> InputContainer:
             f"itself (playlists are not followed): {error}"
         )
         raise MediaError(FailKind.NOT_MEDIA, message) from error
+
+
+def open_bytes(file: IO[bytes]) -> InputContainer:
+    """Open what is not a file of its own with PyAV: a member of a shard, an answer.
+
+    Raises:
+        av.FFmpegError: it cannot be read.
+    """
+    return av.open(file, mode="r", metadata_errors="ignore", options=INPUT_OPTIONS)
 
 
 def choose_streams(container: InputContainer, path: Path) -> tuple[av.VideoStream, av.AudioStream]:

@@ -19,9 +19,12 @@ from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ, split_clip
 from avipipe.manifests.shards import ShardEntry, read_shard
 from avipipe.manifests.splits import check_splits
 from avipipe.manifests.tables import CLIPS_NAME, read_rows
+from avipipe.media.container import open_bytes
 
 MAX_OFFSET_MS = 20.0
 _BLOCK_BYTES = 1 << 20
+_DAMAGE = (ManifestError, av.FFmpegError, ValueError, LookupError, TypeError, AttributeError)
+"""What is raised at a member that is not what it should be."""
 
 
 def verify(out: str, *, deep: bool = True) -> Iterator[str]:
@@ -102,14 +105,12 @@ def _check_sample(
         if deep:
             yield from check_pairs(pairs, masks)
             yield from _check_media(members, facts)
-    except (ValueError, KeyError, TypeError, ManifestError, av.FFmpegError) as error:
+    except _DAMAGE as error:
         yield f"a member is damaged: {type(error).__name__}: {error}"
 
 
 def _masks(data: bytes) -> MaskTrack:
-    content = json.loads(data)
-    height, width = content["size"]
-    return MaskTrack((height, width), content["fps"], tuple(content["frames"]))
+    return MaskTrack.from_json(json.loads(data))
 
 
 def _check_facts(
@@ -137,7 +138,7 @@ def _check_facts(
 
 def _check_media(members: Mapping[str, bytes], facts: Mapping[str, Any]) -> Iterator[str]:
     height, width = facts["size"]
-    with av.open(io.BytesIO(members["mp4"]), "r") as container:
+    with open_bytes(io.BytesIO(members["mp4"])) as container:
         stream = container.streams.video[0]
         found = (stream.width, stream.height, stream.average_rate)
         num_frames = sum(1 for _ in container.decode(stream))
@@ -145,7 +146,7 @@ def _check_media(members: Mapping[str, bytes], facts: Mapping[str, Any]) -> Iter
         yield f"mp4 is {found[0]}x{found[1]} at {found[2]} fps, expected {width}x{height} at {FPS}"
     if num_frames != facts["num_frames"]:
         yield f"mp4 has {num_frames} frames, expected {facts['num_frames']}"
-    with av.open(io.BytesIO(members["flac"]), "r") as container:
+    with open_bytes(io.BytesIO(members["flac"])) as container:
         rate_hz = container.streams.audio[0].rate
         num_samples = sum(frame.samples for frame in container.decode(audio=0))
     if (rate_hz, num_samples) != (SAMPLE_RATE_HZ, facts["num_samples"]):

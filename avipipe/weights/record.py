@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from avipipe.errors import WeightsError
 from avipipe.text import shown_url
@@ -86,7 +86,7 @@ def _read(path: Path) -> dict[str, Pulled]:
         return {name: Pulled(**entry) for name, entry in data.items()}
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (yaml.YAMLError, ValidationError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(
             f"{path}: not a record of pulled weights: {error}\nDelete it, then pull them again"
         ) from error

@@ -66,6 +66,22 @@ def test_only_two_files_import_ray() -> None:
     assert users == RAY_FILES
 
 
+def reads_media(path: Path) -> bool:
+    """Whether a module opens media with PyAV to read, by itself."""
+    return any(
+        isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "av.open"
+        and not any(isinstance(each, ast.Constant) and each.value == "w" for each in node.args)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    )
+
+
+def test_one_module_opens_media() -> None:
+    """The one that lets no file open another."""
+    found = [path for path in modules() if reads_media(path)]
+    assert [str(path.relative_to(PACKAGE)) for path in found] == ["media/container.py"]
+
+
 def test_files_stay_readable() -> None:
     long = [path for path in modules() if len(path.read_text().splitlines()) > 420]
     assert not long
