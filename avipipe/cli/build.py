@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avipipe.cli.options import as_overrides, config_options, out_option, work_option
+from avipipe.cli.options import (
+    as_overrides,
+    config_options,
+    create_bucket_option,
+    out_option,
+    work_option,
+)
 
 if TYPE_CHECKING:
     from avipipe.pipeline.build import Summary
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 @out_option
 @work_option
 @config_options
+@create_bucket_option
 @click.option("--executor", type=click.Choice(["ray", "inline"]), help="How to run; ray.")
 @click.option("--ray-address", help="Ray cluster to join: `auto` inside one; none starts Ray here.")
 def command(
@@ -30,6 +37,7 @@ def command(
     config_path: Path | None,
     overrides: tuple[str, ...],
     profile: str | None,
+    create_bucket: bool,
     executor: str | None,
     ray_address: str | None,
 ) -> None:
@@ -64,14 +72,14 @@ def command(
     if sources.duplicates:
         click.echo(f"{len(sources.duplicates)} duplicate lines in {source} are left out", err=True)
     workspace = Workspace.at(out, work)
-    workspace.check(config)
+    workspace.check(config, create_bucket=create_bucket)
     check_weights(graph)
-    with workspace.locked():
+    with workspace.locked(), workspace.lease() as lease:
         workspace.write_config(config)
         lines = workspace.merged_lines(sources.lines)
         workspace.write_lines(lines)
         with workspace.open_ledger() as ledger, Progress(len(lines)) as progress:
-            summary = Build(workspace, config, lines, ledger).run(progress)
+            summary = Build(workspace, config, lines, ledger, lease).run(progress)
     click.echo(_in_words(summary, out))
 
 

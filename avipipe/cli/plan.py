@@ -8,7 +8,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from avipipe.cli.options import as_overrides, config_options, json_option, out_option, work_option
+from avipipe.cli.options import (
+    as_overrides,
+    config_options,
+    create_bucket_option,
+    json_option,
+    out_option,
+    work_option,
+)
 from avipipe.manifests.sources import read_sources
 from avipipe.pipeline.accounting import Survey
 from avipipe.pipeline.config import load_config
@@ -23,6 +30,7 @@ from avipipe.pipeline.workspace import Workspace
 @out_option
 @work_option
 @config_options
+@create_bucket_option
 @json_option
 def command(
     source: str,
@@ -31,6 +39,7 @@ def command(
     config_path: Path | None,
     overrides: tuple[str, ...],
     profile: str | None,
+    create_bucket: bool,
     as_json: bool,
 ) -> None:
     """Show what a build would run, and what is cached already. Writes nothing.
@@ -43,6 +52,7 @@ def command(
     graph = Graph(config)
     require_weights(graph)
     workspace = Workspace.at(out, work)
+    workspace.look(create_bucket=create_bucket)
     lines = workspace.merged_lines(read_sources(source).lines)
     with workspace.open_ledger(read_only=True) as ledger:
         plan = make_plan(graph, Survey(graph, ledger.get, workspace.store.folder), lines)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from avipipe import __version__, weights
 from avipipe.annotators.registry import chosen
+from avipipe.manifests.lease import Lease
 from avipipe.manifests.records import Drop, Fail, Keep, SourceLine, Span
 from avipipe.manifests.samples import ClipRecord, SourceFacts, SourceRecord
 from avipipe.media import ffmpeg
@@ -42,10 +43,12 @@ class Clips(Mapping[str, ClipRecord]):
 
 
 def publish_dataset(
-    out: str, graph: Graph, survey: Survey, lines: Sequence[SourceLine]
+    out: str, graph: Graph, survey: Survey, lines: Sequence[SourceLine], lease: Lease | None = None
 ) -> Published:
     """Publish what is settled; nothing may be pending.
 
+    Args:
+        lease: on `out`; without one, it is taken for the while.
     Raises:
         ManifestError: what is published there already is damaged.
     """
@@ -56,6 +59,7 @@ def publish_dataset(
         sources,
         config=graph.config.stages.publish,
         facts=facts_of(graph),
+        lease=lease,
     )
 
 
