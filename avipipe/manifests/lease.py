@@ -152,8 +152,10 @@ class Lease:
                 raise self._held(record)
             time.sleep(self._times.watch_s)
             again = self._store.read(LEASE_NAME)
-            if again is None or again.tag != found.tag:
+            if again is None:
                 raise Changed(LEASE_NAME)
+            if again.tag != found.tag:
+                raise self._held(self._parsed(again))
         data = self._data()
         self._tag = self._store.swap(LEASE_NAME, data, found.tag)
         self._store.probe(LEASE_NAME, data)

@@ -63,7 +63,9 @@ _KEY_CODES = frozenset(
     | {"TokenRefreshRequired", "AuthenticationFailed", "InvalidAuthenticationInfo"}
 )
 _BUCKET_CODES = frozenset({"NoSuchBucket", "ContainerNotFound"})
-_ABSENT_CODES = frozenset({"", "404", "NoSuchKey", "BlobNotFound", "notFound"})
+_ABSENT_CODES = {"s3": frozenset({"NoSuchKey", "404"})}
+"""How a kind of store says that a file is not there, where it has words of its own: a gateway on
+the way may say 404, too. The reply to HEAD has no words, and shows as `404`."""
 
 _NO_CREDENTIALS = frozenset(
     {"botocore.exceptions.NoCredentialsError", "botocore.exceptions.PartialCredentialsError"}
@@ -71,11 +73,12 @@ _NO_CREDENTIALS = frozenset(
     | {"google.auth.exceptions.DefaultCredentialsError"}
 )
 _PASSING_TYPES = frozenset(
-    {"botocore.exceptions.HTTPClientError", "botocore.parsers.ResponseParserError"}
+    {"botocore.exceptions.HTTPClientError", "botocore.exceptions.ConnectionError"}
+    | {"botocore.parsers.ResponseParserError", "gcsfs.retry.ChecksumError"}
     | {"aiohttp.client_exceptions.ClientError", "urllib3.exceptions.HTTPError"}
     | {"requests.exceptions.RequestException", "google.auth.exceptions.TransportError"}
-    | {"gcsfs.retry.ChecksumError", "azure.core.exceptions.ServiceRequestError"}
-    | {"azure.core.exceptions.ServiceResponseError", "azure.core.exceptions.IncompleteReadError"}
+    | {"azure.core.exceptions.ServiceRequestError", "azure.core.exceptions.ServiceResponseError"}
+    | {"azure.core.exceptions.IncompleteReadError"}
 )
 _SETTINGS_TYPES = frozenset(
     {"botocore.exceptions.BotoCoreError", "google.auth.exceptions.GoogleAuthError"}
@@ -173,9 +176,8 @@ def _of_reply(reply: Reply, *, kind: str, url: str, doing: str) -> Exception:
             f"{CREDENTIALS.get(kind, 'them')}"
         )
     if status == 404:
-        if code in _ABSENT_CODES:
-            return NotThere(said)
-        return ConfigError(f"{url}: cannot {doing}: {said}; {_check_endpoint(kind)}")
+        words = _ABSENT_CODES.get(kind)
+        return Passing(said) if words is not None and code not in words else NotThere(said)
     if status == 401:
         return no_credentials(kind, url)
     if status == 403:
@@ -245,7 +247,7 @@ def _reply(error: BaseException) -> Reply | None:
     response = getattr(error, "response", None)
     if isinstance(response, Mapping) and "Error" in response:
         facts = response["Error"]
-        code = str(facts.get("Code", ""))
+        code = str(facts.get("Code") or "")
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         status = status or (int(code) if code.isdigit() else 400)
         return Reply(status, code, str(facts.get("Message", "")), facts)

@@ -101,6 +101,8 @@ class LocalStore:
         return _tag(data)
 
     def swap(self, name: str, data: bytes, tag: str) -> str:
+        if self.stat(name) is None:
+            raise Changed(name)
         with self._locked(name):
             found = self.read(name)
             if found is None or found.tag != tag:

@@ -180,22 +180,24 @@ class RemoteStore:
             RunError: the store failed for so long.
             ConfigError: what the user can mend.
         """
+        failing_since_s: list[float] = []
 
-        def over(state: RetryCallState) -> bool:
-            return (state.seconds_since_start or 0.0) > PATIENCE_S
+        def is_over(state: RetryCallState) -> bool:
+            # From the first failure on: what a large upload took before does not count.
+            failing_since_s.append(time.monotonic())
+            return failing_since_s[-1] - failing_since_s[0] > PATIENCE_S
 
         tries = Retrying(
-            stop=over,
+            stop=is_over,
             wait=wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
             retry=retry_if_exception_type(Passing),
             reraise=True,
         )
-        started_s = time.monotonic()
         try:
             answer: Answer = tries(self._once, doing, act)
             return answer
         except Passing as last:
-            waited_s = time.monotonic() - started_s
+            waited_s = time.monotonic() - failing_since_s[0]
             raise failures.given_up(
                 last, kind=self.kind, url=self.url, doing=doing, waited_s=waited_s
             ) from last
@@ -312,6 +314,13 @@ class _RemoteFile(io.RawIOBase):
 
     def tell(self) -> int:
         return self._position
+
+    def readall(self) -> bytes:
+        if self._position >= self._num_bytes:
+            return b""
+        data = self._store.read_range(self.name, self._position, self._num_bytes)
+        self._position += len(data)
+        return data
 
     def readinto(self, buffer: Any) -> int:
         end = min(self._position + len(buffer), self._num_bytes)

@@ -53,7 +53,7 @@ class S3Store(RemoteStore):
             if not create_bucket:
                 raise
         except NotThere as error:
-            # S3 has a word of its own for a bucket that is missing.
+            # S3 has a word of its own for a bucket that is missing; a bare 404 is not its.
             raise ConfigError(
                 f"{self.url}: what answers there is not S3 ({error}); check AWS_ENDPOINT_URL_S3"
             ) from error
@@ -176,7 +176,7 @@ class S3Store(RemoteStore):
         try:
             return _fetched(self._fs, Bucket=self._bucket, Key=self._key(path), **head)
         except FileNotFoundError as error:
-            # A gateway on the way may say 404, too; only S3's own word for it is definite.
+            # A reply with a body has S3's own word for it, or is not S3's.
             if code_of(error) in ("NoSuchKey", "NoSuchBucket"):
                 raise
             raise Passing(f"404, but not in words of S3: {error}") from error
