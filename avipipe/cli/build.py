@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avipipe.cli.options import as_overrides, config_options, out_option, work_option
+from avipipe.cli.options import (
+    as_overrides,
+    config_options,
+    create_bucket_option,
+    out_option,
+    work_option,
+)
 from avipipe.cli.output import echo
 
 if TYPE_CHECKING:
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
 @out_option
 @work_option
 @config_options
+@create_bucket_option
 @click.option("--executor", type=click.Choice(["ray", "inline"]), help="How to run; ray.")
 @click.option("--ray-address", help="Ray cluster to join: `auto` inside one; none starts Ray here.")
 def command(
@@ -31,6 +38,7 @@ def command(
     config_path: Path | None,
     overrides: tuple[str, ...],
     profile: str | None,
+    create_bucket: bool,
     executor: str | None,
     ray_address: str | None,
 ) -> None:
@@ -68,10 +76,10 @@ def command(
     sources = read_sources(source)
     if sources.duplicates:
         echo(f"{len(sources.duplicates)} duplicate lines in {source} are left out", err=True)
-    workspace.check(config)
+    workspace.check(config, create_bucket=create_bucket)
     private = Private(workspace.work)
     check_weights(workspace.needed_stages(graph, workspace.merged_lines(sources.lines, private)))
-    with workspace.locked():
+    with workspace.locked(), workspace.lease() as lease:
         workspace.write_config(config)
         private = Private(workspace.work)
         workspace.write_backends(graph)
@@ -79,7 +87,7 @@ def command(
         private.write()  # first, as a killed build must find the address of every line
         workspace.write_lines(lines)
         with workspace.open_ledger() as ledger, Progress(len(lines)) as progress:
-            summary = Build(workspace, graph, lines, ledger).run(progress)
+            summary = Build(workspace, graph, lines, ledger, lease).run(progress)
     echo(_in_words(summary, out))
 
 

@@ -7,7 +7,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from avipipe.cli.options import as_overrides, config_options, json_option, out_option, work_option
+from avipipe.cli.options import (
+    as_overrides,
+    config_options,
+    create_bucket_option,
+    json_option,
+    out_option,
+    work_option,
+)
 from avipipe.cli.output import echo_json
 from avipipe.manifests.sources import read_sources
 from avipipe.pipeline.accounting import Survey
@@ -24,6 +31,7 @@ from avipipe.pipeline.workspace import Workspace
 @out_option
 @work_option
 @config_options
+@create_bucket_option
 @json_option
 def command(
     source: str,
@@ -32,6 +40,7 @@ def command(
     config_path: Path | None,
     overrides: tuple[str, ...],
     profile: str | None,
+    create_bucket: bool,
     as_json: bool,
 ) -> None:
     """Show what a build would run, and what is cached already. Writes nothing.
@@ -43,6 +52,7 @@ def command(
     config = load_config(config_path, [*overrides, *as_overrides({"profile": profile})])
     graph = Graph(config)
     workspace = Workspace.at(out, work)
+    workspace.look(create_bucket=create_bucket)
     workspace.adopt_backends(graph, only_missing=True)
     if not graph.adopted():
         require_weights(graph.annotated)

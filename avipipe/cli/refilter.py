@@ -63,5 +63,5 @@ def _show(result: Refiltered) -> None:
 
 
 def _apply(workspace: Workspace, config: BuildConfig) -> None:
-    with workspace.locked():
+    with workspace.locked(), workspace.lease():
         workspace.write_config(config)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from avipipe.errors import RunError, disk_error
 from avipipe.manifests.dataset import DatasetIndex
+from avipipe.manifests.lease import Lease
 from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.records import Cost, Keep, Record, SourceLine
 from avipipe.pipeline.accounting import StageCount, Survey
@@ -55,14 +56,20 @@ class Summary:
 
 
 class Build:
-    """One run over a list of sources. Use within `workspace.locked()`."""
+    """One run over a list of sources. Use within `workspace.locked()` and `workspace.lease()`."""
 
     def __init__(
-        self, workspace: Workspace, graph: Graph, lines: list[SourceLine], ledger: Ledger
+        self,
+        workspace: Workspace,
+        graph: Graph,
+        lines: list[SourceLine],
+        ledger: Ledger,
+        lease: Lease | None = None,
     ) -> None:
         self._workspace = workspace
         self._lines = lines
         self._ledger = ledger
+        self._lease = lease
         self._store = workspace.store
         self.graph = graph
         self.survey = Survey(graph, ledger.get, self._store.folder)
@@ -122,7 +129,9 @@ class Build:
 
     def _publish(self) -> Published:
         started_s, cpu_before_s = time.monotonic(), time.process_time()
-        published = publish_dataset(self._workspace.out, self.graph, self.survey, self._lines)
+        published = publish_dataset(
+            self._workspace.out, self.graph, self.survey, self._lines, self._lease
+        )
         cost = Cost(
             wall_s=round(time.monotonic() - started_s, 4),
             cpu_s=round(time.process_time() - cpu_before_s, 4),

@@ -8,6 +8,7 @@ from avipipe import __version__, weights
 from avipipe.annotators.registry import chosen
 from avipipe.manifests.dataset import read_index
 from avipipe.manifests.destination import Destination
+from avipipe.manifests.lease import Lease
 from avipipe.manifests.records import Drop, Fail, Keep, SourceLine, Span
 from avipipe.manifests.samples import ClipRecord, SourceFacts, SourceRecord
 from avipipe.manifests.tables import CLIPS_NAME, read_rows
@@ -48,10 +49,12 @@ class Clips(Mapping[str, ClipRecord]):
 
 
 def publish_dataset(
-    out: str, graph: Graph, survey: Survey, lines: Sequence[SourceLine]
+    out: str, graph: Graph, survey: Survey, lines: Sequence[SourceLine], lease: Lease | None = None
 ) -> Published:
     """Publish what is settled; nothing may be pending.
 
+    Args:
+        lease: on `out`; without one, it is taken for the while.
     Raises:
         ManifestError: what is published there already is damaged.
     """
@@ -62,6 +65,7 @@ def publish_dataset(
         sources,
         config=graph.config.stages.publish,
         facts=facts_of(graph),
+        lease=lease,
     )
 
 

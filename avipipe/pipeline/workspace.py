@@ -4,19 +4,23 @@ import fcntl
 import json
 import logging
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import fsspec
 import yaml
 from pydantic import ValidationError
 
 from avipipe.config_file import difference
 from avipipe.errors import ConfigError, ManifestError, RunError
-from avipipe.manifests.destination import PARTIAL, Destination
+from avipipe.manifests.copies import refuse_lost_index
+from avipipe.manifests.dataset import read_index
+from avipipe.manifests.destination import Destination
+from avipipe.manifests.lease import LEASE_NAME, Lease
 from avipipe.manifests.ledger import Ledger
+from avipipe.manifests.leftovers import is_draft
 from avipipe.manifests.records import SourceLine
 from avipipe.manifests.sources import listed_together
 from avipipe.pipeline.accounting import Survey
@@ -152,10 +156,8 @@ class Workspace:
             ManifestError: it is damaged, or another version of avipipe wrote it.
         """
         where = self.path(CONFIG_NAME)
-        try:
-            with fsspec.open(where, "rb") as file:
-                data = file.read()
-        except FileNotFoundError:
+        data = Destination(self.out).read(CONFIG_NAME)
+        if data is None:
             return None
         try:
             return BuildConfig.model_validate(read_document(data, where))
@@ -179,12 +181,29 @@ class Workspace:
             )
         return config
 
-    def check(self, config: BuildConfig) -> None:
-        """Whether a build with this configuration may work here. Writes nothing.
+    def look(self, *, create_bucket: bool = False) -> None:
+        """Whether `out` can be reached and read, as far as that can be told. Writes nothing.
+
+        Raises:
+            ConfigError: the user can mend it: bucket, credentials, region, clock, driver.
+            RunError: it cannot be reached.
+        """
+        Destination(self.out).store.look(create_bucket=create_bucket)
+
+    def check(self, config: BuildConfig, *, create_bucket: bool = False) -> None:
+        """Whether a build with this configuration may work here. Writes nothing; a bucket that is
+        to be created is created.
 
         Raises:
             ConfigError: it holds a dataset with another configuration, or other people's files.
+            ManifestError: what is published there is damaged.
         """
+        self.look(create_bucket=create_bucket)
+        destination = Destination(self.out)
+        if create_bucket:
+            destination.store.make_bucket()
+        if read_index(destination) is None:
+            refuse_lost_index(destination)
         stored = self.stored_config()
         if stored is None:
             self._refuse_strangers()
@@ -201,13 +220,9 @@ class Workspace:
         text = yaml.safe_dump(
             config.model_dump(mode="json"), sort_keys=True, explicit_start=True, explicit_end=True
         )
-        try:
-            Destination(self.out).write(CONFIG_NAME, text.encode())
-        except OSError as error:
-            raise RunError(
-                f"cannot write to {self.out}: {error.strerror or error}; choose another --out "
-                "or change its permissions"
-            ) from error
+        destination = Destination(self.out)
+        if destination.read(CONFIG_NAME) != text.encode():
+            destination.write(CONFIG_NAME, text.encode())
 
     def lines(self) -> list[SourceLine]:
         """Every source line that the dataset was ever asked to hold, in order.
@@ -280,13 +295,24 @@ class Workspace:
             file.flush()
             yield
 
+    def lease(self) -> Lease:
+        """The right to write `out`. For those who hold the work folder."""
+        return Lease(Destination(self.out), self._work_id())
+
+    def _work_id(self) -> str:
+        """What tells this work folder from all others, copies of it included."""
+        path = self.work / "id"
+        if not path.exists():
+            path.write_text(uuid.uuid4().hex)
+        return f"{path.read_text()}-{path.stat().st_ino}"
+
     def _refuse_strangers(self) -> None:
-        fs, path = fsspec.core.url_to_fs(self.out)
-        if fs.exists(path) and not fs.isdir(path):
+        if Path(self.out).is_file():
             raise ConfigError(f"--out {self.out} is a file; expected a folder, new or empty")
-        names = {Path(name).name for name in (fs.ls(path, detail=False) if fs.exists(path) else [])}
-        # A build that was killed in its first moments leaves no more than a part of its own file.
-        strangers = sorted(names - {"work", CONFIG_NAME + PARTIAL})
+        # A build that was killed in its first moments leaves no more than these.
+        own = {"work", LEASE_NAME, f"{LEASE_NAME}.lock"}
+        names = Destination(self.out).names("")
+        strangers = sorted(name for name in names if name not in own and not is_draft(name))
         if strangers:
             raise ConfigError(
                 f"--out {self.out} is not empty and holds no avipipe dataset (found "
