@@ -52,7 +52,9 @@ def outcome(row: Row) -> str:
         words.append(f"**WRONG with passing certificate: {num_wrong}**")
     if not row.is_laid:
         words.append("**other seconds than it shows**")
-    words += [f"failed by name: {kind} ({n})" for kind, n in Counter(row.failures).items()]
+    for kind, count in Counter(row.failures).items():
+        is_crash = kind.startswith("crash")
+        words.append(f"**{kind}** ({count})" if is_crash else f"failed by name: {kind} ({count})")
     return "; ".join(words) or "right"
 
 
@@ -63,7 +65,11 @@ def _figure(value: float, form: str) -> str:
 def summary(rows: dict[str, Row]) -> str:
     """The figures that are asked for."""
     trials = [trial for row in rows.values() for trial in row.trials]
-    failed = {name: row for name, row in rows.items() if row.failures and not row.is_wrong}
+    failed = {
+        name: row
+        for name, row in rows.items()
+        if row.failures and not (row.is_wrong or row.has_crashed)
+    }
     return "\n".join(
         [
             f"{len(rows)} files, {len(trials)} clips: "
@@ -71,7 +77,7 @@ def summary(rows: dict[str, Row]) -> str:
             f"and ±{MAX_SOUND_MS:g} ms, {len(failed)} failed by name "
             f"({sum(row.is_whole for row in failed.values())} of them decoded whole by "
             f"`ffmpeg -i`), {sum(row.is_wrong for row in rows.values())} wrong with a passing "
-            "certificate.",
+            f"certificate or in silence, {sum(row.has_crashed for row in rows.values())} crashed.",
             f"Clips: {sum(trial.is_right for trial in trials)} right, "
             f"{sum(trial.failure is not None for trial in trials)} failed, "
             f"{sum(trial.is_wrong for trial in trials)} wrong.",

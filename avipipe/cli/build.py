@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avipipe.cli.options import as_overrides, config_options, out_option, work_option
+from avipipe.cli.options import (
+    as_overrides,
+    config_options,
+    create_bucket_option,
+    out_option,
+    work_option,
+)
+from avipipe.cli.output import echo
 
 if TYPE_CHECKING:
     from avipipe.pipeline.build import Summary
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
 @out_option
 @work_option
 @config_options
+@create_bucket_option
 @click.option("--executor", type=click.Choice(["ray", "inline"]), help="How to run; ray.")
 @click.option("--ray-address", help="Ray cluster to join: `auto` inside one; none starts Ray here.")
 def command(
@@ -30,6 +38,7 @@ def command(
     config_path: Path | None,
     overrides: tuple[str, ...],
     profile: str | None,
+    create_bucket: bool,
     executor: str | None,
     ray_address: str | None,
 ) -> None:
@@ -50,6 +59,7 @@ def command(
     from avipipe.pipeline.config import load_config
     from avipipe.pipeline.graph import Graph
     from avipipe.pipeline.needs import check_weights, require_weights
+    from avipipe.pipeline.private import Private
     from avipipe.pipeline.workspace import Workspace
 
     options = {
@@ -59,20 +69,26 @@ def command(
     }
     config = load_config(config_path, [*overrides, *as_overrides(options)])
     graph = Graph(config)
-    require_weights(graph)
+    workspace = Workspace.at(out, work)
+    workspace.adopt_backends(graph, only_missing=True)
+    if not graph.adopted():
+        require_weights(graph.annotated)
     sources = read_sources(source)
     if sources.duplicates:
-        click.echo(f"{len(sources.duplicates)} duplicate lines in {source} are left out", err=True)
-    workspace = Workspace.at(out, work)
-    workspace.check(config)
-    check_weights(graph)
-    with workspace.locked():
+        echo(f"{len(sources.duplicates)} duplicate lines in {source} are left out", err=True)
+    workspace.check(config, create_bucket=create_bucket)
+    private = Private(workspace.work)
+    check_weights(workspace.needed_stages(graph, workspace.merged_lines(sources.lines, private)))
+    with workspace.locked(), workspace.lease() as lease:
         workspace.write_config(config)
-        lines = workspace.merged_lines(sources.lines)
+        private = Private(workspace.work)
+        workspace.write_backends(graph)
+        lines = workspace.merged_lines(sources.lines, private)
+        private.write()  # first, as a killed build must find the address of every line
         workspace.write_lines(lines)
         with workspace.open_ledger() as ledger, Progress(len(lines)) as progress:
-            summary = Build(workspace, config, lines, ledger).run(progress)
-    click.echo(_in_words(summary, out))
+            summary = Build(workspace, graph, lines, ledger, lease).run(progress)
+    echo(_in_words(summary, out))
 
 
 def _in_words(summary: "Summary", out: str) -> str:

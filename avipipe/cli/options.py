@@ -28,6 +28,13 @@ def work_option(command: Command) -> Command:
     )(command)
 
 
+def create_bucket_option(command: Command) -> Command:
+    """`--create-bucket`: only then is a bucket created that is missing."""
+    return click.option(
+        "--create-bucket", is_flag=True, help="Create the bucket of --out if it does not exist."
+    )(command)
+
+
 def config_options(command: Command) -> Command:
     """`--config`, `--set`, `--profile`: what a build is told."""
     command = click.option("--profile", help="Backends to use: embedded (default), light, full.")(

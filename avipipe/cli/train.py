@@ -1,12 +1,12 @@
 """`avipipe train`."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from avipipe.cli.options import json_option, needs_editor
+from avipipe.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
     from avipipe.editor.train.config import TrainConfig
@@ -152,9 +152,9 @@ def cache_(name: str, data: str, out: Path, overrides: tuple[str, ...], as_json:
         "skipped": dict(report.skipped),
     }
     if as_json:
-        click.echo(json.dumps(figures))
+        echo_json(figures, indent=None)
     else:
-        click.echo(
+        echo(
             f"{report.num_new} of {report.num_parts} parts of clips are new; they take "
             f"{report.num_bytes / 1e6:.1f} MB in {out}"
         )
@@ -176,4 +176,4 @@ def _launch(config: "TrainConfig", out: Path, **options: Any) -> None:
         use_gpu=config.network.preset != "tiny",
         **options,
     )
-    click.echo(f"trained in {out}")
+    echo(f"trained in {out}")

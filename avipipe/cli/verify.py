@@ -1,10 +1,9 @@
 """`avipipe verify`."""
 
-import json
-
 import click
 
 from avipipe.cli.options import json_option, out_option
+from avipipe.cli.output import echo, echo_json
 from avipipe.errors import ManifestError
 
 
@@ -27,13 +26,13 @@ def command(out: str, fast: bool, as_json: bool) -> None:
     for fault in verify(out, deep=not fast):
         faults.append(fault)
         if not as_json:
-            click.echo(fault)
+            echo(fault)
     if as_json:
-        click.echo(json.dumps(faults, indent=2))
+        echo_json(faults)
     if faults:
         raise ManifestError(
             f"{len(faults)} faults in {out}. Restore the files, or build into a new folder: what "
             "is in work/ is not made again"
         )
     if not as_json:
-        click.echo(f"{out} is sound")
+        echo(f"{out} is sound")

@@ -1,17 +1,25 @@
-"""`dataset.json`, the index of a published dataset: what is not listed there is not published."""
+"""`dataset.json`, the index of a published dataset: what is not listed there is not published.
+
+What it lists is never written over: names end in a part of the hash of what they name.
+"""
 
 import json
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from avipipe.errors import ManifestError
+from avipipe.errors import ManifestError, RunError
 from avipipe.manifests.destination import Destination
-from avipipe.manifests.shards import ShardEntry
+from avipipe.manifests.shards import HASH_DIGITS, ShardEntry
+from avipipe.manifests.stores.base import Changed
 
 INDEX_NAME = "dataset.json"
 SCHEMA_VERSION = 1
+
+_HASH = re.compile(rf"-[0-9a-f]{{{HASH_DIGITS}}}(?=\.)")
 
 
 class _Entry(BaseModel):
@@ -49,7 +57,8 @@ class DatasetIndex(_Entry):
     Attributes:
         generation: of the last shards; 0 while there is none.
         generations: every one that added shards.
-        manifests: name -> file, for `manifest/clips.parquet` and `manifest/sources.parquet`.
+        manifests: name -> file, such as `manifest/clips-{hash}.parquet`, of which
+            `manifest/clips.parquet` is a copy; see `manifest`.
         retracted: samples that stand in a shard and should not be used any more: they were decided
             against later.
     """
@@ -63,6 +72,34 @@ class DatasetIndex(_Entry):
     shards: tuple[ShardEntry, ...] = ()
     manifests: dict[str, FileEntry] = {}
     retracted: tuple[str, ...] = ()
+
+    def manifest(self, name: str) -> str | None:
+        """The name of the file that is published as `name`, such as `manifest/clips.parquet`."""
+        return next((found for found in self.manifests if plain_name(found) == name), None)
+
+    def to_json(self) -> bytes:
+        """The file."""
+        return f"{json.dumps(self.model_dump(mode='json'), sort_keys=True, indent=1)}\n".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """An index as it stands in a store; `tag` tells whether it still does."""
+
+    index: DatasetIndex
+    data: bytes
+    tag: str
+
+
+def hashed_name(name: str, sha256: str) -> str:
+    """`manifest/clips.parquet` -> `manifest/clips-{hash}.parquet`."""
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}-{sha256[:HASH_DIGITS]}{dot}{suffix}"
+
+
+def plain_name(name: str) -> str:
+    """A name without the hash that it may have."""
+    return _HASH.sub("", name)
 
 
 def split_totals(names: Iterable[str], shards: Iterable[ShardEntry]) -> dict[str, SplitEntry]:
@@ -81,18 +118,17 @@ def split_totals(names: Iterable[str], shards: Iterable[ShardEntry]) -> dict[str
     }
 
 
-def read_index(destination: Destination) -> DatasetIndex | None:
-    """The index of a dataset; None where nothing is published yet.
+def fetch_index(destination: Destination) -> Indexed | None:
+    """The index of a dataset; None where there is definitely none.
 
     Raises:
         ManifestError: it is damaged, or of a schema that is not known here.
     """
-    if not destination.exists(INDEX_NAME):
+    found = destination.store.read(INDEX_NAME)
+    if found is None:
         return None
-    with destination.reading(INDEX_NAME) as file:
-        text = file.read()
     try:
-        return DatasetIndex.model_validate_json(text)
+        return Indexed(DatasetIndex.model_validate_json(found.data), found.data, found.tag)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -102,7 +138,26 @@ def read_index(destination: Destination) -> DatasetIndex | None:
         ) from error
 
 
-def write_index(destination: Destination, index: DatasetIndex) -> None:
-    """Publish the index, and with it everything that it lists."""
-    text = json.dumps(index.model_dump(mode="json"), sort_keys=True, indent=1)
-    destination.write(INDEX_NAME, f"{text}\n".encode())
+def read_index(destination: Destination) -> DatasetIndex | None:
+    """As `fetch_index`, for those who only read."""
+    found = fetch_index(destination)
+    return None if found is None else found.index
+
+
+def swap_index(destination: Destination, index: DatasetIndex, old: Indexed | None) -> None:
+    """Publish the index, and with it everything that it lists, in place of the one that was read.
+
+    Raises:
+        RunError: another one stands there now.
+    """
+    data = index.to_json()
+    try:
+        if old is None:
+            destination.store.create(INDEX_NAME, data)
+        elif old.data != data:
+            destination.store.swap(INDEX_NAME, data, old.tag)
+    except Changed as error:
+        raise RunError(
+            f"{destination.url}: {INDEX_NAME} is not the one that this build began with: another "
+            "one has published there. Nothing was written over; run the same command again"
+        ) from error

@@ -1,92 +1,83 @@
 """Where a dataset is published: a local folder or an fsspec URL, written whole or not at all."""
 
-import hashlib
-import io
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
 from avipipe.errors import ManifestError
-
-PARTIAL = ".partial"
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A file that was published."""
-
-    sha256: str
-    num_bytes: int
+from avipipe.manifests.stores import open_store
+from avipipe.manifests.stores.base import (
+    BLOCK_BYTES,
+    HashedFile,
+    NotThere,
+    Written,
+    written_of,
+)
 
 
-class HashedFile(io.RawIOBase):
-    """A file to write to that knows the hash and the number of its bytes so far."""
+class Draft(HashedFile):
+    """A file that is written before it has a name, because the name follows from its content."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._hash = hashlib.sha256()
-        self._num_bytes = 0
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        super().__init__(file)
+        self.path = path
 
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: object) -> int:
-        view = memoryview(data).cast("B")  # type: ignore[arg-type]
-        self._hash.update(view)
-        self._num_bytes += len(view)
-        self._file.write(view)
-        return len(view)
-
-    def tell(self) -> int:
-        return self._num_bytes
-
-    @property
-    def written(self) -> Written:
-        return Written(self._hash.hexdigest(), self._num_bytes)
+    def finish(self) -> Written:
+        """Make what was written durable."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self.written
 
 
 class Destination:
-    """A dataset directory. Names are relative to it, with `/` between folders."""
+    """A dataset directory. Names are relative to it, with `/` between folders.
+
+    Every method may raise a `RunError` where the store cannot be reached, and a `ConfigError` where
+    it does not allow what is asked.
+    """
 
     def __init__(self, out: str) -> None:
-        self._fs, self._root = fsspec.core.url_to_fs(out)
-        self._is_local = isinstance(self._fs, LocalFileSystem)
+        self.store = open_store(out)
+
+    @property
+    def url(self) -> str:
+        return self.store.url
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a small file; None where there is definitely none."""
+        found = self.store.read(name)
+        return None if found is None else found.data
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file, over what stands there."""
+        self.store.write(name, data)
 
     @contextmanager
-    def writing(self, name: str) -> Iterator[HashedFile]:
-        """Write a file, which appears under its name when the block ends well, and then whole."""
-        if self._is_local:
-            target = Path(self._path(name))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(target.name + PARTIAL)
-            try:
-                with partial.open("wb") as file:
-                    yield HashedFile(file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                partial.replace(target)
-            finally:
-                partial.unlink(missing_ok=True)
-            _sync_folder(target.parent)
-            return
-        with tempfile.NamedTemporaryFile(prefix="avipipe-") as local:
-            yield HashedFile(local)
-            local.flush()
-            self._fs.makedirs(self._fs._parent(self._path(name)), exist_ok=True)
-            self._fs.put_file(local.name, self._path(name))
+    def draft(self, folder: str) -> Iterator[Draft]:
+        """Begin a file that is to come into a folder; `place` gives it its name."""
+        path = self.store.draft_path(folder)
+        try:
+            with path.open("xb") as file:
+                yield Draft(file, path)
+        finally:
+            path.unlink(missing_ok=True)
 
-    def write(self, name: str, data: bytes) -> Written:
-        """Write a small file."""
-        with self.writing(name) as file:
-            file.write(data)
-        return file.written
+    def place(self, draft: Draft, name: str) -> Written:
+        """Bring a draft under its name, whole or not at all, over what stands there."""
+        written = draft.finish()
+        self.store.place(draft.path, name, written)
+        return written
+
+    def copy(self, source: str, name: str) -> None:
+        """Bring the content of a file under another name, too."""
+        with self.draft(name.rpartition("/")[0]) as draft:
+            with self.reading(source) as file:
+                shutil.copyfileobj(file, draft, BLOCK_BYTES)
+            self.place(draft, name)
 
     def reading(self, name: str) -> BinaryIO:
         """Open a file to read.
@@ -95,35 +86,50 @@ class Destination:
             ManifestError: there is none.
         """
         try:
-            return cast(BinaryIO, self._fs.open(self._path(name), "rb"))
-        except FileNotFoundError as error:
+            return cast(BinaryIO, self.store.open(name))
+        except NotThere as error:
             raise ManifestError(
-                f"expected {name} in {self._root}, found no such file; it was published there once,"
+                f"expected {name} in {self.url}, found no such file; it was published there once,"
                 " so restore it, or publish into a new folder"
             ) from error
 
+    @contextmanager
+    def local(self, name: str) -> Iterator[Path]:
+        """The file on this machine, for libraries that want one.
+
+        Raises:
+            ManifestError: there is none.
+        """
+        path = self.store.local_path(name)
+        if path is not None:
+            self.reading(name).close()
+            yield path
+            return
+        with tempfile.NamedTemporaryFile(prefix="avipipe-") as copy:
+            with self.reading(name) as file:
+                shutil.copyfileobj(file, copy, BLOCK_BYTES)
+            copy.flush()
+            yield Path(copy.name)
+
+    def written(self, name: str) -> Written | None:
+        """Hash and size of a file; the store's own hash where it has one, else of its bytes."""
+        found = self.store.stat(name)
+        if found is None:
+            return None
+        if found.sha256:
+            return Written(found.sha256, found.num_bytes)
+        try:
+            with self.store.open(name) as file:
+                return written_of(file)
+        except NotThere:
+            return None
+
     def exists(self, name: str) -> bool:
-        return bool(self._fs.isfile(self._path(name)))
+        return self.store.stat(name) is not None
 
     def names(self, folder: str) -> list[str]:
         """The names of the files right in a folder, sorted; none if there is no such folder."""
-        self._fs.invalidate_cache()
-        if not self._fs.isdir(self._path(folder)):
-            return []
-        found = self._fs.ls(self._path(folder), detail=False)
-        return sorted(f"{folder}/{path.rstrip('/').rpartition('/')[2]}" for path in found)
+        return self.store.names(folder)
 
     def remove(self, name: str) -> None:
-        self._fs.rm_file(self._path(name))
-
-    def _path(self, name: str) -> str:
-        return f"{self._root}/{name}"
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        self.store.remove(name)

@@ -1,9 +1,14 @@
-"""Shards: tars of samples in the WebDataset layout. The same samples give the same bytes."""
+"""Shards: tars of samples in the WebDataset layout. The same samples give the same bytes.
+
+The name of a shard ends in a part of its hash, so no two shards that differ share a name, whoever
+writes them; what was published before names had one, has none.
+"""
 
 import io
+import re
 import tarfile
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +17,7 @@ from typing import BinaryIO, Self
 from pydantic import BaseModel, ConfigDict
 
 from avipipe.errors import ManifestError
-from avipipe.manifests.destination import Destination, HashedFile
+from avipipe.manifests.destination import Destination, Draft
 from avipipe.manifests.records import ID_PATTERN
 
 MEMBERS = ("flac", "json", "masks.json", "mp4", "pairs.json")
@@ -20,6 +25,10 @@ MEMBERS = ("flac", "json", "masks.json", "mp4", "pairs.json")
 
 FOLDER = "shards"
 _BLOCK_BYTES = 512
+HASH_DIGITS = 16
+"""Of a hash in a name: 64 bits, so that even a million files never meet by chance."""
+
+_NAME = re.compile(rf"{FOLDER}/[a-z]+-\d{{4,}}-\d{{5,}}(-[0-9a-f]{{{HASH_DIGITS}}})?\.tar")
 
 Member = Path | bytes
 """The content of a member: a file to copy, or the bytes themselves."""
@@ -47,15 +56,23 @@ class ShardLimits:
     max_bytes: int
 
 
-def shard_name(split: str, generation: int, index: int) -> str:
-    """`shards/{split}-{generation:04d}-{index:05d}.tar`."""
-    return f"{FOLDER}/{split}-{generation:04d}-{index:05d}.tar"
+def shard_name(split: str, generation: int, index: int, sha256: str) -> str:
+    """`shards/{split}-{generation:04d}-{index:05d}-{hash}.tar`."""
+    return f"{FOLDER}/{split}-{generation:04d}-{index:05d}-{sha256[:HASH_DIGITS]}.tar"
+
+
+def is_shard_name(name: str) -> bool:
+    """Whether a publication could have given a file this name."""
+    return _NAME.fullmatch(name) is not None
 
 
 class ShardWriter:
     """Writes the samples of one split and generation into shard after shard.
 
     A context manager: a shard that is not full when an error leaves the block never appears.
+
+    Attributes:
+        entries: the shards that are written so far.
     """
 
     def __init__(
@@ -67,32 +84,33 @@ class ShardWriter:
         self._limits = limits
         self._open: _OpenShard | None = None
         self.entries: list[ShardEntry] = []
-        """The shards that are published so far."""
 
-    def add(self, key: str, members: Mapping[str, Member], *, duration_s: float) -> str:
-        """Append a sample; return the name of its shard. Keys must come in rising order."""
+    def add(self, key: str, members: Mapping[str, Member], *, duration_s: float) -> int:
+        """Append a sample; return the place of its shard in `entries`. Keys must rise."""
         sizes = {name: _size(member) for name, member in members.items()}
         num_bytes = sum(_BLOCK_BYTES + _padded(size) for size in sizes.values())
         if self._open is not None and self._open.is_full(num_bytes, self._limits):
             self._finish()
         if self._open is None:
-            name = shard_name(self._split, self._generation, len(self.entries))
-            self._open = _OpenShard(name, self._destination.writing(name))
+            self._open = _OpenShard(self._destination)
         self._open.add(key, members, sizes, duration_s)
-        return self._open.name
+        return len(self.entries)
 
     def _finish(self) -> None:
         if self._open is None:
             return
         shard, self._open = self._open, None
-        file = shard.close()
+        with shard.closing() as draft:
+            sha256 = draft.written.sha256
+            name = shard_name(self._split, self._generation, len(self.entries), sha256)
+            written = self._destination.place(draft, name)
         self.entries.append(
             ShardEntry(
-                name=shard.name,
+                name=name,
                 split=self._split,
                 generation=self._generation,
-                sha256=file.written.sha256,
-                num_bytes=file.written.num_bytes,
+                sha256=written.sha256,
+                num_bytes=written.num_bytes,
                 num_samples=shard.num_samples,
                 duration_s=round(shard.duration_s, 6),
             )
@@ -114,15 +132,14 @@ class ShardWriter:
 
 
 class _OpenShard:
-    def __init__(self, name: str, writing: AbstractContextManager[HashedFile]) -> None:
-        self.name = name
+    def __init__(self, destination: Destination) -> None:
         self.num_samples = 0
         self.duration_s = 0.0
         self._last_key = ""
         self._stack = ExitStack()
-        self._file = self._stack.enter_context(writing)
+        self._draft = self._stack.enter_context(destination.draft(FOLDER))
         # PAX, because USTAR ends names at 100 characters; other names give the same bytes in both.
-        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)
+        self._tar = tarfile.open(fileobj=self._draft, mode="w", format=tarfile.PAX_FORMAT)
 
     def is_full(self, more_bytes: int, limits: ShardLimits) -> bool:
         too_many = self.num_samples >= limits.max_samples
@@ -150,10 +167,12 @@ class _OpenShard:
             with member.open("rb") as file:
                 self._tar.addfile(header, file)
 
-    def close(self) -> HashedFile:
-        self._tar.close()
-        self._stack.close()
-        return self._file
+    @contextmanager
+    def closing(self) -> Iterator[Draft]:
+        """The whole shard, to be placed within the block."""
+        with self._stack:
+            self._tar.close()
+            yield self._draft
 
     def abort(
         self,
@@ -162,6 +181,23 @@ class _OpenShard:
         trace: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+
+
+@contextmanager
+def drafted_shard(
+    destination: Destination, samples: Iterable[tuple[str, Mapping[str, Member], float]]
+) -> Iterator[Draft]:
+    """The shard that holds these samples (key, members, duration in seconds), without a name."""
+    shard = _OpenShard(destination)
+    try:
+        for key, members, duration_s in samples:
+            sizes = {name: _size(member) for name, member in members.items()}
+            shard.add(key, members, sizes, duration_s)
+    except BaseException as error:
+        shard.abort(type(error), error, error.__traceback__)
+        raise
+    with shard.closing() as draft:
+        yield draft
 
 
 def read_shard(file: BinaryIO, name: str) -> Iterator[tuple[str, dict[str, bytes]]]:

@@ -7,16 +7,21 @@ bytes with the same version of Arrow.
 import functools
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
 from avipipe.errors import ManifestError
 from avipipe.manifests import evidence as evidence_models
-from avipipe.manifests.destination import Destination, HashedFile
+from avipipe.manifests.dataset import DatasetIndex, read_index
+from avipipe.manifests.destination import Destination
 from avipipe.manifests.rle import canonical_json
 from avipipe.manifests.samples import ClipRecord, SourceRecord
+from avipipe.manifests.stores.base import HashedFile, written_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -163,29 +168,76 @@ def write_rows(file: HashedFile, rows: Iterable[Row], schema: "pa.Schema") -> in
     return num_rows
 
 
+class PublishedTables:
+    """The manifests that an index lists, as it lists them. A context manager, for they may have to
+    be brought to this machine first."""
+
+    def __init__(self, destination: Destination, index: DatasetIndex) -> None:
+        self._destination = destination
+        self._index = index
+        self._stack = ExitStack()
+        self._paths: dict[str, Path] = {}
+
+    def rows(self, name: str, columns: list[str] | None = None) -> Iterator[Row]:
+        """Yield the rows of a manifest, group by group; nothing where there is none.
+
+        Args:
+            name: as in `CLIPS_NAME`.
+        Raises:
+            ManifestError: it is missing, damaged, or not what the index lists.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        found = self._index.manifest(name)
+        if found is None:
+            return
+        path = self._path(found)
+        try:
+            with path.open("rb") as file:
+                table = pq.ParquetFile(file)
+                for batch in table.iter_batches(_GROUP_ROWS, columns=columns):
+                    yield from batch.to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise ManifestError(
+                f"{found}: expected a Parquet manifest, got {error}; restore it, or publish into a"
+                " new folder"
+            ) from error
+
+    def _path(self, name: str) -> Path:
+        if name not in self._paths:
+            path = self._stack.enter_context(self._destination.local(name))
+            with path.open("rb") as file:
+                found = written_of(file).sha256
+            listed = self._index.manifests[name].sha256
+            if found != listed:
+                raise ManifestError(
+                    f"{name}: its sha256 is {found}, dataset.json says {listed}: it was changed "
+                    "since. Restore it (`avipipe verify --repair`), or publish into a new folder"
+                )
+            self._paths[name] = path
+        return self._paths[name]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+
 def read_rows(
     destination: Destination, name: str, columns: list[str] | None = None
 ) -> Iterator[Row]:
-    """Yield the rows of a published manifest, group by group; nothing where there is none.
-
-    Raises:
-        ManifestError: it is damaged.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not destination.exists(name):
-        return
-    with destination.reading(name) as file:
-        try:
-            table = pq.ParquetFile(file)
-            for batch in table.iter_batches(_GROUP_ROWS, columns=columns):
-                yield from batch.to_pylist()
-        except pa.ArrowException as error:
-            raise ManifestError(
-                f"{name}: expected a Parquet manifest, got {error}; restore it, or publish into a"
-                " new folder"
-            ) from error
+    """Yield the rows of one published manifest; see `PublishedTables.rows`."""
+    index = read_index(destination)
+    if index is not None:
+        with PublishedTables(destination, index) as tables:
+            yield from tables.rows(name, columns)
 
 
 def _look_up(evidence: Mapping[str, Any], path: str) -> Any:

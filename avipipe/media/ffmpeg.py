@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import av
@@ -81,8 +82,13 @@ def versions() -> dict[str, str]:
     return found
 
 
+def file_url(path: Path) -> bytes:
+    """A local file as an input of ffmpeg-python's graph; in bytes, as a name may be no text."""
+    return b"file:" + os.fsencode(path.resolve())
+
+
 def run(
-    args: Sequence[str],
+    args: Sequence[str | bytes],
     *,
     timeout_s: float,
     cpus: int = 1,
@@ -104,7 +110,7 @@ def run(
     """
     options = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "warning", "-y"]
     options += ["-filter_threads", str(cpus), "-filter_complex_threads", str(cpus)]
-    command = [ffmpeg_path(), *options, *args]
+    command: list[str | bytes] = [ffmpeg_path(), *options, *args]
     logger.debug("running %s", command)
     started_s = time.monotonic()
     with tempfile.TemporaryFile() as log:
@@ -124,7 +130,7 @@ def run(
 
 
 def _execute(
-    command: Sequence[str],
+    command: Sequence[str | bytes],
     log: IO[bytes],
     inputs: Sequence[int],
     feed: Callable[[], None] | None,

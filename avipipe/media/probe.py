@@ -262,9 +262,12 @@ def _video_info(
     borne_s = max((to_s for from_s, to_s in parts if from_s <= last_s + 1e-5), default=claimed_s)
     with open_media(path) as container:
         stream, _ = choose_streams(container, path)
-        frame = _first_frame(container, stream, path)
+        frame, delay = _first_frame(container, stream, path)
         rotation_deg, mirrored = _orientation(frame)
         codec = stream.codec_context
+        shift_s = 0.0
+        if has_own_slots(container.format.name):
+            shift_s = float(slot_shift(delay) * times.time_base)
         return VideoInfo(
             index=stream.index,
             codec=codec.name,
@@ -281,9 +284,9 @@ def _video_info(
             matrix=matrix_of(frame),
             range=_RANGES.get(frame.color_range, UNSPECIFIED),
             interlaced=frame.interlaced_frame,
-            start_s=times.start_s - start_s,
-            last_s=last_s,
-            end_s=min(claimed_s, borne_s),
+            start_s=times.start_s - start_s + shift_s,
+            last_s=last_s + shift_s,
+            end_s=min(claimed_s, borne_s) + shift_s,
             num_packets=len(times.pts),
             restarts=moved,
         )
@@ -294,7 +297,19 @@ def matrix_of(frame: av.VideoFrame) -> str:
     return _MATRICES.get(frame.colorspace, UNSPECIFIED)
 
 
-def _first_frame(container: InputContainer, stream: av.VideoStream, path: Path) -> av.VideoFrame:
+def slot_shift(delay: int) -> int:
+    """How many slots after its own a picture of an AVI is shown, if its decoder keeps `delay` back.
+
+    Writers differ in whether the first picture belongs to the first slot (a packed bitstream, Video
+    for Windows) or to the one in which it comes out (ffmpeg): between them one is at most one off.
+    """
+    return delay // 2
+
+
+def _first_frame(
+    container: InputContainer, stream: av.VideoStream, path: Path
+) -> tuple[av.VideoFrame, int]:
+    """The first picture, and how many packets after its own the decoder gives it."""
     last_error: av.FFmpegError | None = None
     num_shown = 0
     for packet in container.demux(stream):
@@ -303,7 +318,7 @@ def _first_frame(container: InputContainer, stream: av.VideoStream, path: Path) 
             break
         try:
             for frame in packet.decode():
-                return frame
+                return frame, max(num_shown - 1, 0)
         except av.FFmpegError as error:
             last_error = error
     raise corrupt(path, f"none of its first pictures can be decoded ({last_error})")

@@ -21,7 +21,7 @@ from av.container import InputContainer
 
 from avipipe.errors import FailKind, MediaError
 from avipipe.media.container import DEFAULT_LIMITS, MediaStream, open_media
-from avipipe.media.probe import AudioInfo, MediaInfo, VideoInfo, has_own_slots, is_shown
+from avipipe.media.probe import AudioInfo, MediaInfo, VideoInfo, has_own_slots, is_shown, slot_shift
 from avipipe.media.timeline import ticks
 
 _Frame = av.VideoFrame | av.AudioFrame
@@ -279,9 +279,7 @@ class _PictureClock:
 class _SlotClock:
     """Pictures are shown in the slots of an AVI: one comes out for each packet that goes in.
 
-    A decoder that reorders keeps `delay` pictures back. Writers differ in whether the first
-    picture belongs to the first slot (a packed bitstream, Video for Windows) or to the one in
-    which it comes out (ffmpeg). The middle is never off by more than one picture.
+    A decoder that reorders keeps `delay` pictures back; see `avipipe.media.probe.slot_shift`.
     """
 
     def __init__(self) -> None:
@@ -304,7 +302,7 @@ class _SlotClock:
         if self._delay is None:
             self._delay = self._num_fed
         time_base = _time_base(frame)
-        time = (self._slot - (self._delay - self._delay // 2)) * time_base
+        time = (self._slot - (self._delay - slot_shift(self._delay))) * time_base
         if self._num_flushed or (self._last is not None and time <= self._last):
             time = (self._last + time_base) if self._last is not None else time
         self._last = time

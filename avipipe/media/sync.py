@@ -127,7 +127,12 @@ def _video_offset(reference: Reference, info: MediaInfo, start_s: float, video: 
     variance = max(float(source_MP.var()), _MIN_VARIANCE)
     distances_NM = cdist(written_NP, source_MP, "sqeuclidean") / written_NP.shape[1]
     middles_N = times_N + float(1 / FPS / 2)
-    wrong_s = float(_wrong_pictures(distances_NM, middles_N, source_times_M, variance) / FPS)
+    if info.video.interlaced:
+        # Whole pictures were made of halves, which blends what flips from one to the next.
+        is_wrong_N = _nearest(distances_NM, middles_N, source_times_M) > _OTHER_SHARE * variance
+    else:
+        is_wrong_N = _is_wrong(distances_NM, middles_N, source_times_M, variance)
+    wrong_s = float(int(is_wrong_N.sum()) / FPS)
     timestamp = Offset(1000 * (written.start_s + written.video.start_s), "timestamps", 0.0, wrong_s)
 
     lags_G = np.arange(-_VIDEO_SEARCH_S, _VIDEO_SEARCH_S + _GRID_S / 2, _GRID_S)
@@ -147,25 +152,32 @@ def _video_offset(reference: Reference, info: MediaInfo, start_s: float, video: 
     return Offset(-1000 * lag_s, "content", confidence, wrong_s)
 
 
-def _wrong_pictures(
+def _is_wrong(
     distances_NM: _Matrix,
     middles_N: npt.NDArray[np.float64],
     source_times_M: npt.NDArray[np.float64],
     variance: float,
-) -> int:
-    """How many written pictures are none of the source's within one of the right one."""
-    right_N = np.searchsorted(source_times_M, middles_N, side="right") - 1
-    last = distances_NM.shape[1] - 1
-    rows_N = np.arange(len(right_N))
-    near_N = np.min(
-        [distances_NM[rows_N, (right_N + step).clip(0, last)] for step in (-1, 0, 1)], axis=0
-    )
+) -> npt.NDArray[np.bool_]:
+    """Which written pictures are none of the source's within one of the right one."""
+    near_N = _nearest(distances_NM, middles_N, source_times_M)
     is_far_NM = np.abs(source_times_M - middles_N[:, None]) > _VIDEO_SEARCH_S
     best_N = np.where(is_far_NM, np.inf, distances_NM).min(axis=1)
     usual = float(np.median(near_N))
     is_elsewhere_N = near_N > _SAME_TIMES_USUAL * best_N + _SAME
     is_another_N = near_N > min(_SAME_TIMES_USUAL * usual + _SAME, _OTHER_SHARE * variance)
-    return int(np.sum(is_elsewhere_N | is_another_N))
+    return np.asarray(is_elsewhere_N | is_another_N)
+
+
+def _nearest(
+    distances_NM: _Matrix,
+    middles_N: npt.NDArray[np.float64],
+    source_times_M: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """How far each written picture is from the right one of the source, or a neighbour of that."""
+    right_N = np.searchsorted(source_times_M, middles_N, side="right") - 1
+    last, rows_N = distances_NM.shape[1] - 1, np.arange(len(right_N))
+    near_3N = [distances_NM[rows_N, (right_N + step).clip(0, last)] for step in (-1, 0, 1)]
+    return np.asarray(np.min(near_3N, axis=0))
 
 
 def _standardised(pictures_NP: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 # A clock that goes back by less is jitter of the muxer, by more it was set anew. ffmpeg's own
 # threshold for a discontinuity is 10 s; recordings that are joined can be shorter than that.
 _RESTART_S = 0.5
-# How long a picture counts without sound or a further picture, at least, and in usual gaps.
+# Without sound a picture that stays for longer, in seconds and in usual gaps, counts for one gap.
 _HOLD_S = 1.0
 _HOLD_GAPS = 2.0
 # A gap in both picture and sound that is shorter is a lost packet, not a hole.
@@ -161,7 +161,7 @@ class Timeline:
         hold = max(_HOLD_GAPS * self.usual_gap, _HOLD_S / float(self.time_base))
         last = int(self.durations[-1]) or self.usual_gap
         gaps = np.append(np.diff(self.pts), last)
-        return self._spans(np.minimum(gaps, hold))
+        return self._spans(np.where(gaps > hold, self.usual_gap, gaps))
 
     def _spans(self, durations: npt.NDArray[np.floating | np.integer]) -> npt.NDArray[np.float64]:
         tick_s = float(self.time_base)

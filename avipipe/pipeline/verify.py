@@ -3,26 +3,30 @@
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import av
 
 from avipipe.errors import ManifestError
-from avipipe.manifests.dataset import DatasetIndex, FileEntry, read_index
+from avipipe.manifests.copies import copies
+from avipipe.manifests.dataset import INDEX_NAME, DatasetIndex, FileEntry, read_index
 from avipipe.manifests.destination import Destination
+from avipipe.manifests.leftovers import strays
 from avipipe.manifests.pairs import Pairs, check_pairs
 from avipipe.manifests.records import ID_PATTERN
 from avipipe.manifests.rle import MaskTrack
 from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ, split_clip
 from avipipe.manifests.shards import ShardEntry, read_shard
 from avipipe.manifests.splits import check_splits
-from avipipe.manifests.tables import CLIPS_NAME, read_rows
+from avipipe.manifests.stores.base import BLOCK_BYTES, Written
+from avipipe.manifests.tables import CLIPS_NAME, PublishedTables
 from avipipe.media.container import open_bytes
 
 MAX_OFFSET_MS = 20.0
-_BLOCK_BYTES = 1 << 20
+_PRINTS = ("video_phash", "audio_chromaprint")
 _DAMAGE = (ManifestError, av.FFmpegError, ValueError, LookupError, TypeError, AttributeError)
 """What is raised at a member that is not what it should be."""
 
@@ -31,70 +35,131 @@ def verify(out: str, *, deep: bool = True) -> Iterator[str]:
     """Yield what is wrong with a dataset, a sentence each; nothing if it is sound.
 
     Args:
-        deep: also decode every sample and apply its law again, not only compare hashes.
+        deep: also read every sample, decode it, and apply its law again; otherwise only size and
+            checksum of every file count, by the store's own where it has one.
+    Raises:
+        ManifestError: nothing is published there, or its index is damaged.
+        RunError: the store cannot be reached.
+    """
+    destination = Destination(out)
+    index = require_index(destination)
+    for name, entry in index.manifests.items():
+        yield from check_file(destination, name, entry)
+    for copy in copies(destination, index):
+        if copy.found is None:
+            yield f"{copy.name}: is missing"
+        elif not (copy.is_right or copy.is_old):
+            yield _fault(copy.name, copy.found, copy.entry)
+    places: dict[str, str] = {}
+    for shard in index.shards:
+        if deep:
+            yield from _check_shard(destination, shard, places)
+        else:
+            yield from check_file(destination, shard.name, shard)
+    try:
+        yield from _check_rows(destination, index, places if deep else None)
+    except ManifestError as error:
+        yield str(error)
+    for name, is_own in strays(destination, index):
+        if not is_own:
+            yield f"{name}: is foreign: no publication gives such names"
+
+
+def leftovers(out: str) -> Iterator[str]:
+    """Yield what publications left that were stopped; the dataset is sound all the same."""
+    destination = Destination(out)
+    index = require_index(destination)
+    for copy in copies(destination, index):
+        if copy.is_old:
+            yield f"{copy.name}: is of an earlier publication; the next build brings it up to date"
+    for name, is_own in strays(destination, index):
+        if is_own:
+            yield f"{name}: is not listed: a publication was stopped, or is under way"
+
+
+def require_index(destination: Destination) -> DatasetIndex:
+    """The index of a dataset.
+
     Raises:
         ManifestError: nothing is published there, or its index is damaged.
     """
-    destination = Destination(out)
     index = read_index(destination)
     if index is None:
-        raise ManifestError(f"{out} holds no published dataset (no dataset.json)")
-    for name, entry in index.manifests.items():
-        yield from _check_file(destination, name, entry)
-    places: dict[str, str] = {}
-    for shard in index.shards:
-        yield from _check_shard(destination, shard, places, deep=deep)
-    yield from _check_rows(destination, index, places)
+        raise ManifestError(f"{destination.url} holds no published dataset (no {INDEX_NAME})")
+    return index
 
 
-def _check_file(destination: Destination, name: str, entry: FileEntry | ShardEntry) -> list[str]:
-    try:
-        with destination.reading(name) as file:
-            sha256, num_bytes = _hash(file)
-    except ManifestError as error:
-        return [str(error)]
-    if num_bytes != entry.num_bytes:
-        return [f"{name}: {num_bytes} bytes, dataset.json says {entry.num_bytes}"]
-    if sha256 != entry.sha256:
-        return [f"{name}: its sha256 is {sha256}, dataset.json says {entry.sha256}"]
-    return []
+def check_file(destination: Destination, name: str, entry: FileEntry | ShardEntry) -> list[str]:
+    """What is wrong with a file, by size and checksum; nothing where it is right."""
+    found = destination.store.stat(name)
+    if found is not None and found.num_bytes != entry.num_bytes:
+        return [_fault(name, Written("", found.num_bytes), entry)]
+    written = destination.written(name) if found is not None else None
+    if written is None:
+        return [f"{name}: is missing"]
+    return [] if _is(written, entry) else [_fault(name, written, entry)]
 
 
-def _hash(file: BinaryIO) -> tuple[str, int]:
-    state, num_bytes = hashlib.sha256(), 0
-    while block := file.read(_BLOCK_BYTES):
-        state.update(block)
-        num_bytes += len(block)
-    return state.hexdigest(), num_bytes
+def _is(found: Written, entry: FileEntry | ShardEntry) -> bool:
+    return (found.sha256, found.num_bytes) == (entry.sha256, entry.num_bytes)
+
+
+def _fault(name: str, found: Written, entry: FileEntry | ShardEntry) -> str:
+    if found.num_bytes != entry.num_bytes:
+        return f"{name}: {found.num_bytes} bytes, dataset.json says {entry.num_bytes}"
+    return f"{name}: its sha256 is {found.sha256}, dataset.json says {entry.sha256}"
 
 
 def _check_shard(
-    destination: Destination, shard: ShardEntry, places: dict[str, str], *, deep: bool
+    destination: Destination, shard: ShardEntry, places: dict[str, str]
 ) -> Iterator[str]:
-    faults = _check_file(destination, shard.name, shard)
-    yield from faults
-    if faults and not destination.exists(shard.name):
+    """Read a shard once: its samples, and its bytes."""
+    if not destination.exists(shard.name):
+        yield f"{shard.name}: is missing"
         return
     num_samples = 0
-    try:
-        with destination.reading(shard.name) as file:
-            for key, members in read_shard(file, shard.name):
+    with destination.reading(shard.name) as file:
+        hashed = _HashedReader(file)
+        try:
+            for key, members in read_shard(cast(BinaryIO, hashed), shard.name):
                 num_samples += 1
                 if key in places:
                     yield f"{shard.name}: {key} is in {places[key]} too"
                 places[key] = shard.name
-                for fault in _check_sample(key, members, shard, deep=deep):
+                for fault in _check_sample(key, members, shard):
                     yield f"{shard.name}: {key}: {fault}"
-    except ManifestError as error:
-        yield str(error)
-        return
+        except ManifestError as error:
+            yield str(error)
+            num_samples = shard.num_samples
+        found = hashed.rest()
+    if not _is(found, shard):
+        yield _fault(shard.name, found, shard)
     if num_samples != shard.num_samples:
         yield f"{shard.name}: {num_samples} samples, dataset.json says {shard.num_samples}"
 
 
-def _check_sample(
-    key: str, members: Mapping[str, bytes], shard: ShardEntry, *, deep: bool
-) -> Iterator[str]:
+class _HashedReader(io.RawIOBase):
+    """A file to read that knows what it has read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self._num_bytes = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._hash.update(data)
+        self._num_bytes += len(data)
+        return data
+
+    def rest(self) -> Written:
+        """Read to the end."""
+        while self.read(BLOCK_BYTES):
+            pass
+        return Written(self._hash.hexdigest(), self._num_bytes)
+
+
+def _check_sample(key: str, members: Mapping[str, bytes], shard: ShardEntry) -> Iterator[str]:
     if not ID_PATTERN.fullmatch(key):
         yield "its id has characters that a WebDataset key must not have"
     try:
@@ -102,9 +167,8 @@ def _check_sample(
         masks = _masks(members["masks.json"])
         pairs = Pairs.from_json(json.loads(members["pairs.json"]))
         yield from _check_facts(key, facts, masks, shard)
-        if deep:
-            yield from check_pairs(pairs, masks)
-            yield from _check_media(members, facts)
+        yield from check_pairs(pairs, masks)
+        yield from _check_media(members, facts)
     except _DAMAGE as error:
         yield f"a member is damaged: {type(error).__name__}: {error}"
 
@@ -157,27 +221,37 @@ def _check_media(members: Mapping[str, bytes], facts: Mapping[str, Any]) -> Iter
 
 
 def _check_rows(
-    destination: Destination, index: DatasetIndex, places: Mapping[str, str]
+    destination: Destination, index: DatasetIndex, places: Mapping[str, str] | None
 ) -> Iterator[str]:
-    """Whether manifest, shards, retractions and splits agree."""
-    published, splits, retracted = set(), {}, set()
+    """Whether manifest, shards, retractions and splits agree.
+
+    Args:
+        places: clip id -> the shard that it was found in; None where no shard was looked into.
+    """
+    splits, retracted = {}, set()
     relatives = []
-    for row in read_rows(destination, CLIPS_NAME):
-        if not row["shard"]:
-            if row["decision"] == "keep":
-                yield f"{CLIPS_NAME}: {row['clip_id']} is kept and in no shard"
-            continue
-        name = row["clip_id"]
-        published.add(name)
-        splits[name] = row["split"]
-        if row["decision"] != "keep":
-            retracted.add(name)
-        if places.get(name) != row["shard"]:
-            yield f"{CLIPS_NAME}: {name} should be in {row['shard']}, found {places.get(name)}"
-        prints = {key: row[f"fingerprint.{key}"] for key in ("video_phash", "audio_chromaprint")}
-        relatives.append(split_clip(name, row["source_id"], row["channel"], prints))
-    for name in sorted(set(places) - published):
-        yield f"{places[name]}: {name} is in no row of {CLIPS_NAME}"
+    in_shard = Counter[str]()
+    with PublishedTables(destination, index) as tables:
+        for row in tables.rows(CLIPS_NAME):
+            name = row["clip_id"]
+            if not row["shard"]:
+                if row["decision"] == "keep":
+                    yield f"{CLIPS_NAME}: {name} is kept and in no shard"
+                continue
+            splits[name] = row["split"]
+            in_shard[row["shard"]] += 1
+            if row["decision"] != "keep":
+                retracted.add(name)
+            if places is not None and places.get(name) != row["shard"]:
+                yield f"{CLIPS_NAME}: {name} should be in {row['shard']}, found {places.get(name)}"
+            prints = {print_: row[f"fingerprint.{print_}"] for print_ in _PRINTS}
+            relatives.append(split_clip(name, row["source_id"], row["channel"], prints))
+    for name in sorted(set(places or ()) - set(splits)):
+        yield f"{(places or {})[name]}: {name} is in no row of {CLIPS_NAME}"
+    listed = {shard.name: shard.num_samples for shard in index.shards}
+    for name in sorted(set(listed) | set(in_shard)):
+        if in_shard[name] != (expected := listed.get(name, 0)):
+            yield f"{CLIPS_NAME}: {in_shard[name]} clips in {name}, dataset.json says {expected}"
     if retracted != set(index.retracted):
         yield f"dataset.json retracts {len(index.retracted)} clips, the manifest {len(retracted)}"
     yield from check_splits(relatives, splits)

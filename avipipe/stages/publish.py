@@ -1,53 +1,59 @@
 """publish: from everything that is known of the clips to a dataset, or to its next generation.
 
-The order makes it safe to stop at any point: shards get new names, the manifests and the card are
-derived and can be written again, and `dataset.json` comes last. What it does not list is not
-published, so a shard or a row that an interrupted publication left behind counts for nothing.
+The order makes it safe to stop at any point, and to be seen at any: shards and manifests get names
+that follow from their content, so nothing is written over, and `dataset.json` is replaced last, if
+it is still the one that was read. What it does not list is not published. After it come the files
+that follow from it: the card, and copies of the manifests under names that stay.
 """
 
-import logging
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from heapq import merge
 from operator import itemgetter
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from avipipe.errors import RunError
 from avipipe.manifests.card import CARD_NAME, CardFacts, Tally, render_card
+from avipipe.manifests.copies import (
+    keep_unhashed,
+    refuse_changed_copies,
+    refuse_lost_index,
+    write_copies,
+)
 from avipipe.manifests.dataset import (
     DatasetIndex,
     FileEntry,
     Generation,
-    read_index,
+    fetch_index,
+    hashed_name,
     split_totals,
-    write_index,
+    swap_index,
 )
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.duplicates import SplitClip
+from avipipe.manifests.lease import Lease
+from avipipe.manifests.leftovers import MANIFESTS, remove_leftovers
 from avipipe.manifests.records import DropReason
 from avipipe.manifests.samples import ClipRecord, SourceRecord, sample_members, split_clip
-from avipipe.manifests.shards import FOLDER, ShardEntry, ShardLimits, ShardWriter
+from avipipe.manifests.shards import ShardEntry, ShardLimits, ShardWriter
 from avipipe.manifests.splits import assign_splits
 from avipipe.manifests.tables import (
     CLIPS_NAME,
     SOURCES_NAME,
+    PublishedTables,
     Row,
     clip_row,
     clips_schema,
-    read_rows,
     source_row,
     sources_schema,
     write_rows,
 )
-
-logger = logging.getLogger(__name__)
-
-_SHARD_NAME = re.compile(rf"{FOLDER}/[a-z]+-\d{{4,}}-\d{{5,}}\.tar(\.partial)?")
 
 
 class PublishConfig(BaseModel):
@@ -117,6 +123,7 @@ def publish(
     *,
     config: PublishConfig,
     facts: PublishFacts,
+    lease: Lease | None = None,
 ) -> Published:
     """Publish what is new, as a new generation, and write the manifests, card and index again.
 
@@ -125,38 +132,51 @@ def publish(
 
     Args:
         out: local folder or fsspec URL.
-        clips: every clip ever considered, by id, in any order. Each is looked up at most twice
-            and not held, so the mapping may make them as it is asked.
+        clips: every clip ever considered, by id, in any order. Each is looked up at most three
+            times and not held, so the mapping may make them as it is asked.
         sources: every line of the list, in any order.
+        lease: on `out`, that is held already; without one, it is taken for the while.
     Raises:
         ManifestError: what is published there already is damaged.
+        RunError: somebody else is at work there, or the store cannot be reached.
     """
     destination = Destination(out)
-    old = read_index(destination) or DatasetIndex(config_hash="", versions={})
-    shelved, relatives = _published_clips(destination, old)
-    splits = _assign(clips, shelved, relatives, config)
-    sweep = _Sweep(destination, old.generation + 1, clips, shelved, splits, config)
-    clips_entry = sweep.run()
-    sources_entry, num_lines = _write_sources(destination, sources)
-    index = _next_index(
-        old, facts, config, sweep, {CLIPS_NAME: clips_entry, SOURCES_NAME: sources_entry}
-    )
-    card = CardFacts(
-        title=config.title,
-        thresholds=facts.thresholds,
-        backends=facts.backends,
-        weights=facts.weights,
-        split_fractions=config.splits,
-        sources=num_lines,
-    )
-    destination.write(CARD_NAME, render_card(index, sweep.tally, card).encode())
-    write_index(destination, index)
-    _remove_leftovers(destination, index)
+    with nullcontext(lease) if lease is not None else Lease(destination) as held:
+        found = fetch_index(destination)
+        if found is None:
+            refuse_lost_index(destination)
+        old = found.index if found is not None else DatasetIndex(config_hash="", versions={})
+        refuse_changed_copies(destination, old)
+        with PublishedTables(destination, old) as tables:
+            shelved, relatives = _published_clips(tables, old)
+            splits = _assign(clips, shelved, relatives, config)
+            sweep = _Sweep(destination, old.generation + 1, clips, shelved, splits, config)
+            sweep.write_shards()
+            clips_file = sweep.write_clips(tables)
+            sources_file, num_lines = _write_sources(destination, sources, tables)
+        keep_unhashed(destination, old)
+        index = _next_index(old, facts, config, sweep, dict((clips_file, sources_file)))
+        held.check()
+        _make_sure_of(destination, sweep.shards, index.manifests)
+        swap_index(destination, index, found)
+        write_copies(destination, index)
+        card = CardFacts(
+            title=config.title,
+            thresholds=facts.thresholds,
+            backends=facts.backends,
+            weights=facts.weights,
+            split_fractions=config.splits,
+            sources=num_lines,
+        )
+        destination.write(CARD_NAME, render_card(index, sweep.tally, card).encode())
+        if found is not None:
+            held.check()
+            remove_leftovers(destination, index)
     return Published(index, sum(shard.num_samples for shard in sweep.shards))
 
 
 def _published_clips(
-    destination: Destination, index: DatasetIndex
+    tables: PublishedTables, index: DatasetIndex
 ) -> tuple[dict[str, _Shelved], list[SplitClip]]:
     """The clips in published shards: where they are, and what ties them to others."""
     names = {shard.name: shard.name for shard in index.shards}
@@ -164,8 +184,7 @@ def _published_clips(
     relatives = []
     prints = ("fingerprint.video_phash", "fingerprint.audio_chromaprint")
     columns = ["clip_id", "source_id", "channel", "split", "shard", "decision", *prints]
-    for row in read_rows(destination, CLIPS_NAME, columns) if names else ():
-        # Rows of a publication that was interrupted may name shards that never came to be.
+    for row in tables.rows(CLIPS_NAME, columns) if names else ():
         if row["shard"] not in names:
             continue
         shelved[row["clip_id"]] = _Shelved(row["split"], names[row["shard"]], row["decision"])
@@ -192,7 +211,8 @@ def _assign(
 
 
 class _Sweep:
-    """Goes once through all clips in the order of their ids, writing shards and rows."""
+    """Goes through all clips in the order of their ids: for the shards, then for the rows, which
+    name them."""
 
     def __init__(
         self,
@@ -214,6 +234,7 @@ class _Sweep:
             split: ShardWriter(destination, split, generation, limits)
             for split in sorted(set(filter(None, splits.values())))
         }
+        self._places: dict[str, tuple[str, int]] = {}
         self.tally = Tally()
         self.retracted: list[str] = []
 
@@ -223,22 +244,36 @@ class _Sweep:
         entries = [entry for writer in self._writers.values() for entry in writer.entries]
         return sorted(entries, key=lambda entry: entry.name)
 
-    def run(self) -> FileEntry:
-        """Write all new shards, and then `clips.parquet`."""
-        with self._destination.writing(CLIPS_NAME) as file:
-            with ExitStack() as stack:
-                for writer in self._writers.values():
-                    stack.enter_context(writer)
-                num_rows = write_rows(file, self._counted(self._rows()), clips_schema())
-        return _entry_of(file.written.sha256, file.written.num_bytes, num_rows)
+    def write_shards(self) -> None:
+        """Write what is kept and in no shard yet."""
+        with ExitStack() as stack:
+            for writer in self._writers.values():
+                stack.enter_context(writer)
+            for name in self._names:
+                split = self._splits.get(name)
+                if split is not None and name not in self._shelved:
+                    self._places[name] = split, self._add(name, split)
 
-    def _rows(self) -> Iterator[Row]:
+    def _add(self, name: str, split: str) -> int:
+        record = self._clips[name]
+        return self._writers[split].add(
+            name,
+            sample_members(record, split),
+            duration_s=record.evidence["cut"]["duration_s"],
+        )
+
+    def write_clips(self, tables: PublishedTables) -> tuple[str, FileEntry]:
+        """Write `clips.parquet`; return its name in the index, and its entry."""
+        rows = self._counted(self._rows(tables))
+        return _write_table(self._destination, CLIPS_NAME, rows, clips_schema())
+
+    def _rows(self, tables: PublishedTables) -> Iterator[Row]:
         """Published rows that still hold, and those of all other clips of this run."""
         holding = {name for name in self._shelved if self._holds(name)}
         new = (self._row(self._clips[name]) for name in self._names if name not in holding)
         old = (
             row
-            for row in read_rows(self._destination, CLIPS_NAME)
+            for row in tables.rows(CLIPS_NAME)
             if row["clip_id"] in holding or (row["clip_id"] not in self._clips and not row["shard"])
         )
         return merge(new, old, key=itemgetter("clip_id"))
@@ -255,16 +290,11 @@ class _Sweep:
             return clip_row(record, split=place.split, shard=place.shard)
         if record.decision != "keep":
             return clip_row(record, split="", shard="")
-        split = self._splits[record.clip_id]
-        if split is None:
+        if record.clip_id not in self._places:
             row = clip_row(record, split="", shard="")
             return {**row, "decision": "drop", "reason": DropReason.SPLIT_BRIDGE.value}
-        shard = self._writers[split].add(
-            record.clip_id,
-            sample_members(record, split),
-            duration_s=record.evidence["cut"]["duration_s"],
-        )
-        return clip_row(record, split=split, shard=shard)
+        split, number = self._places[record.clip_id]
+        return clip_row(record, split=split, shard=self._writers[split].entries[number].name)
 
     def _counted(self, rows: Iterator[Row]) -> Iterator[Row]:
         for row in rows:
@@ -275,26 +305,31 @@ class _Sweep:
 
 
 def _write_sources(
-    destination: Destination, sources: Iterable[SourceRecord]
-) -> tuple[FileEntry, Counter[str]]:
+    destination: Destination, sources: Iterable[SourceRecord], tables: PublishedTables
+) -> tuple[tuple[str, FileEntry], Counter[str]]:
     """Write `sources.parquet`; also give the number of lines by status."""
-    rows = {_line(row): row for row in read_rows(destination, SOURCES_NAME)}
+    rows = {_line(row): row for row in tables.rows(SOURCES_NAME)}
     rows |= {_line(row): row for row in map(source_row, sources)}
     ordered = [rows[line] for line in sorted(rows)]
-    with destination.writing(SOURCES_NAME) as file:
-        write_rows(file, ordered, sources_schema())
-    entry = _entry_of(file.written.sha256, file.written.num_bytes, len(ordered))
-    return entry, Counter(row["status"] for row in ordered)
+    file = _write_table(destination, SOURCES_NAME, ordered, sources_schema())
+    return file, Counter(row["status"] for row in ordered)
+
+
+def _write_table(
+    destination: Destination, name: str, rows: Iterable[Row], schema: Any
+) -> tuple[str, FileEntry]:
+    with destination.draft(MANIFESTS) as draft:
+        num_rows = write_rows(draft, rows, schema)
+        found = hashed_name(name, draft.written.sha256)
+        written = destination.place(draft, found)
+    entry = FileEntry(sha256=written.sha256, num_bytes=written.num_bytes, num_rows=num_rows)
+    return found, entry
 
 
 def _line(row: Row) -> tuple[str, float, float]:
     """What tells lines of the list apart."""
     start_s, end_s = row["start_s"], row["end_s"]
     return row["source_uri"], -1.0 if start_s is None else start_s, end_s or -1.0
-
-
-def _entry_of(sha256: str, num_bytes: int, num_rows: int) -> FileEntry:
-    return FileEntry(sha256=sha256, num_bytes=num_bytes, num_rows=num_rows)
 
 
 def _next_index(
@@ -321,10 +356,19 @@ def _next_index(
     )
 
 
-def _remove_leftovers(destination: Destination, index: DatasetIndex) -> None:
-    """Remove shards that an interrupted publication left behind."""
-    listed = {shard.name for shard in index.shards}
-    for name in destination.names(FOLDER):
-        if _SHARD_NAME.fullmatch(name) and name not in listed:
-            logger.info("removing %s, which no publication finished", name)
-            destination.remove(name)
+def _make_sure_of(
+    destination: Destination, shards: Iterable[ShardEntry], manifests: Mapping[str, FileEntry]
+) -> None:
+    """What the index is about to list must be there, whole.
+
+    Raises:
+        RunError: it is not: the lease was lost, and somebody else has cleared up.
+    """
+    files: dict[str, ShardEntry | FileEntry] = {shard.name: shard for shard in shards}
+    for name, entry in {**files, **manifests}.items():
+        found = destination.store.stat(name)
+        if found is None or found.num_bytes != entry.num_bytes:
+            raise RunError(
+                f"{destination.url}: {name} was written and is not there any more; nothing was "
+                "published. Run the same command again"
+            )

@@ -4,24 +4,20 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-logger = logging.getLogger(__name__)
+from avipipe.media.user_cache import CACHE_ENV as CACHE_ENV
+from avipipe.media.user_cache import user_cache
 
-CACHE_ENV = "AVIPIPE_CACHE_DIR"
+logger = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
     """Where pulled weights lie, and what is known about them: AVIPIPE_CACHE_DIR/weights."""
-    own = os.environ.get(CACHE_ENV)
-    if own:
-        return Path(own) / "weights"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "avipipe" / "weights"
+    return user_cache() / "weights"
 
 
 def digest(path: Path) -> str:

@@ -35,15 +35,20 @@ def plain(
     count: int | None = None,
     gop: int = GOP,
     num_delay: int = 0,
+    num_lost: int = 0,
+    num_faded: int = 0,
     **how: Any,
 ) -> Maker:
     """A file that is encoded in one go; `how` goes to `encode`.
 
     Args:
         num_delay: samples by which the encoder delays the sound, where the file cannot say so.
+        num_lost: samples at the beginning that decoders need for a run-in, and do not give.
+        num_faded: samples at the end that a lapped transform without a next frame fades out.
     """
     count = count or round(7 * fps)
-    coder_s = num_delay / how.get("rate_hz", 44_100)
+    rate_hz = how.get("rate_hz", 44_100)
+    coder_s = num_delay / rate_hz
 
     def make(folder: Path) -> Source:
         path = folder / f"source.{suffix}"
@@ -51,7 +56,8 @@ def plain(
         late_s = how.get("audio_late_s", 0.0) - how.get("video_late_s", 0.0)
         length_s = how.get("sound_s") or float(count / Fraction(fps))
         late_s += coder_s
-        part = steady(fps, count, sound_s=(late_s, late_s + length_s), content_s=-late_s)
+        heard_s = late_s + num_lost / rate_hz, late_s + length_s - num_faded / rate_hz
+        part = steady(fps, count, sound_s=heard_s, content_s=-late_s)
         return Source(path, Truth((placed(path, part),)), gop)
 
     return make

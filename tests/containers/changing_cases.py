@@ -1,6 +1,7 @@
 """Files whose pictures or sound change their form midway."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from tests.containers.cases import Maker, Source
 from tests.containers.encode import AAC, FLAC, H264, encode, placed
 from tests.containers.plain_cases import MPEG2, OPUS, VP8, VP9
 from tests.containers.splice import Piece, splice
-from tests.containers.truth import Truth, steady
+from tests.containers.truth import Sound, Truth, steady
 
 _BLOCK = 1024
 """Samples of a block of AAC."""
@@ -65,7 +66,11 @@ def new_sound(rates_hz: tuple[int, int], channels: tuple[int, int] = (1, 1)) -> 
             # Its first block is the coder's run-in, which begins a block before the sound.
             pieces.append(Piece(piece, content_s - _BLOCK / rates_hz[n], skip=1))
         path = splice(folder / "source.ts", [Piece(pictures)], pieces)
-        return Source(path, Truth((placed(path, steady(25, 175)),)))
+        # Without it, each piece begins with a block that decoders fade in or leave out.
+        first_s, second_s = _BLOCK / rates_hz[0], joint_s + _BLOCK / rates_hz[1]
+        sounds = (Sound(first_s, joint_s, first_s), Sound(second_s, 7.0, second_s))
+        part = replace(steady(25, 175), sounds=sounds)
+        return Source(path, Truth((placed(path, part),)))
 
     return make
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.containers.cases import Maker, Source
 from tests.containers.encode import AAC, H264, encode, join, placed
 from tests.containers.splice import Chunk, Edit, Piece, splice
-from tests.containers.truth import Truth, steady
+from tests.containers.truth import Sound, Truth, steady
 
 _PART_S = 4.0
 _WRAP_S = 2**33 / 90_000
@@ -42,6 +42,16 @@ def joined_streams(offset_s: float, *, at_s: float, is_closed_too: bool = False)
         return Source(path, kept, others=(closed,) if is_closed_too else ())
 
     return make
+
+
+def negative(folder: Path) -> Source:
+    """A Matroska file that begins before 0: its sound at -0.419 s, its pictures at -0.4 s."""
+    options = [*H264, *AAC, "-output_ts_offset", "-0.4", "-avoid_negative_ts", "disabled"]
+    path = encode(folder / "source.mkv", options)
+    # ffmpeg's demuxer gives pictures before 0 no times: those after it say where they are.
+    run_in_s = 1024 / 44_100
+    sound = Sound(run_in_s, 7 + run_in_s, 0.0)
+    return Source(path, Truth((replace(steady(25, 175).later(0.019), sounds=(sound,)),)))
 
 
 def wrapped(offset_s: float) -> Maker:
@@ -85,6 +95,7 @@ def _last_lasts(chunks: list[Chunk]) -> list[Chunk]:
 
 
 CLOCKS: dict[str, Maker] = {
+    "MKV from -0.4 s on": negative,
     "TS PTS restart": joined_streams(0.0, at_s=_PART_S),
     "TS PTS back by 2 s": joined_streams(2.0, at_s=_PART_S),
     "TS PTS jump 40 s": joined_streams(_PART_S + 40, at_s=_PART_S + 40, is_closed_too=True),

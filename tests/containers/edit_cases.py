@@ -56,12 +56,14 @@ def copied(
     *,
     first: int,
     num_leading: int = 0,
+    sound_s: float = 0.0,
     rate_hz: int = 44_100,
 ) -> Maker:
     """Like `trimmed`, of a container without edit lists: all from the key frame `first` on shows.
 
     Args:
         num_leading: pictures of an open GOP before the first, which nothing can decode.
+        sound_s: when the first whole packet of sound begins.
     """
 
     def make(folder: Path) -> Source:
@@ -70,7 +72,8 @@ def copied(
         encode(whole, [*options, "-g", str(gop)], count=count, rate_hz=rate_hz)
         path = remux(folder / f"source.{suffix}", whole, "-ss", "2.8")
         part = placed(path, _from(steady(25, count), (first - num_leading) / 25))
-        sound = Sound(0.0, part.end_s, part.numbers[0] / 25 - part.times_s[0])
+        content_s = part.numbers[0] / 25 - part.times_s[0] + sound_s
+        sound = Sound(sound_s, part.end_s, content_s)
         shown = replace(part, times_s=part.times_s[num_leading:], sounds=(sound,))
         return Source(path, Truth((replace(shown, numbers=part.numbers[num_leading:]),)), gop)
 
@@ -126,7 +129,9 @@ TRIMMED: dict[str, Maker] = {
 }
 COPIED: dict[str, Maker] = {
     "MKV H.264 cut by copy": copied("mkv", [*H264, *AAC], first=50),
-    "WebM VP8, Opus cut by copy": copied("webm", [*VP8, *OPUS], first=50, rate_hz=48_000),
+    "WebM VP8, Opus cut by copy": copied(
+        "webm", [*VP8, *OPUS], first=50, sound_s=0.021, rate_hz=48_000
+    ),
     "FLV H.264 cut by copy": copied("flv", [*H264, *AAC], first=50),
     "TS H.264 open GOP cut by copy": copied("ts", [*OPEN_GOP_H264, *AAC], first=100, num_leading=1),
 }

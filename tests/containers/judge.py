@@ -68,13 +68,13 @@ def judge(truth: Truth, *, start_s: float, end_s: float, video: Path, audio: Pat
     reference, first = sound_of(audio)
     players, players_first = sound_of(video)
     expected_count = math.floor((end_s - start_s) * FPS + 0.5)
-    truth = Truth(tuple(_settled(part, start_s, reference) for part in truth.parts))
+    truth = Truth(tuple(settled(part, start_s, reference) for part in truth.parts))
     pictures = [
         _picture_error(truth, number, start_s + (n + 0.5) / FPS) for n, number in enumerate(seen)
     ]
-    sounds = [*_sound_errors_ms(truth, start_s, reference)]
+    sounds = [*sound_errors_ms(truth, start_s, reference)]
     # Players need no more than what is in both: the AAC ends with its own block.
-    sounds += _sound_errors_ms(truth, start_s, players[: len(reference)])
+    sounds += sound_errors_ms(truth, start_s, players[: len(reference)])
     is_complete = (
         times == [Fraction(n, FPS) for n in range(expected_count)]
         and len(reference) == expected_count * RATE_HZ // FPS
@@ -99,7 +99,7 @@ def _picture_error(truth: Truth, number: int | None, time_s: float) -> float:
     return float(abs(truth.numbers.index(number) - truth.index_at(time_s)))
 
 
-def _settled(part: Part, start_s: float, wave_N: Wave) -> Part:
+def settled(part: Part, start_s: float, wave_N: Wave) -> Part:
     """The part where its sound is found, within its slack; its pictures must be there too."""
     if part.slack_s == 0:
         return part
@@ -113,7 +113,8 @@ def _settled(part: Part, start_s: float, wave_N: Wave) -> Part:
     return part.later(float(np.median(found_s))) if found_s else part
 
 
-def _sound_errors_ms(truth: Truth, start_s: float, wave_N: Wave) -> Iterator[float]:
+def sound_errors_ms(truth: Truth, start_s: float, wave_N: Wave) -> Iterator[float]:
+    """Of each window of sound from `start_s` on; infinite where it is not the source's."""
     for at, window in _windows(wave_N):
         expected = truth.heard(start_s + at / RATE_HZ, len(window))
         share = np.count_nonzero(expected) / len(window)

@@ -51,7 +51,7 @@ FLV: dict[str, Maker] = {
     "FLV H.264, GOP 250, AAC 22.05": plain("flv", [*H264, *AAC], gop=250, rate_hz=22_050),
     "FLV H.264, picture 0.52 s late": plain("flv", [*H264, *AAC], video_late_s=0.52),
     "FLV FLV1 15 fps, Nellymoser 11.025": plain(
-        "flv", [*FLV1, "-c:a", "nellymoser"], fps=15, rate_hz=11_025
+        "flv", [*FLV1, "-c:a", "nellymoser"], fps=15, rate_hz=11_025, num_faded=128
     ),
 }
 COARSE: dict[str, Maker] = {
@@ -121,7 +121,9 @@ RATES: dict[str, Maker] = {
         [*H264, "-flags", "+ilme+ildct", "-x264opts", "tff=1", *AAC],
         picture_filter="setfield=tff",
     ),
-    "WMV WMV2, WMA 44.1": plain("wmv", ["-c:v", "wmv2", "-q:v", "3", "-c:a", "wmav2"]),
+    "WMV WMV2, WMA 44.1": plain(
+        "wmv", ["-c:v", "wmv2", "-q:v", "3", "-c:a", "wmav2"], num_lost=2048
+    ),
     "MXF MPEG-2, PCM": plain("mxf", [*MPEG2, "-bf", "2", "-c:a", "pcm_s16le"], rate_hz=48_000),
     "RM RV20, AC-3": plain("rm", ["-c:v", "rv20", "-q:v", "3", "-c:a", "ac3"], num_delay=AC3_DELAY),
     "MKV FFV1, PCM 5.1": plain(

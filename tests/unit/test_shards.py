@@ -13,6 +13,8 @@ from avipipe.manifests.shards import (
     Member,
     ShardLimits,
     ShardWriter,
+    drafted_shard,
+    is_shard_name,
     read_shard,
     shard_name,
 )
@@ -35,12 +37,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     writer = write(tmp_path, ["a", "b"])
     (entry,) = writer.entries
     data = (tmp_path / entry.name).read_bytes()
-    assert entry.name == shard_name("train", 1, 0) == "shards/train-0001-00000.tar"
+    sha256 = hashlib.sha256(data).hexdigest()
+    assert entry.name == shard_name("train", 1, 0, sha256)
+    assert entry.name == f"shards/train-0001-00000-{sha256[:16]}.tar"
     assert (entry.num_samples, entry.duration_s) == (2, 5.0)
-    assert (entry.sha256, entry.num_bytes) == (hashlib.sha256(data).hexdigest(), len(data))
+    assert (entry.sha256, entry.num_bytes) == (sha256, len(data))
     read = dict(read_shard(io.BytesIO(data), entry.name))
     assert read == {name: sample(name) for name in ("a", "b")}
-    assert [path.name for path in (tmp_path / "shards").iterdir()] == ["train-0001-00000.tar"]
+    assert [path.name for path in (tmp_path / "shards").iterdir()] == [Path(entry.name).name]
 
 
 def test_headers_hold_nothing_of_this_machine(tmp_path: Path) -> None:
@@ -50,7 +54,7 @@ def test_headers_hold_nothing_of_this_machine(tmp_path: Path) -> None:
     members = {**sample("a"), "mp4": file}
     with ShardWriter(Destination(str(tmp_path)), "train", 1, ROOMY) as writer:
         writer.add("a", members, duration_s=1.0)
-    with tarfile.open(tmp_path / shard_name("train", 1, 0)) as tar:
+    with tarfile.open(tmp_path / writer.entries[0].name) as tar:
         headers = tar.getmembers()
     assert [header.name for header in headers] == [f"a.{member}" for member in MEMBERS]
     for header in headers:
@@ -82,15 +86,38 @@ def test_long_keys_survive(tmp_path: Path) -> None:
 
 
 def test_an_error_leaves_no_unfinished_shard(tmp_path: Path) -> None:
+    writer = ShardWriter(Destination(str(tmp_path)), "train", 1, ShardLimits(1, 1 << 30))
+
     def interrupted() -> None:
-        with ShardWriter(Destination(str(tmp_path)), "train", 1, ShardLimits(1, 1 << 30)) as writer:
-            writer.add("a", sample("a"), duration_s=1.0)
-            writer.add("b", sample("b"), duration_s=1.0)
+        with writer:
+            assert writer.add("a", sample("a"), duration_s=1.0) == 0
+            assert writer.add("b", sample("b"), duration_s=1.0) == 1
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert [path.name for path in (tmp_path / "shards").iterdir()] == ["train-0001-00000.tar"]
+    (entry,) = writer.entries
+    assert [f"shards/{path.name}" for path in (tmp_path / "shards").iterdir()] == [entry.name]
+
+
+def test_names_follow_from_content(tmp_path: Path) -> None:
+    (one,) = write(tmp_path / "one", ["a"]).entries
+    (same,) = write(tmp_path / "two", ["a"]).entries
+    (other,) = write(tmp_path / "three", ["b"]).entries
+    assert one.name == same.name != other.name
+    for name in (one.name, "shards/train-0001-00000.tar"):
+        assert is_shard_name(name)
+    for name in ("shards/notes.txt", "shards/train-0001-00000-abc.tar", "train-0001-00000.tar"):
+        assert not is_shard_name(name)
+
+
+def test_a_drafted_shard_is_the_one_that_was_written(tmp_path: Path) -> None:
+    destination = Destination(str(tmp_path))
+    (entry,) = write(tmp_path, ["a", "b"]).entries
+    samples = [(name, sample(name), 2.5) for name in ("a", "b")]
+    with drafted_shard(destination, samples) as draft:
+        assert draft.written.sha256 == entry.sha256
+    assert destination.names("shards") == [entry.name]
 
 
 def test_remote_destination_gets_the_same_bytes(tmp_path: Path) -> None:

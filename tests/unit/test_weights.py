@@ -272,9 +272,9 @@ class Unpinned(Weighted):
 
 
 def test_a_build_wants_all_its_weights_at_once() -> None:
-    require_weights(graph())
+    require_weights(graph().annotated)
     with pytest.raises(WeightsError) as caught:
-        require_weights(graph(vad="silero", separate="htdemucs"))
+        require_weights(graph(vad="silero", separate="htdemucs").annotated)
     message = str(caught.value)
     assert "2 weights are missing" in message
     assert "`htdemucs`, for taking sound apart (MIT)" in message

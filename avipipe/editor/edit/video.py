@@ -22,7 +22,7 @@ from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ
 from avipipe.media import decode
 from avipipe.media.container import INPUT_OPTIONS, open_media
 from avipipe.media.decode import iter_frames, num_ticks
-from avipipe.media.ffmpeg import run
+from avipipe.media.ffmpeg import file_url, run
 from avipipe.media.normalize import (
     AUDIO_NAME,
     SAMPLES_PER_FRAME,
@@ -140,7 +140,7 @@ def prepare(
 def fit_sound(path: Path, num_frames: int, out: Path) -> None:
     """Write the sound of any file as FLAC, 48 kHz, stereo, exactly as long as so many frames."""
     sound = (
-        ffmpeg.input(f"file:{path.resolve()}", **INPUT_OPTIONS)
+        ffmpeg.input(file_url(path), **INPUT_OPTIONS)
         .audio.filter("aresample", SAMPLE_RATE_HZ)
         .filter("aformat", sample_fmts="s16", channel_layouts="stereo")
         .filter("apad", whole_len=num_frames * SAMPLES_PER_FRAME)
@@ -212,7 +212,7 @@ def _probe(path: Path, folder: Path) -> tuple[MediaInfo, Path, bool]:
         partial = dubbed.with_name(f"partial-{dubbed.name}")
         silence = ffmpeg.input(f"anullsrc=r={SAMPLE_RATE_HZ}:cl=stereo", f="lavfi")
         # AVI has no times of its own, and Matroska wants some.
-        picture = ffmpeg.input(f"file:{path.resolve()}", fflags="+genpts", **INPUT_OPTIONS)
+        picture = ffmpeg.input(file_url(path), fflags="+genpts", **INPUT_OPTIONS)
         copied = ffmpeg.output(
             picture.video,
             silence.audio,

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from avipipe.errors import RunError
 from avipipe.manifests.dataset import read_index
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.records import SourceLine
@@ -28,11 +27,5 @@ def write_report(
     report = collect(
         survey, lines, graph, out=workspace.out, folder=workspace.store.folder, index=index
     )
-    try:
-        destination.write(NAME, render(report).encode())
-    except OSError as error:
-        raise RunError(
-            f"cannot write {workspace.path(NAME)}: {error.strerror or error}; change the "
-            "permissions or make room, then run `avipipe report` again"
-        ) from error
+    destination.write(NAME, render(report).encode())
     return workspace.path(NAME)

@@ -1,0 +1,267 @@
+"""A folder of a local or shared file system."""
+
+import errno
+import fcntl
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import IO
+
+from avipipe.errors import ConfigError, RunError
+from avipipe.manifests.stores.base import (
+    PARTIAL,
+    Changed,
+    NotThere,
+    Stat,
+    Tagged,
+    Written,
+    written_of,
+)
+
+_LOCK_PATIENCE_S = 30.0
+"""A lock is held for milliseconds; one that is held for longer belongs to a broken file server."""
+
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
+"""What file systems say that have no locks, or no hard links."""
+
+
+class LocalStore:
+    """Files are written beside their place, synced, and renamed or linked into it."""
+
+    creates = True
+    swaps = True
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.url = str(root)
+
+    def look(self, *, create_bucket: bool) -> None:
+        """Every folder that is missing is made with the first file in it."""
+
+    def make_bucket(self) -> None:
+        """There are none."""
+
+    def probe(self, name: str, data: bytes) -> None:
+        """The system calls say what they do."""
+
+    def stat(self, name: str) -> Stat | None:
+        path = self._root / name
+        try:
+            return Stat(path.stat().st_size) if path.is_file() else None
+        except OSError as error:
+            raise self._cannot("read", path, error) from error
+
+    def read(self, name: str) -> Tagged | None:
+        path = self._root / name
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise self._cannot("read", path, error) from error
+        return Tagged(data, _tag(data))
+
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        with self.open(name) as file:
+            file.seek(start)
+            return file.read(end - start)
+
+    def open(self, name: str) -> IO[bytes]:
+        path = self._root / name
+        try:
+            return path.open("rb")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotThere(name) from error
+        except OSError as error:
+            raise self._cannot("read", path, error) from error
+
+    def write(self, name: str, data: bytes) -> None:
+        with self._beside(name, data) as draft:
+            self._rename(draft, name)
+
+    def create(self, name: str, data: bytes) -> str:
+        path = self._root / name
+        with self._beside(name, data) as draft:
+            try:
+                os.link(draft, path)
+            except OSError as error:
+                if error.errno in _NO_LINKS:
+                    self._create_in_place(path, data)
+                # On NFS the reply to a link that was made may be lost: two names tell of it.
+                elif draft.stat().st_nlink < 2:
+                    if isinstance(error, FileExistsError):
+                        raise Changed(name) from error
+                    raise self._cannot("write", path, error) from error
+        _sync_folder(path.parent)
+        return _tag(data)
+
+    def swap(self, name: str, data: bytes, tag: str) -> str:
+        if self.stat(name) is None:
+            raise Changed(name)
+        with self._locked(name):
+            found = self.read(name)
+            if found is None or found.tag != tag:
+                raise Changed(name)
+            self.write(name, data)
+        return _tag(data)
+
+    def remove(self, name: str, tag: str | None = None) -> None:
+        path = self._root / name
+        try:
+            if tag is None:
+                path.unlink(missing_ok=True)
+                return
+            with self._locked(name):
+                found = self.read(name)
+                if found is not None and found.tag != tag:
+                    raise Changed(name)
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._cannot("remove", path, error) from error
+
+    def names(self, folder: str) -> list[str]:
+        path = self._root / folder
+        try:
+            found = [entry.name for entry in path.iterdir()]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self._cannot("list", path, error) from error
+        return sorted(f"{folder}/{name}" if folder else name for name in found)
+
+    def modified_s(self, name: str) -> float | None:
+        try:
+            return (self._root / name).stat().st_mtime
+        except FileNotFoundError:
+            return None
+
+    def local_path(self, name: str) -> Path | None:
+        return self._root / name
+
+    def draft_path(self, folder: str) -> Path:
+        path = self._root / folder
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._cannot("write", path, error) from error
+        return path / f"{uuid.uuid4().hex}{PARTIAL}"
+
+    def place(self, draft: Path, name: str, written: Written) -> None:
+        path = self._root / name
+        if path.is_file() and path.stat().st_size == written.num_bytes:
+            with self.open(name) as file:
+                if written_of(file) == written:
+                    return
+        self._rename(draft, name)
+
+    def remove_uploads(self, folder: str, before_s: float) -> list[str]:
+        """Parts lie in the folder itself, under names that say so."""
+        return []
+
+    @contextmanager
+    def _beside(self, name: str, data: bytes) -> Iterator[Path]:
+        """A synced file with this content, next to where it is to be."""
+        path = self._root / name
+        draft = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield draft
+        except OSError as error:
+            raise self._cannot("write", path, error) from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _rename(self, draft: Path, name: str) -> None:
+        path = self._root / name
+        try:
+            draft.replace(path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise self._cannot("write", path, error) from error
+
+    def _create_in_place(self, path: Path, data: bytes) -> None:
+        """For file systems without links: a reader may see a part of the file for a moment."""
+        try:
+            with path.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except FileExistsError as error:
+            raise Changed(path.name) from error
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        """Keep other processes, on all machines that see the folder, from the same; for moments.
+
+        The lock is on a file that is there only while it is held. A process that dies lets go.
+        """
+        path = self._root / f"{name}.lock"
+        descriptor = self._lock(path)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+    def _lock(self, path: Path) -> int:
+        end_s = time.monotonic() + _LOCK_PATIENCE_S
+        while time.monotonic() < end_s:
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as error:
+                raise self._cannot("write", path, error) from error
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_same(descriptor, path):
+                    return descriptor
+            except BlockingIOError:
+                time.sleep(0.01)
+            except OSError as error:
+                if error.errno in _NO_LOCKS:
+                    return descriptor
+                os.close(descriptor)
+                raise self._cannot("lock", path, error) from error
+            os.close(descriptor)
+        raise RunError(
+            f"{path} is locked for more than {_LOCK_PATIENCE_S:g} s; if no other build is at work "
+            "there, the file server is to blame: run the same command again"
+        )
+
+    def _cannot(self, doing: str, path: Path, error: OSError) -> ConfigError | RunError:
+        why = error.strerror or str(error)
+        if doing == "read" and isinstance(error, PermissionError):
+            return ConfigError(f"cannot read {path}: {why}; change its permissions")
+        return RunError(
+            f"cannot {doing} {path}: {why}; make room or change its permissions, then run the same "
+            "command again; or choose another --out"
+        )
+
+
+def _tag(data: bytes) -> str:
+    return sha256(data).hexdigest()
+
+
+def _is_same(descriptor: int, path: Path) -> bool:
+    """Whether a file that was opened still has its name: who held the lock may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
