@@ -186,9 +186,13 @@ def test_clips_are_those_of_the_whole(tmp_path: Path, server: Server, film: Path
     server.files["/film.mp4"] = film.read_bytes()
     _, (part, _), _, whole = fetched(tmp_path, server, "/film.mp4")
     wanted = replace(whole, source=part.source)
-    children = [clips(item, tmp_path) for item in (part, wanted)]
+    folders = [tmp_path / name for name in ("part_shots", "whole_shots")]
+    for folder in folders:
+        folder.mkdir()
+    children = [clips(*pair) for pair in zip((part, wanted), folders, strict=True)]
     assert children[0] == children[1] != ()
-    clip = replace(part, span=children[0][0])
+    shots = {"shots": folders[0]}
+    clip = replace(part, span=children[0][0], folders={**part.folders, **shots})
     target = tmp_path / "clip"
     target.mkdir()
     cut = Cut(CutConfig(short_side_px=64, preset="ultrafast")).run(clip, target)

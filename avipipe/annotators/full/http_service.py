@@ -113,6 +113,8 @@ class Service:
             opener = urllib.request.build_opener(_NoRedirects())
             with opener.open(request, timeout=timeout_s) as response:
                 answer = bytes(response.read(MAX_REPLY_BYTES + 1))
+                if response.length and len(answer) <= MAX_REPLY_BYTES:
+                    raise http.client.IncompleteRead(answer, response.length)
         except urllib.error.HTTPError as error:
             with error:
                 raise self._refusal(error, request.host) from error
