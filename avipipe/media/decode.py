@@ -16,7 +16,7 @@ from av.video.reformatter import Colorspace, Interpolation
 from avipipe.errors import FailKind, MediaError
 from avipipe.media import reader
 from avipipe.media.probe import UNSPECIFIED, MediaInfo, VideoInfo, matrix_of
-from avipipe.media.reader import exact
+from avipipe.media.timeline import exact
 
 # Timestamps of sound may stray this far from the count of samples before they are believed: less
 # than what a clip may be off, more than what containers round (1 ms) and capture jitters.
@@ -186,9 +186,7 @@ def read_audio(
         reference=reference,
     )
     for first, chunk_CN in chunks:
-        last = min(first + chunk_CN.shape[1], wave_CN.shape[1])
-        if last > max(first, 0):
-            wave_CN[:, max(first, 0) : last] = chunk_CN[:, max(first, 0) - first : last - first]
+        wave_CN[:, first : first + chunk_CN.shape[1]] = chunk_CN
     return np.clip(wave_CN, -1, 1, out=wave_CN)
 
 
@@ -237,12 +235,13 @@ def iter_sound(
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """Yield the sound of `[start_s, end_s)` in pieces, as it is decoded.
 
-    Pieces may begin before the interval and end after it, leave gaps, or overlap; a later one then
-    replaces what came before.
+    Pieces lie within the interval; they may leave gaps, or overlap: a later one then replaces what
+    came before.
 
     Yields:
         the number of samples at `sample_rate_hz` from `start_s` to a piece, and the piece (C, N).
     """
+    length = num_ticks(end_s - start_s, sample_rate_hz)
     resampler: _Resampler | None = None
     form: tuple[object, ...] = ()
     run_start, num_in, num_out = Fraction(0), 0, 0
@@ -252,8 +251,11 @@ def iter_sound(
         nonlocal num_out
         for out_CN in resampler.resample(frame) if resampler else ():
             time = run_start + Fraction(num_out, sample_rate_hz)
-            yield math.floor((time - origin) * sample_rate_hz + Fraction(1, 2)), out_CN
             num_out += out_CN.shape[1]
+            at = math.floor((time - origin) * sample_rate_hz + Fraction(1, 2))
+            first, last = max(at, 0), min(at + out_CN.shape[1], length)
+            if last > first:
+                yield first, out_CN[:, first - at : last - at]
 
     with closing(reader.sound(path, info, from_s=start_s, reference=reference)) as frames:
         for time, frame in frames:

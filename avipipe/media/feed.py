@@ -11,9 +11,6 @@ from av.video.reformatter import ColorRange, Interpolation
 from avipipe.media.decode import colorspace
 from avipipe.media.probe import VideoInfo, matrix_of
 
-# Time base of the pipe. Within one output frame there is room for the pictures that it replaces.
-_TICKS_PER_FRAME = 1000
-_FPS = 24
 # Full-range formats of old codecs; the same samples under the name that says nothing of range.
 _FULL_RANGE = {
     "yuvj420p": "yuv420p",
@@ -45,14 +42,21 @@ class PictureFeed:
 
     Args:
         frames: each with the output frame that first shows it, strictly increasing.
+        fps: of the output.
         pipe: file descriptor, closed at the end.
     """
 
     def __init__(
-        self, frames: Iterable[tuple[int, av.VideoFrame]], video: VideoInfo, pipe: int
+        self,
+        frames: Iterable[tuple[int, av.VideoFrame]],
+        video: VideoInfo,
+        *,
+        fps: Fraction,
+        pipe: int,
     ) -> None:
         self._frames = frames
         self._video = video
+        self._fps = fps
         self._pipe = pipe
 
     def __call__(self) -> None:
@@ -68,11 +72,11 @@ class PictureFeed:
     def _write(self) -> None:
         pix_fmt = _plain_format(self._video)
         with av.open(f"pipe:{self._pipe}", "w", format="nut") as out:
-            stream = out.add_stream("rawvideo", rate=_FPS)
+            stream = out.add_stream("rawvideo", rate=self._fps)
             stream.width, stream.height = self._video.width, self._video.height
             stream.pix_fmt = pix_fmt
-            stream.codec_context.time_base = Fraction(1, _FPS * _TICKS_PER_FRAME)
-            frames = _numbered(self._frames)
+            stream.codec_context.time_base = 1 / self._fps
+            frames = _numbered(self._frames, 1 / self._fps)
             for frame in _deinterlaced(frames) if self._video.interlaced else frames:
                 out.mux(stream.encode(self._uniform(frame, pix_fmt)))
             out.mux(stream.encode())
@@ -108,9 +112,11 @@ def _plain_format(video: VideoInfo) -> str:
     return "yuv444p12le" if form.components[0].bits > 8 else "yuv444p"
 
 
-def _numbered(frames: Iterable[tuple[int, av.VideoFrame]]) -> Iterator[av.VideoFrame]:
+def _numbered(
+    frames: Iterable[tuple[int, av.VideoFrame]], time_base: Fraction
+) -> Iterator[av.VideoFrame]:
     for tick, frame in frames:
-        frame.pts, frame.time_base = tick * _TICKS_PER_FRAME, Fraction(1, _FPS * _TICKS_PER_FRAME)
+        frame.pts, frame.time_base = tick, time_base
         yield frame
 
 

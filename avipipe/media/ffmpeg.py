@@ -141,16 +141,18 @@ def _execute(
     if sys.platform == "linux":
         shim = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
         command = [*shim, *command]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=log,
-        start_new_session=True,
-        pass_fds=inputs,
-    )
-    for number in inputs:
-        os.close(number)
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=inputs,
+        )
+    finally:
+        for number in inputs:
+            os.close(number)
     # A feed that waits for a program that hangs ends with it.
     watchdog = threading.Timer(
         deadline_s - time.monotonic(), os.killpg, (process.pid, signal.SIGKILL)

@@ -126,7 +126,7 @@ def normalize(
             timeout_s=60.0 + config.timeout_factor * (end_s - start_s),
             cpus=config.threads,
             inputs=inputs,
-            feed=PictureFeed(frames, info.video, fed),
+            feed=PictureFeed(frames, info.video, fps=FPS, pipe=fed),
         )
     _check_video(folder / VIDEO_NAME, num_frames, size, finished)
     _check_audio(folder / AUDIO_NAME, num_samples, finished)

@@ -224,8 +224,13 @@ def _read_packets(
     slots = {video.index: has_own_slots(container.format.name), audio.index: False}
     try:
         for packet in container.demux(video, audio):
+            if packet.size == 0 or packet.is_discard:
+                continue
+            stream = times[packet.stream_index]
             if is_shown(packet):
-                times[packet.stream_index].add(packet, by_slot=slots[packet.stream_index])
+                stream.add(packet, by_slot=slots[packet.stream_index])
+            else:
+                stream.num_untimed += not stream.is_clocked
     except av.FFmpegError as error:
         logger.info("%s: reading ended early: %s", container.name, error)
     return times[video.index], times[audio.index]

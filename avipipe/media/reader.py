@@ -9,7 +9,7 @@ picture, and in AVI, whose pictures are known by their number alone, it begins w
 
 import logging
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,7 +22,7 @@ from av.container import InputContainer
 from avipipe.errors import FailKind, MediaError
 from avipipe.media.container import DEFAULT_LIMITS, MediaStream, open_media
 from avipipe.media.probe import AudioInfo, MediaInfo, VideoInfo, has_own_slots, is_shown, slot_shift
-from avipipe.media.timeline import ticks
+from avipipe.media.timeline import exact, ticks
 
 _Frame = av.VideoFrame | av.AudioFrame
 
@@ -62,11 +62,6 @@ class _Begin:
 
 
 _WITH_THE_FILE = _Begin()
-
-
-def exact(seconds: float) -> Fraction:
-    """To the microsecond, so that 0.1 means a tenth."""
-    return Fraction(round(seconds * 1_000_000), 1_000_000)
 
 
 def pictures(
@@ -193,18 +188,33 @@ def _shifted(
 def _frames(
     container: InputContainer, info: MediaInfo, stream: VideoInfo | AudioInfo, begin: _Begin
 ) -> Generator[tuple[Fraction, _Frame], None, None]:
-    """Decode one stream from a beginning on.
+    """Decode one stream from a beginning on, each frame with its source time.
 
     Raises:
         MediaError: CORRUPT where most of what the decoder says is that it cannot.
     """
+    decoded = _decoded_packets(container, stream, begin)
+    if isinstance(stream, AudioInfo):
+        placed = _sound_placed(decoded)
+    elif has_own_slots(info.container):
+        placed = _slots_placed(decoded)
+    else:
+        placed = _pictures_placed(decoded, 1 / stream.fps)
+    origin = exact(info.start_s)
+    for time, frame in placed:
+        yield time - origin, frame
+
+
+def _decoded_packets(
+    container: InputContainer, stream: VideoInfo | AudioInfo, begin: _Begin
+) -> Iterator[tuple["av.Packet[Any]", Sequence[_Frame]]]:
+    """Each packet that is decoded, with what comes out when it goes in."""
     own = container.streams[stream.index]
     assert isinstance(own, MediaStream)
     own.codec_context.thread_count = 1
     if isinstance(stream, VideoInfo):
         largest = max(DEFAULT_LIMITS.max_pixels, stream.width * stream.height)
         own.codec_context.options = {"max_pixels": str(largest)}
-    clock = _clock(info, stream)
     num_lost = num_good = 0
     ordinal = 0
     try:
@@ -217,13 +227,9 @@ def _frames(
             if is_needless:
                 continue
             frames, is_lost = _decode_packet(packet)
-            num_lost += is_lost
-            clock.feed(packet)
-            for frame in frames:
-                num_lost, num_good = num_lost + frame.is_corrupt, num_good + 1 - frame.is_corrupt
-                time = clock.time(frame)
-                if time is not None:
-                    yield time - exact(info.start_s), frame
+            num_lost += is_lost + sum(frame.is_corrupt for frame in frames)
+            num_good += sum(not frame.is_corrupt for frame in frames)
+            yield packet, frames
             if num_lost > num_good + _MAX_LOST_PACKETS:
                 message = f"expected pictures and sound, found most packets of {container.name} "
                 raise MediaError(FailKind.CORRUPT, message + "undecodable")
@@ -252,92 +258,65 @@ def _decode_packet(packet: "av.Packet[Any]") -> tuple[Sequence[_Frame], bool]:
         return [], True
 
 
-class _PictureClock:
-    """Pictures are shown when they say; where they do not, one usual gap after the last."""
-
-    def __init__(self, fps: Fraction) -> None:
-        self._gap = 1 / fps
-        self._last: Fraction | None = None
-
-    def feed(self, packet: "av.Packet[Any]") -> None:
-        """Nothing is learnt from packets."""
-
-    def time(self, frame: _Frame) -> Fraction | None:
-        stated = frame.pts if frame.pts is not None else frame.dts if self._last is None else None
+def _pictures_placed(
+    decoded: Iterable[tuple["av.Packet[Any]", Sequence[_Frame]]], gap: Fraction
+) -> Iterator[tuple[Fraction, _Frame]]:
+    """Pictures are shown when they say; where they do not, one usual gap from their neighbour."""
+    untimed: list[_Frame] = []  # before the first that says when, such as those before time 0
+    last: Fraction | None = None
+    for frame in (frame for _, frames in decoded for frame in frames):
+        stated = frame.pts if frame.pts is not None or last is not None else frame.dts
         if stated is not None:
             time = stated * _time_base(frame)
-        elif self._last is not None:
-            time = self._last + self._gap
+        elif last is not None:
+            time = last + gap
         else:
-            return None
-        if self._last is not None and time <= self._last:
-            return None
-        self._last = time
-        return time
+            untimed.append(frame)
+            continue
+        for num_before, early in zip(range(len(untimed), 0, -1), untimed, strict=True):
+            yield time - num_before * gap, early
+        untimed.clear()
+        if last is None or time > last:
+            last = time
+            yield time, frame
 
 
-class _SlotClock:
+def _slots_placed(
+    decoded: Iterable[tuple["av.Packet[Any]", Sequence[_Frame]]],
+) -> Iterator[tuple[Fraction, _Frame]]:
     """Pictures are shown in the slots of an AVI: one comes out for each packet that goes in.
 
     A decoder that reorders keeps `delay` pictures back; see `avipipe.media.probe.slot_shift`.
     """
-
-    def __init__(self) -> None:
-        self._num_fed = -1
-        self._slot: int | None = None
-        self._delay: int | None = None
-        self._num_flushed = 0
-        self._last: Fraction | None = None
-
-    def feed(self, packet: "av.Packet[Any]") -> None:
-        if packet.dts is None:
-            self._num_flushed += 1
-            return
-        self._slot = packet.dts
-        self._num_fed += 1
-
-    def time(self, frame: _Frame) -> Fraction | None:
-        if self._slot is None:
-            return None
-        if self._delay is None:
-            self._delay = self._num_fed
-        time_base = _time_base(frame)
-        time = (self._slot - (self._delay - slot_shift(self._delay))) * time_base
-        if self._num_flushed or (self._last is not None and time <= self._last):
-            time = (self._last + time_base) if self._last is not None else time
-        self._last = time
-        return time
+    delay: int | None = None
+    last: Fraction | None = None
+    for num_before, (packet, frames) in enumerate(decoded):
+        for frame in frames:
+            delay = num_before if delay is None else delay
+            tick = _time_base(frame)
+            # Those that a decoder still holds at the end come out without a packet.
+            slot = None if packet.dts is None else packet.dts - delay + slot_shift(delay)
+            time = slot * tick if slot is not None else Fraction(0)
+            if last is not None and time <= last:
+                time = last + tick
+            last = time
+            yield time, frame
 
 
-class _SoundClock:
+def _sound_placed(
+    decoded: Iterable[tuple["av.Packet[Any]", Sequence[_Frame]]],
+) -> Iterator[tuple[Fraction, _Frame]]:
     """Sound is heard when it says; where it does not, right after what came before."""
-
-    def __init__(self) -> None:
-        self._end: Fraction | None = None
-
-    def feed(self, packet: "av.Packet[Any]") -> None:
-        """Nothing is learnt from packets."""
-
-    def time(self, frame: _Frame) -> Fraction | None:
+    end: Fraction | None = None
+    for frame in (frame for _, frames in decoded for frame in frames):
         assert isinstance(frame, av.AudioFrame)
-        if frame.pts is not None:
-            time = frame.pts * _time_base(frame)
-        elif self._end is not None:
-            time = self._end
-        elif frame.dts is not None:
-            time = frame.dts * _time_base(frame)
-        else:
-            return None
-        self._end = time + Fraction(frame.samples, frame.sample_rate)
-        return time
-
-
-def _clock(
-    info: MediaInfo, stream: VideoInfo | AudioInfo
-) -> _PictureClock | _SlotClock | _SoundClock:
-    if isinstance(stream, AudioInfo):
-        return _SoundClock()
-    return _SlotClock() if has_own_slots(info.container) else _PictureClock(stream.fps)
+        stated = frame.pts if frame.pts is not None or end is not None else frame.dts
+        if stated is None and end is None:
+            continue
+        time = end if stated is None else stated * _time_base(frame)
+        assert time is not None
+        end = time + Fraction(frame.samples, frame.sample_rate)
+        yield time, frame
 
 
 def _check_reach(path: Path, reached_s: float, from_s: float, video: VideoInfo) -> None:

@@ -38,13 +38,18 @@ def small_grey(picture_HWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return np.asarray(small_HW, np.float32).ravel()
 
 
+def kept_grey(picture_HWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """`small_grey` as it is kept: rounded, as hours of it must fit in memory."""
+    return np.asarray(np.round(small_grey(picture_HWC)), np.uint8)
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """Pictures and sound of a part of a source.
 
     Attributes:
         times_T: when each picture appears, float64, in source time.
-        pictures_TP: (T, 256) uint8; see `small_grey`.
+        pictures_TP: (T, 256) uint8; see `kept_grey`.
         sound_N: mono at 16 kHz, int8 on the mu-law; see `Reference.sound`.
         start_s: source time of the first sample.
     """
@@ -92,24 +97,12 @@ class Reference:
         Raises:
             MediaError: CORRUPT where most of it cannot be decoded.
         """
-        seen = list(watch(path, info, start_s=start_s, end_s=end_s))
-        return cls.of(
-            np.array([time_s for time_s, _ in seen]),
-            np.stack([small_grey(picture_HWC) for _, picture_HWC in seen]),
-            hear(path, info, start_s=start_s, end_s=end_s),
-            start_s,
-        )
-
-    @classmethod
-    def of(
-        cls,
-        times_T: npt.NDArray[np.float64],
-        pictures_TP: npt.NDArray[np.float32],
-        sound_N: npt.NDArray[np.int8],
-        start_s: float,
-    ) -> Self:
-        """From times, `small_grey` pictures and what `hear` gives."""
-        return cls(times_T, np.round(pictures_TP).astype(np.uint8), sound_N, start_s)
+        times_s, kept = [], []
+        for time_s, picture_HWC in watch(path, info, start_s=start_s, end_s=end_s):
+            times_s.append(time_s)
+            kept.append(kept_grey(picture_HWC))
+        sound_N = hear(path, info, start_s=start_s, end_s=end_s)
+        return cls(np.array(times_s), np.stack(kept), sound_N, start_s)
 
 
 def watch(
@@ -119,9 +112,8 @@ def watch(
     start_s: float,
     end_s: float,
     height_px: int = PICTURE_HEIGHT_PX,
-    reference: bool = True,
 ) -> Iterator[tuple[float, npt.NDArray[np.uint8]]]:
-    """Yield each picture of a part, small, with the time at which it appears, (H, W, 3) BGR."""
+    """Yield each picture of a part, small and in order: when it appears, and (H, W, 3) BGR."""
     return iter_pictures(
         path,
         info,
@@ -129,7 +121,7 @@ def watch(
         end_s=end_s,
         size=scaled_size(info.video, height_px),
         pix_fmt="bgr24",
-        reference=reference,
+        reference=True,
     )
 
 
@@ -146,15 +138,12 @@ def hear(path: Path, info: MediaInfo, *, start_s: float, end_s: float) -> npt.ND
         reference=True,
     )
     for first, piece_CN in pieces:
-        last = min(first + piece_CN.shape[1], len(heard_N))
-        if last > max(first, 0):
-            part_N = piece_CN[:, max(first, 0) - first : last - first].mean(axis=0)
-            heard_N[max(first, 0) : last] = to_mu_law(part_N)
+        heard_N[first : first + piece_CN.shape[1]] = to_mu_law(piece_CN.mean(axis=0))
     return heard_N
 
 
 def to_mu_law(wave_N: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
-    """Samples in [-1, 1] on the scale of ITU-T G.711 (continuous form), 38 dB above its noise."""
+    """Samples in [-1, 1] on the scale of ITU-T G.711 (continuous form): noise 38 dB lower."""
     bent_N = np.sign(wave_N) * np.log1p(_MU * np.minimum(np.abs(wave_N), 1)) / np.log1p(_MU)
     return np.asarray(np.round(bent_N * 127), np.int8)
 

@@ -46,6 +46,8 @@ class PacketTimes:
 
     time_base: Fraction
     header_start: int | None
+    num_untimed: int = 0  # before the clock begins, and so before all that have a time
+    is_clocked: bool = False
     shown: list[int] = field(default_factory=list)
     decoded: list[int] = field(default_factory=list)
     durations: list[int] = field(default_factory=list)
@@ -56,6 +58,7 @@ class PacketTimes:
         shown = packet.pts if packet.pts is not None and not by_slot else decoded
         assert decoded is not None, "only packets with a time are noted"
         assert shown is not None
+        self.is_clocked = self.is_clocked or packet.dts is not None
         # Without a time of decoding, that of showing would go back and forth with B-frames.
         late = self.decoded[-1] if packet.dts is None and self.decoded else decoded
         self.shown.append(shown)
@@ -94,7 +97,7 @@ def restarts(video: PacketTimes, audio: PacketTimes) -> tuple[list[Restart], lis
     for before, part in pairwise(zip(*bounds, strict=True)):
         end = max(video.end_of(*before[0]), audio.end_of(*before[1])) + shift
         start = min(video.start_of(*part[0]), audio.start_of(*part[1]))
-        shift = Fraction(round((end - start) * 1_000_000), 1_000_000)
+        shift = exact(end - start)
         for stream, (first, _) in zip(moved, part, strict=True):
             stream.append(Restart(first, float(shift)))
     return moved
@@ -118,7 +121,14 @@ class Timeline:
             shown[this.ordinal : last] += ticks(this.shift_s, times.time_base)
         order = np.argsort(shown, kind="stable")
         durations = np.array(times.durations, np.int64)[order]
-        return cls(shown[order], durations, times.time_base, times.header_start)
+        timed = cls(shown[order], durations, times.time_base, times.header_start)
+        if times.num_untimed == 0:
+            return timed
+        gap = timed.usual_gap
+        early = timed.pts[0] - gap * np.arange(times.num_untimed, 0, -1)
+        lengths = np.full(times.num_untimed, gap)
+        pts, durations = np.append(early, timed.pts), np.append(lengths, durations)
+        return cls(pts, durations, times.time_base, None)
 
     @property
     def start_s(self) -> float:
@@ -180,6 +190,11 @@ def stretches(*spans: npt.NDArray[np.float64]) -> list[tuple[float, float]]:
     return joined
 
 
+def exact(seconds: float | Fraction) -> Fraction:
+    """To the microsecond, so that 0.1 means a tenth."""
+    return Fraction(round(seconds * 1_000_000), 1_000_000)
+
+
 def ticks(seconds: float, time_base: Fraction) -> int:
     """The nearest whole number of ticks."""
-    return round(Fraction(round(seconds * 1_000_000), 1_000_000) / time_base)
+    return round(exact(seconds) / time_base)

@@ -18,7 +18,7 @@ from avipipe.errors import FailKind, MediaError
 from avipipe.manifests.records import Keep, Outcome, Span
 from avipipe.media.normalize import FPS
 from avipipe.media.probe import MediaInfo
-from avipipe.media.reference import REFERENCE_NAMES, Reference, hear, small_grey, watch
+from avipipe.media.reference import REFERENCE_NAMES, Reference, hear, kept_grey, watch
 from avipipe.stages.base import Item, Stage
 from avipipe.stages.fetch import source_path
 
@@ -81,9 +81,9 @@ class Shots(Stage):
     def run(self, item: Item, folder: Path) -> Outcome:
         info, path = MediaInfo.from_json(item.evidence["probe"]), source_path(item)
         wanted = _wanted(info, item.source.span)
-        times_s, small, cuts = self._cuts(path, info, wanted)
+        times_s, kept, cuts = self._cuts(path, info, wanted)
         sound_N = hear(path, info, start_s=wanted.start_s, end_s=wanted.end_s)
-        Reference.of(np.array(times_s), np.stack(small), sound_N, wanted.start_s).save(folder)
+        Reference(np.array(times_s), np.stack(kept), sound_N, wanted.start_s).save(folder)
         shots = _shots(times_s, cuts, wanted, self.config.guard_frames)
         parts = [part for shot in shots for part in _parts(shot, info.stretches)]
         children = [
@@ -104,7 +104,7 @@ class Shots(Stage):
 
     def _cuts(
         self, path: Path, info: MediaInfo, wanted: Span
-    ) -> tuple[list[float], list[npt.NDArray[np.float32]], list[int]]:
+    ) -> tuple[list[float], list[npt.NDArray[np.uint8]], list[int]]:
         """When each picture appears, what it shows, and which are the first after a cut."""
         config, fps = self.config, info.video.fps
         detector = AdaptiveDetector(
@@ -114,14 +114,14 @@ class Shots(Stage):
         )
         deadline_s = time.monotonic() + 60 + config.timeout_factor * wanted.duration_s
         times_s: list[float] = []
-        small: list[npt.NDArray[np.float32]] = []
+        kept: list[npt.NDArray[np.uint8]] = []
         found: list[FrameTimecode] = []
         pictures = watch(
             path, info, start_s=wanted.start_s, end_s=wanted.end_s, height_px=config.height_px
         )
         for number, (time_s, picture_HWC) in enumerate(pictures):
             times_s.append(time_s)
-            small.append(small_grey(picture_HWC))
+            kept.append(kept_grey(picture_HWC))
             found += detector.process_frame(FrameTimecode(number, fps), picture_HWC)
             if time.monotonic() > deadline_s:
                 message = f"{path}: no shots after {config.timeout_factor:g} times its duration"
@@ -129,7 +129,7 @@ class Shots(Stage):
         if not times_s:
             raise MediaError(FailKind.CORRUPT, f"expected pictures, could decode none of {path}")
         found += detector.post_process(FrameTimecode(len(times_s), fps))
-        return times_s, small, sorted({cut.frame_num for cut in found})
+        return times_s, kept, sorted({cut.frame_num for cut in found})
 
 
 def _wanted(info: MediaInfo, span: Span | None) -> Span:

@@ -63,7 +63,6 @@ def assert_right_or_refused(row: Row) -> None:
 
 
 KNOWN_WRONG = {
-    "MKV from -0.4 s on": "sound before time 0 is certified as missing, and the clip refused",
     "DASH H.264, AAC, picture 0.6 s late, merged": "the fragments' late start is lost by the merge",
 }
 
