@@ -5,7 +5,7 @@ to the current folder, so that a list means the same wherever a command is run. 
 shows every format; `lists/` reads them, a file each.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,14 +70,18 @@ def read_sources(source: str | Path) -> SourceList:
     return sources
 
 
-def listed_together(lines: Sequence[SourceLine], *, whole: Collection[str]) -> list[SourceLine]:
-    """The lines, each with all ranges of its URL in `ranges`.
+def listed_together(
+    lines: Sequence[SourceLine], earlier: Sequence[SourceLine] = ()
+) -> list[SourceLine]:
+    """The lines, each with the ranges of its URL that are fetched apart from the whole.
 
     Args:
-        whole: URIs that are fetched whole anyway.
+        earlier: lines of the dataset. What is fetched whole stays whole, and a URL of which ranges
+            are fetched keeps these, also for a new line that wants all of it.
     """
     spans: dict[str, set[Span]] = {}
-    whole = set(whole)
+    parted = {line.uri: line.ranges for line in earlier if line.ranges}
+    whole = {line.uri for line in earlier if not line.ranges}
     for line in lines:
         if line.span is None or not is_url(line.uri):
             whole.add(line.uri)
@@ -88,7 +92,7 @@ def listed_together(lines: Sequence[SourceLine], *, whole: Collection[str]) -> l
         for uri, found in spans.items()
         if uri not in whole and len(found) <= MAX_RANGES
     }
-    return [replace(line, ranges=ranges.get(line.uri, ())) for line in lines]
+    return [replace(line, ranges=ranges.get(line.uri, parted.get(line.uri, ()))) for line in lines]
 
 
 def _collect(entries: Iterable[Entry]) -> SourceList:

@@ -13,6 +13,7 @@ from avipipe.errors import FailKind
 from avipipe.media.http_reply import (
     ByteRange,
     agrees,
+    check_limit,
     check_unpacked,
     content_length,
     content_range,
@@ -83,7 +84,7 @@ class HttpFile:
             check_unpacked(reply.headers, self._shown)
             length = content_length(reply.headers, self._shown)
             total_bytes = None if length is None else offset_bytes + length
-            self._check_limit(total_bytes or 0)
+            check_limit(self._shown, total_bytes or 0, self._max_bytes)
             with self._part.open("ab" if offset_bytes else "wb") as file:
                 if not offset_bytes:
                     self._write_note(validator_of(reply.headers), total_bytes)
@@ -158,18 +159,10 @@ class HttpFile:
                 return
             file.write(chunk)
             received_bytes += len(chunk)
-            self._check_limit(file.tell())
+            check_limit(self._shown, file.tell(), self._max_bytes)
             if self._rate_limit_bytes_per_s:
                 due_s = received_bytes / self._rate_limit_bytes_per_s
                 time.sleep(max(started_s + due_s - time.monotonic(), 0.0))
-
-    def _check_limit(self, size_bytes: int) -> None:
-        if self._max_bytes and size_bytes > self._max_bytes:
-            raise DownloadError(
-                FailKind.TOO_LARGE,
-                f"{self._shown}: expected at most {self._max_bytes} bytes, found "
-                f"{size_bytes} or more",
-            )
 
     def _check_size(self, total_bytes: int | None) -> None:
         size_bytes = self._part.stat().st_size

@@ -64,6 +64,19 @@ def check_unpacked(headers: Message, shown: str) -> None:
         )
 
 
+def check_limit(shown: str, size_bytes: int, max_bytes: int) -> None:
+    """Refuse what is larger than it may be; a `max_bytes` of 0 is no limit.
+
+    Raises:
+        DownloadError: TOO_LARGE.
+    """
+    if max_bytes and size_bytes > max_bytes:
+        raise DownloadError(
+            FailKind.TOO_LARGE,
+            f"{shown}: expected at most {max_bytes} bytes, found {size_bytes} or more",
+        )
+
+
 def validator_of(headers: Message) -> str:
     """What tells that a file is still the same one; empty where nothing does."""
     tag = headers.get("ETag", "")

@@ -19,8 +19,8 @@ from av.container import InputContainer
 from avipipe.errors import MediaError
 from avipipe.media.container import open_media
 from avipipe.media.refusal import DownloadError
-from avipipe.media.remote_file import NotInPartsError, RemoteFile
-from avipipe.media.remux import Copied, Source, Track, best_streams, copy
+from avipipe.media.remote_file import NotInPartsError, ReadLimits, RemoteFile
+from avipipe.media.remux import WITHOUT_CLOCK, Copied, Source, Track, best_streams, copy
 from avipipe.media.segments import Segments, dash_segments, hls_segments
 from avipipe.media.web_access import WebAccess
 from avipipe.media.web_page import WebPage
@@ -103,22 +103,22 @@ def pays(ranges: Sequence[Range], length_s: float) -> bool:
 
 
 def fetch_file_ranges(
-    access: WebAccess, folder: Path, ranges: Sequence[Range], *, rate_limit_bytes_per_s: int = 0
+    access: WebAccess, folder: Path, ranges: Sequence[Range], limits: ReadLimits
 ) -> Parts | None:
     """Fetch ranges of a media file that a server gives byte by byte.
 
     Raises:
-        DownloadError: the host refuses, does not answer or breaks off.
+        DownloadError: the host refuses, does not answer or breaks off; or it is too much.
     """
     with _whole_instead(access.shown), ExitStack() as stack:
-        remote = RemoteFile(access.get, access.shown, rate_limit_bytes_per_s=rate_limit_bytes_per_s)
+        remote = RemoteFile(access.get, access.shown, limits)
         rendition = _remote_rendition(stack, remote, "all")
         return _fetch([rendition], folder, ranges, rendition.length_s)
     return None
 
 
 def fetch_page_ranges(
-    page: WebPage, folder: Path, ranges: Sequence[Range], *, rate_limit_bytes_per_s: int = 0
+    page: WebPage, folder: Path, ranges: Sequence[Range], limits: ReadLimits
 ) -> Parts | None:
     """Fetch ranges of the video of a page.
 
@@ -135,7 +135,7 @@ def fetch_page_ranges(
         if not page.has_one_clock:
             raise NotInPartsError("its picture and sound come in ways that share no clock")
         renditions = [
-            _page_rendition(stack, page, form, kind, rate_limit_bytes_per_s)
+            _page_rendition(stack, page, form, kind, limits)
             for form, kind in zip(page.formats, kinds, strict=True)
         ]
         longest_s = max(rendition.length_s for rendition in renditions)
@@ -203,15 +203,11 @@ def _page_rendition(
     page: WebPage,
     form: Any,
     kind: Literal["all", "video", "audio"],
-    rate_limit_bytes_per_s: int,
+    limits: ReadLimits,
 ) -> _Rendition:
     match form.get("protocol"):
         case "http" | "https":
-            remote = RemoteFile(
-                lambda headers: page.ask(form, headers),
-                page.shown,
-                rate_limit_bytes_per_s=rate_limit_bytes_per_s,
-            )
+            remote = RemoteFile(lambda headers: page.ask(form, headers), page.shown, limits)
             return _remote_rendition(stack, remote, kind)
         case "http_dash_segments":
             return _segmented_rendition(page, dash_segments(form), kind)
@@ -243,8 +239,8 @@ def _segmented_rendition(
 ) -> _Rendition:
     count = len(segments.durations_s)
     with open_media(page.download(segments.some(range(1)), fixup=False)) as first:
-        if first.start_time is None:
-            raise NotInPartsError("its first segment says not when it begins")
+        if first.start_time is None or first.format.name in WITHOUT_CLOCK:
+            raise NotInPartsError("its segments say not when they begin")
         begin = Fraction(first.start_time, av.time_base)
 
     @contextmanager

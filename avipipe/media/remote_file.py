@@ -4,12 +4,14 @@ import http.client
 import io
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from avipipe.errors import FailKind
 from avipipe.media.http_reply import (
     ByteRange,
     agrees,
+    check_limit,
     check_unpacked,
     content_length,
     content_range,
@@ -33,6 +35,14 @@ class NotInPartsError(Exception):
     """The file cannot be had, or not sensibly, in parts."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """Of one file that is read; 0 is no limit."""
+
+    bytes_per_s: int = 0
+    max_bytes: int = 0
+
+
 class RemoteFile(io.RawIOBase):
     """A seekable file for PyAV over requests for byte ranges.
 
@@ -41,25 +51,23 @@ class RemoteFile(io.RawIOBase):
     Args:
         ask: the URL.
         shown: the URL for messages.
-        rate_limit_bytes_per_s: 0 for no limit.
-    Attributes:
-        received_bytes: in all, so far.
+        limits: how fast, and how much in all.
     Raises:
         NotInPartsError: the server does not give ranges, gives others than it was asked for, or
             changed the file meanwhile.
-        DownloadError: it refuses, does not answer or breaks off.
+        DownloadError: it refuses, does not answer or breaks off; or it is too much.
     """
 
-    def __init__(self, ask: Ask, shown: str, *, rate_limit_bytes_per_s: int = 0) -> None:
+    def __init__(self, ask: Ask, shown: str, limits: ReadLimits) -> None:
         self._ask = ask
         self._shown = shown
-        self._rate_limit_bytes_per_s = rate_limit_bytes_per_s
+        self._limits = limits
         self._position = 0
         self._pieces: list[tuple[int, bytes]] = []
         self._num_requests = 0
         self._total = 0
         self._validator = ""
-        self.received_bytes = 0
+        self._received_bytes = 0
         self._fetch(0, _FIRST_BYTES)
 
     def readable(self) -> bool:
@@ -106,10 +114,11 @@ class RemoteFile(io.RawIOBase):
             last = min(last, self._total - 1)
         started_s = time.monotonic()
         data = self._received(first, last)
-        self.received_bytes += len(data)
+        self._received_bytes += len(data)
+        check_limit(self._shown, self._received_bytes, self._limits.max_bytes)
         self._pieces = [*self._pieces[-(_NUM_PIECES - 1) :], (first, data)]
-        if self._rate_limit_bytes_per_s:
-            due_s = len(data) / self._rate_limit_bytes_per_s
+        if self._limits.bytes_per_s:
+            due_s = len(data) / self._limits.bytes_per_s
             time.sleep(max(started_s + due_s - time.monotonic(), 0.0))
         return first, data
 
@@ -117,8 +126,8 @@ class RemoteFile(io.RawIOBase):
         headers = {"Range": f"bytes={first}-{last}"}
         try:
             reply = self._ask(headers)
-        except DownloadError as error:
-            if error.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+        except Exception as error:  # ours, or yt-dlp's, which is of another class
+            if getattr(error, "status", 0) == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise NotInPartsError("it has no such range") from error
             raise
         try:

@@ -8,7 +8,7 @@ import heapq
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +17,7 @@ import av
 from av.container import InputContainer
 
 from avipipe.errors import FailKind, MediaError
-from avipipe.media.container import open_media
-
-_Stream = av.VideoStream | av.AudioStream
+from avipipe.media.container import MediaStream, open_media
 
 _TICK = Fraction(1, 1000)
 """Matroska counts milliseconds; each timestamp is rounded to one."""
@@ -27,7 +25,7 @@ _TICK = Fraction(1, 1000)
 _MAX_STRAY = 2 * _TICK
 # Where one stream ends early, the other is not waited for any longer.
 _MAX_INTERLEAVE_S = 10
-_WITHOUT_CLOCK = frozenset({"aac", "ac3", "eac3", "mp3"})
+WITHOUT_CLOCK = frozenset({"aac", "ac3", "eac3", "mp3"})
 """Formats of bare sound, whose first sample is at 0 wherever it belongs."""
 _HLS_CLOCK = "id3v2_priv.com.apple.streaming.transportStreamTimestamp"
 _HLS_CLOCK_HZ = 90_000
@@ -41,7 +39,7 @@ class Track:
         offset: what is added to its timestamps, in seconds, to bring it to the clock of the others.
     """
 
-    stream: _Stream
+    stream: MediaStream
     offset: Fraction = Fraction(0)
 
 
@@ -59,7 +57,7 @@ class Source:
     seek: Fraction | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Copied:
     """What was written.
 
@@ -69,8 +67,8 @@ class Copied:
             on the clock that they came with.
     """
 
-    shift_s: float = 0.0
-    times: list[list[Fraction]] = field(default_factory=list)
+    shift_s: float
+    times: Sequence[Sequence[Fraction]]
 
 
 def merge(video: Path, audio: Path, target: Path, *, one_clock: bool) -> float:
@@ -97,10 +95,10 @@ def merge(video: Path, audio: Path, target: Path, *, one_clock: bool) -> float:
         return float(min(begins, _start(sound) + offset)) + copied.shift_s
 
 
-def best_streams(container: InputContainer) -> tuple[_Stream, ...]:
+def best_streams(container: InputContainer) -> tuple[MediaStream, ...]:
     """The picture and the sound that a reader would choose, as far as there are any."""
     found = (container.streams.best("video"), container.streams.best("audio"))
-    return tuple(stream for stream in found if isinstance(stream, _Stream))
+    return tuple(stream for stream in found if isinstance(stream, MediaStream))
 
 
 def copy(sources: Sequence[Source], target: Path, *, end: Fraction | None = None) -> Copied:
@@ -109,30 +107,28 @@ def copy(sources: Sequence[Source], target: Path, *, end: Fraction | None = None
     Raises:
         MediaError: CORRUPT, OUT_OF_SYNC; see `merge`.
     """
-    copied = Copied()
+    copies: dict[int, tuple[Any, list[Fraction]]] = {}
+    # Else Matroska is given a number drawn by lot, and the same parts never the same bytes.
+    options = {"fflags": "+bitexact"}
     try:
-        with av.open(str(target), "w", format="matroska") as written:
-            outputs: dict[int, Any] = {}
-            readers = []
-            for source in sources:
-                for track in source.tracks:
-                    outputs[id(track)] = written.add_stream_from_template(track.stream)
-                    copied.times.append([])
-                readers.append(_packets(source, end))
-            numbers = {name: number for number, name in enumerate(outputs)}
+        with av.open(str(target), "w", format="matroska", options=options) as written:
+            for track in (track for source in sources for track in source.tracks):
+                copies[id(track)] = written.add_stream_from_template(track.stream), []
+            readers = [_packets(source, end) for source in sources]
             for time, track, packet in heapq.merge(*readers, key=lambda read: read[0]):
                 if packet.pts is None:
                     raise _corrupt(target, f"a packet at {float(time):.3f} s says not when it is")
-                copied.times[numbers[id(track)]].append(_seconds(packet.pts, packet) + track.offset)
+                output, times = copies[id(track)]
+                times.append(_seconds(packet.pts, packet) + track.offset)
                 _move(packet, track.offset)
-                packet.stream = outputs[id(track)]
+                packet.stream = output
                 written.mux(packet)
     except av.FFmpegError as error:
         raise _corrupt(target, f"its timestamps cannot be written ({error})") from error
-    if not all(copied.times):
+    shown = [times for _, times in copies.values()]
+    if not all(shown):
         raise _corrupt(target, "a stream has no packets")
-    copied.shift_s = certified_shift(target, copied.times)
-    return copied
+    return Copied(certified_shift(target, shown), shown)
 
 
 def _packets(
@@ -193,13 +189,13 @@ def certified_shift(target: Path, expected: Sequence[Sequence[Fraction]]) -> flo
     return float(round((least + most) / 2 / _TICK) * _TICK)
 
 
-def _clock_offset(container: InputContainer, sound: _Stream, begins: Fraction) -> Fraction:
+def _clock_offset(container: InputContainer, sound: MediaStream, begins: Fraction) -> Fraction:
     """What brings a sound to the clock of the picture, which `begins` then.
 
     Only bare sound needs it. In HLS its first tag says when it begins (RFC 8216, section 3.4);
     else both begin together.
     """
-    if container.format.name not in _WITHOUT_CLOCK:
+    if container.format.name not in WITHOUT_CLOCK:
         return Fraction(0)
     text = container.metadata.get(_HLS_CLOCK)
     if text is None:
@@ -209,15 +205,15 @@ def _clock_offset(container: InputContainer, sound: _Stream, begins: Fraction) -
     return Fraction(ticks, _HLS_CLOCK_HZ) - _start(sound)
 
 
-def _best(container: InputContainer, kind: Literal["video", "audio"], path: Path) -> _Stream:
+def _best(container: InputContainer, kind: Literal["video", "audio"], path: Path) -> MediaStream:
     stream = container.streams.best(kind)
-    if not isinstance(stream, _Stream):
+    if not isinstance(stream, MediaStream):
         missing = FailKind.NO_VIDEO_STREAM if kind == "video" else FailKind.NO_AUDIO_STREAM
         raise MediaError(missing, f"expected a stream of {kind} in {path.name}, found none")
     return stream
 
 
-def _start(stream: _Stream) -> Fraction:
+def _start(stream: MediaStream) -> Fraction:
     """When a stream begins, on its container's clock, without what its decoder throws away."""
     return (stream.start_time or 0) * _time_base(stream)
 
@@ -236,7 +232,7 @@ def _seconds(stamp: int, packet: "av.Packet[Any]") -> Fraction:
     return stamp * packet.time_base
 
 
-def _time_base(stream: _Stream) -> Fraction:
+def _time_base(stream: MediaStream) -> Fraction:
     assert stream.time_base is not None, "what comes out of a demuxer has a time base"
     return Fraction(stream.time_base)
 

@@ -69,6 +69,13 @@ class WebAccess:
         self._timeout_s = timeout_s
         self._began_public: bool | None = None
 
+    @functools.cached_property
+    def _cookies(self) -> urllib.request.HTTPCookieProcessor | None:
+        """The user's, and what the host adds to them on the way."""
+        if self._cookies_file is None:
+            return None
+        return urllib.request.HTTPCookieProcessor(load_cookies(self._cookies_file))
+
     def get(self, headers: Mapping[str, str]) -> http.client.HTTPResponse:
         """Ask for the URL.
 
@@ -80,8 +87,8 @@ class WebAccess:
         """
         told = {"User-Agent": f"avipipe/{__version__}", "Accept-Encoding": "identity"}
         handlers = self.handlers()
-        if self._cookies_file is not None:
-            handlers.append(urllib.request.HTTPCookieProcessor(load_cookies(self._cookies_file)))
+        if self._cookies is not None:
+            handlers.append(self._cookies)
         try:
             request = urllib.request.Request(
                 quote(self.url, safe=_SAFE), headers={**told, **headers}

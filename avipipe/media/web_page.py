@@ -1,5 +1,6 @@
 """Finds the video of a web page with yt-dlp, and downloads it."""
 
+import hashlib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 from avipipe.errors import DISK_ERRNOS, AvipipeError, FailKind, RunError
 from avipipe.media.cookies import cookie_stream
 from avipipe.media.ffmpeg import ffmpeg_path
+from avipipe.media.http_reply import check_limit
 from avipipe.media.refusal import DownloadError, kind_of_message, kind_of_status
 from avipipe.media.remux import merge
 from avipipe.media.web_access import WebAccess
@@ -85,6 +87,7 @@ class WebPage:
 
         alone = {**self.info, **form}
         alone.pop("requested_formats", None)
+        alone["part"] = hashlib.sha256(str(form["format_id"]).encode()).hexdigest()[:16]
         self._client.params["fixup"] = None if fixup else "never"
         self._client.process_info(alone)
         if not alone.get("filepath"):
@@ -140,11 +143,7 @@ def open_page(
 
     def check_size(status: Mapping[str, Any]) -> None:
         size_bytes = max(status.get("total_bytes") or 0, status.get("downloaded_bytes") or 0)
-        if max_bytes and size_bytes > max_bytes:
-            raise DownloadError(
-                FailKind.TOO_LARGE,
-                f"{access.shown}: expected at most {max_bytes} bytes, found {size_bytes} or more",
-            )
+        check_limit(access.shown, size_bytes, max_bytes)
 
     log = _LogTail()
     options = {
@@ -157,7 +156,8 @@ def open_page(
         "merge_output_format": "mkv",
         "paths": {"home": str(folder)},
         # Named by its format: a retry that is offered another one must not go on with this one.
-        "outtmpl": {"default": "part-%(format_id).60B.%(ext)s"},
+        # By a hash, as ids may be long and differ at their ends alone.
+        "outtmpl": {"default": "part-%(part)s.%(ext)s"},
         "updatetime": False,
         "noplaylist": True,
         "playlist_items": "1:2",  # two are enough to tell that it is a playlist

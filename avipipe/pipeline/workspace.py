@@ -255,8 +255,7 @@ class Workspace:
         for line in map(private.stored, lines):
             if line.line_id not in merged:
                 new.setdefault(line.line_id, replace(line, index=len(merged) + len(new)))
-        whole = {line.uri for line in merged.values() if not line.ranges}
-        return [*merged.values(), *listed_together(list(new.values()), whole=whole)]
+        return [*merged.values(), *listed_together(list(new.values()), list(merged.values()))]
 
     def write_lines(self, lines: Iterable[SourceLine]) -> None:
         """Remember the lines for later commands."""

@@ -9,7 +9,7 @@ import errno
 import hashlib
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
@@ -33,6 +33,7 @@ from avipipe.media.host_gate import HostGate, default_folder, host_of
 from avipipe.media.http_file import HttpFile
 from avipipe.media.ranges import Parts, Range, fetch_file_ranges, fetch_page_ranges
 from avipipe.media.refusal import DownloadError, with_hint
+from avipipe.media.remote_file import ReadLimits
 from avipipe.media.web_access import WebAccess
 from avipipe.media.web_page import open_page
 from avipipe.stages.base import Item, Resources, Stage
@@ -50,7 +51,7 @@ _ORIGIN = (
 
 
 class FetchConfig(BaseModel):
-    """How sources are fetched. All but the first two is about manners and never changes a key."""
+    """How sources are fetched. All but the first two are about manners and never changes a key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -119,7 +120,15 @@ class Fetch(Stage):
         return f"{line.uri} {digest([span_json(span) for span in ranges])}" if ranges else line.uri
 
     def _ranges(self, line: SourceLine) -> tuple[Span, ...]:
-        return line.ranges if self.config.ranges == "auto" else ()
+        """What is fetched with a line's range; nothing where all of the URL is."""
+        return line.ranges if self.config.ranges == "auto" and line.span in line.ranges else ()
+
+    def _ranges_s(self, line: SourceLine) -> list[Range]:
+        return [(span.start_s, span.end_s) for span in self._ranges(line)]
+
+    @property
+    def _limits(self) -> ReadLimits:
+        return ReadLimits(self.config.rate_limit_bytes_per_s, round(self.config.max_gb * 1e9))
 
     def fresh(self, item: Item, evidence: Evidence) -> bool:
         """A local file is taken for the same as long as size and modification time are."""
@@ -135,10 +144,9 @@ class Fetch(Stage):
         uri = item.address or item.source.uri
         if not is_url(uri):
             return Keep(_local_evidence(local_path(uri)))
-        ranges = [(span.start_s, span.end_s) for span in self._ranges(item.source)]
         kept: tuple[str, ...] = ()
         try:
-            outcome = self._download(uri, item.source.uri, ranges, folder)
+            outcome = self._download(uri, item.source, folder)
             kept = outcome.files if isinstance(outcome, Keep) else ()
         finally:
             for path in folder.iterdir():
@@ -146,11 +154,11 @@ class Fetch(Stage):
                     path.unlink()
         return outcome
 
-    def _download(self, url: str, uri: str, ranges: Sequence[Range], folder: Path) -> Keep | Fail:
+    def _download(self, url: str, line: SourceLine, folder: Path) -> Keep | Fail:
         """Try until it works, fails for good, or has failed too often.
 
         Args:
-            uri: what the URL is known as: without what may be secret in it.
+            url: with what may be secret in it; `line` has it without.
         """
         config = self.config
         access = WebAccess(url, cookies_file=config.cookies_file, timeout_s=config.timeout_s)
@@ -164,7 +172,7 @@ class Fetch(Stage):
         while True:
             attempt += 1
             try:
-                evidence = self._attempt(access, uri, ranges, folder, gate)
+                evidence = self._attempt(access, line, folder, gate)
             except DownloadError as error:
                 if self._is_final(error, attempt, gate):
                     message = with_hint(error.kind, str(error))
@@ -178,51 +186,48 @@ class Fetch(Stage):
                 return Keep(evidence, _file_names(evidence))
 
     def _attempt(
-        self, access: WebAccess, uri: str, ranges: Sequence[Range], folder: Path, gate: HostGate
+        self, access: WebAccess, line: SourceLine, folder: Path, gate: HostGate
     ) -> Evidence:
         is_file = PurePosixPath(urlsplit(access.url).path).suffix.lower() in MEDIA_SUFFIXES
         with gate.turn(0.0 if is_file else self.config.page_interval_s):
-            evidence = self._from_file(access, uri, ranges, folder) if is_file else None
+            evidence = self._from_file(access, line, folder) if is_file else None
             # A page may be named like a file, such as Wikimedia's `File:Name.webm`.
-            return evidence or self._from_page(access, uri, ranges, folder)
+            return evidence or self._from_page(access, line, folder)
 
-    def _from_file(
-        self, access: WebAccess, uri: str, ranges: Sequence[Range], folder: Path
-    ) -> Evidence | None:
+    def _from_file(self, access: WebAccess, line: SourceLine, folder: Path) -> Evidence | None:
         """A media file, whole or in parts; None where the URL leads to a page."""
-        limit = self.config.rate_limit_bytes_per_s
-        if ranges:
-            parts = fetch_file_ranges(access, folder, ranges, rate_limit_bytes_per_s=limit)
+        limits = self._limits
+        if ranges := self._ranges_s(line):
+            parts = fetch_file_ranges(access, folder, ranges, limits)
             if parts is not None:
-                return _file_evidence(uri, _of_parts(parts), has_ranges=True)
+                return _file_evidence(line, _of_parts(parts))
         file = HttpFile(
-            access, folder, rate_limit_bytes_per_s=limit, max_bytes=round(self.config.max_gb * 1e9)
+            access,
+            folder,
+            rate_limit_bytes_per_s=limits.bytes_per_s,
+            max_bytes=limits.max_bytes,
         )
         path = file.attempt()
         if path is None:
             return None
-        return _file_evidence(uri, _of_file(path), has_ranges=bool(ranges))
+        return _file_evidence(line, _of_file(path))
 
-    def _from_page(
-        self, access: WebAccess, uri: str, ranges: Sequence[Range], folder: Path
-    ) -> Evidence:
+    def _from_page(self, access: WebAccess, line: SourceLine, folder: Path) -> Evidence:
         config = self.config
         with open_page(
             access,
             folder,
             short_side_px=config.short_side_px,
             cookies_file=config.cookies_file,
-            rate_limit_bytes_per_s=config.rate_limit_bytes_per_s,
+            rate_limit_bytes_per_s=self._limits.bytes_per_s,
             timeout_s=config.timeout_s,
-            max_bytes=round(config.max_gb * 1e9),
+            max_bytes=self._limits.max_bytes,
         ) as page:
             parts = None
-            if ranges:
-                parts = fetch_page_ranges(
-                    page, folder, ranges, rate_limit_bytes_per_s=config.rate_limit_bytes_per_s
-                )
+            if ranges := self._ranges_s(line):
+                parts = fetch_page_ranges(page, folder, ranges, self._limits)
             fetched = _of_parts(parts) if parts else _of_file(*page.download_all())
-            return _video_evidence(uri, page.info, fetched, has_ranges=bool(ranges))
+            return _video_evidence(line, page.info, fetched)
 
     def _is_final(self, error: DownloadError, attempt: int, gate: HostGate) -> bool:
         """Whether to give up; if not, the gate stays shut until the next attempt is due."""
@@ -325,16 +330,14 @@ def of_line(evidence: Evidence, line: SourceLine) -> Evidence:
     return shared
 
 
-def _file_evidence(url: str, fetched: Evidence, *, has_ranges: bool) -> Evidence:
-    name = PurePosixPath(unquote(urlsplit(url).path)).stem
-    file_id = _nameless_id(url, fetched, has_ranges)
-    origin = _origin(extractor="http", id=file_id, title=name, webpage_url=url)
+def _file_evidence(line: SourceLine, fetched: Evidence) -> Evidence:
+    name = PurePosixPath(unquote(urlsplit(line.uri).path)).stem
+    file_id = _nameless_id(line, fetched)
+    origin = _origin(extractor="http", id=file_id, title=name, webpage_url=line.uri)
     return {"source_id": f"http-{file_id}", "origin": origin, **fetched}
 
 
-def _video_evidence(
-    url: str, info: Mapping[str, Any], fetched: Evidence, *, has_ranges: bool
-) -> Evidence:
+def _video_evidence(line: SourceLine, info: Mapping[str, Any], fetched: Evidence) -> Evidence:
     extractor, page_id = str(info["extractor"]), str(info["id"])
     origin = _origin(
         extractor=extractor,
@@ -344,19 +347,19 @@ def _video_evidence(
         channel_id=info.get("channel_id") or info.get("uploader_id"),
         licence=info.get("license"),
         upload_date=info.get("upload_date"),
-        webpage_url=info.get("webpage_url") or url,
+        webpage_url=info.get("webpage_url") or line.uri,
     )
     if info["extractor_key"] in _NAMELESS:
-        source_id = f"http-{_nameless_id(url, fetched, has_ranges)}"
+        source_id = f"http-{_nameless_id(line, fetched)}"
     else:
         source_id = safe_id(f"{extractor}-{page_id}")
     return {"source_id": source_id, "origin": origin, **fetched}
 
 
-def _nameless_id(url: str, fetched: Evidence, has_ranges: bool) -> str:
-    """By content, but where ranges are listed by URL: parts have no hash of the whole, and all
-    ranges of a source must have one id, however much of it came."""
-    known = hashlib.sha256(url.encode()).hexdigest() if has_ranges else fetched["sha256"]
+def _nameless_id(line: SourceLine, fetched: Evidence) -> str:
+    """By content, but by URL where ranges of it are fetched: parts have no hash of the whole, and
+    all that is fetched of a URL must have one id."""
+    known = hashlib.sha256(line.uri.encode()).hexdigest() if line.ranges else fetched["sha256"]
     return str(known[:16])
 
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from avipipe.media.user_cache import CACHE_ENV as CACHE_ENV
 from avipipe.media.user_cache import user_cache
 
 logger = logging.getLogger(__name__)

@@ -12,10 +12,11 @@ from urllib.request import url2pathname
 from avipipe.errors import TRANSIENT, FailKind, WeightsError
 from avipipe.media.http_file import HttpFile
 from avipipe.media.refusal import DownloadError
+from avipipe.media.user_cache import CACHE_ENV
 from avipipe.media.web_access import WebAccess
 from avipipe.text import hiding, secrets_of, shown_url
 from avipipe.weights.cache import FOLDER_ENV, Found, find
-from avipipe.weights.digests import CACHE_ENV, cache_folder, digest
+from avipipe.weights.digests import cache_folder, digest
 from avipipe.weights.lock import LOCK_ENV, Weight
 from avipipe.weights.record import Pulled, PulledFile, alone, read_record, write_record
 
@@ -177,12 +178,17 @@ def _download(weight: Weight, url: str, folder: Path, size_bytes: int | None) ->
 
 
 def _refusal(weight: Weight, error: DownloadError) -> str:
+    other = (
+        "this is not the file that the lock file names; name another URL in a lock file of your "
+        f"own ({LOCK_ENV})"
+    )
     advice = {
         FailKind.PRIVATE: f"access is refused; see {weight.page}",
         FailKind.REMOVED: "it is not there any more; name another URL in a lock file of your own "
         f"({LOCK_ENV})",
         FailKind.UNREACHABLE: "check the network, then run the same command: it goes on from here",
-        FailKind.TOO_LARGE: "this is not the file that the lock file names; name another URL in a "
-        f"lock file of your own ({LOCK_ENV})",
+        FailKind.TOO_LARGE: other,
+        FailKind.BAD_REPLY: other,
+        FailKind.UNSAFE_REDIRECT: other,
     }.get(error.kind, "run the same command later")
     return f"cannot pull `{weight.name}`: {error}; {advice}"

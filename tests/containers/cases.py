@@ -15,12 +15,14 @@ class Source:
     """A file, what it holds, and every how many pictures there is a key frame.
 
     `others` are as right as `truth`: a gap in the timestamps may be kept, or closed.
+    `clock_start_s` is where time 0 lies on the clock of a download, None for its first moment.
     """
 
     path: Path
     truth: Truth
     gop: int = GOP
     others: tuple[Truth, ...] = ()
+    clock_start_s: float | None = None
 
 
 Maker = Callable[[Path], Source]

@@ -41,8 +41,8 @@ def served(folder: Path) -> Iterator[str]:
         thread.join()
 
 
-def fetched(url: str, folder: Path) -> Path:
-    """The file that the build's fetch makes of a URL."""
+def fetched(url: str, folder: Path) -> tuple[Path, float | None]:
+    """The file that the build's fetch makes of a URL, and where time 0 lies on its clock."""
     folder.mkdir()
     config = FetchConfig(state_dir=folder / "hosts", page_interval_s=0)
     line = SourceLine(0, url, None, "list.txt:1")
@@ -51,7 +51,7 @@ def fetched(url: str, folder: Path) -> Path:
     outcome = Fetch(config).run(Item("line", line, None, {}, {}), media)
     if not isinstance(outcome, Keep):
         raise AssertionError(f"expected a download, found {outcome}")
-    return media / str(outcome.evidence["path"])
+    return media / str(outcome.evidence["path"]), outcome.evidence["clock_start_s"]
 
 
 def merged(folder: Path) -> Source:
@@ -59,14 +59,14 @@ def merged(folder: Path) -> Source:
     web = folder / "web"
     web.mkdir()
     (web / "man.mpd").write_text(_MANIFEST)
-    fragments = ("-movflags", "+frag_keyframe+empty_moov+default_base_moof")
+    # Without delay_moov the muxer forgets that the video starts late.
+    fragments = ("-movflags", "+frag_keyframe+delay_moov+default_base_moof")
     encode(web / "v.mp4", [*H264, "-bf", "0", *fragments, "-map", "-1:a"], video_late_s=_LATE_S)
     encode(web / "a.m4a", [*AAC, "-map", "-0:v"], rate_hz=48_000, sound_s=7 + _LATE_S)
     with served(web) as address:
-        path = fetched(f"{address}/man.mpd", folder / "fetched")
-    # Where the merged file begins, with the coder's run-in or after it, is the merger's choice.
-    part = steady(25, 175, sound_s=(-_LATE_S, 7.0), content_s=_LATE_S, slack_s=0.1)
-    return Source(path, Truth((part.later(_LATE_S),)))
+        path, clock_start_s = fetched(f"{address}/man.mpd", folder / "fetched")
+    part = steady(25, 175, sound_s=(-_LATE_S, 7.0), content_s=_LATE_S)
+    return Source(path, Truth((part.later(_LATE_S),)), clock_start_s=clock_start_s)
 
 
 DASH: dict[str, Maker] = {"DASH H.264, AAC, picture 0.6 s late, merged": merged}

@@ -66,10 +66,13 @@ class Trial:
         return self.verdict is not None and not self.verdict.is_right
 
 
-def read_source(path: Path, folder: Path, span: Span | None = None) -> Read:
+def read_source(
+    path: Path, folder: Path, span: Span | None = None, clock_start_s: float | None = None
+) -> Read:
     """Probe a file and lay its clips, as `build` does."""
     line = SourceLine(0, str(path), span, "list.txt:1")
-    evidence: dict[str, Evidence] = {"fetch": {"path": str(path)}}
+    fetched: Evidence = {"path": str(path), "clock_start_s": clock_start_s}
+    evidence: dict[str, Evidence] = {"fetch": fetched}
     folders: dict[str, Path] = {"fetch": path.parent}
     spans: tuple[Span, ...] = ()
     stages: tuple[Stage, ...] = (Probe(ProbeConfig()), Shots(ShotsConfig()))
@@ -147,7 +150,7 @@ def try_file(make: Maker, folder: Path, config: CutConfig, *, clip_s: float = 2.
     """Make a file and cut clips at its beginning, in the middle and at its end."""
     source = make(folder)
     whole = decode_whole(source.path, folder)
-    read = read_source(source.path, folder / "read")
+    read = read_source(source.path, folder / "read", clock_start_s=source.clock_start_s)
     end_s = max((span.end_s for span in read.spans), default=0.0)
     truth = min((source.truth, *source.others), key=lambda truth: abs(truth.end_s - end_s))
     trials = []

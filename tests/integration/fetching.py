@@ -172,7 +172,8 @@ def fetch(
 ) -> tuple[Keep | Fail, Path]:
     target = folder / out
     target.mkdir()
-    outcome = Fetch(config(folder, **settings)).run(item(uri, listed=listed), target)
+    span = listed[0] if listed else None
+    outcome = Fetch(config(folder, **settings)).run(item(uri, span, listed), target)
     assert isinstance(outcome, Keep | Fail)
     return outcome, target
 

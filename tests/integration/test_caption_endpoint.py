@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from avipipe.annotators.base import Caption
+from avipipe.annotators.full import http_service
 from avipipe.annotators.full.endpoint import KEY_ENV, MODEL_ENV, URL_ENV, EndpointCaptioner
 from avipipe.annotators.full.http_service import Patience
 from avipipe.annotators.registry import create
@@ -98,6 +99,7 @@ def test_a_bad_reply_may_be_mended(monkeypatch: pytest.MonkeyPatch) -> None:
         (Answer(body=b'{"choices": []}'), "not a chat completion"),
         (Answer(body=b"[]"), "not a chat completion"),
         (Answer(413, b"too large"), "HTTP 413"),
+        (Answer(body=b'{"choices": ' + b"[" * 100_000), "not a chat completion"),
     ],
 )
 def test_an_unusable_answer_fails_the_clip(
@@ -110,6 +112,15 @@ def test_an_unusable_answer_fails_the_clip(
     assert caught.value.kind is FailKind.ANNOTATOR_FAILED
     assert message in str(caught.value)
     assert len(server.requests) <= 2
+
+
+def test_an_endless_reply_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_service, "MAX_REPLY_BYTES", 50)
+    with chat_server(scripted(says(GOOD))) as server:
+        use(server, monkeypatch)
+        with pytest.raises(AnnotatorError, match="at most 50 bytes") as caught:
+            captioned()
+    assert caught.value.kind is FailKind.TOO_LARGE
 
 
 @pytest.mark.parametrize("busy", [BUSY, Answer(429), Answer(429, headers={"Retry-After": "0"})])

@@ -62,20 +62,7 @@ def assert_right_or_refused(row: Row) -> None:
             assert not trial.failure.startswith("crash"), trial
 
 
-KNOWN_WRONG = {
-    "DASH H.264, AAC, picture 0.6 s late, merged": "the fragments' late start is lost by the merge",
-}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason=KNOWN_WRONG[name], strict=True))
-        if name in KNOWN_WRONG
-        else name
-        for name in TYPICAL
-    ],
-)
+@pytest.mark.parametrize("name", TYPICAL)
 def test_clips_hold_what_their_source_holds(name: str, tmp_path: Path) -> None:
     assert_right_or_refused(try_file(FILES[name], tmp_path, QUICK))
 

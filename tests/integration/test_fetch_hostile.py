@@ -72,7 +72,7 @@ def test_a_part_that_is_not_exactly_the_rest_is_thrown_away(
                 handler.answer(200, BODY, tag)
 
     server.replies["/x.mp4"] = reply
-    assert kept(tmp_path, server.url("/x.mp4")).evidence["sha256"] == SHA256
+    assert kept(tmp_path, server.url("/x.mp4"), timeout_s=5).evidence["sha256"] == SHA256
     assert server.count("/x.mp4") == 3
 
 
@@ -87,7 +87,7 @@ def test_a_range_that_cannot_be_had_begins_again(tmp_path: Path, server: Server)
             handler.answer(200, BODY, tag)
 
     server.replies["/x.mp4"] = reply
-    assert kept(tmp_path, server.url("/x.mp4")).evidence["sha256"] == SHA256
+    assert kept(tmp_path, server.url("/x.mp4"), timeout_s=5).evidence["sha256"] == SHA256
 
 
 def test_a_part_without_a_version_is_not_gone_on_with(tmp_path: Path, server: Server) -> None:
@@ -99,7 +99,7 @@ def test_a_part_without_a_version_is_not_gone_on_with(tmp_path: Path, server: Se
         handler.answer(200, BODY[:HALF] if server.count("/x.mp4") == 1 else BODY, length)
 
     server.replies["/x.mp4"] = reply
-    assert kept(tmp_path, server.url("/x.mp4")).evidence["sha256"] == SHA256
+    assert kept(tmp_path, server.url("/x.mp4"), timeout_s=5).evidence["sha256"] == SHA256
 
 
 def test_a_date_is_a_version_too(tmp_path: Path, server: Server) -> None:
@@ -114,7 +114,7 @@ def test_a_date_is_a_version_too(tmp_path: Path, server: Server) -> None:
         handler.answer(206, BODY[HALF:], span)
 
     server.replies["/x.mp4"] = reply
-    assert kept(tmp_path, server.url("/x.mp4")).evidence["sha256"] == SHA256
+    assert kept(tmp_path, server.url("/x.mp4"), timeout_s=5).evidence["sha256"] == SHA256
     assert server.count("/x.mp4") == 2
 
 
@@ -154,7 +154,7 @@ def test_chunks(tmp_path: Path, server: Server, is_whole: bool) -> None:
 
     server.replies["/x.mp4"] = reply
     if is_whole:
-        assert kept(tmp_path, server.url("/x.mp4")).evidence["sha256"] == SHA256
+        assert kept(tmp_path, server.url("/x.mp4"), timeout_s=5).evidence["sha256"] == SHA256
     else:
         assert failed(tmp_path, server.url("/x.mp4"), retries=0).kind is FailKind.UNREACHABLE
 

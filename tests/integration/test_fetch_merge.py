@@ -249,3 +249,15 @@ def test_a_part_that_is_no_media_fails_by_name(tmp_path: Path, server: Server) -
     server.files["/v.mp4"] = b"<html>no film</html>" * 100
     server.files["/a.m4a"] = (site / "a.m4a").read_bytes()
     assert failed(tmp_path, server.url("/film.mpd"), timeout_s=5).kind is FailKind.NOT_MEDIA
+
+
+def test_the_same_parts_make_the_same_bytes(tmp_path: Path) -> None:
+    """They are the source's id where its page has none."""
+    film = write(tmp_path / "film.mp4")
+    alone(film, tmp_path / "v.mp4", "v")
+    alone(film, tmp_path / "a.m4a", "a")
+    made = []
+    for name in ("first.mkv", "second.mkv"):
+        remux.merge(tmp_path / "v.mp4", tmp_path / "a.m4a", tmp_path / name, one_clock=True)
+        made.append((tmp_path / name).read_bytes())
+    assert made[0] == made[1]

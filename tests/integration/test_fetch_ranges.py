@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from avipipe.errors import FailKind, MediaError
-from avipipe.manifests.records import Keep, SourceLine, Span
+from avipipe.manifests.records import Fail, Keep, SourceLine, Span
 from avipipe.manifests.sources import MAX_RANGES, listed_together
 from avipipe.media.decode import iter_pictures, read_audio
 from avipipe.media.ffmpeg import run
-from avipipe.media.probe import MediaInfo
+from avipipe.media.probe import MediaInfo, probe
 from avipipe.stages.base import Item
 from avipipe.stages.cut import Cut, CutConfig
 from avipipe.stages.fetch import Fetch, FetchConfig, of_line
 from avipipe.stages.probe import Probe, ProbeConfig
 from avipipe.stages.shots import Shots, ShotsConfig
-from tests.integration.fetching import Handler, Server, kept, running
+from tests.integration.fetching import Handler, Server, fetch, kept, running
 
 DURATION_S = 150
 SIZE = (96, 64)
@@ -125,9 +125,41 @@ def dash(folder: Path, film: Path) -> str:
     return "film.mpd"
 
 
+LONG = "n" * 70
+
+
+def dash_of_long_names(folder: Path, film: Path) -> str:
+    """Names of renditions that differ at their ends alone, as they do where they hold tokens."""
+    manifest = folder / dash(folder, film)
+    text = manifest.read_text()
+    for number in "01":
+        text = text.replace(
+            f'<Representation id="{number}"', f'<Representation id="{LONG}{number}"'
+        )
+    manifest.write_text(text)
+    for path in list(folder.iterdir()):
+        for kind in ("init-stream", "chunk-stream"):
+            if path.name.startswith(kind):
+                number, rest = path.name[len(kind)], path.name[len(kind) + 1 :]
+                path.rename(folder / f"{kind}{LONG}{number}{rest}")
+    return manifest.name
+
+
 def hls_ts(folder: Path, film: Path) -> str:
     options: tuple[str, ...] = ("-f", "hls", "-hls_time", "4", "-hls_playlist_type", "vod")
     segmented(film, *options, str(folder / "film.m3u8"))
+    return "film.m3u8"
+
+
+def hls_mp3(folder: Path, film: Path) -> str:
+    """Its sound is bare MP3, which says nowhere when it is heard."""
+    vod = ("-f", "hls", "-hls_time", "4", "-hls_playlist_type", "vod")
+    run(["-i", str(film), "-an", "-c", "copy", *vod, str(folder / "v.m3u8")], timeout_s=60)
+    cut = ("-f", "segment", "-segment_time", "4", "-segment_list", str(folder / "a.m3u8"))
+    run(["-i", str(film), "-vn", "-c:a", "libmp3lame", *cut, str(folder / "a%d.mp3")], timeout_s=60)
+    sound = '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="a",DEFAULT=YES,URI="a.m3u8"'
+    picture = '#EXT-X-STREAM-INF:BANDWIDTH=1000000,CODECS="avc1.42c00b,mp4a.40.34",AUDIO="a"'
+    (folder / "film.m3u8").write_text("\n".join(["#EXTM3U", sound, picture, "v.m3u8", ""]))
     return "film.m3u8"
 
 
@@ -163,7 +195,9 @@ def matroska(folder: Path, film: Path) -> str:
     return "film.mkv"
 
 
-@pytest.mark.parametrize("form", [plain, matroska, page, dash, hls_ts, hls_fmp4, hls_apart])
+@pytest.mark.parametrize(
+    "form", [plain, matroska, page, dash, dash_of_long_names, hls_ts, hls_fmp4, hls_apart]
+)
 def test_only_the_ranges_are_fetched(
     tmp_path: Path, server: Server, film: Path, form: Callable[[Path, Path], str]
 ) -> None:
@@ -290,6 +324,27 @@ def test_what_cannot_be_had_in_parts_is_had_whole(
     assert outcome.evidence["sha256"] == hashlib.sha256(film.read_bytes()).hexdigest()
 
 
+def test_sound_without_a_clock_is_had_whole(tmp_path: Path, server: Server, film: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    name = hls_mp3(site, film)
+    server.serve(site)
+    outcome = kept(tmp_path, server.url(f"/{name}"), listed=LISTED, timeout_s=5)
+    assert "parts" not in outcome.evidence
+    assert probe(tmp_path / "out" / outcome.files[0]).duration_s > DURATION_S - 1
+
+
+@pytest.mark.parametrize("path", ["/film.mp4", "/film.html"])
+def test_ranges_may_not_be_too_large_either(
+    tmp_path: Path, server: Server, film: Path, path: str
+) -> None:
+    server.files["/film.mp4"] = film.read_bytes()
+    server.files["/film.html"] = b"<title>Film</title><video src='/film.mp4'></video>"
+    outcome, _ = fetch(tmp_path, server.url(path), "out", LISTED, timeout_s=5, max_gb=1e-4)
+    assert isinstance(outcome, Fail)
+    assert outcome.kind is FailKind.TOO_LARGE
+
+
 @pytest.mark.parametrize(
     ("tag", "instead"),
     [
@@ -341,8 +396,12 @@ def test_lines_of_one_url_know_each_other() -> None:
 
     listed = [line(url, LISTED[1]), line(url, LISTED[0]), line(other, LISTED[0])]
     listed += [line(other, None), line("/a.mp4", LISTED[0])]
-    ranges = [line.ranges for line in listed_together(listed, whole=())]
+    ranges = [line.ranges for line in listed_together(listed)]
     assert ranges == [LISTED, LISTED, (), (), ()]
-    assert [line.ranges for line in listed_together(listed, whole={url})] == [()] * 5
+    assert [line.ranges for line in listed_together(listed, [line(url, None)])] == [()] * 5
+    parted = listed_together(listed[:2])
+    (later,) = listed_together([line(url, None)], parted)
+    assert later.ranges == LISTED, "all that is fetched of a URL has one id"
+    assert Fetch(FetchConfig()).subject(later) == url, "and it is fetched whole"
     many = [line(url, Span(n, n + 0.5)) for n in range(MAX_RANGES + 1)]
-    assert {line.ranges for line in listed_together(many, whole=())} == {()}
+    assert {line.ranges for line in listed_together(many)} == {()}

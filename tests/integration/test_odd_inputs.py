@@ -177,8 +177,8 @@ def test_what_is_downloaded_apart_stays_apart(tmp_path: Path) -> None:
         shutil.copy(ODD / name, web / served_as)
     shutil.copy(ODD / "dash_audio.m4a", web / "a.m4a")
     with served(web) as address:
-        path = fetched(f"{address}/man.mpd", tmp_path / "fetched")
-    source = read_source(path, tmp_path / "read")
+        path, clock_start_s = fetched(f"{address}/man.mpd", tmp_path / "fetched")
+    source = read_source(path, tmp_path / "read", clock_start_s=clock_start_s)
     start_s = round(source.evidence["probe"]["video"]["start_s"], 3)
     assert start_s == pytest.approx(0.6, abs=0.03)
     cut(source, tmp_path, start_s, start_s + 5)

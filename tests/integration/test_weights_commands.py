@@ -16,7 +16,7 @@ from avipipe.annotators.embedded.vad import EnergyVad
 from avipipe.annotators.weighted import Weighted
 from avipipe.cli import main
 from avipipe.errors import WeightsError
-from avipipe.weights.digests import CACHE_ENV
+from avipipe.media.user_cache import CACHE_ENV
 from avipipe.weights.lock import LOCK_ENV
 from tests.integration.builds import ROOT, build, command, published, unpublish
 from tests.integration.weight_server import COMMIT, TOKEN, WeightServer, running, sha256

@@ -1,14 +1,24 @@
 """Turns at a host, taken by threads and processes of one machine."""
 
+import json
 import multiprocessing
+import os
+import stat
 import time
 from pathlib import Path
 
 import pytest
 
-from avipipe.errors import FailKind
-from avipipe.media.host_gate import HostGate, host_of
+from avipipe.errors import ConfigError, FailKind
+from avipipe.media.host_gate import (
+    HostGate,
+    default_folder,
+    forget_host,
+    gate_folders,
+    host_of,
+)
 from avipipe.media.refusal import DownloadError
+from avipipe.media.user_cache import CACHE_ENV
 
 
 def gate(folder: Path, *, slots: int = 1, max_wait_s: float = 10) -> HostGate:
@@ -86,3 +96,92 @@ def test_a_torn_state_is_forgotten(tmp_path: Path) -> None:
 )
 def test_host_of(url: str, host: str) -> None:
     assert host_of(url) == host
+
+
+def test_nothing_shuts_a_host_for_more_than_a_day(tmp_path: Path) -> None:
+    """Neither what a host asks for, nor what stands in the file."""
+    gate(tmp_path).shut(1e300)
+    with pytest.raises(DownloadError, match="left alone for 86400 s more"):
+        gate(tmp_path).turn().__enter__()
+    state = {"not_before_s": 9e15, "failed_at_s": 9e15, "failures": 9}
+    (tmp_path / "host.org.json").write_text(json.dumps(state))
+    with pytest.raises(DownloadError, match="left alone for 86400 s more"):
+        gate(tmp_path).turn().__enter__()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"not_before_s": NaN, "failed_at_s": 0, "failures": 0}',
+        '{"not_before_s": "soon", "failed_at_s": 0, "failures": 0}',
+        '{"not_before_s": 1, "failed_at_s": 0, "failures": -5}',
+        '{"else": 1}',
+        "[" * 100_000,
+        "\xff",
+    ],
+)
+def test_a_damaged_state_is_forgotten(tmp_path: Path, text: str) -> None:
+    gate(tmp_path).shut(1)
+    (tmp_path / "host.org.json").write_text(text, encoding="latin-1")
+    with gate(tmp_path).turn():
+        pass
+
+
+def test_the_folder_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_ENV, str(tmp_path / "cache"))
+    gate(default_folder()).succeed()
+    for folder in (default_folder(), default_folder().parent):
+        assert folder.is_relative_to(tmp_path / "cache")
+    assert stat.S_IMODE(default_folder().stat().st_mode) == 0o700
+    (file,) = default_folder().iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_link_to_another_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with pytest.raises(ConfigError, match=r"stages\.fetch\.state_dir"):
+        gate(tmp_path / "link").succeed()
+    assert list((tmp_path / "target").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["host.org.json", "host.org.0.lock"])
+def test_a_link_to_another_file_is_not_followed(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "hosts"
+    gate(folder)
+    (tmp_path / "precious").write_text("mine")
+    (folder / name).symlink_to(tmp_path / "precious")
+    with pytest.raises(ConfigError, match="a link is not followed"), gate(folder).turn():
+        pass
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777])
+def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / "hosts"
+    folder.mkdir()
+    folder.chmod(mode)
+    with pytest.raises(ConfigError, match="others may write to"):
+        gate(folder).succeed()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")
+def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "hosts"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 65534, 65534)
+    with pytest.raises(ConfigError, match="that of user 65534"):
+        gate(folder).succeed()
+
+
+def test_a_host_can_be_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_ENV, str(tmp_path))
+    other_machine = default_folder().with_name("other")
+    for folder in (default_folder(), other_machine):
+        gate(folder).shut(3600)
+    for folder in gate_folders(None):
+        forget_host(folder, "host.org")
+    for folder in (default_folder(), other_machine):
+        with gate(folder).turn():
+            pass
+    assert gate_folders(tmp_path / "none") == []

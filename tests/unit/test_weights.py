@@ -15,13 +15,14 @@ from avipipe.annotators import packages
 from avipipe.annotators.uses import users
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import WeightsError
+from avipipe.media.user_cache import CACHE_ENV
 from avipipe.pipeline.config import BuildConfig
 from avipipe.pipeline.graph import Graph
 from avipipe.pipeline.needs import require_weights, used_weights
 from avipipe.pipeline.publication import facts_of
 from avipipe.stages.annotated import AnnotatedStage
 from avipipe.weights import digests
-from avipipe.weights.digests import CACHE_ENV, cache_folder, digest
+from avipipe.weights.digests import cache_folder, digest
 from avipipe.weights.lock import LOCK_ENV
 from avipipe.weights.record import Pulled, PulledFile, read_record, write_record
 from tests.damage import flipped

@@ -137,7 +137,7 @@ def _content(body: bytes) -> str:
         if isinstance(content, str):
             return content
         found = f"content of type {type(content).__name__}"
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         found = f"{type(error).__name__}: {error}"
     raise AnnotatorError(
         message=f"the server's answer is not a chat completion: {found}",

@@ -154,7 +154,8 @@ class Service:
     def _excerpt(self, error: urllib.error.HTTPError) -> str:
         try:
             # So much more that a key at the end of the excerpt is whole, and is found.
-            said = error.read(EXCERPT_BYTES + len(self.key))
+            longest = max(map(len, self._forms()), default=0)
+            said = error.read(EXCERPT_BYTES + longest)
         except (OSError, http.client.HTTPException):
             return ""
         text = without_secrets(said.decode(errors="replace"))

@@ -54,7 +54,7 @@ def read_jobs(path: Path) -> list[Entry]:
         where = f"{path}, line {number}"
         try:
             name = str(json.loads(line).get("name") or f"{number:04d}")
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             raise ManifestError(f"{where}: expected a JSON object: {error}") from error
         if not re.fullmatch(r"[^./][^/]*", name):
             raise ManifestError(f"{where}: expected a name that a folder can have, got {name!r}")
