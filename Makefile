@@ -25,8 +25,8 @@ edit-tiny: train-tiny  ## Edit the demo's clips with it, from their bounding box
 		--precision 4 --model $(DEMO)/run --steps 20 --set solver.shift=1 --out $(DEMO)/edited
 	@echo "Open $(DEMO)/edited/*/trace.html"
 
-test: check  ## All checks and all tests but the long ones.
-	$(BIN)/python -m pytest
+test: check  ## All checks and all tests but the long ones, a process a CPU.
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(VENV)/dev  ## The long tests: crash course, memory, many items.
 	$(BIN)/python -m pytest -m slow

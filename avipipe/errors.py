@@ -104,14 +104,14 @@ _REMEDIES = {
 def disk_error(error: OSError) -> RunError:
     """What the operating system refused to read or write, and what to do about it."""
     what = "write results" if error.errno in DISK_ERRNOS else "read or write results"
-    said = error.strerror or str(error) or type(error).__name__
+    reason = error.strerror or str(error) or type(error).__name__
     where = f" ({error.filename})" if error.filename else ""
     remedy = _REMEDIES.get(
         error.errno or 0, "see that the disk or server is sound and that nobody else changes them"
     )
     return RunError(
-        f"cannot {what}: {said}{where}. What is done is kept: {remedy}, then run the same command "
-        "again."
+        f"cannot {what}: {reason}{where}. What is done is kept: {remedy}, then run the same "
+        "command again."
     )
 
 

@@ -1,6 +1,7 @@
 """What holds for every test: no hub is asked, and small weights are found where they lie here."""
 
 import os
+import signal
 from pathlib import Path
 
 WEIGHTS = Path(__file__).parents[2] / "shared" / "weights"
@@ -11,3 +12,5 @@ def pytest_configure() -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if WEIGHTS.is_dir():
         os.environ.setdefault("AVIPIPE_WEIGHTS_DIR", str(WEIGHTS))
+    # A shell that started us in the background has SIGINT ignored, by us and by all that we start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -103,8 +103,8 @@ for sample in webdataset.WebDataset("SHARD", shardshuffle=False):
     print(sample["__key__"], facts["caption"]["text"], exact_THW.shape)
 ```
 
-So is `datasets.load_dataset("webdataset", data_files="shards/*.tar")`, and any reader of Parquet
-for `manifest/`.
+So is `datasets.load_dataset("webdataset", data_files=[…])` with the shards that `dataset.json`
+lists, and any reader of Parquet for `manifest/`.
 
 `mp4` is the video (24 fps), `flac` the reference sound (48 kHz, sample 2000 n belongs to frame n),
 `pairs.json` the degraded masks and the law that made them. What differs from sample to sample in

@@ -5,7 +5,6 @@ Lengths, areas, boxes and intersections are read from the code without drawing t
 """
 
 import json
-import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -216,4 +215,4 @@ def are_counts(frames: Any) -> bool:
 def _whole(value: Any) -> int:
     """A JSON number that is whole; 0 for what is none."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return int(value) if is_number and value == value // 1 and abs(value) < math.inf else 0
+    return int(value) if is_number and value == value // 1 else 0

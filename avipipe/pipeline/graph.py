@@ -150,7 +150,7 @@ class Graph:
         for stage in self.annotated:
             changed = stage.adopt(used.get(stage.name, {}), only_missing=only_missing)
             if changed:
-                told.append(f"{', '.join(sorted(changed))} of `{stage.name}`")
+                told.append(f"{', '.join(changed)} of `{stage.name}`")
         return told
 
     def adopted(self) -> UsedBackends:

@@ -1,6 +1,5 @@
 """Measures published clips again, against the sources that they were cut from."""
 
-import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from avipipe.errors import MediaError
+from avipipe.files import sha256_of
 from avipipe.manifests.uris import is_url, local_path
 from avipipe.media.probe import probe
 from avipipe.media.reference import Reference
@@ -70,6 +70,5 @@ class Remeasure:
 
     def _digest(self, path: Path) -> str:
         if path not in self._digests:
-            with path.open("rb") as file:
-                self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
+            self._digests[path] = sha256_of(path)
         return self._digests[path]

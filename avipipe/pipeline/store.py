@@ -13,7 +13,6 @@ which is how an item that kills its worker is told from its neighbours.
 """
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from avipipe.errors import ManifestError
+from avipipe.files import sha256_of
 from avipipe.manifests.records import Fail, Keep, Record, StoredFile
 
 
@@ -104,7 +104,7 @@ class Store:
         """Keep a record and the files in `scratch`; return the record that the store now holds."""
         present = self.get(record.key)
         if present is None or isinstance(present.outcome, Fail):
-            record = replace(record, files=_sealed(scratch))
+            record = replace(record, files=_sealed(record, scratch))
             self._place_folder(record.key, scratch)
             self._write_record(record)
             present = record
@@ -163,17 +163,14 @@ def is_whole(record: Record, folder: Path) -> bool:
     return True
 
 
-def _sealed(folder: Path) -> dict[str, StoredFile]:
-    """What the files of a folder are, once they are on disk."""
-    files = {}
-    for path in sorted(folder.iterdir()):
+def _sealed(record: Record, folder: Path) -> dict[str, StoredFile]:
+    """What the files of a kept record are, once all of a folder is on disk."""
+    for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
-        files[path.name] = _stored(path)
-    return files
+    names = record.outcome.files if isinstance(record.outcome, Keep) else ()
+    return {name: _stored(folder / name) for name in sorted(names)}
 
 
 def _stored(path: Path) -> StoredFile:
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return StoredFile(sha256, file.tell())
+    return StoredFile(sha256_of(path), path.stat().st_size)

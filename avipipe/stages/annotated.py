@@ -58,7 +58,7 @@ class AnnotatedStage(Stage):
         Returns:
             the names of weights that are here and are not those of the build.
         """
-        changed: list[str] = []
+        changed: set[str] = set()
         for role, backend in self._backends.items():
             its = used.get(role)
             if its is None or (its["name"], its["version"]) != (backend.name, backend.version):
@@ -68,9 +68,9 @@ class AnnotatedStage(Stage):
                 self.adopted[role] = its
             for name, identity in (here or {}).items():
                 if identity != its["weights"].get(name):
-                    changed.append(name)
+                    changed.add(name)
         self.__dict__.pop("identities", None)
-        return changed
+        return sorted(changed)
 
     def setup(self) -> None:
         for backend in self._backends.values():

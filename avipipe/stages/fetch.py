@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from avipipe.errors import TRANSIENT, FailKind, MediaError
+from avipipe.files import sha256_of
 from avipipe.manifests.records import (
     Evidence,
     Fail,
@@ -259,7 +260,7 @@ def _local_evidence(path: Path) -> Evidence:
                 FailKind.NOT_MEDIA,
                 f"{path}: expected a file, found a folder or device; a folder is given as --source",
             )
-        sha256 = _sha256(path)
+        sha256 = sha256_of(path)
         after = path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         # A ValueError tells of a zero byte, which no name of a file has.
@@ -291,7 +292,7 @@ def _of_file(path: Path, clock_start_s: float | None = None) -> Evidence:
     return {
         "path": path.name,
         "bytes": path.stat().st_size,
-        "sha256": _sha256(path),
+        "sha256": sha256_of(path),
         "clock_start_s": clock_start_s,
     }
 
@@ -376,8 +377,3 @@ def safe_id(name: str) -> str:
     if safe == name:
         return name
     return f"{safe}-{hashlib.sha256(to_bytes(name)).hexdigest()[:8]}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

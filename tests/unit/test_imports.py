@@ -13,10 +13,11 @@ PACKAGE = ROOT / "avipipe"
 
 BELOW: dict[str, set[str]] = {
     "text": set(),
+    "files": set(),
     "errors": {"text"},
     "log": {"text"},
     "config_file": {"text", "errors"},
-    "media": {"text", "errors", "log", "config_file"},
+    "media": {"text", "errors", "files", "log", "config_file"},
 }
 BELOW["weights"] = BELOW["media"] | {"media"}
 BELOW["manifests"] = BELOW["media"] | {"media"}

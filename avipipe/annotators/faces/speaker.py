@@ -18,6 +18,7 @@ from avipipe.annotators.faces.mfcc import (
 )
 from avipipe.annotators.faces.sync import Curve, mouth_motion, mouth_sync, sound_curves
 from avipipe.annotators.faces.track import FaceTrack, find_cuts, track_faces
+from avipipe.annotators.loading import device
 from avipipe.annotators.signal import check_wave, resample
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError
@@ -60,7 +61,7 @@ class FaceSpeaker(Weighted):
         cv2.setNumThreads(1)
         torch.set_num_threads(1)
         self._detector = FaceDetector(faces)
-        self._net = lr_asd.load(speaking, device="cuda" if torch.cuda.is_available() else "cpu")
+        self._net = lr_asd.load(speaking, device=device())
 
     def score(
         self, frames_THWC: Frames, *, fps: Fraction, wav_N: Wave, sample_rate_hz: int

@@ -7,6 +7,7 @@ import numpy as np
 from avipipe import weights
 from avipipe.annotators.base import Stems, Wave
 from avipipe.annotators.batching import largest_that_fits
+from avipipe.annotators.loading import device
 from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.signal import Array, check_wave, resample
 from avipipe.annotators.weighted import Weighted
@@ -39,7 +40,7 @@ class DemucsSeparator(Weighted):
         import torch
         from demucs.hf import load_safetensors_model
 
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = torch.device(device())
         with reading(path, "a network of Demucs", pull_again("htdemucs")):
             model = load_safetensors_model(path)
         self._model = model.to(self._device).eval()

@@ -15,6 +15,7 @@ import yaml
 from avipipe import weights
 from avipipe.annotators.base import Diarization, Speech, Turn, Wave
 from avipipe.annotators.batching import largest_that_fits
+from avipipe.annotators.loading import device
 from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.signal import check_wave, resample
 from avipipe.annotators.weighted import Weighted
@@ -201,7 +202,7 @@ def _import_pyannote() -> Any:
 def _best_device() -> Any:
     import torch
 
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device())
 
 
 def _loaded(loader: Callable[..., Any], folder: Path, **options: Any) -> Any:

@@ -13,6 +13,7 @@ from avipipe import weights
 from avipipe.annotators.base import Frames, Mask, MaskTrack
 from avipipe.annotators.batching import largest_that_fits
 from avipipe.annotators.both_ways import both_ways
+from avipipe.annotators.loading import device
 from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError
@@ -56,7 +57,7 @@ class XmemPropagator(Weighted):
         path = weights.locate("xmem")
         with reading(path, "a network of XMem", pull_again("xmem")):
             network = load(torch.load(path, map_location="cpu", weights_only=True))
-        self._network = network.to("cuda" if torch.cuda.is_available() else "cpu")
+        self._network = network.to(device())
         small = Limits(max_work_frames=4, min_work_frames=2, max_long_elements=1250)
         self._limits = (OFFICIAL_LIMITS, small)
 

@@ -122,6 +122,8 @@ def _decode(opened: Callable[[], InputContainer], name: str) -> Sound:
             if not container.streams.audio:
                 raise MediaError(FailKind.NO_AUDIO_STREAM, f"there is no sound in {name}")
             stream = container.streams.audio[0]
+            if stream.codec_context is None:
+                raise MediaError(FailKind.CORRUPT, f"{name}: its sound is in no codec known here")
             rate_hz = stream.rate
             _check_size(stream.layout.nb_channels, DEFAULT_LIMITS.max_audio_channels, name)
             resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate_hz)

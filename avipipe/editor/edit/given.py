@@ -1,8 +1,9 @@
 """Opens the pictures and videos that a user gives beside the video: masks, controls, references.
 
 What they declare is checked before anything is decoded. `MAX_PIXELS` is what bounds the memory:
-one picture is held at a time, at most 8 bytes a pixel as decoded (RGBA of 16 bits: 0.5 GiB) and as
-much again on its way to what is edited. Of masks only run-length counts are kept.
+one image is held at a time, at most 8 bytes a pixel as decoded (RGBA of 16 bits: 0.5 GiB) and as
+much again on its way to what is edited; of a video as many pictures as its decoder refers to. Of
+masks only run-length counts are kept.
 """
 
 import warnings
@@ -19,7 +20,7 @@ from av.container import InputContainer
 from PIL import Image, UnidentifiedImageError
 
 from avipipe.errors import ConfigError, MediaError
-from avipipe.media.container import DEFAULT_LIMITS, open_media
+from avipipe.media.container import DEFAULT_LIMITS, corrupt, open_media
 
 MAX_PIXELS = DEFAULT_LIMITS.max_pixels
 """As of the video itself."""
@@ -46,7 +47,7 @@ def read_pixels(path: Path, flags: int) -> npt.NDArray[Any]:
     Raises:
         ConfigError: it cannot be read, or is larger than `MAX_PIXELS`.
     """
-    check_pixels(path, *_declared(path))
+    _check_pixels(path, *_declared(path))
     pixels = cv2.imread(str(path), flags)
     if pixels is None:
         raise _no_image(path, "its picture is damaged")
@@ -63,7 +64,9 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     try:
         with open_media(path) as container:
             stream = container.streams.video[0]
-            check_pixels(path, stream.width, stream.height)
+            if stream.codec_context is None:
+                raise corrupt(path, "its pictures are in no codec that is known here")
+            _check_pixels(path, stream.width, stream.height)
             # Of pictures that grow midway.
             stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             yield container, stream
@@ -73,7 +76,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
         ) from error
 
 
-def check_pixels(path: Path, width: int, height: int) -> None:
+def _check_pixels(path: Path, width: int, height: int) -> None:
     """Refuse what is too large.
 
     Raises:

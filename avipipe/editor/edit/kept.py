@@ -4,7 +4,6 @@
 written when the run stopped, and is made again.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from avipipe.annotators.reading import few
 from avipipe.errors import RunError
+from avipipe.files import sha256_of
 
 NAME = "kept.jsonl"
 
@@ -37,6 +37,9 @@ class Kept:
         wrong = [name for name, value in self._hashes.items() if self._sha256(name) != value]
         if wrong:
             raise damaged(folder, few(sorted(wrong)))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._hashes
 
     def note_new(self) -> None:
         """Keep what has come."""
@@ -76,8 +79,7 @@ class Kept:
     def _sha256(self, name: str) -> str:
         """Empty where there is no such file."""
         try:
-            with (self._folder / name).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return sha256_of(self._folder / name)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return ""
 

@@ -35,11 +35,11 @@ from avipipe.editor.edit.trace import (
     Still,
     Trace,
     VideoTrace,
-    sha256_of,
     write_trace,
 )
 from avipipe.editor.edit.video import Source, prepare, write_video
 from avipipe.errors import ConfigError, RunError
+from avipipe.files import sha256_of
 from avipipe.manifests.rle import MaskTrack, write_json
 from avipipe.manifests.samples import FPS
 
@@ -85,8 +85,10 @@ def edit(
     else:
         with _alone(partial):
             kept = _begin(partial, identity)
-            _make(job, partial, engine, config, listener, identity["files"], kept)
-            kept.note_new()
+            # What tells of the whole run is noted last: where it is, all is, and stays as it is.
+            if JSON_NAME not in kept:
+                _make(job, partial, engine, config, listener, identity["files"], kept)
+                kept.note_new()
             kept.forget(WORK_NAME)
             partial.rename(out)
         if not keep_work:

@@ -28,8 +28,9 @@ from avipipe.editor.edit.listener import Listener
 from avipipe.editor.edit.masks_in import UserMask, check_not_empty, read_mask
 from avipipe.editor.edit.pictures_in import control_order, read_control, read_image, read_reference
 from avipipe.editor.edit.sound import NewSound, make_sound
-from avipipe.editor.edit.trace import ChunkTrace, EditTrace, MaskTrace, StepTrace, sha256_of
+from avipipe.editor.edit.trace import ChunkTrace, EditTrace, MaskTrace, StepTrace
 from avipipe.editor.edit.video import Source
+from avipipe.files import sha256_of
 from avipipe.manifests import rle
 from avipipe.manifests.rle import MaskTrack, write_json
 from avipipe.manifests.samples import FPS

@@ -1,6 +1,5 @@
 """What an edit leaves on record: inputs, settings, every step, and what was done otherwise."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,12 +155,6 @@ def curve(values: list[float]) -> str:
     width, height = _CHART
     step = width / max(1, len(values) - 1)
     return " ".join(f"{n * step:.1f},{height * (1 - v):.1f}" for n, v in enumerate(values))
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _css() -> str:

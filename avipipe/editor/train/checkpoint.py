@@ -8,7 +8,6 @@ average), `state.json` (step, data position, counters, configuration) and `rng-{
 (`sha256`): damage is told before anything is loaded, and nothing is read that is not listed.
 """
 
-import hashlib
 import json
 import os
 import random
@@ -42,6 +41,7 @@ from avipipe.editor.train.careful import CarefulPlanner, CarefulReader
 from avipipe.editor.train.ema import Ema
 from avipipe.editor.train.parallel import World
 from avipipe.errors import AvipipeError, ConfigError, RunError
+from avipipe.files import sha256_of
 
 LATEST = "latest"
 STATE = "state.json"
@@ -144,7 +144,7 @@ class Checkpoints:
         with _alone_is_fine():
             save(_tensors(model, optimiser, ema), checkpoint_id=partial)
         torch.save(rng_state(), partial / f"rng-{self._world.rank}.pt")
-        hashes = self._world.gather({path.name: _sha256(path) for path in self._own(partial)})
+        hashes = self._world.gather({path.name: sha256_of(path) for path in self._own(partial)})
         if self._world.is_first:
             files = {name: value for part in hashes for name, value in part.items()}
             state = sealed({**progress, "config": self._identity, "files": files})
@@ -204,7 +204,7 @@ class Checkpoints:
         wrong = [
             name
             for name in held[self._world.rank :: self._world.size]
-            if not (found / name).is_file() or _sha256(found / name) != files[name]
+            if not (found / name).is_file() or sha256_of(found / name) != files[name]
         ]
         if names := [name for part in self._world.gather(wrong) for name in part]:
             raise self._damaged(found, f"{few(names)} is missing or has changed")
@@ -239,11 +239,6 @@ class Checkpoints:
         older = sorted(set(self.folder.glob("step-*")) - partial - {newest})
         for path in (*partial, *older[: max(len(older) - self._keep + 1, 0)]):
             shutil.rmtree(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _first(error: CheckpointException | Exception) -> Exception:
