@@ -9,11 +9,14 @@
     - MediaError     its file, stream or download
     - AnnotatorError a model failed on it
 
-An `ItemError` carries a `FailKind`, so that a failure is counted, shown and retried by kind.
+An `ItemError` carries a `FailKind`, so that a failure is counted, shown and retried by kind. Every
+message may be shown and stored as it is: `avipipe.text` has been over it.
 """
 
 import errno
 from enum import StrEnum
+
+from avipipe.text import said
 
 
 class FailKind(StrEnum):
@@ -26,6 +29,9 @@ class FailKind(StrEnum):
     AGE_RESTRICTED = "age_restricted"
     RATE_LIMITED = "rate_limited"
     UNREACHABLE = "unreachable"
+    BAD_REPLY = "bad_reply"
+    UNSAFE_REDIRECT = "unsafe_redirect"
+    TOO_LARGE = "too_large"
     UNSUPPORTED_URL = "unsupported_url"
     EMPTY_FILE = "empty_file"
     NOT_MEDIA = "not_media"
@@ -33,8 +39,10 @@ class FailKind(StrEnum):
     NO_AUDIO_STREAM = "no_audio_stream"
     RANGE_OUTSIDE = "range_outside"
     CORRUPT = "corrupt"
+    BROKEN_TIMELINE = "broken_timeline"
     TOOL_FAILED = "tool_failed"
     OUT_OF_SYNC = "out_of_sync"
+    WRONG_CONTENT = "wrong_content"
     ANNOTATOR_FAILED = "annotator_failed"
     OUT_OF_MEMORY = "out_of_memory"
     TIMEOUT = "timeout"
@@ -50,6 +58,9 @@ class AvipipeError(Exception):
     """Base of every error that avipipe raises on purpose."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(said(message))
 
 
 class ConfigError(AvipipeError):
@@ -80,12 +91,27 @@ DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """What the operating system says when nothing more can be written: nobody's item is to blame."""
 
 
+_REMEDIES = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room within your quota, or have it raised",
+    errno.EROFS: "make this file system writable, or use a folder on another one",
+    errno.EACCES: "change the permissions",
+    errno.EPERM: "change the permissions",
+}
+"""What the user can do about it, where the operating system's word leaves no doubt."""
+
+
 def disk_error(error: OSError) -> RunError:
-    """Results cannot be written: what to tell the user."""
+    """What the operating system refused to read or write, and what to do about it."""
+    what = "write results" if error.errno in DISK_ERRNOS else "read or write results"
+    said = error.strerror or str(error) or type(error).__name__
     where = f" ({error.filename})" if error.filename else ""
+    remedy = _REMEDIES.get(
+        error.errno or 0, "see that the disk or server is sound and that nobody else changes them"
+    )
     return RunError(
-        f"cannot write results: {error.strerror or error}{where}. Nothing is lost: make room or "
-        "change the permissions, then run the same command again."
+        f"cannot {what}: {said}{where}. What is done is kept: {remedy}, then run the same command "
+        "again."
     )
 
 
@@ -95,7 +121,7 @@ class ItemError(AvipipeError):
     def __init__(self, kind: FailKind, message: str, *, log_tail: str = "") -> None:
         super().__init__(message)
         self.kind = kind
-        self.log_tail = log_tail
+        self.log_tail = said(log_tail)
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild_item_error, (type(self), self.kind, str(self), self.log_tail))

@@ -3,6 +3,15 @@
 import logging
 import sys
 
+from avipipe.text import said
+
+
+class _Formatter(logging.Formatter):
+    """Says nothing that a terminal would obey, and no secret."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return said(super().format(record))
+
 
 def configure(verbosity: int) -> None:
     """Send avipipe's log records to stderr. `verbosity`: -1 errors, 0 warnings, 1 info, 2 debug."""
@@ -10,6 +19,6 @@ def configure(verbosity: int) -> None:
     logger = logging.getLogger("avipipe")
     logger.setLevel(levels.get(verbosity, logging.DEBUG))
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Formatter("%(levelname)s %(name)s: %(message)s"))
     logger.handlers = [handler]
     logger.propagate = False

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from avipipe import weights
+from avipipe.errors import ConfigError, WeightsError
 
 
 class Weighted:
@@ -24,6 +25,19 @@ class Weighted:
 def needs_of(annotator: Any) -> tuple[str, ...]:
     """The names of an annotator's weights; unlike their hashes, known wherever they lie."""
     return annotator.needs if isinstance(annotator, Weighted) else ()
+
+
+def weights_here(annotator: Any) -> Mapping[str, str] | None:
+    """What identifies an annotator's weights; None where one is not on this machine.
+
+    Of a served model, None means that the environment does not name it.
+    """
+    try:
+        if any(weights.find(weights.entry(name)) is None for name in needs_of(annotator)):
+            return None
+        return dict(annotator.weights)
+    except (WeightsError, ConfigError):
+        return None
 
 
 def uses_gpu(annotator: Any) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avipipe.cli.options import json_option, needs_editor
+from avipipe.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
     from avipipe.editor.agent import Result
@@ -96,7 +97,7 @@ def command(
     if trace_folder is not None:
         write_trace(trace_folder, task, result)
     if as_json:
-        click.echo(result.trace.model_dump_json(indent=2))
+        echo_json(result.trace.model_dump(mode="json"))
     else:
         _show(result, out, trace_folder)
 
@@ -105,19 +106,19 @@ def _show(result: "Result", out: Path, trace_folder: Path | None) -> None:
     trace = result.trace
     for iteration in trace.iterations:
         mark = "accepted" if iteration.accepted else "not accepted"
-        click.echo(f"{iteration.index + 1}. q {iteration.q:.2f}, {mark}")
+        echo(f"{iteration.index + 1}. q {iteration.q:.2f}, {mark}")
         for issue in iteration.verdict.issues:
-            click.echo(f"   {issue.target}: {issue.message}")
+            echo(f"   {issue.target}: {issue.message}")
         for fallback in iteration.fallbacks:
-            click.echo(f"   instead: {fallback.message}")
+            echo(f"   instead: {fallback.message}")
     if trace.best is None:
-        click.echo("No edit came of it: the result is the original.")
+        echo("No edit came of it: the result is the original.")
     else:
-        click.echo(
+        echo(
             f"Iteration {trace.best + 1} it is, "
             + ("accepted" if trace.accepted else "the best, though not accepted")
             + f", after {trace.seconds:.1f} s."
         )
-    click.echo(f"Sound: {out}")
+    echo(f"Sound: {out}")
     if trace_folder is not None:
-        click.echo(f"Trace: {trace_folder / 'trace.html'}")
+        echo(f"Trace: {trace_folder / 'trace.html'}")

@@ -13,6 +13,7 @@ from avipipe.cli.options import (
     out_option,
     work_option,
 )
+from avipipe.cli.output import echo
 
 if TYPE_CHECKING:
     from avipipe.pipeline.build import Summary
@@ -58,6 +59,7 @@ def command(
     from avipipe.pipeline.config import load_config
     from avipipe.pipeline.graph import Graph
     from avipipe.pipeline.needs import check_weights, require_weights
+    from avipipe.pipeline.private import Private
     from avipipe.pipeline.workspace import Workspace
 
     options = {
@@ -67,20 +69,26 @@ def command(
     }
     config = load_config(config_path, [*overrides, *as_overrides(options)])
     graph = Graph(config)
-    require_weights(graph)
+    workspace = Workspace.at(out, work)
+    workspace.adopt_backends(graph, only_missing=True)
+    if not graph.adopted():
+        require_weights(graph.annotated)
     sources = read_sources(source)
     if sources.duplicates:
-        click.echo(f"{len(sources.duplicates)} duplicate lines in {source} are left out", err=True)
-    workspace = Workspace.at(out, work)
+        echo(f"{len(sources.duplicates)} duplicate lines in {source} are left out", err=True)
     workspace.check(config, create_bucket=create_bucket)
-    check_weights(graph)
+    private = Private(workspace.work)
+    check_weights(workspace.needed_stages(graph, workspace.merged_lines(sources.lines, private)))
     with workspace.locked(), workspace.lease() as lease:
         workspace.write_config(config)
-        lines = workspace.merged_lines(sources.lines)
+        private = Private(workspace.work)
+        workspace.write_backends(graph)
+        lines = workspace.merged_lines(sources.lines, private)
+        private.write()  # first, as a killed build must find the address of every line
         workspace.write_lines(lines)
         with workspace.open_ledger() as ledger, Progress(len(lines)) as progress:
-            summary = Build(workspace, config, lines, ledger, lease).run(progress)
-    click.echo(_in_words(summary, out))
+            summary = Build(workspace, graph, lines, ledger, lease).run(progress)
+    echo(_in_words(summary, out))
 
 
 def _in_words(summary: "Summary", out: str) -> str:

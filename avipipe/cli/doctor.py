@@ -1,6 +1,5 @@
 """`avipipe doctor`."""
 
-import json
 import os
 import shutil
 from dataclasses import asdict
@@ -9,9 +8,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from avipipe.cli.options import json_option
+from avipipe.cli.output import cell, echo_json
 from avipipe.pipeline.doctor import Finding, examine
 
 
@@ -28,7 +27,7 @@ def command(as_json: bool) -> None:
     """
     findings = examine()
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        echo_json([asdict(finding) for finding in findings])
     else:
         _show(findings)
     if not all(finding.ok for finding in findings if finding.needed):
@@ -42,11 +41,11 @@ def _show(findings: list[Finding]) -> None:
     table.add_column(overflow="fold")
     for finding in findings:
         mark = "[green]ok[/]" if finding.ok else "[red]no[/]" if finding.needed else "[yellow]no[/]"
-        text = Text(finding.found)
+        text = cell(finding.found)
         if finding.remedy:
             text.append("; ").append(finding.remedy, style="bold")
-        table.add_row(mark, finding.what, text)
+        table.add_row(mark, cell(finding.what), text)
     console = Console(highlight=False)
     console.print(table)
     free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
-    console.print(f"{os.cpu_count()} CPUs, {free_gb:.0f} GB free in {Path.cwd()}")
+    console.print(cell(f"{os.cpu_count()} CPUs, {free_gb:.0f} GB free in {Path.cwd()}"))

@@ -1,6 +1,5 @@
 """`avipipe edit`."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from avipipe.cli.options import as_overrides, json_option, needs_editor
+from avipipe.cli.output import echo, echo_json
 from avipipe.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -246,15 +246,15 @@ def _run_batch(
 
 def _show(trace: "Trace", out: Path, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"event": "end", "out": str(out), **trace.model_dump(mode="json")}))
+        echo_json({"event": "end", "out": str(out), **trace.model_dump(mode="json")}, indent=None)
         return
     for text in trace.fallbacks:
-        click.echo(f"Note: {text}")
+        echo(f"Note: {text}")
     for edit in trace.edits:
         mask = edit.mask
-        click.echo(
+        echo(
             f"{edit.instruction}: mask ({mask.kind}, p = {mask.precision}) from "
             f"{100 * mask.given_share:.1f} % of the picture to {100 * mask.refined_share:.1f} %"
         )
-    click.echo(f"Video: {out / 'edited.mp4'}")
-    click.echo(f"Trace: {out / 'trace.html'}")
+    echo(f"Video: {out / 'edited.mp4'}")
+    echo(f"Trace: {out / 'trace.html'}")

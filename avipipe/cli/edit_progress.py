@@ -1,12 +1,10 @@
 """How edits show themselves: bars on a terminal, plain lines elsewhere, or lines of JSON."""
 
-import json
 import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
-import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -16,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bar
+
+from avipipe.cli.output import cell, echo, echo_json
 
 if TYPE_CHECKING:
     from avipipe.editor.edit.batch import Outcome
@@ -56,7 +56,7 @@ class Progress:
         if self._as_json:
             self._line("said", text=text)
         else:
-            self._console.print(text)
+            self._console.print(cell(text))
 
     def planned(self, num_steps: int) -> None:
         """So many steps of the solver there are."""
@@ -98,7 +98,7 @@ class Progress:
         if self._as_json:
             self._line("job", name=outcome.name, out=str(outcome.out), error=outcome.error)
             return
-        self._console.print(f"{outcome.name}: {outcome.error or 'done'}")
+        self._console.print(cell(f"{outcome.name}: {outcome.error or 'done'}"))
         if self._bar is not None and self._jobs is not None:
             self._bar.advance(self._jobs)
 
@@ -108,7 +108,7 @@ class Progress:
         if self._as_json:
             self._line("end", done=len(outcomes) - num_failed, failed=num_failed)
         else:
-            click.echo(f"{len(outcomes) - num_failed} of {len(outcomes)} jobs are done")
+            echo(f"{len(outcomes) - num_failed} of {len(outcomes)} jobs are done")
 
     def _line(self, event: str, **values: object) -> None:
-        click.echo(json.dumps({"event": event, **values}))
+        echo_json({"event": event, **values}, indent=None)

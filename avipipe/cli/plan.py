@@ -1,6 +1,5 @@
 """`avipipe plan`."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,12 +15,14 @@ from avipipe.cli.options import (
     out_option,
     work_option,
 )
+from avipipe.cli.output import echo_json
 from avipipe.manifests.sources import read_sources
 from avipipe.pipeline.accounting import Survey
 from avipipe.pipeline.config import load_config
 from avipipe.pipeline.graph import Graph
-from avipipe.pipeline.needs import require_weights
+from avipipe.pipeline.needs import require_weights, stages_ahead
 from avipipe.pipeline.plan import Plan, make_plan
+from avipipe.pipeline.private import Private
 from avipipe.pipeline.workspace import Workspace
 
 
@@ -50,16 +51,19 @@ def command(
     """
     config = load_config(config_path, [*overrides, *as_overrides({"profile": profile})])
     graph = Graph(config)
-    require_weights(graph)
     workspace = Workspace.at(out, work)
     workspace.look(create_bucket=create_bucket)
-    lines = workspace.merged_lines(read_sources(source).lines)
+    workspace.adopt_backends(graph, only_missing=True)
+    if not graph.adopted():
+        require_weights(graph.annotated)
+    lines = workspace.merged_lines(read_sources(source).lines, Private(workspace.work))
     with workspace.open_ledger(read_only=True) as ledger:
         plan = make_plan(graph, Survey(graph, ledger.get, workspace.store.folder), lines)
     if as_json:
-        click.echo(json.dumps(asdict(plan), indent=2))
+        echo_json(asdict(plan))
     else:
         _show(plan)
+    require_weights(stages_ahead(graph, {stage.stage: stage.to_run for stage in plan.stages}))
 
 
 def _show(plan: Plan) -> None:

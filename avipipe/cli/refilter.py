@@ -1,12 +1,12 @@
 """`avipipe refilter`."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from avipipe.cli.options import json_option, out_option, work_option
+from avipipe.cli.output import echo, echo_json
 from avipipe.pipeline.config import BuildConfig, with_overrides
 from avipipe.pipeline.refilter import Refiltered, refilter
 from avipipe.pipeline.workspace import Workspace
@@ -45,21 +45,21 @@ def command(
         # Before anything is printed: a closed pipe (`| head`) must not undo it.
         _apply(workspace, config)
     if as_json:
-        click.echo(json.dumps([asdict(flip) for flip in result.flips], indent=2))
+        echo_json([asdict(flip) for flip in result.flips])
     else:
         _show(result)
     if apply_:
-        click.echo("Applied; `avipipe build` brings the dataset there", err=True)
+        echo("Applied; `avipipe build` brings the dataset there", err=True)
 
 
 def _show(result: Refiltered) -> None:
     for flip in result.flips:
         note = "" if flip.complete else "  (needs more evidence: run `avipipe build`)"
-        click.echo(f"{flip.clip_id}: {flip.before} -> {flip.after}{note}")
+        echo(f"{flip.clip_id}: {flip.before} -> {flip.after}{note}")
     total = sum(result.after.values())
-    click.echo(f"{len(result.flips)} of {total} clips flip")
+    echo(f"{len(result.flips)} of {total} clips flip")
     for name in sorted({*result.before, *result.after}):
-        click.echo(f"  {name:<26} {result.before[name]:>7} -> {result.after[name]:>7}")
+        echo(f"  {name:<26} {result.before[name]:>7} -> {result.after[name]:>7}")
 
 
 def _apply(workspace: Workspace, config: BuildConfig) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from avipipe.cli.options import out_option, work_option
+from avipipe.cli.output import echo
 from avipipe.pipeline.graph import Graph
 from avipipe.pipeline.report.write import write_report
 from avipipe.pipeline.workspace import Workspace
@@ -26,4 +27,4 @@ def command(out: str, work: Path | None) -> None:
     """
     workspace = Workspace.at(out, work)
     with workspace.survey() as (survey, lines):
-        click.echo(write_report(workspace, survey, lines, Graph(workspace.require_config())))
+        echo(write_report(workspace, survey, lines, Graph(workspace.require_config())))

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from avipipe.cli.options import out_option, work_option
+from avipipe.cli.output import echo
 from avipipe.errors import FailKind
 from avipipe.pipeline.retry import forget_failures
 from avipipe.pipeline.workspace import Workspace
@@ -34,5 +35,5 @@ def command(items: tuple[str, ...], kinds: tuple[str, ...], out: str, work: Path
     workspace = Workspace.at(out, work)
     forgotten = forget_failures(workspace, items, [FailKind(kind) for kind in kinds])
     for state in forgotten:
-        click.echo(f"{state.clip_id or state.row.source.uri}: {state.last.stage.name} runs again")
-    click.echo(f"{len(forgotten)} failures forgotten; run the same `avipipe build` again")
+        echo(f"{state.clip_id or state.row.source.uri}: {state.last.stage.name} runs again")
+    echo(f"{len(forgotten)} failures forgotten; run the same `avipipe build` again")

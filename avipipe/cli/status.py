@@ -1,6 +1,5 @@
 """`avipipe status`."""
 
-import json
 from pathlib import Path
 
 import click
@@ -8,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from avipipe.cli.options import json_option, out_option, work_option
+from avipipe.cli.output import echo_json
 from avipipe.pipeline.accounting import StageCount
 from avipipe.pipeline.workspace import Workspace
 
@@ -28,7 +28,7 @@ def command(out: str, work: Path | None, as_json: bool) -> None:
     with Workspace.at(out, work).survey() as (survey, lines):
         counts = survey.counts(lines)
     if as_json:
-        click.echo(json.dumps([_as_json(count) for count in counts.values()], indent=2))
+        echo_json([_as_json(count) for count in counts.values()])
         return
     console = Console()
     console.print(funnel(counts))

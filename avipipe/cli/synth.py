@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from avipipe.cli.output import echo
+
 
 @click.command("synth")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write into.")
@@ -46,12 +48,12 @@ def command(
         duration_s=duration_s,
         height_px=height_px,
     )
-    click.echo(f"{num_clips} clips, and their truth, are in {out}")
+    echo(f"{num_clips} clips, and their truth, are in {out}")
 
 
 def _list_kinds(context: click.Context) -> None:
     from avipipe.synth import KINDS
 
     for name, kind in KINDS.items():
-        click.echo(f"{name:<24} {kind.verdict:<5} {kind.summary}")
+        echo(f"{name:<24} {kind.verdict:<5} {kind.summary}")
     context.exit()

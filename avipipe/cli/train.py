@@ -1,12 +1,12 @@
 """`avipipe train`."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from avipipe.cli.options import json_option, needs_editor
+from avipipe.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
     from avipipe.editor.train.config import TrainConfig
@@ -61,6 +61,11 @@ def command() -> None:
 @set_option
 @click.option("--steps", type=click.IntRange(min=1), help="Steps of the whole run.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in RUN.")
+@click.option(
+    "--trust-checkpoint",
+    is_flag=True,
+    help="Resume also where no hash of its files is known; torch runs what is in them.",
+)
 @click.option("--ray-workers", type=click.IntRange(min=1), help="Processes of a Ray Train job.")
 @click.option("--ray-address", help="Ray cluster to join: `auto` inside one; none starts Ray here.")
 @json_option
@@ -71,6 +76,7 @@ def run_(
     overrides: tuple[str, ...],
     steps: int | None,
     resume: bool,
+    trust_checkpoint: bool,
     ray_workers: int | None,
     ray_address: str | None,
     as_json: bool,
@@ -90,10 +96,19 @@ def run_(
 
     config = _config(name, data, (*overrides, *([f"steps={steps}"] if steps else [])))
     if ray_workers is not None:
-        _launch(config, out, ray_workers, ray_address, resume)
+        _launch(
+            config,
+            out,
+            num_workers=ray_workers,
+            address=ray_address,
+            resume=resume,
+            trust_checkpoint=trust_checkpoint,
+        )
         return
     with Progress(as_json=as_json) as progress:
-        done = train(config, out, resume=resume, listener=progress)
+        done = train(
+            config, out, resume=resume, trust_checkpoint=trust_checkpoint, listener=progress
+        )
     if not done:
         raise SystemExit(130)
 
@@ -137,9 +152,9 @@ def cache_(name: str, data: str, out: Path, overrides: tuple[str, ...], as_json:
         "skipped": dict(report.skipped),
     }
     if as_json:
-        click.echo(json.dumps(figures))
+        echo_json(figures, indent=None)
     else:
-        click.echo(
+        echo(
             f"{report.num_new} of {report.num_parts} parts of clips are new; they take "
             f"{report.num_bytes / 1e6:.1f} MB in {out}"
         )
@@ -151,18 +166,14 @@ def _config(name: str, data: str, overrides: tuple[str, ...]) -> "TrainConfig":
     return load_config(name, overrides, dataset=data)
 
 
-def _launch(
-    config: "TrainConfig", out: Path, num_workers: int, address: str | None, resume: bool
-) -> None:
+def _launch(config: "TrainConfig", out: Path, **options: Any) -> None:
     from avipipe.editor.train.launch_ray import launch
 
     launch(
         config,
         out,
-        num_workers=num_workers,
         # tiny networks train on CPUs; no other does
         use_gpu=config.network.preset != "tiny",
-        address=address,
-        resume=resume,
+        **options,
     )
-    click.echo(f"trained in {out}")
+    echo(f"trained in {out}")

@@ -1,6 +1,5 @@
 """How training shows itself: a bar on a terminal, plain lines elsewhere, or lines of JSON."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -8,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bar
+
+from avipipe.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
     from avipipe.editor.train.memory import MemoryPlan
@@ -105,12 +105,12 @@ class Progress:
         if self._as_json:
             self._line("end", done=done, folder=str(folder))
         elif done:
-            click.echo(f"weights: {folder / 'model'}")
+            echo(f"weights: {folder / 'model'}")
         else:
-            click.echo("Stopped at a checkpoint: add --resume to go on from there.", err=True)
+            echo("Stopped at a checkpoint: add --resume to go on from there.", err=True)
 
     def _line(self, event: str, **values: object) -> None:
-        click.echo(json.dumps({"event": event, **values}))
+        echo_json({"event": event, **values}, indent=None)
 
 
 @contextmanager

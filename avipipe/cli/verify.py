@@ -1,18 +1,18 @@
 """`avipipe verify`."""
 
-import json
-
 import click
 
 from avipipe.cli.options import json_option, out_option
+from avipipe.cli.output import echo, echo_json
 from avipipe.errors import ManifestError
 
 
 @click.command("verify")
 @out_option
 @click.option("--fast", is_flag=True, help="Compare hashes and manifests; decode nothing.")
+@click.option("--deep", is_flag=True, help="Measure clips against their sources again, if here.")
 @json_option
-def command(out: str, fast: bool, as_json: bool) -> None:
+def command(out: str, fast: bool, deep: bool, as_json: bool) -> None:
     """Check a published dataset: hashes, members, decodes, contract.
 
     Exit code 0: sound. 3: what is wrong is printed, a line each.
@@ -20,20 +20,30 @@ def command(out: str, fast: bool, as_json: bool) -> None:
     \b
     Example:
       avipipe verify --out my-dataset
+      avipipe verify --out my-dataset --deep
     """
-    from avipipe.pipeline.verify import verify
+    from avipipe.pipeline.remeasure import Remeasure
+    from avipipe.pipeline.verify import MAX_OFFSET_MS, verify
 
+    if fast and deep:
+        raise click.UsageError("expected --fast or --deep, found both: one decodes nothing")
+    again = Remeasure(MAX_OFFSET_MS) if deep else None
     faults = []
-    for fault in verify(out, deep=not fast):
+    for fault in verify(out, deep=not fast, again=again):
         faults.append(fault)
         if not as_json:
-            click.echo(fault)
+            echo(fault)
     if as_json:
-        click.echo(json.dumps(faults, indent=2))
+        echo_json(faults)
     if faults:
         raise ManifestError(
             f"{len(faults)} faults in {out}. Restore the files, or build into a new folder: what "
             "is in work/ is not made again"
         )
     if not as_json:
-        click.echo(f"{out} is sound")
+        echo(f"{out} is sound")
+        if again is not None:
+            echo(
+                f"{again.num_measured} clips measured again against their sources, "
+                f"{again.num_without_source} whose source is not here any more"
+            )

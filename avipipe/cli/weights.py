@@ -1,6 +1,5 @@
 """`avipipe weights`."""
 
-import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from avipipe.annotators.uses import Use, profile_weights, users
 from avipipe.cli.options import json_option
+from avipipe.cli.output import cell, echo, echo_json
 from avipipe.errors import ConfigError, WeightsError
 from avipipe.weights import Found, Weight, entry, find, known, missing_message
 from avipipe.weights.pull import part_bytes, pull
@@ -46,7 +46,7 @@ def list_(as_json: bool) -> None:
     uses = users()
     rows = [(weight, find(weight), uses.get(name, [])) for name, weight in known().items()]
     if as_json:
-        click.echo(json.dumps([_as_json(*row) for row in rows], indent=2))
+        echo_json([_as_json(*row) for row in rows])
     else:
         _show(rows)
 
@@ -76,9 +76,7 @@ def pull_(names: tuple[str, ...], profiles: tuple[str, ...]) -> None:
             # The others are pulled first: one model's terms must not hold them up.
             refused.append(str(error))
         else:
-            click.echo(
-                f"{weight.name}: {_size(found.size_bytes)}, {weight.licence}, at {found.path}"
-            )
+            echo(f"{weight.name}: {_size(found.size_bytes)}, {weight.licence}, at {found.path}")
     if refused:
         raise WeightsError("\n\n".join(refused))
 
@@ -105,12 +103,12 @@ def verify_(
     for weight in chosen:
         states[weight.name] = _state(weight)
         if not as_json and states[weight.name] != "missing":
-            click.echo(f"{weight.name}: {states[weight.name]}")
+            echo(f"{weight.name}: {states[weight.name]}")
     absent = [weight for weight in chosen if states[weight.name] == "missing"]
     if as_json:
-        click.echo(json.dumps(states, indent=2))
+        echo_json(states)
     elif absent:
-        click.echo(f"not here: {', '.join(weight.name for weight in absent)}")
+        echo(f"not here: {', '.join(weight.name for weight in absent)}")
     wrong = [name for name, state in states.items() if state not in _SOUND]
     if wrong:
         raise WeightsError(f"{len(wrong)} weights are not right: {', '.join(wrong)}")
@@ -174,10 +172,10 @@ def _show(rows: Iterable[Row]) -> None:
         )
     for weight, found, uses in rows:
         table.add_row(
-            weight.name,
+            cell(weight.name),
             _size(_bytes(weight, found)),
-            weight.licence + ("*" if weight.gated else ""),
-            _needed_by(uses) or weight.purpose,
+            cell(weight.licence + ("*" if weight.gated else "")),
+            cell(_needed_by(uses) or weight.purpose),
             ", ".join(_profiles(uses)) or "-",
             found.place if found else "[yellow]missing[/]",
         )

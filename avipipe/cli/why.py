@@ -1,18 +1,22 @@
 """`avipipe why`."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from avipipe.cli.options import json_option, out_option, work_option
+from avipipe.cli.output import echo, echo_json
 from avipipe.errors import ConfigError
 from avipipe.manifests.evidence import FaceTrack
 from avipipe.manifests.records import Drop, DropReason, Evidence, Fail, Keep, SourceLine
+from avipipe.manifests.uris import local_path
 from avipipe.pipeline import words
 from avipipe.pipeline.accounting import ItemState, Survey
 from avipipe.pipeline.graph import Visit
+from avipipe.pipeline.private import Private
 from avipipe.pipeline.workspace import Workspace
 from avipipe.stages.decide import Finding
 
@@ -31,67 +35,86 @@ def command(item: str, out: str, work: Path | None, as_json: bool) -> None:
     Example:
       avipipe why youtube-dQw4w9WgXcQ_00012000_00021500 --out my-dataset
     """
-    with Workspace.at(out, work).survey() as (survey, lines):
-        states = list(_matching(survey, lines, item))
+    workspace = Workspace.at(out, work)
+    with workspace.survey() as (survey, lines):
+        names = {item, Private(workspace.work).stored_uri(item)}
+        states = list(_matching(survey, lines, names))
         if not states:
             raise ConfigError(
                 f"no source or clip matches {item!r}; expected a clip id, a source id or a part "
                 "of a URI (`avipipe status` lists the stages, manifest/clips.parquet every id)"
             )
         if as_json:
-            click.echo(json.dumps([_as_json(state) for state in states], indent=2))
+            echo_json([_as_json(state) for state in states])
             return
         for state in states:
-            click.echo(_story(state))
+            _tell(state)
 
 
-def _matching(survey: Survey, lines: Sequence[SourceLine], item: str) -> Iterator[ItemState]:
+def _matching(
+    survey: Survey, lines: Sequence[SourceLine], names: Collection[str]
+) -> Iterator[ItemState]:
     for state in survey.sources(lines):
-        if item in (state.source_id, state.row.source.line_id) or item in state.row.source.uri:
+        source = state.row.source
+        said = (source.uri, str(local_path(source.uri)))
+        if not {state.source_id, source.line_id}.isdisjoint(names) or any(
+            name in text for name in names for text in said
+        ):
             yield state
     for state in survey.clips(lines):
-        if item == state.clip_id:
+        if state.clip_id in names:
             yield state
 
 
-def _story(state: ItemState) -> str:
+class _Line(NamedTuple):
+    text: str
+    colour: str | None = None
+
+
+def _tell(state: ItemState) -> None:
+    """Print the story of an item."""
     source = state.row.source
-    name = state.clip_id or state.source_id or source.line_id
-    lines = [click.style(name, bold=True), f"  from {source.uri} ({source.location})"]
+    echo(state.clip_id or state.source_id or source.line_id, bold=True)
+    echo(f"  from {source.uri} ({source.location})")
     if (record := state.last.record) and isinstance(drop := record.outcome, Drop):
-        lines.append(f"  dropped: {drop.reason}: {words.REASONS[drop.reason]}")
+        echo(f"  dropped: {drop.reason}: {words.REASONS[drop.reason]}")
     told: set[str] = set()
     for visit in state.visits:
-        lines += _chapter(visit, told)
-    return "\n".join(lines) + "\n"
+        for line in _chapter(visit, told):
+            echo(line.text, fg=line.colour)
+    echo("")
 
 
-def _chapter(visit: Visit, told: set[str]) -> list[str]:
+def _chapter(visit: Visit, told: set[str]) -> Iterator[_Line]:
     """One stage. `told`: thresholds whose checks have been told; each decision repeats them."""
     record = visit.record
     if record is None:
-        return [f"  {visit.stage.name}: pending; `avipipe build` goes on here"]
+        yield _Line(f"  {visit.stage.name}: pending; `avipipe build` goes on here")
+        return
     cost = f"{record.cost.wall_s:.2f} s, {record.cost.cpu_s:.2f} CPU s"
     match record.outcome:
         case Keep(evidence=evidence, files=files, children=children):
-            lines = [f"  {record.stage}: kept ({cost})"]
-            lines += [f"      {text}" for text in _evidence(evidence, told)]
-            lines += [f"      {text}" for text in _weights(visit)]
+            yield _Line(f"  {record.stage}: kept ({cost})")
+            yield from _evidence(evidence, told)
+            yield from _weights(visit)
             if files:
-                lines.append(f"      files {', '.join(files)} under key {record.key[:16]}")
+                yield _Line(f"      files {', '.join(files)} under key {record.key[:16]}")
             if children:
-                lines.append(f"      {len(children)} clips")
+                yield _Line(f"      {len(children)} clips")
         case Drop(reason=reason, evidence=evidence):
-            lines = [click.style(f"  {record.stage}: dropped: {reason} ({cost})", fg="yellow")]
-            lines += [f"      {text}" for text in _evidence(evidence, told)]
+            yield _Line(f"  {record.stage}: dropped: {reason} ({cost})", "yellow")
+            yield from _evidence(evidence, told)
         case Fail(kind=kind, message=message, attempts=attempts, log_tail=log_tail):
-            head = f"  {record.stage}: failed: {kind} after {attempts} attempts ({cost})"
-            lines = [click.style(head, fg="red"), f"      {message}"]
-            lines += [f"      | {text}" for text in log_tail.splitlines()]
-    return lines
+            yield _Line(
+                f"  {record.stage}: failed: {kind} after {attempts} attempts ({cost})", "red"
+            )
+            yield _Line(f"      {message}")
+            yield from (_Line(f"      | {text}") for text in log_tail.splitlines())
+    if record.note:
+        yield _Line(f"      ran again: {record.note}")
 
 
-def _evidence(evidence: Evidence, told: set[str]) -> Iterator[str]:
+def _evidence(evidence: Evidence, told: set[str]) -> Iterator[_Line]:
     for data in evidence.get("findings", ()):
         finding = Finding(**{**data, "reason": DropReason(data["reason"])})
         if finding.threshold not in told:
@@ -99,28 +122,29 @@ def _evidence(evidence: Evidence, told: set[str]) -> Iterator[str]:
         told.add(finding.threshold)
     if "tag_classes" in evidence:
         heard = (f"{name} {score:.2f}" for name, score in words.sounds(evidence))
-        yield f"heard as: {', '.join(heard) or 'nothing known'}"
+        yield _Line(f"      heard as: {', '.join(heard) or 'nothing known'}")
     for face in evidence.get("faces") or ():
-        yield f"face: {words.face(FaceTrack.model_validate(face))}"
+        yield _Line(f"      face: {words.face(FaceTrack.model_validate(face))}")
     for key, measured in evidence.items():
         if key in ("findings", "faces"):
             continue
         text = json.dumps(measured)
-        yield f"{key} = {text if len(text) <= 100 else text[:97] + '...'}"
+        yield _Line(f"      {key} = {text if len(text) <= 100 else text[:97] + '...'}")
 
 
-def _check(finding: Finding) -> str:
+def _check(finding: Finding) -> _Line:
     mark = "?   " if finding.value is None else "ok  " if finding.passed else "DROP"
-    text = f"{mark} {words.sentence(finding)} ({finding.reason})"
-    return text if finding.passed else click.style(text, fg="yellow")
+    text = f"      {mark} {words.sentence(finding)} ({finding.reason})"
+    return _Line(text, None if finding.passed else "yellow")
 
 
-def _weights(visit: Visit) -> Iterator[str]:
+def _weights(visit: Visit) -> Iterator[_Line]:
     """What identifies the weights of the stage's annotators."""
     backends = visit.stage.settings().get("backends", {})
     found = sorted({pair for backend in backends.values() for pair in backend["weights"].items()})
     if found:
-        yield "weights: " + ", ".join(f"{name} {sha256[:12]}" for name, sha256 in found)
+        named = ", ".join(f"{name} {sha256[:12]}" for name, sha256 in found)
+        yield _Line(f"      weights: {named}")
 
 
 def _as_json(state: ItemState) -> dict[str, object]:

@@ -3,20 +3,21 @@
 Source: names and shapes of AVI-Edit-Framework@3d6f200 (Apache-2.0).
 """
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
+from avipipe.annotators.reading import few, incomplete, reading
 from avipipe.editor.config import EditorConfig
-from avipipe.editor.network.loading import assemble, few
+from avipipe.editor.network.loading import assemble
 from avipipe.editor.network.transformer import EditorTransformer
 from avipipe.errors import WeightsError
+
+_REMEDY = "Give the file that AVI-Edit released, or run: avipipe weights pull avi_edit"
 
 NOT_RELEASED = ("control_embeddings", "reference_embedding")
 """Parts of ours that the released network does not have."""
@@ -101,12 +102,13 @@ def convert(
             **config.model_dump(), out_channels=config.in_channels
         ).state_dict()
     names = {key: released_name(key, config) for key in ours if not key.startswith(NOT_RELEASED)}
-    expected = set(names.values())
-    if wrong := sorted(expected ^ released.keys()):
+    what, expected = "the released network in these sizes", set(names.values())
+    if missing := expected - released.keys():
+        raise incomplete(where, what, missing, _REMEDY)
+    if unknown := sorted(released.keys() - expected):
         raise WeightsError(
-            f"{where}: not the released network in these sizes; "
-            f"{len(expected - released.keys())} of its {len(expected)} weights are missing and "
-            f"{len(released.keys() - expected)} are not its: {few(wrong)}"
+            f"{where}: expected {what}, found {len(unknown)} weights that are not its: "
+            f"{few(unknown)}. {_REMEDY}"
         )
     weights = {key: _fitted(key, released[name], config) for key, name in names.items()}
     misfits = [
@@ -156,12 +158,10 @@ def _fitted(key: str, weight: Tensor, config: EditorConfig) -> Tensor:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    try:
+    with reading(path, "a checkpoint", _REMEDY):
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
-        raise WeightsError(f"{path}: cannot be read as a checkpoint: {error}") from error
     if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
         raise WeightsError(f"{path}: expected a file of named tensors, found something else")
     return weights

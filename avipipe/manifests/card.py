@@ -1,6 +1,8 @@
 """README.md: the card of a published dataset, made from what was published and nothing else."""
 
+import html
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,9 +10,13 @@ from typing import Any
 
 from avipipe.manifests.dataset import DatasetIndex
 from avipipe.manifests.tables import Row
+from avipipe.text import MAX_NAME_CHARS, safe_text
 
 CARD_NAME = "README.md"
 MAX_LABELS = 50
+
+# What Markdown reads as more than itself; an underscore within a word is none of it.
+_MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
 
 
 @dataclass(slots=True)
@@ -63,7 +69,7 @@ def render_card(index: DatasetIndex, tally: Tally, facts: CardFacts) -> str:
     hours = sum(tally.seconds.values()) / 3600
     sections = [
         _header(index, facts),
-        f"# {facts.title}\n\n"
+        f"# {_markdown(facts.title)}\n\n"
         f"{kept} clips, {hours:.2f} h, for audio-synchronised video instance editing: each clip"
         " shows one thing that sounds, with its mask in every frame, coarser masks by precision"
         " factor, and a caption. Built by avipipe; every clip that was considered stands in"
@@ -97,9 +103,14 @@ for sample in webdataset.WebDataset("SHARD", shardshuffle=False):
     print(sample["__key__"], facts["caption"]["text"], exact_THW.shape)
 ```
 
+So is `datasets.load_dataset("webdataset", data_files="shards/*.tar")`, and any reader of Parquet
+for `manifest/`.
+
 `mp4` is the video (24 fps), `flac` the reference sound (48 kHz, sample 2000 n belongs to frame n),
-`pairs.json` the degraded masks and the law that made them. `dataset.json` lists the shards with
-their sha256; skip the keys that it lists under `retracted`."""
+`pairs.json` the degraded masks and the law that made them. What differs from sample to sample in
+its keys is JSON as text within `json`: `evidence`, `provenance`, and `origin` and `metadata` of
+`source`. `dataset.json` lists the shards with their sha256; skip the keys that it lists under
+`retracted`."""
 
 _LIMITS = """## Limits
 - Decisions, masks, labels and captions are made by machines with the backends above; nobody looked
@@ -118,7 +129,7 @@ def _header(index: DatasetIndex, facts: CardFacts) -> str:
     )
     configs = f"configs:\n  - config_name: default\n    data_files:\n{files}\n" if files else ""
     return (
-        f"---\npretty_name: {json.dumps(facts.title)}\nlicense: other\n"
+        f"---\npretty_name: {json.dumps(safe_text(facts.title))}\nlicense: other\n"
         "task_categories:\n  - video-to-video\ntags:\n  - audio-visual\n  - webdataset\n"
         f"{configs}---"
     )
@@ -188,9 +199,12 @@ def _most_common(counts: Counter[Any]) -> list[tuple[Any, int]]:
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines = [" | ".join(names), " | ".join("---" for _ in names)]
-    lines += [" | ".join(_cell(value) for value in row) for row in rows]
+    lines += [" | ".join(_markdown(str(value)) for value in row) for row in rows]
     return "\n" + "\n".join(f"| {line} |" for line in lines)
 
 
-def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
+def _markdown(text: str) -> str:
+    """A text from outside in one line, shown as it is: no HTML, no picture, no emphasis, and no
+    link that hides where it leads."""
+    safe = html.escape(safe_text(text, max_chars=MAX_NAME_CHARS), quote=False)
+    return _MARKUP.sub(r"\\\g<0>", safe)

@@ -31,6 +31,10 @@ VERSION = 1
 
 REFERENCE_HEIGHT_PX = 720
 
+MAX_LEVELS = 16
+MAX_REACH_PX = 400.0
+"""More than half of the picture; filters of a law that claims more would not fit into memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Law:
@@ -47,6 +51,11 @@ class Law:
     name: Simulator = "gaussian"
     num_levels: int = 4
     reach_px: float = 40.0
+
+    @property
+    def is_sane(self) -> bool:
+        """Whether it is in the range that masks are degraded in."""
+        return 1 <= self.num_levels <= MAX_LEVELS and 0 < self.reach_px <= MAX_REACH_PX
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -71,7 +80,7 @@ class Law:
                 "reach_px": (int() | float()) as reach_px,
             }:
                 law = cls(cast(Simulator, name), num_levels, reach_px)
-                if name in get_args(Simulator) and num_levels > 0 and law.to_json() == data:
+                if name in get_args(Simulator) and law.is_sane and law.to_json() == data:
                     return law
         raise ManifestError(
             f"expected one of the laws {', '.join(get_args(Simulator))} in version {VERSION}, "

@@ -34,7 +34,8 @@ class Ledger:
     """Append-only records, looked up by stage key; the last record of a key counts.
 
     Raises:
-        ManifestError: on opening, when a line other than the last is damaged.
+        ManifestError: on opening, when a line other than the last is damaged; on reading a record,
+            when it is one that this version of avipipe does not understand.
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
@@ -104,7 +105,23 @@ class Ledger:
         assert self._reader is not None
         self._reader.seek(offset)
         *_, body = _split(self._reader.readline())
-        return Record.from_json(json.loads(body))
+        try:
+            return Record.from_json(json.loads(body))
+        except (ValueError, RecursionError) as error:
+            raise ManifestError(
+                f"{self.path}:{self._line_number(offset)}: another version of avipipe wrote this "
+                f"record ({error}). Use that version, or build into a new folder."
+            ) from error
+
+    def _line_number(self, offset: int) -> int:
+        """Of the line that begins at `offset`."""
+        place = 0
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if place == offset:
+                    return number
+                place += len(line)
+        raise AssertionError(f"no line begins at {offset}")
 
     def _write(self, key: str, stage: str, status: str, data: dict[str, Any]) -> None:
         assert self._file is not None, "the ledger was opened for reading only"

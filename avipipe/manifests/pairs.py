@@ -45,7 +45,14 @@ class Pairs:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Pairs":
         """Raises KeyError or TypeError where the data contract is broken, ManifestError for a law
-        that is not known here."""
+        that is not known here or has another number of levels."""
+        law = Law.from_json(data["law"])
+        if len(data["levels"]) != law.num_levels:
+            raise ManifestError(
+                f"expected {law.num_levels} levels, as its law says, found {len(data['levels'])}"
+            )
+        if not all(rle.are_counts(entry["frames"]) for entry in data["levels"]):
+            raise ManifestError("expected the frames of each level to be run-length counts")
         levels = tuple(
             PairLevel(
                 Level(entry["p"], entry["kernel"], entry["sigma"], entry["threshold"]),
@@ -54,7 +61,7 @@ class Pairs:
             )
             for entry in data["levels"]
         )
-        return cls(Law.from_json(data["law"]), levels)
+        return cls(law, levels)
 
 
 def make_pairs(law: Law, masks: MaskTrack, clip_key: str) -> Pairs:
@@ -107,7 +114,9 @@ def read_pairs(path: Path) -> Pairs:
     """
     try:
         return Pairs.from_json(json.loads(path.read_bytes()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestError(
             f"{path}: expected an object with law and levels, got {error!r};"
             " run the pair stage again"

@@ -70,10 +70,13 @@ class SourceLine:
 
     Attributes:
         index: position in the list, from 0.
-        uri: URL or path as given (a relative path is made absolute by the reader).
+        uri: URL or path as given, a relative path made absolute. From a list it comes with its
+            secrets; it is stored, and known to the stages, without (`pipeline.private`).
         span: the part to use; None for all of it.
         location: where the line stands, for messages: `list.txt:12`.
         metadata: what other columns say (`label`, `licence`, `channel`, …), text to text.
+        ranges: of a URL, all that were listed together with this one, its own included; empty
+            where it is to be fetched whole.
     """
 
     index: int
@@ -81,6 +84,7 @@ class SourceLine:
     span: Span | None
     location: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+    ranges: tuple[Span, ...] = ()
 
     @property
     def line_id(self) -> str:
@@ -120,6 +124,17 @@ class Fail:
 
 Outcome = Keep | Drop | Fail
 
+RECORD_VERSION = 2
+"""Of `Record.to_json`. Version 1, which did not say so, had neither `files` nor `note`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """What a file in the store must be, as it was when the stage had written it."""
+
+    sha256: str
+    num_bytes: int
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -132,13 +147,20 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One outcome of one stage on one item: a line of the ledger."""
+    """One outcome of one stage on one item: an entry of the store, and a line of the ledger.
+
+    Attributes:
+        files: what the stage wrote, by name; the store fills it in. Empty in records of version 1.
+        note: why an earlier result of the same key did not count; empty where there was none.
+    """
 
     key: str
     stage: str
     item_id: str
     outcome: Outcome
     cost: Cost = Cost()
+    files: Mapping[str, StoredFile] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def status(self) -> Literal["keep", "drop", "fail"]:
@@ -163,28 +185,52 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         return {
+            "version": RECORD_VERSION,
             "key": self.key,
             "stage": self.stage,
             "item_id": self.item_id,
             "status": self.status,
             "outcome": asdict(self.outcome),
             "cost": asdict(self.cost),
+            "files": {name: asdict(file) for name, file in self.files.items()},
+            "note": self.note,
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Record":
-        body = data["outcome"]
-        outcome: Outcome
-        if data["status"] == "keep":
-            children = tuple(Span(**child) for child in body["children"])
-            outcome = Keep(body["evidence"], tuple(body["files"]), children)
-        elif data["status"] == "drop":
-            outcome = Drop(DropReason(body["reason"]), body["evidence"])
-        else:
-            outcome = Fail(
-                FailKind(body["kind"]), body["message"], body["attempts"], body["log_tail"]
+    def from_json(cls, data: Any) -> "Record":
+        """The record that a JSON value says.
+
+        Raises:
+            ValueError: it is none, or one that only a later version of avipipe understands.
+        """
+        if not isinstance(data, Mapping):
+            raise ValueError(f"expected a record, found {type(data).__name__}")
+        version = data.get("version", 1)
+        if version not in range(1, RECORD_VERSION + 1):
+            raise ValueError(
+                f"expected a record of version 1 to {RECORD_VERSION}, found version {version!r}"
             )
-        return cls(data["key"], data["stage"], data["item_id"], outcome, Cost(**data["cost"]))
+        try:
+            return cls(
+                data["key"],
+                data["stage"],
+                data["item_id"],
+                _outcome(data["status"], data["outcome"]),
+                Cost(**data["cost"]),
+                {name: StoredFile(**file) for name, file in data.get("files", {}).items()},
+                data.get("note", ""),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a record: {type(error).__name__}: {error}") from error
+
+
+def _outcome(status: str, body: Mapping[str, Any]) -> Outcome:
+    if status == "keep":
+        children = tuple(Span(**child) for child in body["children"])
+        return Keep(body["evidence"], tuple(body["files"]), children)
+    if status == "drop":
+        return Drop(DropReason(body["reason"]), body["evidence"])
+    return Fail(FailKind(body["kind"]), body["message"], body["attempts"], body["log_tail"])
 
 
 def span_json(span: Span | None) -> list[int] | None:

@@ -5,8 +5,9 @@ Lengths, areas, boxes and intersections are read from the code without drawing t
 """
 
 import json
+import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from avipipe.errors import ManifestError
 Mask = npt.NDArray[np.bool_]
 Size = tuple[int, int]
 """(height, width) in pixels."""
+
+MAX_PIXELS = 8192 * 8192
+"""Of a mask that is read: as of a source's pictures. A decoded one takes two bytes a pixel, 128 MiB
+at most, and one is held at a time; counts of a few characters may stand for any number."""
 
 
 def encode(mask_HW: Mask) -> str:
@@ -47,12 +52,7 @@ def decode_by_columns(counts: str, size: Size) -> Mask:
     # pycocotools' own decoder warns under numpy 2, and leaves uninitialised what too short a code
     # does not cover.
     height, width = size
-    runs = _runs(counts)
-    if runs.min() < 0 or runs.sum() != height * width:
-        raise ManifestError(
-            f"expected run-length counts of a {height}x{width} mask, found {counts[:40]!r};"
-            " the file is damaged or its size is wrong"
-        )
+    runs = _checked_runs(counts, size)
     return np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(width, height)
 
 
@@ -84,6 +84,44 @@ class MaskTrack:
     fps: int
     frames: tuple[str, ...]
 
+    @classmethod
+    def from_json(cls, data: Any) -> "MaskTrack":
+        """What `masks.json` says; nothing is decoded.
+
+        Raises:
+            ManifestError: it is not what the data contract says, or larger than `MAX_PIXELS`.
+        """
+        try:
+            (height, width), fps, frames = data["size"], data["fps"], data["frames"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ManifestError(
+                f"expected an object with size, fps and frames, got {error!r}"
+            ) from error
+        numbers = [_whole(value) for value in (height, width, fps)]
+        if min(numbers) < 1:
+            raise ManifestError(
+                "expected whole numbers above 0 for size and fps, found "
+                f"{[height, width]!r:.60} and {fps!r:.30}"
+            )
+        height, width, fps = numbers
+        if height * width > MAX_PIXELS:
+            raise ManifestError(
+                f"expected masks of at most {MAX_PIXELS} pixels, found {width}x{height}; scale "
+                "them to the size of the video"
+            )
+        if not are_counts(frames):
+            raise ManifestError("expected frames to be a list of run-length counts")
+        return cls((height, width), fps, tuple(frames))
+
+    def check(self) -> None:
+        """Look at the runs of all frames; none is drawn.
+
+        Raises:
+            ManifestError: one is no run-length code of this size.
+        """
+        for counts in self.frames:
+            _checked_runs(counts, self.size)
+
     def mask(self, frame: int) -> Mask:
         """The mask of one frame, bool (H, W)."""
         return decode(self.frames[frame], self.size)
@@ -102,17 +140,15 @@ def read_masks(path: Path) -> MaskTrack:
     """
     try:
         data = json.loads(path.read_bytes())
-        height, width = data["size"]
-        frames = data["frames"]
-        fps = data["fps"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ManifestError(
             f"{path}: expected an object with size, fps and frames, got {error!r};"
             " run the mask stage again"
         ) from error
-    if not _are_counts(frames):
-        raise ManifestError(f"{path}: expected frames to be a list of run-length counts")
-    return MaskTrack((int(height), int(width)), int(fps), tuple(frames))
+    try:
+        return MaskTrack.from_json(data)
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}; run the mask stage again") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -131,6 +167,22 @@ def canonical_json(value: Any) -> bytes:
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
     )
     return text.encode("ascii") + b"\n"
+
+
+def _checked_runs(counts: str, size: Size) -> npt.NDArray[np.int64]:
+    """Lengths of the runs, zeros first, that fill a mask.
+
+    Raises:
+        ManifestError: not run-length counts, or not of this size.
+    """
+    height, width = size
+    runs = _runs(counts)
+    if runs.min() < 0 or runs.sum() != height * width:
+        raise ManifestError(
+            f"expected run-length counts of a {height}x{width} mask, found {counts[:40]!r};"
+            " the file is damaged or its size is wrong"
+        )
+    return runs
 
 
 def _runs(counts: str) -> npt.NDArray[np.int64]:
@@ -156,5 +208,12 @@ def _rle(counts: str, size: Size) -> dict[str, Any]:
     return {"size": list(size), "counts": counts.encode("ascii")}
 
 
-def _are_counts(frames: Sequence[Any]) -> bool:
+def are_counts(frames: Any) -> bool:
+    """Whether a JSON value is a list of what may be run-length counts."""
     return isinstance(frames, list) and all(isinstance(counts, str) for counts in frames)
+
+
+def _whole(value: Any) -> int:
+    """A JSON number that is whole; 0 for what is none."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number and value == value // 1 and abs(value) < math.inf else 0

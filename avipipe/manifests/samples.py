@@ -129,7 +129,12 @@ def sample_members(record: ClipRecord, split: str) -> dict[str, Member]:
 
 
 def sample_facts(record: ClipRecord, split: str) -> dict[str, Any]:
-    """The `json` member: everything about a sample but its media and masks."""
+    """The `json` member: everything about a sample but its media and masks.
+
+    Readers such as `datasets` infer the type of every part from the first few samples, so each has
+    the same keys and types in all of them: what is unknown is empty text, not null, and what has
+    other keys in other samples is JSON as text, as in the manifests.
+    """
     caption, cut = record.evidence["caption"], record.evidence["cut"]
     source = record.source
     return {
@@ -141,10 +146,10 @@ def sample_facts(record: ClipRecord, split: str) -> dict[str, Any]:
             "source_id": source.source_id,
             "uri": source.uri,
             "sha256": source.sha256,
-            "origin": dict(source.origin),
-            "metadata": dict(source.metadata),
+            "origin": _text(source.origin),
+            "metadata": _text(source.metadata),
         },
-        "span": {"start_s": record.span.start_s, "end_s": record.span.end_s},
+        "span": {"start_s": float(record.span.start_s), "end_s": float(record.span.end_s)},
         "fps": FPS,
         "sample_rate_hz": SAMPLE_RATE_HZ,
         "num_frames": cut["num_frames"],
@@ -152,15 +157,21 @@ def sample_facts(record: ClipRecord, split: str) -> dict[str, Any]:
         "size": [cut["height"], cut["width"]],
         "boxes": _boxes(record.files["masks.json"]),
         "sync": cut["sync"],
-        "evidence": {k: v for k, v in record.evidence.items() if k not in _OWN_PLACE},
+        "evidence": _text({k: v for k, v in record.evidence.items() if k not in _OWN_PLACE}),
         "licence": source.licence,
         "channel": source.channel,
-        "provenance": record.provenance,
+        "provenance": _text(record.provenance),
     }
 
 
-def _boxes(masks: Path) -> list[list[int] | None]:
-    """Of each frame [x0, y0, x1, y1], half-open, in pixels; None where the instance is not seen."""
+def _boxes(masks: Path) -> list[list[int]]:
+    """Of each frame [x0, y0, x1, y1], half-open, in pixels; all 0 where the instance is not seen.
+
+    An empty box, as its mask is, and not null: see `sample_facts`.
+    """
     track = rle.read_masks(masks)
-    boxes = (rle.box(counts, track.size) for counts in track.frames)
-    return [None if box is None else list(box) for box in boxes]
+    return [list(rle.box(counts, track.size) or (0, 0, 0, 0)) for counts in track.frames]
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    return canonical_json(value).decode().rstrip("\n")

@@ -1,13 +1,17 @@
 """Reads a file of cookies, as browsers export it."""
 
+import contextlib
 import http.cookiejar
 import io
+import logging
 from pathlib import Path
 
 from avipipe.errors import ConfigError
 
+logger = logging.getLogger(__name__)
 
-def load_cookies(path: Path) -> http.cookiejar.CookieJar:
+
+def load_cookies(path: Path) -> http.cookiejar.MozillaCookieJar:
     """Cookies of a file in Netscape format; those without an end are kept, as yt-dlp keeps them.
 
     Raises:
@@ -16,12 +20,17 @@ def load_cookies(path: Path) -> http.cookiejar.CookieJar:
     from yt_dlp.cookies import YoutubeDLCookieJar
 
     jar: http.cookiejar.MozillaCookieJar = YoutubeDLCookieJar(str(path))
+    printed = io.StringIO()
     try:
-        jar.load()
+        with contextlib.redirect_stderr(printed):  # told of bad lines, secrets and all
+            jar.load()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"stages.fetch.cookies_file: expected cookies in Netscape format in {path}: {error}"
         ) from error
+    num_bad = printed.getvalue().count("skipping cookie file entry")
+    if num_bad:
+        logger.warning("%s: %d lines are no cookies in Netscape format", path, num_bad)
     return jar
 
 
@@ -31,5 +40,7 @@ def cookie_stream(path: Path) -> io.StringIO:
     Raises:
         ConfigError: as `load_cookies`.
     """
-    load_cookies(path)
-    return io.StringIO(path.read_text(encoding="utf-8"))
+    stream = io.StringIO()
+    load_cookies(path).save(stream)  # type: ignore[arg-type]  # yt-dlp's jar writes to streams, too
+    stream.seek(0)
+    return stream

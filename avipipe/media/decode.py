@@ -1,35 +1,27 @@
 """Decodes intervals of a file into arrays, on the clock of `avipipe.media.probe`: source time."""
 
-import logging
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import av
+import av.filter
 import numpy as np
 import numpy.typing as npt
-from av.container import InputContainer
 from av.video.reformatter import Colorspace, Interpolation
 
 from avipipe.errors import FailKind, MediaError
-from avipipe.media.probe import AudioInfo, MediaInfo, VideoInfo, open_media
+from avipipe.media import reader
+from avipipe.media.probe import UNSPECIFIED, MediaInfo, VideoInfo, matrix_of
+from avipipe.media.reader import exact
 
-_Frame = av.VideoFrame | av.AudioFrame
-_Stream = av.VideoStream | av.AudioStream
-
-logger = logging.getLogger(__name__)
-
-MAX_GAP_S = 0.02
-"""Audio timestamps may stray this far from the count of samples before they are believed."""
-
-_AUDIO_LEAD_S = 0.5
+# Timestamps of sound may stray this far from the count of samples before they are believed: less
+# than what a clip may be off, more than what containers round (1 ms) and capture jitters.
+_MAX_DRIFT_S = 0.008
 _RESAMPLER_TAIL_S = 0.1
-_SEEK_LEADS_S = (0.0, 2.0, 10.0, math.inf)
-_MAX_LOST_PACKETS = 48
-_MAX_LOST_S = 1.0
 _COLORSPACES = {
     "bt709": Colorspace.ITU709,
     "fcc": Colorspace.FCC,
@@ -41,7 +33,7 @@ _COLORSPACES = {
 
 def num_ticks(duration_s: float, rate: Fraction | int) -> int:
     """How many frames or samples at `rate` a duration holds: rounded, halves up."""
-    return math.floor(_exact(duration_s) * rate + Fraction(1, 2))
+    return math.floor(exact(duration_s) * rate + Fraction(1, 2))
 
 
 def scaled_size(
@@ -112,28 +104,57 @@ def iter_frames(
         MediaError: CORRUPT where most of the interval cannot be decoded.
     """
     size = scaled_size(info.video, height_px, upscale=upscale)
-    count = num_ticks(end_s - start_s, fps)
-    origin = _exact(start_s) + _exact(info.start_s)
-    emitted = 0
-    shown: av.VideoFrame | None = None
-    with closing(_decoded(path, info, info.video, from_s=start_s)) as frames:
-        for frame in frames:
-            assert isinstance(frame, av.VideoFrame)
-            index = math.floor((_time(frame) - origin) * fps + Fraction(1, 2))
-            shown = shown or frame
-            if index > emitted:
-                picture_HWC = _convert(shown, info.video, size, "rgb24")
-                for _ in range(emitted, min(index, count)):
-                    yield picture_HWC
-                emitted = index
-            if emitted >= count:
-                return
-            shown = frame
-    if shown is None:
-        raise _undecodable(path, start_s, end_s)
-    picture_HWC = _convert(shown, info.video, size, "rgb24")
-    for _ in range(emitted, count):
+    shown = 0
+    picture_HWC: npt.NDArray[np.uint8] | None = None
+    frames = shown_frames(path, info, start_s=start_s, end_s=end_s, fps=fps)
+    for tick, frame in frames:
+        if picture_HWC is not None:
+            for _ in range(shown, tick):
+                yield picture_HWC
+        picture_HWC = _convert(frame, info.video, size, "rgb24")
+        shown = tick
+    assert picture_HWC is not None, "something is shown"
+    for _ in range(shown, num_ticks(end_s - start_s, fps)):
         yield picture_HWC
+
+
+def shown_frames(
+    path: Path,
+    info: MediaInfo,
+    *,
+    start_s: float,
+    end_s: float,
+    fps: Fraction,
+    reference: bool = False,
+) -> Generator[tuple[int, av.VideoFrame], None, None]:
+    """Yield the pictures that are shown in `[start_s, end_s)` at `fps`, each once.
+
+    This is the one rule of which picture is shown when; evidence and clips both follow it.
+
+    Args:
+        reference: see `avipipe.media.reader.pictures`.
+    Yields:
+        the first frame of the output that shows it, strictly increasing from 0; and the picture
+        as it is coded.
+    Raises:
+        MediaError: CORRUPT where most of the interval cannot be decoded.
+    """
+    count = num_ticks(end_s - start_s, fps)
+    origin = exact(start_s)
+    held: av.VideoFrame | None = None
+    held_tick = 0
+    with closing(reader.pictures(path, info, from_s=start_s, reference=reference)) as pictures:
+        for time, frame in pictures:
+            tick = math.floor((time - origin) * fps + Fraction(1, 2))
+            if held is not None and tick > held_tick:
+                yield held_tick, held
+                if tick >= count:
+                    return
+                held_tick = tick
+            held = frame
+    if held is None:
+        raise _undecodable(path, start_s, end_s)
+    yield held_tick, held
 
 
 def read_audio(
@@ -144,6 +165,7 @@ def read_audio(
     end_s: float,
     sample_rate_hz: int,
     mono: bool,
+    reference: bool = False,
 ) -> npt.NDArray[np.float32]:
     """The sound of `[start_s, end_s)`, sample-exact on the clock of the pictures.
 
@@ -154,8 +176,16 @@ def read_audio(
         MediaError: CORRUPT where most of the interval cannot be decoded.
     """
     wave_CN = np.zeros((1 if mono else 2, num_ticks(end_s - start_s, sample_rate_hz)), np.float32)
-    for time, chunk_CN in _resampled(path, info, start_s, end_s, sample_rate_hz, mono):
-        first = math.floor((time - _exact(start_s)) * sample_rate_hz + Fraction(1, 2))
+    chunks = iter_sound(
+        path,
+        info,
+        start_s=start_s,
+        end_s=end_s,
+        sample_rate_hz=sample_rate_hz,
+        mono=mono,
+        reference=reference,
+    )
+    for first, chunk_CN in chunks:
         last = min(first + chunk_CN.shape[1], wave_CN.shape[1])
         if last > max(first, 0):
             wave_CN[:, max(first, 0) : last] = chunk_CN[:, max(first, 0) - first : last - first]
@@ -170,6 +200,7 @@ def iter_pictures(
     end_s: float,
     size: tuple[int, int],
     pix_fmt: Literal["gray", "rgb24", "bgr24"],
+    reference: bool = False,
 ) -> Iterator[tuple[float, npt.NDArray[np.uint8]]]:
     """Yield each picture as it was recorded, with the source time at which it appears.
 
@@ -177,15 +208,14 @@ def iter_pictures(
 
     Args:
         size: width and height of what is yielded, whatever the shape of the source.
+        reference: see `avipipe.media.reader.pictures`.
     Yields:
         time and (H, W) or (H, W, 3) uint8 of `pix_fmt`, upright.
     """
-    origin = _exact(info.start_s)
     held: tuple[float, av.VideoFrame] | None = None
-    with closing(_decoded(path, info, info.video, from_s=start_s)) as frames:
-        for frame in frames:
-            assert isinstance(frame, av.VideoFrame)
-            time_s = float(_time(frame) - origin)
+    with closing(reader.pictures(path, info, from_s=start_s, reference=reference)) as pictures:
+        for time, frame in pictures:
+            time_s = float(time)
             if held is not None and time_s > start_s:
                 yield held[0], _convert(held[1], info.video, size, pix_fmt)
             if time_s >= end_s:
@@ -195,126 +225,86 @@ def iter_pictures(
         yield held[0], _convert(held[1], info.video, size, pix_fmt)
 
 
-def _resampled(
-    path: Path, info: MediaInfo, start_s: float, end_s: float, sample_rate_hz: int, mono: bool
-) -> Iterator[tuple[Fraction, npt.NDArray[np.float32]]]:
-    """Chunks of sound at the wanted rate, each with its source time."""
-    origin = _exact(info.start_s)
-    resampler: av.AudioResampler | None = None
+def iter_sound(
+    path: Path,
+    info: MediaInfo,
+    *,
+    start_s: float,
+    end_s: float,
+    sample_rate_hz: int,
+    mono: bool,
+    reference: bool = False,
+) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """Yield the sound of `[start_s, end_s)` in pieces, as it is decoded.
+
+    Pieces may begin before the interval and end after it, leave gaps, or overlap; a later one then
+    replaces what came before.
+
+    Yields:
+        the number of samples at `sample_rate_hz` from `start_s` to a piece, and the piece (C, N).
+    """
+    resampler: _Resampler | None = None
     form: tuple[object, ...] = ()
     run_start, num_in, num_out = Fraction(0), 0, 0
+    origin = exact(start_s)
 
-    def emit(frame: av.AudioFrame | None) -> Iterator[tuple[Fraction, npt.NDArray[np.float32]]]:
+    def emit(frame: av.AudioFrame | None) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         nonlocal num_out
-        for out in resampler.resample(frame) if resampler else ():
-            yield (
-                run_start + Fraction(num_out, sample_rate_hz),
-                out.to_ndarray().astype(np.float32, copy=False),
-            )
-            num_out += out.samples
+        for out_CN in resampler.resample(frame) if resampler else ():
+            time = run_start + Fraction(num_out, sample_rate_hz)
+            yield math.floor((time - origin) * sample_rate_hz + Fraction(1, 2)), out_CN
+            num_out += out_CN.shape[1]
 
-    with closing(_decoded(path, info, info.audio, from_s=start_s - _AUDIO_LEAD_S)) as frames:
-        for frame in frames:
-            assert isinstance(frame, av.AudioFrame)
-            expected = run_start + Fraction(num_in, frame.sample_rate)
-            time = _time(frame) - origin
+    with closing(reader.sound(path, info, from_s=start_s, reference=reference)) as frames:
+        for time, frame in frames:
             if time > end_s + _RESAMPLER_TAIL_S:
                 break
+            drift = abs(time - run_start - Fraction(num_in, frame.sample_rate))
             frame_form = (frame.format.name, frame.layout.name, frame.sample_rate)
-            if frame_form != form or abs(time - expected) > MAX_GAP_S:
+            # Where a tick is longer than that, the timestamps are the ones that are off.
+            if frame_form != form or drift > max(_MAX_DRIFT_S, frame.time_base or 0):
                 yield from emit(None)
-                layout = "mono" if mono else "stereo"
-                resampler = av.AudioResampler(format="fltp", layout=layout, rate=sample_rate_hz)
+                resampler = _Resampler(frame, sample_rate_hz, "mono" if mono else "stereo")
                 form, run_start, num_in, num_out = frame_form, time, 0, 0
             num_in += frame.samples
             yield from emit(frame)
     yield from emit(None)
 
 
-def _decoded(
-    path: Path, info: MediaInfo, stream_info: VideoInfo | AudioInfo, *, from_s: float
-) -> Generator[_Frame, None, None]:
-    """Frames with timestamps, in order, from the one that is on at `from_s`.
+class _Resampler:
+    """From the form of one frame of sound to another rate and layout.
 
-    A seek may land late: on streams without an index, or where decoding needs earlier packets.
-
-    Raises:
-        MediaError: CORRUPT where the pictures end long before they should.
+    A mix of many channels is scaled so that it cannot clip, as ffmpeg's command does for integers.
     """
-    if isinstance(stream_info, AudioInfo) and from_s >= stream_info.end_s:
-        return
-    origin = _exact(info.start_s)
-    for lead_s in _SEEK_LEADS_S:
-        is_last = from_s - lead_s <= stream_info.start_s
-        seek = None if is_last else _exact(from_s - lead_s) + origin
-        with (
-            open_media(path) as container,
-            closing(_frames_from(container, stream_info.index, seek)) as frames,
-        ):
-            frame = next(frames, None)
-            if frame is not None and (is_last or _time(frame) - origin <= from_s):
-                yield frame
-                for frame in frames:
-                    yield frame
-                if isinstance(stream_info, VideoInfo):
-                    _check_reach(path, float(_time(frame) - origin), from_s, stream_info)
-                return
-        if is_last:
-            return
 
-
-def _check_reach(path: Path, reached_s: float, from_s: float, video: VideoInfo) -> None:
-    """A stretch that gives no packets at all, as in an overwritten file, ends like a short file."""
-    if reached_s < (from_s + video.last_s) / 2 - _MAX_LOST_S:
-        raise MediaError(
-            FailKind.CORRUPT,
-            f"expected pictures until {video.last_s:.3f} s of {path}, found none after "
-            f"{reached_s:.3f} s: the file is damaged",
+    def __init__(self, frame: av.AudioFrame, sample_rate_hz: int, layout: str) -> None:
+        self._graph = av.filter.Graph()
+        source = self._graph.add_abuffer(
+            sample_rate=frame.sample_rate,
+            format=frame.format.name,
+            layout=frame.layout.name,
+            time_base=Fraction(1, frame.sample_rate),
         )
+        options = f"osr={sample_rate_hz}:ochl={layout}:osf=fltp:rematrix_maxval=1"
+        resampled = self._graph.add("aresample", options)
+        source.link_to(resampled)
+        resampled.link_to(self._graph.add("abuffersink"))
+        self._graph.configure()
+        self._num_in = 0
 
-
-def _frames_from(
-    container: InputContainer, index: int, seek: Fraction | None
-) -> Generator[_Frame, None, None]:
-    """Decode one stream from the key frame before `seek` (in container time), or from its start.
-
-    Raises:
-        MediaError: CORRUPT where most packets give nothing.
-    """
-    stream = container.streams[index]
-    assert isinstance(stream, _Stream)
-    stream.codec_context.thread_count = 1
-    num_packets = num_good = 0
-    last_time: Fraction | None = None
-    try:
-        if seek is not None:
-            container.seek(math.floor(seek / _time_base(stream)), stream=stream)
-        for packet in container.demux(stream):
-            # A seek in a format without an index lands anywhere.
-            if num_packets == 0 and seek is not None and not packet.is_keyframe:
-                continue
-            num_packets += 1
-            for frame in _decode_packet(packet):
-                num_good += not frame.is_corrupt
-                if frame.pts is None:
-                    frame.pts = frame.dts
-                if frame.pts is None or (last_time is not None and _time(frame) <= last_time):
-                    continue
-                last_time = _time(frame)
-                yield frame
-            if num_packets - num_good > num_good + _MAX_LOST_PACKETS:
-                message = f"expected pictures and sound, found most packets of {container.name} "
-                raise MediaError(FailKind.CORRUPT, message + f"around {last_time} s undecodable")
-    except av.FFmpegError as error:
-        logger.info("%s: reading ended early: %s", container.name, error)
-
-
-def _decode_packet(packet: "av.Packet[Any]") -> Sequence[_Frame]:
-    try:
-        return packet.decode()
-    except av.FFmpegError as error:
-        logger.debug("packet at %s: %s", packet.pts, error)
-        return []
+    def resample(self, frame: av.AudioFrame | None) -> Iterator[npt.NDArray[np.float32]]:
+        """What comes out for a frame that goes in, (C, N); None drains it."""
+        if frame is not None:
+            frame.pts, frame.time_base = self._num_in, Fraction(1, frame.sample_rate)
+            self._num_in += frame.samples
+        self._graph.push(frame)
+        while True:
+            try:
+                out = self._graph.pull()
+            except (av.BlockingIOError, av.EOFError):
+                return
+            assert isinstance(out, av.AudioFrame)
+            yield out.to_ndarray().astype(np.float32, copy=False)
 
 
 def _convert(
@@ -326,7 +316,7 @@ def _convert(
         width=width,
         height=height,
         format=pix_fmt,
-        src_colorspace=_COLORSPACES.get(video.assumed_matrix, Colorspace.ITU601),
+        src_colorspace=colorspace(frame, video),
         interpolation=Interpolation.AREA,
         threads=1,
     ).to_ndarray()
@@ -334,19 +324,11 @@ def _convert(
     return np.ascontiguousarray(picture[:, ::-1] if video.mirrored else picture)
 
 
-def _exact(seconds: float) -> Fraction:
-    """To the microsecond, so that 0.1 means a tenth."""
-    return Fraction(round(seconds * 1_000_000), 1_000_000)
-
-
-def _time_base(thing: _Frame | _Stream) -> Fraction:
-    assert thing.time_base is not None, "what comes out of a demuxer has a time base"
-    return thing.time_base
-
-
-def _time(frame: _Frame) -> Fraction:
-    assert frame.pts is not None, "frames without a timestamp are left out"
-    return frame.pts * _time_base(frame)
+def colorspace(frame: av.VideoFrame | None, video: VideoInfo) -> Colorspace:
+    """The matrix that a picture is tagged with, as tags may change midway; else that of all."""
+    own = UNSPECIFIED if frame is None else matrix_of(frame)
+    name = video.assumed_matrix if own == UNSPECIFIED else own
+    return _COLORSPACES.get(name, Colorspace.ITU601)
 
 
 def _even(length: Fraction) -> int:

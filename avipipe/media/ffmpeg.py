@@ -1,5 +1,6 @@
 """Runs the ffmpeg binary: no stdin, stderr to a file, a time limit, and nothing left behind."""
 
+import contextlib
 import errno
 import functools
 import logging
@@ -10,9 +11,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import av
@@ -79,24 +82,39 @@ def versions() -> dict[str, str]:
     return found
 
 
-def run(args: Sequence[str], *, timeout_s: float, cpus: int = 1) -> ToolRun:
+def file_url(path: Path) -> bytes:
+    """A local file as an input of ffmpeg-python's graph; in bytes, as a name may be no text."""
+    return b"file:" + os.fsencode(path.resolve())
+
+
+def run(
+    args: Sequence[str | bytes],
+    *,
+    timeout_s: float,
+    cpus: int = 1,
+    inputs: Sequence[int] = (),
+    feed: Callable[[], None] | None = None,
+) -> ToolRun:
     """Run ffmpeg to its end.
 
     Args:
         args: all that follows the program's name, built with ffmpeg-python.
         timeout_s: wall-clock limit.
         cpus: threads for filters; those of codecs are part of `args`.
+        inputs: file descriptors that it reads as `pipe:N`; closed here once it has them.
+        feed: called while it runs, to write into the other ends of `inputs`; what it raises ends
+            the run, but for a pipe that ffmpeg has closed.
     Raises:
         MediaError: it failed (TOOL_FAILED) or ran past the limit (TIMEOUT).
         OSError: the disk is full (ENOSPC, EDQUOT), which is no fault of the item's.
     """
     options = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "warning", "-y"]
     options += ["-filter_threads", str(cpus), "-filter_complex_threads", str(cpus)]
-    command = [ffmpeg_path(), *options, *args]
+    command: list[str | bytes] = [ffmpeg_path(), *options, *args]
     logger.debug("running %s", command)
     started_s = time.monotonic()
     with tempfile.TemporaryFile() as log:
-        code, cpu_s = _execute(command, log, deadline_s=started_s + timeout_s)
+        code, cpu_s = _execute(command, log, inputs, feed, deadline_s=started_s + timeout_s)
         log_tail = _tail(log)
     if code == 0:
         return ToolRun(log_tail, time.monotonic() - started_s, cpu_s)
@@ -112,7 +130,12 @@ def run(args: Sequence[str], *, timeout_s: float, cpus: int = 1) -> ToolRun:
 
 
 def _execute(
-    command: Sequence[str], log: IO[bytes], *, deadline_s: float
+    command: Sequence[str | bytes],
+    log: IO[bytes],
+    inputs: Sequence[int],
+    feed: Callable[[], None] | None,
+    *,
+    deadline_s: float,
 ) -> tuple[int | None, float]:
     """The exit status (None: killed at the deadline) and the CPU seconds of a command."""
     if sys.platform == "linux":
@@ -124,8 +147,21 @@ def _execute(
         stdout=subprocess.DEVNULL,
         stderr=log,
         start_new_session=True,
+        pass_fds=inputs,
     )
+    for number in inputs:
+        os.close(number)
+    # A feed that waits for a program that hangs ends with it.
+    watchdog = threading.Timer(
+        deadline_s - time.monotonic(), os.killpg, (process.pid, signal.SIGKILL)
+    )
+    watchdog.daemon = True
+    watchdog.start()
     try:
+        if feed is not None:
+            # Why a program has closed its input says its log.
+            with contextlib.suppress(BrokenPipeError):
+                feed()
         while time.monotonic() < deadline_s:
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             if pid != 0:
@@ -134,6 +170,7 @@ def _execute(
             time.sleep(_POLL_S)
         return None, 0.0
     finally:
+        watchdog.cancel()
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

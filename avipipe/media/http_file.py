@@ -1,53 +1,70 @@
 """Downloads one file over HTTP; goes on where it broke off."""
 
-import email.utils
+import hashlib
 import http.client
+import json
 import time
-import urllib.error
-import urllib.request
-from email.message import Message
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-from avipipe import __version__
 from avipipe.errors import FailKind
-from avipipe.media.cookies import load_cookies
-from avipipe.media.refusal import DownloadError, kind_of_status
+from avipipe.media.http_reply import (
+    ByteRange,
+    agrees,
+    check_unpacked,
+    content_length,
+    content_range,
+    validator_of,
+)
+from avipipe.media.refusal import DownloadError
+from avipipe.media.web_access import WebAccess
+from avipipe.text import to_bytes
 
 _CHUNK_BYTES = 1 << 16
-_SAFE = "%/:=&?~#+!$,;'@()*[]"
+_PAGES = ("text/html", "application/xhtml+xml")
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What is known of the file that lies here in part."""
+
+    name: str
+    validator: str
+    total_bytes: int
 
 
 class HttpFile:
     """A download in a folder. `attempt` may be called again after a failure and then resumes.
 
-    So does a later download of the same URL into the same folder.
+    So does a later download of the same URL into the same folder. A part is gone on with only
+    where the server proves that what it sends is the rest of the same file; what is not whole
+    and what it was announced to be never gets the name of the file.
 
     Args:
-        url: of the file.
+        access: to its URL.
         folder: where it is written, as `media` with the URL's suffix.
-        cookies_file: in Netscape format; None for no cookies.
         rate_limit_bytes_per_s: 0 for no limit.
-        timeout_s: longest time without a byte.
+        max_bytes: what is larger is refused; 0 for no limit.
     """
 
     def __init__(
         self,
-        url: str,
+        access: WebAccess,
         folder: Path,
         *,
-        cookies_file: Path | None = None,
         rate_limit_bytes_per_s: int = 0,
-        timeout_s: float = 30.0,
+        max_bytes: int = 0,
     ) -> None:
-        self._url = url
-        self._target = folder / f"media{Path(urlsplit(url).path).suffix.lower()}"
+        self._access = access
+        self._shown = access.shown
+        self._name = hashlib.sha256(to_bytes(access.url)).hexdigest()  # it may hold secrets
+        self._target = folder / f"media{Path(urlsplit(access.url).path).suffix.lower()}"
         self._part = folder / "media.part"
-        self._cookies_file = cookies_file
+        self._note = folder / "media.part.json"
         self._rate_limit_bytes_per_s = rate_limit_bytes_per_s
-        self._timeout_s = timeout_s
-        self._tag = folder / "media.part.tag"
+        self._max_bytes = max_bytes
 
     def attempt(self) -> Path | None:
         """Download what is missing.
@@ -55,107 +72,112 @@ class HttpFile:
         Returns:
             the file, or None if the URL leads to a web page.
         Raises:
-            DownloadError: the host refuses, does not answer, or breaks off.
+            DownloadError: the host refuses, does not answer, breaks off, or replies what cannot
+                be; or the file is too large.
             ConfigError: the cookies file cannot be read.
         """
-        validator = self._validator()
-        offset_bytes = self._part.stat().st_size if validator and self._part.exists() else 0
-        with self._open(offset_bytes, validator) as response:
-            if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
+        offset_bytes, reply = self._ask()
+        with reply:
+            if reply.headers.get_content_type() in _PAGES:
                 return None
-            if response.status != http.client.PARTIAL_CONTENT:
-                offset_bytes = 0
+            check_unpacked(reply.headers, self._shown)
+            length = content_length(reply.headers, self._shown)
+            total_bytes = None if length is None else offset_bytes + length
+            self._check_limit(total_bytes or 0)
             with self._part.open("ab" if offset_bytes else "wb") as file:
-                self._tag.write_text(f"{self._url}\n{_validator_of(response.headers) or ''}")
-                self._copy(response, file)
-            self._check_size(response.headers, offset_bytes)
-        self._tag.unlink()
+                if not offset_bytes:
+                    self._write_note(validator_of(reply.headers), total_bytes)
+                self._copy(reply, file)
+        self._check_size(total_bytes)
+        self._note.unlink()
         return self._part.rename(self._target)
 
-    def _validator(self) -> str:
-        """What tells that the file is still the one that was begun; empty where nothing does."""
-        try:
-            url, _, validator = self._tag.read_text().partition("\n")
-        except FileNotFoundError:
-            return ""
-        return validator if url == self._url else ""
-
-    def _open(self, offset_bytes: int, validator: str) -> http.client.HTTPResponse:
-        headers = {"User-Agent": f"avipipe/{__version__}", "Accept-Encoding": "identity"}
-        if offset_bytes:
-            headers |= {"Range": f"bytes={offset_bytes}-", "If-Range": validator}
-        try:
-            request = urllib.request.Request(quote(self._url, safe=_SAFE), headers=headers)
-            opener = urllib.request.build_opener(*self._cookie_handlers())
-            response: http.client.HTTPResponse = opener.open(request, timeout=self._timeout_s)
-        except urllib.error.HTTPError as error:
-            with error:
-                if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-                    self._tag.unlink(missing_ok=True)
-                raise DownloadError(
-                    kind_of_status(error.code),
-                    f"{self._url}: HTTP {error.code} {error.reason}",
-                    retry_after_s=retry_after_s(error.headers),
-                ) from error
-        except (http.client.InvalidURL, ValueError) as error:
+    def _ask(self) -> tuple[int, http.client.HTTPResponse]:
+        """The reply, and where in the file it begins."""
+        begun, offset_bytes = self._begun()
+        if begun is not None and offset_bytes:
+            reply = self._ask_for_rest(begun, offset_bytes)
+            if reply is not None:
+                is_rest = reply.status == http.client.PARTIAL_CONTENT
+                return (offset_bytes if is_rest else 0), reply
+        self._note.unlink(missing_ok=True)
+        reply = self._access.get({})
+        if reply.status != http.client.OK:
+            reply.close()
             raise DownloadError(
-                FailKind.UNSUPPORTED_URL, f"{self._url}: not a URL: {error}"
-            ) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(error) from error
-        return response
+                FailKind.BAD_REPLY,
+                f"{self._shown}: expected the whole file (HTTP 200), found HTTP {reply.status}",
+            )
+        return 0, reply
 
-    def _cookie_handlers(self) -> list[urllib.request.BaseHandler]:
-        if self._cookies_file is None:
-            return []
-        return [urllib.request.HTTPCookieProcessor(load_cookies(self._cookies_file))]
+    def _ask_for_rest(self, begun: _Begun, offset_bytes: int) -> http.client.HTTPResponse | None:
+        """The rest of the file, or all of a newer one; None where neither came."""
+        headers = {"Range": f"bytes={offset_bytes}-", "If-Range": begun.validator}
+        try:
+            reply = self._access.get(headers)
+        except DownloadError as error:
+            if error.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return None
+            raise
+        rest = ByteRange(offset_bytes, begun.total_bytes - 1, begun.total_bytes)
+        is_rest = (
+            reply.status == http.client.PARTIAL_CONTENT
+            and content_range(reply.headers) == rest
+            and content_length(reply.headers, self._shown)
+            in (None, begun.total_bytes - offset_bytes)
+            and agrees(reply.headers, begun.validator)
+        )
+        if is_rest or reply.status == http.client.OK:
+            return reply
+        reply.close()
+        return None
 
-    def _copy(self, response: http.client.HTTPResponse, file: IO[bytes]) -> None:
+    def _begun(self) -> tuple[_Begun | None, int]:
+        """The download that was begun here, if it can be told that it is of the same file."""
+        try:
+            begun = _Begun(**json.loads(self._note.read_bytes()))
+            offset_bytes = self._part.stat().st_size
+        except (OSError, ValueError, TypeError):
+            return None, 0  # nothing, or torn by a crash
+        fits = begun.name == self._name and offset_bytes < begun.total_bytes
+        return (begun, offset_bytes) if fits and begun.validator else (None, 0)
+
+    def _write_note(self, validator: str, total_bytes: int | None) -> None:
+        # Of a file of unknown length nobody can tell what its rest is: it begins again.
+        begun = _Begun(self._name, validator, total_bytes or 0)
+        self._note.write_text(json.dumps(asdict(begun)))
+
+    def _copy(self, reply: http.client.HTTPResponse, file: IO[bytes]) -> None:
         started_s, received_bytes = time.monotonic(), 0
         while True:
             try:
-                chunk = response.read1(_CHUNK_BYTES)
+                chunk = reply.read1(_CHUNK_BYTES)
             except (OSError, http.client.HTTPException) as error:
-                raise self._unreachable(error) from error
+                raise self._access.unreachable(error) from error
             if not chunk:
                 return
             file.write(chunk)
             received_bytes += len(chunk)
+            self._check_limit(file.tell())
             if self._rate_limit_bytes_per_s:
                 due_s = received_bytes / self._rate_limit_bytes_per_s
                 time.sleep(max(started_s + due_s - time.monotonic(), 0.0))
 
-    def _check_size(self, headers: Message, offset_bytes: int) -> None:
+    def _check_limit(self, size_bytes: int) -> None:
+        if self._max_bytes and size_bytes > self._max_bytes:
+            raise DownloadError(
+                FailKind.TOO_LARGE,
+                f"{self._shown}: expected at most {self._max_bytes} bytes, found "
+                f"{size_bytes} or more",
+            )
+
+    def _check_size(self, total_bytes: int | None) -> None:
         size_bytes = self._part.stat().st_size
-        announced = headers.get("Content-Length")
-        if announced is not None and size_bytes != offset_bytes + int(announced):
+        if total_bytes is not None and size_bytes != total_bytes:
             raise DownloadError(
                 FailKind.UNREACHABLE,
-                f"{self._url}: expected {offset_bytes + int(announced)} bytes, "
-                f"the connection ended after {size_bytes}",
+                f"{self._shown}: expected {total_bytes} bytes, the connection ended after "
+                f"{size_bytes}",
             )
         if size_bytes == 0:
-            raise DownloadError(FailKind.EMPTY_FILE, f"{self._url}: the file is empty")
-
-    def _unreachable(self, error: Exception) -> DownloadError:
-        reason = getattr(error, "reason", None) or error
-        return DownloadError(FailKind.UNREACHABLE, f"{self._url}: {type(error).__name__}: {reason}")
-
-
-def _validator_of(headers: Message) -> str | None:
-    """What tells that the file is still the same one; without it nothing may be resumed."""
-    tag = headers.get("ETag")
-    if tag is not None and not tag.startswith("W/"):
-        return tag
-    return headers.get("Last-Modified")
-
-
-def retry_after_s(headers: Message) -> float:
-    """The Retry-After header, in seconds or as a date (RFC 9110, section 10.2.3); 0 without one."""
-    value = headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return float(value)
-    try:
-        return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except ValueError:
-        return 0.0
+            raise DownloadError(FailKind.EMPTY_FILE, f"{self._shown}: the file is empty")

@@ -1,17 +1,27 @@
-"""Turns an interval of any file into the two files of a sample, in one run of ffmpeg."""
+"""Turns an interval of any file into the two files of a sample, in one run of ffmpeg.
 
+ffmpeg filters and encodes; it never opens the source. Pictures and sound come decoded from
+`avipipe.media.decode`, which everything else that looks at a source reads from, too.
+"""
+
+import os
+import tempfile
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import ffmpeg
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from avipipe.errors import FailKind, MediaError
-from avipipe.media.decode import MAX_GAP_S, num_ticks, scaled_size
+from avipipe.media.container import open_media
+from avipipe.media.decode import num_ticks, read_audio, scaled_size, shown_frames
+from avipipe.media.feed import PictureFeed, is_full_range
 from avipipe.media.ffmpeg import ToolRun, run
-from avipipe.media.probe import MediaInfo, VideoInfo, open_media
+from avipipe.media.probe import MediaInfo, VideoInfo
 
 FPS = Fraction(24)
 SAMPLE_RATE_HZ = 48_000
@@ -19,10 +29,6 @@ SAMPLES_PER_FRAME = 2000
 VIDEO_NAME = "video.mp4"
 AUDIO_NAME = "audio.flac"
 
-# Decoders of sound need a run-in, and only some formats can say where a key frame is.
-_LEAD_S = 0.5
-_LEAD_WITHOUT_INDEX_S = 10.0
-_INDEXED = frozenset({"mov", "matroska", "avi", "flv"})
 _SWSCALE_MATRICES = {
     "bt709": "bt709",
     "fcc": "fcc",
@@ -72,6 +78,7 @@ def normalize(
     end_s: float,
     folder: Path,
     config: NormalizeConfig,
+    reference: bool = False,
 ) -> Normalized:
     """Write `video.mp4` and `audio.flac` of `[start_s, end_s)` in source time into `folder`.
 
@@ -81,54 +88,69 @@ def normalize(
     are mixed down), sample 2000 n at frame n. Repeated pictures and silence fill what is missing.
     The same input gives the same bytes.
 
+    Args:
+        reference: read the source the slow and sure way; see `avipipe.media.reader.pictures`.
     Raises:
-        MediaError: TOOL_FAILED, TIMEOUT, or CORRUPT where the result is not what it must be.
+        MediaError: RANGE_OUTSIDE, TOOL_FAILED, TIMEOUT, or CORRUPT where the source cannot be
+            decoded or the result is not what it must be.
     """
     if start_s >= info.duration_s or end_s <= 0:
         message = f"expected a part of {info.duration_s:.3f} s, found {start_s:.3f}-{end_s:.3f} s"
         raise MediaError(FailKind.RANGE_OUTSIDE, message)
     num_frames = num_ticks(end_s - start_s, FPS)
+    num_samples = num_frames * SAMPLES_PER_FRAME
     size = scaled_size(
         info.video,
         config.short_side_px,
         upscale=True,
         max_long_side_px=config.max_long_side_px,
     )
-    args = _command(path, info, start_s, num_frames, size, folder, config)
-    timeout_s = 60.0 + config.timeout_factor * (end_s - start_s)
-    finished = run(args, timeout_s=timeout_s, cpus=config.threads)
-    num_samples = num_frames * SAMPLES_PER_FRAME
+    frames = shown_frames(path, info, start_s=start_s, end_s=end_s, fps=FPS, reference=reference)
+    with closing(frames), tempfile.TemporaryFile() as sound:
+        wave_CN = read_audio(
+            path,
+            info,
+            start_s=start_s,
+            end_s=start_s + float(num_frames / FPS),
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            mono=False,
+            reference=reference,
+        )
+        sound.write(np.ascontiguousarray(wave_CN.T).tobytes())
+        sound.seek(0)
+        pictures, fed = os.pipe()
+        inputs = (pictures, os.dup(sound.fileno()))
+        args = _command(info.video, *inputs, num_frames, size, folder, config)
+        finished = run(
+            args,
+            timeout_s=60.0 + config.timeout_factor * (end_s - start_s),
+            cpus=config.threads,
+            inputs=inputs,
+            feed=PictureFeed(frames, info.video, fed),
+        )
     _check_video(folder / VIDEO_NAME, num_frames, size, finished)
     _check_audio(folder / AUDIO_NAME, num_samples, finished)
     return Normalized(num_frames, num_samples, *size, float(num_frames / FPS), finished)
 
 
 def _command(
-    path: Path,
-    info: MediaInfo,
-    start_s: float,
+    video: VideoInfo,
+    pictures: int,
+    sound: int,
     num_frames: int,
     size: tuple[int, int],
     folder: Path,
     config: NormalizeConfig,
 ) -> list[str]:
-    has_index = not _INDEXED.isdisjoint(info.container.split(","))
-    lead_s = min(start_s, _LEAD_S if has_index else _LEAD_WITHOUT_INDEX_S)
-    source = ffmpeg.input(
-        f"file:{path.resolve()}",
-        ss=f"{start_s - lead_s:.6f}",
-        # An accurate seek drops the picture that is already on screen when the clip begins.
-        noaccurate_seek=None,
-        threads=config.threads,
-        protocol_whitelist="file",
-    )
-    picture = source[str(info.video.index)].filter("setpts", f"PTS-{lead_s:.6f}/TB")
-    picture = _picture(picture, info.video, num_frames, size)
-    sound = source[str(info.audio.index)].filter("asetpts", f"PTS-{lead_s:.6f}/TB")
-    sound = _sound(sound, num_frames * SAMPLES_PER_FRAME).filter_multi_output("asplit")
-    video = ffmpeg.output(
-        picture,
-        sound[0],
+    """The arguments that encode pictures and sound, decoded, from two file descriptors."""
+    seen = ffmpeg.input(f"pipe:{pictures}", format="nut").video
+    heard = ffmpeg.input(
+        f"pipe:{sound}", format="f32le", ar=SAMPLE_RATE_HZ, ch_layout="stereo"
+    ).audio
+    sounds = heard.filter_multi_output("asplit")
+    written = ffmpeg.output(
+        _picture(seen, video, num_frames, size),
+        sounds[0],
         f"file:{folder / VIDEO_NAME}",
         format="mp4",
         movflags="+faststart",
@@ -141,29 +163,28 @@ def _command(
         **_BITEXACT,
     )
     audio = ffmpeg.output(
-        sound[1].filter("aformat", sample_fmts="s16"),
+        sounds[1].filter("aformat", sample_fmts="s16"),
         f"file:{folder / AUDIO_NAME}",
         format="flac",
         **{"c:a": "flac", "flags:a": "+bitexact"},
         **_BITEXACT,
     )
-    return list(ffmpeg.merge_outputs(video, audio).compile()[1:])
+    return list(ffmpeg.merge_outputs(written, audio).compile()[1:])
 
 
 def _picture(picture: Any, video: VideoInfo, num_frames: int, size: tuple[int, int]) -> Any:
-    """The graph of the pictures; ffmpeg has turned them upright before it begins."""
-    if video.interlaced:
-        picture = picture.filter("bwdif", mode="send_frame", deint="interlaced")
-    rate = {"fps": str(FPS), "start_time": 0, "round": "near"}
-    # The dear filters see as few pictures as possible: drop before them, repeat after them.
-    is_dropping = video.fps > FPS
-    if is_dropping:
-        picture = picture.filter("fps", **rate)
-    picture = _tone_mapped(picture, video, size) if video.is_hdr else _scaled(picture, video, size)
-    if not is_dropping:
-        picture = picture.filter("fps", **rate)
+    """The graph of the pictures. The dear filters come before those that repeat."""
+    turns = video.rotation_deg // 90
+    coded = size[::-1] if turns % 2 else size
+    scaled = _tone_mapped if video.is_hdr else _scaled
+    picture = scaled(picture, video, coded)
+    for _ in range(turns):
+        picture = picture.filter("transpose", "clock")
+    if video.mirrored:
+        picture = picture.filter("hflip")
     return (
-        picture.filter("tpad", stop=num_frames, stop_mode="clone")
+        picture.filter("fps", fps=str(FPS), start_time=0, round="near")
+        .filter("tpad", stop=num_frames, stop_mode="clone")
         .filter("trim", end_frame=num_frames)
         .filter("setsar", 1)
         .filter("format", "yuv420p")
@@ -175,6 +196,7 @@ def _picture(picture: Any, video: VideoInfo, num_frames: int, size: tuple[int, i
 
 def _scaled(picture: Any, video: VideoInfo, size: tuple[int, int]) -> Any:
     options = {"flags": "lanczos+accurate_rnd", "out_color_matrix": "bt709", "out_range": "tv"}
+    options["in_range"] = "pc" if is_full_range(video) else "tv"
     matrix = _SWSCALE_MATRICES.get(video.assumed_matrix)
     if matrix is not None:
         options["in_color_matrix"] = matrix
@@ -182,33 +204,16 @@ def _scaled(picture: Any, video: VideoInfo, size: tuple[int, int]) -> Any:
 
 
 def _tone_mapped(picture: Any, video: VideoInfo, size: tuple[int, int]) -> Any:
-    """From BT.2020 PQ or HLG to BT.709; the input's tags are given, as zscale trusts no frame's."""
-    tags = {"tin": video.trc, "min": "2020_ncl", "pin": "2020"}
-    tags["rin"] = "pc" if video.range == "pc" else "tv"
+    """From BT.2020 PQ or HLG to BT.709. Pictures from a pipe have no tags: they are given here."""
+    tags = {"color_trc": video.trc, "colorspace": "bt2020nc", "color_primaries": "bt2020"}
     return (
-        picture.filter("scale", *size, flags="lanczos+accurate_rnd")
-        .filter("zscale", t="linear", npl=100, **tags)
+        picture.filter("setparams", range="pc" if is_full_range(video) else "tv", **tags)
+        .filter("scale", *size, flags="lanczos+accurate_rnd")
+        .filter("zscale", t="linear", npl=100)
         .filter("format", "gbrpf32le")
         .filter("zscale", p="bt709")
         .filter("tonemap", tonemap="hable", desat=0)
         .filter("zscale", t="bt709", m="bt709", r="tv")
-    )
-
-
-def _sound(sound: Any, num_samples: int) -> Any:
-    """The graph of the sound: on the clock of the pictures, and exactly as long."""
-    return (
-        sound.filter(
-            "aresample",
-            SAMPLE_RATE_HZ,
-            first_pts=0,
-            **{"async": 1},
-            min_comp=1e-5,
-            min_hard_comp=MAX_GAP_S,
-        )
-        .filter("aformat", channel_layouts="stereo")
-        .filter("apad", whole_len=num_samples)
-        .filter("atrim", end_sample=num_samples)
     )
 
 

@@ -2,7 +2,8 @@
 
 **Source time**, the one clock of a source: seconds since the earliest start of the container's
 streams, which is what ffmpeg's `-ss` counts from. A packet whose timestamp on the container's own
-clock is `t` lies at `t - MediaInfo.start_s`. Decoding, cutting and all evidence use source time.
+clock is `t` lies at `t - MediaInfo.start_s`, or later where the clock was set anew before it
+(`avipipe.media.timeline`). Decoding, cutting and all evidence use source time.
 """
 
 import logging
@@ -15,15 +16,25 @@ from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData
 
 from avipipe.errors import FailKind, MediaError
+from avipipe.media.container import (
+    DEFAULT_LIMITS,
+    MediaLimits,
+    MediaStream,
+    check_declared,
+    choose_streams,
+    corrupt,
+    open_media,
+    too_large,
+)
+from avipipe.media.timeline import PacketTimes, Restart, Timeline, restarts, stretches
 
 logger = logging.getLogger(__name__)
 
-_UNSPECIFIED = "unspecified"
+UNSPECIFIED = "unspecified"
 _PRIMARIES = {1: "bt709", 5: "bt470bg", 6: "smpte170m", 9: "bt2020", 12: "smpte432"}
 _MATRICES = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020nc"}
 _MATRICES |= {0: "gbr", 10: "bt2020c"}
@@ -31,11 +42,8 @@ _RANGES = {1: "tv", 2: "pc"}
 _TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 8: "linear"}
 _TRANSFERS |= {13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12"}
 _TRANSFERS |= {16: "smpte2084", 18: "arib-std-b67"}
-_MAGICS = ((4, b"ftyp"), (0, b"\x1a\x45\xdf\xa3"), (0, b"RIFF"), (4, b"moov"), (4, b"mdat"))
 _MAX_PACKETS_TO_FIRST_FRAME = 250
 _MAX_SD_LINES = 576
-_VFR_TOLERANCE = 0.1
-_VFR_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,7 @@ class VideoInfo:
         trc, primaries, matrix, range: colour, in ffmpeg's names.
         start_s, last_s, end_s: when the first and the last picture appear, and when the last one
             goes, in source time.
+        restarts: where the clock is set anew.
     """
 
     index: int
@@ -73,6 +82,7 @@ class VideoInfo:
     last_s: float
     end_s: float
     num_packets: int
+    restarts: tuple[Restart, ...] = ()
 
     @property
     def is_hdr(self) -> bool:
@@ -81,7 +91,7 @@ class VideoInfo:
     @property
     def assumed_matrix(self) -> str:
         """The matrix where it is given, else what players assume for this size."""
-        if self.matrix != _UNSPECIFIED:
+        if self.matrix != UNSPECIFIED:
             return self.matrix
         return "bt709" if min(self.width, self.height) > _MAX_SD_LINES else "smpte170m"
 
@@ -103,6 +113,7 @@ class AudioInfo:
     layout: str
     start_s: float
     end_s: float
+    restarts: tuple[Restart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +124,8 @@ class MediaInfo:
         container: ffmpeg's name of the format.
         start_s: where source time 0 lies on the container's own clock.
         duration_s: end of the later of the two streams, in source time.
+        stretches: the intervals of source time in which something is shown or heard; between two
+            of them the clock jumps, and nothing lies there.
     """
 
     container: str
@@ -120,6 +133,7 @@ class MediaInfo:
     duration_s: float
     video: VideoInfo
     audio: AudioInfo
+    stretches: tuple[tuple[float, float], ...]
 
     def to_json(self) -> dict[str, Any]:
         data = asdict(self)
@@ -128,173 +142,132 @@ class MediaInfo:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "MediaInfo":
-        video = data["video"]
-        exact = {"sar": Fraction(video["sar"]), "fps": Fraction(video["fps"])}
+        video, audio = dict(data["video"]), dict(data["audio"])
+        video |= {"sar": Fraction(video["sar"]), "fps": Fraction(video["fps"])}
+        for stream in (video, audio):
+            stream["restarts"] = tuple(Restart(**restart) for restart in stream["restarts"])
         return cls(
             data["container"],
             data["start_s"],
             data["duration_s"],
-            VideoInfo(**{**video, **exact}),
-            AudioInfo(**data["audio"]),
+            VideoInfo(**video),
+            AudioInfo(**audio),
+            tuple((start_s, end_s) for start_s, end_s in data["stretches"]),
         )
 
 
-def probe(path: Path) -> MediaInfo:
+def probe(path: Path, limits: MediaLimits = DEFAULT_LIMITS) -> MediaInfo:
     """Measure a file. Every packet is read, so a header that says something else is not believed.
 
     Attached pictures, subtitles and data streams are passed over; of several video or audio
-    streams, ffmpeg's choice is taken.
+    streams, ffmpeg's choice is taken. Packets that an edit list hides do not count.
 
     Raises:
-        MediaError: NO_SUCH_FILE, EMPTY_FILE, NOT_MEDIA, NO_VIDEO_STREAM, NO_AUDIO_STREAM, or
+        MediaError: NO_SUCH_FILE, EMPTY_FILE, NOT_MEDIA, NO_VIDEO_STREAM, NO_AUDIO_STREAM,
+            TOO_LARGE, BROKEN_TIMELINE where picture and sound cannot be put on one timeline, or
             CORRUPT where nothing can be decoded.
     """
     with open_media(path) as container:
-        video, audio = _streams(container, path)
+        video, audio = choose_streams(container, path)
+        check_declared(path, video, audio, limits)
         start_s = (container.start_time or 0) / av.time_base
         packets = _read_packets(container, video, audio)
-        video_times, audio_times = packets[video.index], packets[audio.index]
-        for stream, times in ((video, video_times), (audio, audio_times)):
-            if len(times.pts) == 0:
-                raise _corrupt(path, f"its {stream.type} stream has no packets")
+        for stream, times in zip((video, audio), packets, strict=True):
+            if not times.shown:
+                raise corrupt(path, f"its {stream.type} stream has no packets")
+        moved = restarts(*packets)
+        if moved is None:
+            raise _broken_timeline(path, *packets)
+        seen, heard = (Timeline.of(times, by) for times, by in zip(packets, moved, strict=True))
         sound = AudioInfo(
             index=audio.index,
             codec=audio.codec_context.name,
             rate_hz=audio.codec_context.sample_rate,
             channels=audio.codec_context.layout.nb_channels,
             layout=audio.codec_context.layout.name,
-            start_s=audio_times.start_s - start_s,
-            end_s=audio_times.end_s - start_s,
+            start_s=heard.start_s - start_s,
+            end_s=float(heard.sounding()[-1, 1]) - start_s,
+            restarts=tuple(moved[1]),
         )
         container_name = container.format.name
-    picture = _video_info(path, video_times, start_s)
+    parts = tuple(
+        (round(from_s - start_s, 6), round(to_s - start_s, 6))
+        for from_s, to_s in stretches(seen.showing(), heard.sounding())
+    )
+    supported_s = sum(to_s - from_s for from_s, to_s in parts)
+    if supported_s > limits.max_duration_s:
+        expected, found = f"{limits.max_duration_s:g} s", f"{supported_s:.0f} s"
+        raise too_large(path, expected, found, "stages.probe.max_duration_s")
+    picture = _video_info(path, seen, start_s, parts, tuple(moved[0]))
     duration_s = max(picture.end_s, sound.end_s)
-    return MediaInfo(container_name, start_s, duration_s, picture, sound)
+    return MediaInfo(container_name, start_s, duration_s, picture, sound, parts)
 
 
-def open_media(path: Path) -> InputContainer:
-    """Open a local file with PyAV, and nothing that the file might point to.
+def has_own_slots(container_name: str) -> bool:
+    """Whether pictures have no time of their own, only a slot in the order of decoding.
 
-    Raises:
-        MediaError: NO_SUCH_FILE, EMPTY_FILE, NOT_MEDIA or CORRUPT.
+    So it is in AVI; what libavformat says of their times is a guess, and wrong with B-frames.
     """
-    if not path.is_file():
-        raise MediaError(FailKind.NO_SUCH_FILE, f"expected a media file, found none at {path}")
-    if path.stat().st_size == 0:
-        raise MediaError(FailKind.EMPTY_FILE, f"expected a media file, found 0 bytes in {path}")
-    try:
-        return av.open(
-            f"file:{path.resolve()}",
-            metadata_errors="ignore",
-            options={"protocol_whitelist": "file"},
-        )
-    except av.FFmpegError as error:
-        with path.open("rb") as file:
-            head = file.read(16)
-        if any(head[at : at + len(magic)] == magic for at, magic in _MAGICS):
-            raise _corrupt(path, f"its index is missing or cut off ({error})") from error
-        message = f"expected a media file, found none that ffmpeg knows in {path}: {error}"
-        raise MediaError(FailKind.NOT_MEDIA, message) from error
+    return container_name == "avi"
 
 
-@dataclass(frozen=True, slots=True)
-class _Times:
-    """Timestamps of a stream's packets, sorted, in ticks of `time_base`."""
-
-    pts: npt.NDArray[np.int64]
-    last_duration: int
-    time_base: Fraction
-    header_start: int | None
-
-    @property
-    def start_s(self) -> float:
-        # The header knows how many samples of the first packets are the codec's own run-in.
-        start = self.pts[0] if self.header_start is None else max(self.pts[0], self.header_start)
-        return float(int(start) * self.time_base)
-
-    @property
-    def last_s(self) -> float:
-        return float(int(self.pts[-1]) * self.time_base)
-
-    @property
-    def end_s(self) -> float:
-        return float((int(self.pts[-1]) + self.last_duration) * self.time_base)
-
-    @property
-    def fps(self) -> Fraction:
-        if len(self.pts) < 2 or self.pts[-1] == self.pts[0]:
-            return 1 / (max(self.last_duration, 1) * self.time_base)
-        return (len(self.pts) - 1) / (int(self.pts[-1] - self.pts[0]) * self.time_base)
-
-    @property
-    def is_vfr(self) -> bool:
-        gaps = np.diff(self.pts)
-        if len(gaps) == 0:
-            return False
-        off = np.abs(gaps - np.median(gaps))
-        tolerance = max(_VFR_TOLERANCE * float(np.median(gaps)), 1.0)
-        return float(np.mean(off > tolerance)) > _VFR_SHARE
-
-
-def _streams(container: InputContainer, path: Path) -> tuple[av.VideoStream, av.AudioStream]:
-    attached = av.stream.Disposition.attached_pic
-    videos = [s for s in container.streams.video if not s.disposition & attached]
-    audios = list(container.streams.audio)
-    if not videos and not audios:
-        message = f"expected video and audio, found neither in {path} ({container.format.name})"
-        raise MediaError(FailKind.NOT_MEDIA, message)
-    if not videos:
-        message = f"expected a video stream, found only audio in {path}"
-        raise MediaError(FailKind.NO_VIDEO_STREAM, message)
-    if not audios:
-        message = f"expected an audio stream, found only video in {path}"
-        raise MediaError(FailKind.NO_AUDIO_STREAM, message)
-    video, audio = container.streams.best("video"), container.streams.best("audio")
-    video = video if video in videos else videos[0]
-    audio = audio if audio in audios else audios[0]
-    for stream in (video, audio):
-        if stream.codec_context is None:
-            raise _corrupt(path, f"its {stream.type} stream is in no codec that is known here")
-    return video, audio
+def is_shown(packet: "av.Packet[Any]") -> bool:
+    """Whether a packet counts: it holds something, and no edit list hides it."""
+    has_time = packet.pts is not None or packet.dts is not None
+    return packet.size > 0 and has_time and not packet.is_discard
 
 
 def _read_packets(
     container: InputContainer, video: av.VideoStream, audio: av.AudioStream
-) -> dict[int, _Times]:
-    pts: dict[int, list[int]] = {video.index: [], audio.index: []}
-    durations: dict[int, dict[int, int]] = {video.index: {}, audio.index: {}}
+) -> tuple[PacketTimes, PacketTimes]:
+    times = {stream.index: _no_packets(stream) for stream in (video, audio)}
+    slots = {video.index: has_own_slots(container.format.name), audio.index: False}
     try:
         for packet in container.demux(video, audio):
-            time = packet.pts if packet.pts is not None else packet.dts
-            if packet.size == 0 or time is None or packet.is_discard:
-                continue
-            pts[packet.stream_index].append(time)
-            durations[packet.stream_index][time] = packet.duration or 0
+            if is_shown(packet):
+                times[packet.stream_index].add(packet, by_slot=slots[packet.stream_index])
     except av.FFmpegError as error:
         logger.info("%s: reading ended early: %s", container.name, error)
-    return {
-        stream.index: _times(stream, pts[stream.index], durations[stream.index])
-        for stream in (video, audio)
-    }
+    return times[video.index], times[audio.index]
 
 
-def _times(
-    stream: av.VideoStream | av.AudioStream, pts: list[int], durations: Mapping[int, int]
-) -> _Times:
-    times = np.sort(np.array(pts, np.int64))
-    last_duration = durations[int(times[-1])] if len(times) else 0
-    if last_duration == 0 and len(times) > 1:
-        last_duration = int(np.median(np.diff(times)))
+def _no_packets(stream: MediaStream) -> PacketTimes:
     assert stream.time_base is not None, "a demuxed stream has a time base"
-    return _Times(times, last_duration, stream.time_base, stream.start_time)
+    return PacketTimes(stream.time_base, stream.start_time)
 
 
-def _video_info(path: Path, times: _Times, start_s: float) -> VideoInfo:
+def _broken_timeline(path: Path, video: PacketTimes, audio: PacketTimes) -> MediaError:
+    def told(times: PacketTimes) -> str:
+        at = [f"{float(times.shown[n] * times.time_base):.1f}" for n in times.restarts()]
+        return f"{len(at)} times" + (f" (to {', '.join(at[:5])} s)" if at else "")
+
+    message = (
+        f"expected one clock in {path}, found one that is set anew {told(video)} in the picture "
+        f"and {told(audio)} in the sound, so nobody can say what belongs together; nothing of it "
+        "is used. Cut it into files without such jumps, for example with a tool that made it"
+    )
+    return MediaError(FailKind.BROKEN_TIMELINE, message)
+
+
+def _video_info(
+    path: Path,
+    times: Timeline,
+    start_s: float,
+    parts: tuple[tuple[float, float], ...],
+    moved: tuple[Restart, ...],
+) -> VideoInfo:
+    last_s = times.last_s - start_s
+    claimed_s = last_s + float((int(times.durations[-1]) or times.usual_gap) * times.time_base)
+    # A last picture that claims hours lasts as long as there is sound with it.
+    borne_s = max((to_s for from_s, to_s in parts if from_s <= last_s + 1e-5), default=claimed_s)
     with open_media(path) as container:
-        stream, _ = _streams(container, path)
-        frame = _first_frame(container, stream, path)
+        stream, _ = choose_streams(container, path)
+        frame, delay = _first_frame(container, stream, path)
         rotation_deg, mirrored = _orientation(frame)
         codec = stream.codec_context
+        shift_s = 0.0
+        if has_own_slots(container.format.name):
+            shift_s = float(slot_shift(delay) * times.time_base)
         return VideoInfo(
             index=stream.index,
             codec=codec.name,
@@ -306,29 +279,49 @@ def _video_info(path: Path, times: _Times, start_s: float) -> VideoInfo:
             fps=_named_rate(stream, times.fps),
             is_vfr=times.is_vfr,
             pix_fmt=frame.format.name,
-            trc=_TRANSFERS.get(frame.color_trc, _UNSPECIFIED),
-            primaries=_PRIMARIES.get(frame.color_primaries, _UNSPECIFIED),
-            matrix=_MATRICES.get(frame.colorspace, _UNSPECIFIED),
-            range=_RANGES.get(frame.color_range, _UNSPECIFIED),
+            trc=_TRANSFERS.get(frame.color_trc, UNSPECIFIED),
+            primaries=_PRIMARIES.get(frame.color_primaries, UNSPECIFIED),
+            matrix=matrix_of(frame),
+            range=_RANGES.get(frame.color_range, UNSPECIFIED),
             interlaced=frame.interlaced_frame,
-            start_s=times.start_s - start_s,
-            last_s=times.last_s - start_s,
-            end_s=times.end_s - start_s,
+            start_s=times.start_s - start_s + shift_s,
+            last_s=last_s + shift_s,
+            end_s=min(claimed_s, borne_s) + shift_s,
             num_packets=len(times.pts),
+            restarts=moved,
         )
 
 
-def _first_frame(container: InputContainer, stream: av.VideoStream, path: Path) -> av.VideoFrame:
+def matrix_of(frame: av.VideoFrame) -> str:
+    """The colour matrix that a picture is tagged with, in ffmpeg's names, or `unspecified`."""
+    return _MATRICES.get(frame.colorspace, UNSPECIFIED)
+
+
+def slot_shift(delay: int) -> int:
+    """How many slots after its own a picture of an AVI is shown, if its decoder keeps `delay` back.
+
+    Writers differ in whether the first picture belongs to the first slot (a packed bitstream, Video
+    for Windows) or to the one in which it comes out (ffmpeg): between them one is at most one off.
+    """
+    return delay // 2
+
+
+def _first_frame(
+    container: InputContainer, stream: av.VideoStream, path: Path
+) -> tuple[av.VideoFrame, int]:
+    """The first picture, and how many packets after its own the decoder gives it."""
     last_error: av.FFmpegError | None = None
-    for number, packet in enumerate(container.demux(stream)):
-        if number == _MAX_PACKETS_TO_FIRST_FRAME:
+    num_shown = 0
+    for packet in container.demux(stream):
+        num_shown += is_shown(packet)
+        if num_shown > _MAX_PACKETS_TO_FIRST_FRAME:
             break
         try:
             for frame in packet.decode():
-                return frame
+                return frame, max(num_shown - 1, 0)
         except av.FFmpegError as error:
             last_error = error
-    raise _corrupt(path, f"none of its first pictures can be decoded ({last_error})")
+    raise corrupt(path, f"none of its first pictures can be decoded ({last_error})")
 
 
 def _named_rate(stream: av.VideoStream, measured: Fraction) -> Fraction:
@@ -348,7 +341,3 @@ def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
     mirrored = a * d - b * c < 0
     angle_deg = np.degrees(np.arctan2(b, -a if mirrored else a))
     return int(np.round(angle_deg / 90)) * 90 % 360, mirrored
-
-
-def _corrupt(path: Path, what: str) -> MediaError:
-    return MediaError(FailKind.CORRUPT, f"expected a readable file, found {path} damaged: {what}")

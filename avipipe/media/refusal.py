@@ -7,7 +7,12 @@ from avipipe.errors import FailKind, MediaError
 
 
 class DownloadError(MediaError):
-    """A download failed. `retry_after_s` is how long the host asks to be left alone, if it does."""
+    """A download failed.
+
+    Attributes:
+        retry_after_s: how long the host asks to be left alone; 0 if it does not.
+        status: of the HTTP reply that says so; 0 where there is none.
+    """
 
     def __init__(
         self,
@@ -16,9 +21,11 @@ class DownloadError(MediaError):
         *,
         log_tail: str = "",
         retry_after_s: float = 0.0,
+        status: int = 0,
     ) -> None:
         super().__init__(kind, message, log_tail=log_tail)
         self.retry_after_s = retry_after_s
+        self.status = status
 
 
 HINTS: Mapping[FailKind, str] = {
@@ -26,6 +33,7 @@ HINTS: Mapping[FailKind, str] = {
     FailKind.AGE_RESTRICTED: "set stages.fetch.cookies_file to cookies of an adult's account",
     FailKind.RATE_LIMITED: "wait an hour, raise stages.fetch.page_interval_s, `avipipe retry`",
     FailKind.UNREACHABLE: "check the network, then `avipipe retry`",
+    FailKind.TOO_LARGE: "raise stages.fetch.max_gb, then `avipipe retry`",
     FailKind.TOOL_FAILED: "upgrade yt-dlp (`pip install -U 'yt-dlp[default,deno]'`), then retry",
 }
 """What the user can do; nothing helps against the other kinds."""
@@ -58,7 +66,8 @@ _MESSAGES: tuple[tuple[FailKind, str], ...] = (
         r"http error (408|425|5\d\d)|timed? ?out|name resolution|failed to resolve|getaddrinfo"
         r"|connection (refused|reset|aborted)|network is unreachable|remote end closed"
         r"|temporarily unavailable|incomplete ?read|bytes read|did not get any data blocks"
-        r"|downloaded file is empty|certificate.verify.failed|\[ssl:",
+        r"|downloaded file is empty|downloaded \d+ bytes, expected|certificate.verify.failed"
+        r"|\[ssl:",
     ),
     (
         FailKind.AGE_RESTRICTED,

@@ -1,26 +1,24 @@
-"""Downloads the video of a web page with yt-dlp."""
+"""Finds the video of a web page with yt-dlp, and downloads it."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avipipe.errors import FailKind, RunError
+from avipipe.errors import DISK_ERRNOS, AvipipeError, FailKind, RunError
 from avipipe.media.cookies import cookie_stream
 from avipipe.media.ffmpeg import ffmpeg_path
 from avipipe.media.refusal import DownloadError, kind_of_message, kind_of_status
+from avipipe.media.remux import merge
+from avipipe.media.web_access import WebAccess
+from avipipe.text import without_secrets
 
 _JS_RUNTIMES = ("deno", "node", "bun", "quickjs")
 _LIVE = ("is_live", "is_upcoming", "post_live")
-
-
-@dataclass(frozen=True, slots=True)
-class WebVideo:
-    """A downloaded file, and what its page says about it, as yt-dlp names it."""
-
-    path: Path
-    info: Mapping[str, Any]
+_MAX_PLAYLIST_BYTES = 20_000_000
+"""A list of the segments of a day has some megabytes."""
 
 
 @dataclass(slots=True)
@@ -30,7 +28,7 @@ class _LogTail:
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=20))
 
     def debug(self, message: str) -> None:
-        self.lines.append(message)
+        self.lines.append(without_secrets(message))
 
     warning = error = debug
 
@@ -38,30 +36,115 @@ class _LogTail:
         return "\n".join(self.lines)
 
 
-def download_web_video(
-    url: str,
+@dataclass(frozen=True, slots=True)
+class WebPage:
+    """A page that leads to one video.
+
+    Attributes:
+        info: what it says of the video, as yt-dlp names it.
+        formats: what is to be downloaded: one file, or the picture and the sound, each alone.
+        shown: its URL for messages.
+    """
+
+    info: Mapping[str, Any]
+    formats: tuple[Mapping[str, Any], ...]
+    shown: str
+    _client: Any
+
+    @property
+    def has_one_clock(self) -> bool:
+        """Whether all formats are told of in one way, so that their timestamps are comparable."""
+        return (
+            len({str(form.get("protocol")).replace("https", "http") for form in self.formats}) == 1
+        )
+
+    def download_all(self) -> tuple[Path, float | None]:
+        """Download the video, picture and sound in one file.
+
+        Returns:
+            the file, and where the video's first moment lies on its clock, in seconds; None where
+            that is the file's own first moment.
+        Raises:
+            MediaError: what came cannot be joined; see `merge`.
+        """
+        if len(self.formats) == 1:
+            path = self.download(self.formats[0], fixup=True)
+            return path.rename(path.with_name(f"media{path.suffix}")), None
+        video, audio = (self.download(form, fixup=False) for form in self.formats)
+        target = video.with_name("media.mkv")
+        return target, merge(video, audio, target, one_clock=self.has_one_clock)
+
+    def download(self, form: Mapping[str, Any], *, fixup: bool) -> Path:
+        """Download one of the formats, or go on with it where it broke off.
+
+        Args:
+            form: of `formats`; also one with fewer fragments, under another `format_id`.
+            fixup: whether yt-dlp may write the file anew where its container is unusual.
+        """
+        from yt_dlp.utils import YoutubeDLError
+
+        alone = {**self.info, **form}
+        alone.pop("requested_formats", None)
+        self._client.params["fixup"] = None if fixup else "never"
+        self._client.process_info(alone)
+        if not alone.get("filepath"):
+            raise YoutubeDLError(f"format {form.get('format_id')} was not downloaded")
+        return Path(alone["filepath"])
+
+    def ask(self, form: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
+        """Send a request for the file of a format; gives yt-dlp's response."""
+        from yt_dlp.networking import Request
+
+        told = {**(form.get("http_headers") or {}), "Accept-Encoding": "identity", **headers}
+        return self._client.urlopen(Request(form["url"], headers=told))
+
+    def playlist(self, form: Mapping[str, Any]) -> tuple[str, str]:
+        """The playlist (m3u8) of a format, and the URL that it came from."""
+        reply = self.ask(form, {})
+        try:
+            content = reply.read(_MAX_PLAYLIST_BYTES)
+        finally:
+            reply.close()
+        return content.decode("utf-8", "replace"), reply.url
+
+
+@contextmanager
+def open_page(
+    access: WebAccess,
     folder: Path,
     *,
     short_side_px: int,
     cookies_file: Path | None = None,
     rate_limit_bytes_per_s: int = 0,
     timeout_s: float = 30.0,
-) -> WebVideo:
-    """Download the best picture and sound of the one video that `url` leads to.
+    max_bytes: int = 0,
+) -> Iterator[WebPage]:
+    """Find the one video that a URL leads to, its best picture and its best sound.
 
     Args:
-        folder: where it is written, as `media` with the suffix of its container; a partial
-            download that lies there is gone on with.
+        folder: where downloads are written; a partial one that lies there is gone on with.
         short_side_px: the largest resolution not above this is taken.
         cookies_file: in Netscape format; read, never written.
         rate_limit_bytes_per_s: 0 for no limit.
         timeout_s: longest time without a byte.
+        max_bytes: a larger file is refused; 0 for no limit.
     Raises:
-        DownloadError: the page is refused, gone, unknown, a playlist or live; or yt-dlp failed.
+        DownloadError: here or within: the page is refused, gone, unknown, a playlist or live; it
+            leads where it must not; a file is too large; or yt-dlp failed.
         ConfigError: the cookies file cannot be read.
         RunError: the disk is full.
     """
-    import yt_dlp
+    from yt_dlp.utils import YoutubeDLError
+
+    from avipipe.media.page_client import PageClient
+
+    def check_size(status: Mapping[str, Any]) -> None:
+        size_bytes = max(status.get("total_bytes") or 0, status.get("downloaded_bytes") or 0)
+        if max_bytes and size_bytes > max_bytes:
+            raise DownloadError(
+                FailKind.TOO_LARGE,
+                f"{access.shown}: expected at most {max_bytes} bytes, found {size_bytes} or more",
+            )
 
     log = _LogTail()
     options = {
@@ -84,46 +167,71 @@ def download_web_video(
         "cookiefile": None if cookies_file is None else cookie_stream(cookies_file),
         "ratelimit": rate_limit_bytes_per_s or None,
         "socket_timeout": timeout_s,
+        "progress_hooks": [check_size],
         "retries": 3,
+        "fragment_retries": 3,
+        "skip_unavailable_fragments": False,  # a film with holes is not the film
         "extractor_retries": 1,
     }
     try:
-        with yt_dlp.YoutubeDL(options) as ydl:
-            info = _only_video(ydl, url)
-            info = ydl.process_ie_result(info, download=True)
-            path = Path(info["requested_downloads"][0]["filepath"])
-            return WebVideo(path.rename(folder / f"media{path.suffix}"), ydl.sanitize_info(info))
-    except yt_dlp.utils.YoutubeDLError as error:
-        raise _explained(url, error, log) from error
+        with PageClient(options, access) as client:
+            found = _looked_up(client, access)
+            formats = found.get("requested_formats") or [found]
+            yield WebPage(found, tuple(formats), access.shown, client)
+    except YoutubeDLError as error:
+        raise _explained(access.shown, error, log) from error
 
 
-def _only_video(ydl: Any, url: str) -> dict[str, Any]:
-    info: dict[str, Any] = ydl.extract_info(url, download=False)
+def _looked_up(client: Any, access: WebAccess) -> dict[str, Any]:
+    """What a page says of its one video, and which formats of it are to be downloaded."""
+    from yt_dlp.utils import YoutubeDLError
+
+    try:
+        found: dict[str, Any] = client.process_ie_result(
+            _only_video(client, access), download=False
+        )
+    except (YoutubeDLError, AvipipeError):
+        raise
+    except Exception as error:  # extractors raise anything at pages that they do not understand
+        if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
+            raise
+        raise DownloadError(
+            FailKind.TOOL_FAILED,
+            f"{access.shown}: yt-dlp broke: {type(error).__name__}: {without_secrets(str(error))}",
+        ) from error
+    return found
+
+
+def _only_video(client: Any, access: WebAccess) -> dict[str, Any]:
+    info: dict[str, Any] = client.extract_info(access.url, download=False)
     if info.get("_type") == "playlist":
         entries = list(info["entries"])
         if len(entries) != 1:
             raise DownloadError(
                 FailKind.UNSUPPORTED_URL,
-                f"{url}: expected one video, found {'several' if entries else 'none'}; list "
-                f"videos one a line (`yt-dlp --flat-playlist --print url {url}`)",
+                f"{access.shown}: expected one video, found {'several' if entries else 'none'}; "
+                f"list videos one a line (`yt-dlp --flat-playlist --print url {access.shown}`)",
             )
         info = entries[0]
         if info.get("_type") == "url":
-            info = ydl.extract_info(info["url"], download=False)
+            info = client.extract_info(info["url"], download=False)
     if info.get("live_status") in _LIVE:
         raise DownloadError(
             FailKind.UNSUPPORTED_URL,
-            f"{url}: expected a finished video, found a live one; `avipipe retry` when it is over",
+            f"{access.shown}: expected a finished video, found a live one; `avipipe retry` when "
+            "it is over",
         )
     return info
 
 
-def _explained(url: str, error: Exception, log: _LogTail) -> DownloadError:
-    message = str(error).removeprefix("ERROR: ").strip()
+def _explained(shown: str, error: Exception, log: _LogTail) -> DownloadError:
+    for cause in _causes(error):
+        if isinstance(cause, DownloadError):
+            return cause
+    message = without_secrets(str(error)).removeprefix("ERROR: ").strip()
     if "No space left on device" in message or "Disk quota exceeded" in message:
-        raise RunError(f"{url}: {message}; make room and run the same command again") from error
-    kind = _kind_of(error)
-    return DownloadError(kind, f"{url}: {message}", log_tail=str(log))
+        raise RunError(f"{shown}: {message}; make room and run the same command again") from error
+    return DownloadError(_kind_of(error), f"{shown}: {message}", log_tail=str(log))
 
 
 def _kind_of(error: Exception) -> FailKind:

@@ -1,5 +1,6 @@
 """A build from end to end: read the list, run what is missing, settle, publish."""
 
+import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -12,13 +13,19 @@ from avipipe.manifests.lease import Lease
 from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.records import Cost, Keep, Record, SourceLine
 from avipipe.pipeline.accounting import StageCount, Survey
-from avipipe.pipeline.config import BuildConfig
 from avipipe.pipeline.graph import Graph, Row
-from avipipe.pipeline.publication import publish_dataset
+from avipipe.pipeline.private import Private
+from avipipe.pipeline.publication import PUBLISHED_STAGES, publish_dataset, unpublished
+from avipipe.pipeline.repair import forget_damaged
 from avipipe.pipeline.report.write import write_report
 from avipipe.pipeline.worker import MAX_ATTEMPTS
 from avipipe.pipeline.workspace import Workspace
 from avipipe.stages.publish import Published
+
+logger = logging.getLogger(__name__)
+
+MAX_REPAIRS = 2
+"""Times that what is to be published is made again; what is damaged even then has a bad disk."""
 
 
 class Executor(Protocol):
@@ -54,19 +61,18 @@ class Build:
     def __init__(
         self,
         workspace: Workspace,
-        config: BuildConfig,
+        graph: Graph,
         lines: list[SourceLine],
         ledger: Ledger,
         lease: Lease | None = None,
     ) -> None:
         self._workspace = workspace
-        self._config = config
         self._lines = lines
         self._ledger = ledger
         self._lease = lease
         self._store = workspace.store
-        self.graph = Graph(config)
-        self.survey = Survey(self.graph, ledger.get, self._store.folder)
+        self.graph = graph
+        self.survey = Survey(graph, ledger.get, self._store.folder)
 
     def run(self, listener: Listener) -> Summary:
         """Process what is pending, publish, report.
@@ -77,9 +83,13 @@ class Build:
             ManifestError: what is published there already is damaged.
         """
         try:
-            self._process(listener)
+            self._store.clear_scratch()
+            listener.started(self.survey.counts(self._lines))
+            run_id = uuid.uuid4().hex
+            self._process(listener, run_id)
             self._refuse_mass_failure()
             listener.publishing()
+            self._repair(listener, run_id)
             published = self._publish()
             report = write_report(self._workspace, self.survey, self._lines, self.graph)
         except OSError as error:
@@ -87,11 +97,8 @@ class Build:
         counts = self.survey.counts(self._lines)
         return Summary(counts, published.index, published.num_new_clips, report)
 
-    def _process(self, listener: Listener) -> None:
+    def _process(self, listener: Listener, run_id: str) -> None:
         """Run passes over what is pending until nothing is."""
-        self._store.clear_scratch()
-        listener.started(self.survey.counts(self._lines))
-        run_id = uuid.uuid4().hex
         executor = self._executor(run_id)
         idle_passes = 0
         while rows := self._pending_rows():
@@ -105,6 +112,20 @@ class Build:
                     "forward: the workers end before they begin. Run with `--executor inline` to "
                     "see why"
                 )
+
+    def _repair(self, listener: Listener, run_id: str) -> None:
+        """Make anew what was damaged since it was made, of all that is to be published now."""
+        for _ in range(MAX_REPAIRS + 1):
+            clips = unpublished(self._workspace.out, self.survey, self._lines)
+            damaged = forget_damaged(clips, PUBLISHED_STAGES, self._ledger, self._store)
+            if not damaged:
+                return
+            self._process(listener, run_id)
+        raise RunError(
+            f"{len(damaged)} clips, such as {min(damaged)}, were damaged again each time that they "
+            f"were made; nothing was published. Check the disk under {self._workspace.work}, then "
+            "run the same command again"
+        )
 
     def _publish(self) -> Published:
         started_s, cpu_before_s = time.monotonic(), time.process_time()
@@ -121,10 +142,11 @@ class Build:
         return published
 
     def _executor(self, run_id: str) -> Executor:
-        if self._config.executor.kind == "inline":
+        if self.graph.config.executor.kind == "inline":
             from avipipe.pipeline.inline import InlineExecutor
 
-            return InlineExecutor(self.graph, self._store, run_id)
+            private = Private(self._workspace.work)
+            return InlineExecutor(self.graph, self._store, private, run_id)
         from avipipe.pipeline.ray_data import RayExecutor
 
         return RayExecutor(self.graph, self._workspace.work, run_id)
@@ -143,13 +165,18 @@ class Build:
         """Take into the ledger what the store knows about an item beyond it."""
         hours = row.span.duration_s / 3600 if row.span is not None else 0.0
         for visit in self.graph.trail(row, self._store.get, self._store.folder):
-            if visit.record is not None and self._ledger.get(visit.key) != visit.record:
-                self._ledger.append(visit.record)
-                settled(visit.record, hours if visit.stage.level == "clip" else 0.0)
+            record = visit.record
+            if record is not None and self._ledger.get(visit.key) != record:
+                self._ledger.append(record)
+                settled(record, hours if visit.stage.level == "clip" else 0.0)
+                if record.note:
+                    logger.warning(
+                        "%s: `%s` ran again: %s", record.item_id, record.stage, record.note
+                    )
 
     def _refuse_mass_failure(self) -> None:
         failed = sum(state.stopped for state in self.survey.sources(self._lines))
-        allowed = self._config.executor.max_failed_ratio
+        allowed = self.graph.config.executor.max_failed_ratio
         if failed > allowed * len(self._lines):
             raise RunError(
                 f"{failed} of {len(self._lines)} sources failed, more than "

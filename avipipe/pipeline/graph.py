@@ -26,11 +26,13 @@ from avipipe.manifests.records import (
     span_json,
 )
 from avipipe.pipeline.config import BuildConfig
+from avipipe.pipeline.store import is_whole
+from avipipe.stages.annotated import AnnotatedStage, Identity
 from avipipe.stages.base import Item, Stage
 from avipipe.stages.caption import Caption
 from avipipe.stages.cut import Cut
 from avipipe.stages.decide import Decide
-from avipipe.stages.fetch import Fetch
+from avipipe.stages.fetch import Fetch, of_line
 from avipipe.stages.fingerprint import Fingerprint
 from avipipe.stages.listen import Listen
 from avipipe.stages.look import Look
@@ -40,6 +42,9 @@ from avipipe.stages.probe import Probe
 from avipipe.stages.shots import Shots
 
 Lookup = Callable[[str], Record | None]
+
+UsedBackends = Mapping[str, Mapping[str, Identity]]
+"""Stage -> role -> what identifies the backend that a build used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Row:
         data = json.loads(text)
         source = data["source"]
         source["span"] = _span(source["span"])
+        source["ranges"] = tuple(Span(**span) for span in source.get("ranges", ()))
         return cls(SourceLine(**source), _span(data["span"]))
 
 
@@ -129,6 +135,28 @@ class Graph:
     def stages(self) -> tuple[Stage, ...]:
         return self.source_stages + self.clip_stages
 
+    @property
+    def annotated(self) -> tuple[AnnotatedStage, ...]:
+        """The stages that ask annotators."""
+        return tuple(stage for stage in self.stages if isinstance(stage, AnnotatedStage))
+
+    def adopt(self, used: UsedBackends, *, only_missing: bool = False) -> list[str]:
+        """Let the weights that a build used stand in the stage keys; see `AnnotatedStage.adopt`.
+
+        Returns:
+            what to tell the user: of each stage the weights that are here and are others.
+        """
+        told = []
+        for stage in self.annotated:
+            changed = stage.adopt(used.get(stage.name, {}), only_missing=only_missing)
+            if changed:
+                told.append(f"{', '.join(sorted(changed))} of `{stage.name}`")
+        return told
+
+    def adopted(self) -> UsedBackends:
+        """What was adopted, for workers that have to find the same keys."""
+        return {stage.name: stage.adopted for stage in self.annotated if stage.adopted}
+
     def trail(self, row: Row, lookup: Lookup, folder: Callable[[str], Path]) -> Iterator[Visit]:
         """Follow an item through its stages until it stops or something is still to do.
 
@@ -162,15 +190,16 @@ class Graph:
             evidence[stage.name] = record.outcome.evidence
             folders[stage.name] = folder(key)
             if stage.name == "fetch":
-                item_id = record.outcome.evidence["source_id"]
+                fetched = evidence["fetch"] = of_line(record.outcome.evidence, row.source)
+                item_id = fetched["source_id"]
                 # What follows depends on the content, not on which line of the list asked for it.
-                keys["fetch"] = digest([item_id, record.outcome.evidence["sha256"]])
+                keys["fetch"] = digest([item_id, fetched["sha256"]])
 
 
 def _subject(stage: Stage, item: Item) -> str:
     """What a stage key names: a fetch its URI, a fan-out its source and range, others the item."""
-    if stage.name == "fetch":
-        return item.source.uri
+    if isinstance(stage, Fetch):
+        return stage.subject(item.source)
     if stage.fans_out and item.source.span is not None:
         return f"{item.id} {span_json(item.source.span)}"
     return item.id
@@ -180,12 +209,14 @@ def _usable(stage: Stage, item: Item, record: Record | None, folder: Path) -> Re
     """A record whose files are still there and whose world has not moved on."""
     if record is None or not isinstance(record.outcome, Keep):
         return record
-    if record.outcome.files and not folder.is_dir():
+    if not is_whole(record, folder):
         return None
     return record if stage.fresh(item, record.outcome.evidence) else None
 
 
 @lru_cache(maxsize=4)
-def graph_of(config_json: str) -> Graph:
+def graph_of(config_json: str, adopted_json: str) -> Graph:
     """The graph of a resolved configuration, made once in each process."""
-    return Graph(BuildConfig.model_validate_json(config_json))
+    graph = Graph(BuildConfig.model_validate_json(config_json))
+    graph.adopt(json.loads(adopted_json))
+    return graph

@@ -1,34 +1,53 @@
 """Which weights a build needs."""
 
+from collections.abc import Collection, Mapping
+
 from avipipe import weights
 from avipipe.pipeline.graph import Graph
 from avipipe.stages.annotated import AnnotatedStage
 
 
-def require_weights(graph: Graph) -> None:
-    """Make sure, at once, that all weights of a build are here, or that their servers are named.
+def require_weights(stages: Collection[AnnotatedStage]) -> None:
+    """Make sure, at once, that all weights of stages are here, or that their servers are named.
 
     Raises:
         WeightsError: naming all that are missing.
         ConfigError: a backend that asks a server does not know which.
     """
-    weights.require(_names(graph))
-    for stage in graph.stages:
-        stage.settings()
+    weights.require(_names(stages))
+    for stage in stages:
+        stage.own_identities()
 
 
-def check_weights(graph: Graph) -> None:
-    """Compare their hashes, once for all workers.
+def missing_weights(stages: Collection[AnnotatedStage]) -> list[str]:
+    """The names of weights that are not here."""
+    return [name for name in sorted(_names(stages)) if weights.find(weights.entry(name)) is None]
+
+
+def check_weights(stages: Collection[AnnotatedStage]) -> None:
+    """The same, and compare their hashes, once for all workers.
 
     Raises:
-        WeightsError: one is missing or corrupted.
+        WeightsError: naming all that are missing, or one that is corrupted.
+        ConfigError: as `require_weights`.
     """
-    for name in sorted(_names(graph)):
+    require_weights(stages)
+    for name in sorted(_names(stages)):
         weights.locate(name)
 
 
-def _names(graph: Graph) -> set[str]:
-    stages = (stage for stage in graph.stages if isinstance(stage, AnnotatedStage))
+def stages_ahead(graph: Graph, pending: Mapping[str, int]) -> tuple[AnnotatedStage, ...]:
+    """The stages that may run in a build: from the first one on that an item is waiting for.
+
+    Args:
+        pending: stage -> items that wait there.
+    """
+    names = [stage.name for stage in graph.stages]
+    first = next((number for number, name in enumerate(names) if pending[name]), len(names))
+    return tuple(stage for stage in graph.annotated if stage.name in names[first:])
+
+
+def _names(stages: Collection[AnnotatedStage]) -> set[str]:
     return {name for stage in stages for name in stage.weight_names}
 
 
@@ -36,7 +55,7 @@ def used_weights(graph: Graph) -> set[str]:
     """The names of all models behind what a build made."""
     return {
         name
-        for stage in graph.stages
-        for backend in stage.settings().get("backends", {}).values()
+        for stage in graph.annotated
+        for backend in stage.identities.values()
         for name in backend["weights"]
     }

@@ -1,11 +1,12 @@
 """What a build would do: how much is cached, how much is to run, and what it may cost."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from avipipe.errors import ItemError
 from avipipe.manifests.records import SourceLine
+from avipipe.manifests.uris import local_path
 from avipipe.media.probe import probe
 from avipipe.pipeline.accounting import StageCount, Survey
 from avipipe.pipeline.graph import Graph
@@ -100,12 +101,16 @@ def make_plan(graph: Graph, survey: Survey, lines: Sequence[SourceLine]) -> Plan
 
 def _forecast_hours(lines: Sequence[SourceLine]) -> tuple[float, int]:
     """Hours in lines not fetched yet, and the number of those whose length nobody knows."""
-    local = [line for line in lines if line.span is None and Path(line.uri).is_file()]
+    local = [
+        path
+        for path in (local_path(line.uri) for line in lines if line.span is None)
+        if os.path.isfile(path)  # noqa: PTH113  a Path raises where a name is too long
+    ]
     ranges = [line.span.duration_s for line in lines if line.span is not None]
     lengths_s = []
-    for line in local[:: max(len(local) // NUM_PROBED, 1)]:
+    for path in local[:: max(len(local) // NUM_PROBED, 1)]:
         try:
-            lengths_s.append(probe(Path(line.uri)).duration_s)
+            lengths_s.append(probe(path).duration_s)
         except ItemError:
             continue  # it will fail at its stage, with its reason
     mean_s = sum(lengths_s) / len(lengths_s) if lengths_s else 0.0

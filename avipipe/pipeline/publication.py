@@ -6,14 +6,18 @@ from typing import Any, Literal
 
 from avipipe import __version__, weights
 from avipipe.annotators.registry import chosen
+from avipipe.manifests.dataset import read_index
+from avipipe.manifests.destination import Destination
 from avipipe.manifests.lease import Lease
 from avipipe.manifests.records import Drop, Fail, Keep, SourceLine, Span
 from avipipe.manifests.samples import ClipRecord, SourceFacts, SourceRecord
+from avipipe.manifests.tables import CLIPS_NAME, read_rows
 from avipipe.media import ffmpeg
 from avipipe.media.normalize import AUDIO_NAME, VIDEO_NAME
 from avipipe.pipeline.accounting import ItemState, Survey, clip_visits
 from avipipe.pipeline.graph import Graph
 from avipipe.pipeline.needs import used_weights
+from avipipe.stages.fetch import of_line
 from avipipe.stages.publish import Published, PublishFacts, publish
 
 MEMBERS = {
@@ -23,6 +27,8 @@ MEMBERS = {
     "pairs.json": ("pair", "pairs.json"),
 }
 """Member of a sample -> the stage that makes it, and its name there."""
+
+PUBLISHED_STAGES = frozenset(stage for stage, _ in MEMBERS.values())
 
 
 class Clips(Mapping[str, ClipRecord]):
@@ -63,6 +69,27 @@ def publish_dataset(
     )
 
 
+def unpublished(out: str, survey: Survey, lines: Sequence[SourceLine]) -> Iterator[ItemState]:
+    """The kept clips that stand in no published shard: those whose files are still to be read.
+
+    Raises:
+        ManifestError: what is published there already is damaged.
+    """
+    published = _published(out)
+    for state in survey.clips(lines):
+        record = state.last.record
+        if record is not None and record.status == "keep" and state.clip_id not in published:
+            yield state
+
+
+def _published(out: str) -> set[str]:
+    destination = Destination(out)
+    index = read_index(destination)
+    shards = {shard.name for shard in index.shards} if index is not None else set()
+    rows = read_rows(destination, CLIPS_NAME, ["clip_id", "shard"]) if shards else ()
+    return {row["clip_id"] for row in rows if row["shard"] in shards}
+
+
 def facts_of(graph: Graph) -> PublishFacts:
     """What the bytes of a dataset depend on besides its sources."""
     config = graph.config
@@ -94,7 +121,7 @@ def source_record(state: ItemState) -> SourceRecord:
     record = state.last.record
     assert record is not None, f"{line.uri} is pending"
     if "fetch" in evidence:
-        source = SourceFacts.of(line, evidence["fetch"])
+        source = SourceFacts.of(line, of_line(evidence["fetch"], line))
     else:
         source = SourceFacts("", line.uri, metadata=dict(line.metadata))
     status: Literal["ok", "fail"] = "ok" if isinstance(record.outcome, Keep) else "fail"
@@ -107,7 +134,8 @@ def clip_record(state: ItemState, survey: Survey) -> ClipRecord:
     assert record is not None, f"{state.clip_id} is pending"
     assert state.row.span is not None
     evidence = kept_evidence(state)
-    source = SourceFacts.of(state.row.source, evidence["fetch"])
+    line = state.row.source
+    source = SourceFacts.of(line, of_line(evidence["fetch"], line))
     own = {visit.stage.name for visit in clip_visits(state)}
     decision: Literal["keep", "drop", "fail"] = record.status
     return ClipRecord(

@@ -22,10 +22,11 @@ from typing import Any
 import ray
 import ray.data
 
-from avipipe import errors
+from avipipe import errors, log
 from avipipe.errors import AvipipeError, RunError
 from avipipe.pipeline.graph import Graph, Row, graph_of
 from avipipe.pipeline.memory import MemoryWatch
+from avipipe.pipeline.private import Private
 from avipipe.pipeline.resources import Cluster, Segment, segments
 from avipipe.pipeline.store import Store
 from avipipe.pipeline.worker import Worker
@@ -39,7 +40,8 @@ class RayExecutor:
 
     def __init__(self, graph: Graph, work: Path, run_id: str) -> None:
         self._graph = graph
-        self._job = _Job(graph.config.model_dump_json(), str(work), run_id)
+        adopted_json = json.dumps(graph.adopted(), sort_keys=True)
+        self._job = _Job(graph.config.model_dump_json(), adopted_json, str(work), run_id)
 
     def run(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Take items as far as they go; yield each (a source's clips in its place) when done.
@@ -128,6 +130,8 @@ class _Job:
     """What a worker needs to know of a run."""
 
     config_json: str
+    adopted_json: str
+    """Weights that are not here, and that only results made before depend on."""
     work: str
     run_id: str
     max_worker_bytes: float = math.inf
@@ -157,9 +161,10 @@ class _SegmentActor:
 
 @lru_cache(maxsize=1)
 def _worker_of(job: _Job) -> Worker:
-    return Worker(
-        graph_of(job.config_json), Store(Path(job.work)), job.run_id, on_timeout=_end_process
-    )
+    log.configure(0)  # to the worker's own log, where secrets belong as little as anywhere
+    work = Path(job.work)
+    graph = graph_of(job.config_json, job.adopted_json)
+    return Worker(graph, Store(work), Private(work), job.run_id, on_timeout=_end_process)
 
 
 @lru_cache(maxsize=1)

@@ -1,12 +1,15 @@
 """Forget failures, so that the next build runs those items again."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from itertools import chain
+from pathlib import Path
 
-from avipipe.errors import FailKind
+from avipipe.errors import FailKind, ItemError
 from avipipe.manifests.records import Fail
+from avipipe.manifests.uris import is_url, path_uri
+from avipipe.media.host_gate import forget_host, gate_folders, host_of
 from avipipe.pipeline.accounting import ItemState, Survey
-from avipipe.pipeline.graph import Graph
+from avipipe.pipeline.private import Private
 from avipipe.pipeline.workspace import Workspace
 
 
@@ -15,22 +18,37 @@ def forget_failures(
 ) -> list[ItemState]:
     """Forget the failures of `items` (clip ids, source ids or URIs) of the given `kinds`.
 
-    An empty collection means all. Returns the items that run again.
+    An empty collection means all. What the hosts of downloads that run again asked for, such as
+    to be left alone for an hour, is forgotten as well. Returns the items that run again.
 
     Raises:
         RunError: a build is at work on the dataset.
         ConfigError: there is no dataset.
     """
-    graph = Graph(workspace.require_config())
+    graph = workspace.graph()
     with workspace.locked(), workspace.open_ledger() as ledger:
         lines = workspace.lines()
         survey = Survey(graph, ledger.get, workspace.store.folder)
         states = chain(survey.sources(lines), survey.clips(lines))
-        chosen = [state for state in states if _is_chosen(state, items, kinds)]
+        private = Private(workspace.work)
+        named = {*items, *map(private.stored_uri, items), *map(path_uri, items)}
+        chosen = [state for state in states if _is_chosen(state, named, kinds)]
         for state in chosen:
             ledger.forget(state.last.key)
             workspace.store.discard(state.last.key)
+    urls = {state.row.source.uri for state in chosen if state.last.stage.name == "fetch"}
+    _forget_hosts(filter(is_url, urls), graph.config.stages.fetch.state_dir)
     return chosen
+
+
+def _forget_hosts(urls: Iterable[str], state_dir: Path | None) -> None:
+    for url in urls:
+        try:
+            host = host_of(url)
+        except ItemError:
+            continue  # it was never asked
+        for folder in gate_folders(state_dir):
+            forget_host(folder, host)
 
 
 def _is_chosen(state: ItemState, items: Collection[str], kinds: Collection[FailKind]) -> bool:

@@ -5,18 +5,25 @@ it. The folder is renamed into place first and the record second, so an entry co
 is whole. Any number of workers, on any number of machines that share the file system, may write
 at once: equal keys hold equal results, and the first one stays.
 
+The record says what every file must be. Whether it is there and as long as it was is looked at
+whenever it is asked for (`is_whole`); it is read through only before it is published (`check`).
+
 `attempts/` counts how often a stage was begun on an item in one run without coming to an end,
 which is how an item that kills its worker is told from its neighbours.
 """
 
 import errno
+import hashlib
 import json
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from avipipe.manifests.records import Fail, Record
+from avipipe.errors import ManifestError
+from avipipe.manifests.records import Fail, Keep, Record, StoredFile
 
 
 class Store:
@@ -28,12 +35,52 @@ class Store:
         self._scratch = work / "scratch"
 
     def get(self, key: str) -> Record | None:
-        """The record of a stage key, or None."""
+        """The record of a stage key; None where there is none, or a damaged one (see `read`)."""
         try:
-            text = self._record_path(key).read_text()
+            return self.read(key)
+        except ManifestError:
+            return None
+
+    def read(self, key: str) -> Record | None:
+        """The record of a stage key, or None.
+
+        Raises:
+            ManifestError: there is one, but it is damaged, or is another key's.
+        """
+        path = self._record_path(key)
+        try:
+            record = Record.from_json(json.loads(path.read_bytes()))
         except FileNotFoundError:
             return None
-        return Record.from_json(json.loads(text))
+        except (ValueError, RecursionError) as error:
+            raise ManifestError(f"{path} is damaged: {error}") from error
+        if record.key != key:
+            raise ManifestError(
+                f"{path} is damaged: expected the record of its name's key, found "
+                f"that of {record.key[:16]}"
+            )
+        return record
+
+    def check(self, record: Record) -> Iterator[str]:
+        """Read the files of a kept record through; yield what is wrong with each that is not
+        what the stage wrote."""
+        assert isinstance(record.outcome, Keep)
+        for name in record.outcome.files:
+            path = self.folder(record.key) / name
+            expected = record.files.get(name)
+            if expected is None:
+                yield f"{path}: no hash of it is known (an earlier version of avipipe made it)"
+                continue
+            try:
+                found = _stored(path)
+            except OSError as error:
+                yield f"{path}: cannot be read: {error.strerror}"
+                continue
+            if found != expected:
+                yield (
+                    f"{path} is damaged: expected {expected.num_bytes} bytes with sha256 "
+                    f"{expected.sha256[:16]}, found {found.num_bytes} with {found.sha256[:16]}"
+                )
 
     def folder(self, key: str) -> Path:
         """Where the files of a stage key lie."""
@@ -57,6 +104,7 @@ class Store:
         """Keep a record and the files in `scratch`; return the record that the store now holds."""
         present = self.get(record.key)
         if present is None or isinstance(present.outcome, Fail):
+            record = replace(record, files=_sealed(scratch))
             self._place_folder(record.key, scratch)
             self._write_record(record)
             present = record
@@ -81,7 +129,6 @@ class Store:
         shutil.rmtree(target, ignore_errors=True)
         if not any(scratch.iterdir()):
             return
-        _sync_files(scratch)
         try:
             scratch.rename(target)
         except OSError as error:
@@ -102,7 +149,31 @@ class Store:
         draft.replace(path)
 
 
-def _sync_files(folder: Path) -> None:
-    for path in folder.iterdir():
+def is_whole(record: Record, folder: Path) -> bool:
+    """Whether the files of a kept record are in `folder`, each as long as it was."""
+    assert isinstance(record.outcome, Keep)
+    try:
+        for name in record.outcome.files:
+            num_bytes = (folder / name).stat().st_size
+            expected = record.files.get(name)
+            if expected is not None and num_bytes != expected.num_bytes:
+                return False
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _sealed(folder: Path) -> dict[str, StoredFile]:
+    """What the files of a folder are, once they are on disk."""
+    files = {}
+    for path in sorted(folder.iterdir()):
         with path.open("rb") as file:
             os.fsync(file.fileno())
+        files[path.name] = _stored(path)
+    return files
+
+
+def _stored(path: Path) -> StoredFile:
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return StoredFile(sha256, file.tell())

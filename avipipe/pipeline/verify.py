@@ -23,17 +23,22 @@ from avipipe.manifests.shards import ShardEntry, read_shard
 from avipipe.manifests.splits import check_splits
 from avipipe.manifests.stores.base import BLOCK_BYTES, Written
 from avipipe.manifests.tables import CLIPS_NAME, PublishedTables
+from avipipe.media.container import open_bytes
+from avipipe.pipeline.remeasure import Remeasure
 
 MAX_OFFSET_MS = 20.0
 _PRINTS = ("video_phash", "audio_chromaprint")
+_DAMAGE = (ManifestError, av.FFmpegError, ValueError, LookupError, TypeError, AttributeError)
+"""What is raised at a member that is not what it should be."""
 
 
-def verify(out: str, *, deep: bool = True) -> Iterator[str]:
+def verify(out: str, *, deep: bool = True, again: Remeasure | None = None) -> Iterator[str]:
     """Yield what is wrong with a dataset, a sentence each; nothing if it is sound.
 
     Args:
         deep: also read every sample, decode it, and apply its law again; otherwise only size and
             checksum of every file count, by the store's own where it has one.
+        again: also measure every clip against its source, where that is here; wants `deep`.
     Raises:
         ManifestError: nothing is published there, or its index is damaged.
         RunError: the store cannot be reached.
@@ -50,7 +55,7 @@ def verify(out: str, *, deep: bool = True) -> Iterator[str]:
     places: dict[str, str] = {}
     for shard in index.shards:
         if deep:
-            yield from _check_shard(destination, shard, places)
+            yield from _check_shard(destination, shard, places, again)
         else:
             yield from check_file(destination, shard.name, shard)
     try:
@@ -108,7 +113,10 @@ def _fault(name: str, found: Written, entry: FileEntry | ShardEntry) -> str:
 
 
 def _check_shard(
-    destination: Destination, shard: ShardEntry, places: dict[str, str]
+    destination: Destination,
+    shard: ShardEntry,
+    places: dict[str, str],
+    again: Remeasure | None,
 ) -> Iterator[str]:
     """Read a shard once: its samples, and its bytes."""
     if not destination.exists(shard.name):
@@ -123,7 +131,7 @@ def _check_shard(
                 if key in places:
                     yield f"{shard.name}: {key} is in {places[key]} too"
                 places[key] = shard.name
-                for fault in _check_sample(key, members, shard):
+                for fault in _check_sample(key, members, shard, again):
                     yield f"{shard.name}: {key}: {fault}"
         except ManifestError as error:
             yield str(error)
@@ -156,7 +164,9 @@ class _HashedReader(io.RawIOBase):
         return Written(self._hash.hexdigest(), self._num_bytes)
 
 
-def _check_sample(key: str, members: Mapping[str, bytes], shard: ShardEntry) -> Iterator[str]:
+def _check_sample(
+    key: str, members: Mapping[str, bytes], shard: ShardEntry, again: Remeasure | None
+) -> Iterator[str]:
     if not ID_PATTERN.fullmatch(key):
         yield "its id has characters that a WebDataset key must not have"
     try:
@@ -166,14 +176,14 @@ def _check_sample(key: str, members: Mapping[str, bytes], shard: ShardEntry) -> 
         yield from _check_facts(key, facts, masks, shard)
         yield from check_pairs(pairs, masks)
         yield from _check_media(members, facts)
-    except (ValueError, KeyError, TypeError, ManifestError, av.FFmpegError) as error:
+        if again is not None:
+            yield from again.check(facts, members)
+    except _DAMAGE as error:
         yield f"a member is damaged: {type(error).__name__}: {error}"
 
 
 def _masks(data: bytes) -> MaskTrack:
-    content = json.loads(data)
-    height, width = content["size"]
-    return MaskTrack((height, width), content["fps"], tuple(content["frames"]))
+    return MaskTrack.from_json(json.loads(data))
 
 
 def _check_facts(
@@ -201,7 +211,7 @@ def _check_facts(
 
 def _check_media(members: Mapping[str, bytes], facts: Mapping[str, Any]) -> Iterator[str]:
     height, width = facts["size"]
-    with av.open(io.BytesIO(members["mp4"]), "r") as container:
+    with open_bytes(io.BytesIO(members["mp4"])) as container:
         stream = container.streams.video[0]
         found = (stream.width, stream.height, stream.average_rate)
         num_frames = sum(1 for _ in container.decode(stream))
@@ -209,7 +219,7 @@ def _check_media(members: Mapping[str, bytes], facts: Mapping[str, Any]) -> Iter
         yield f"mp4 is {found[0]}x{found[1]} at {found[2]} fps, expected {width}x{height} at {FPS}"
     if num_frames != facts["num_frames"]:
         yield f"mp4 has {num_frames} frames, expected {facts['num_frames']}"
-    with av.open(io.BytesIO(members["flac"]), "r") as container:
+    with open_bytes(io.BytesIO(members["flac"])) as container:
         rate_hz = container.streams.audio[0].rate
         num_samples = sum(frame.samples for frame in container.decode(audio=0))
     if (rate_hz, num_samples) != (SAMPLE_RATE_HZ, facts["num_samples"]):

@@ -4,20 +4,31 @@ This is the one place where any exception is caught: an item's accident becomes 
 one of loading models an error of the run.
 """
 
+import errno
 import platform
 import resource
 import threading
 import time
 import traceback
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from avipipe.errors import DISK_ERRNOS, AvipipeError, FailKind, ItemError, RunError, disk_error
+from avipipe.errors import (
+    DISK_ERRNOS,
+    AvipipeError,
+    FailKind,
+    ItemError,
+    ManifestError,
+    RunError,
+    disk_error,
+)
 from avipipe.manifests.records import Cost, Fail, Keep, Outcome, Record
 from avipipe.pipeline.graph import Graph, Row, Visit
+from avipipe.pipeline.private import Private
 from avipipe.pipeline.store import Store
-from avipipe.stages.base import Stage
+from avipipe.stages.base import Item, Stage
+from avipipe.text import hiding, said, storable
 
 MAX_ATTEMPTS = 3
 """Times that an item may take its worker down in one run before it is given up."""
@@ -30,6 +41,7 @@ class Worker:
     Attributes:
         graph: the stages.
         store: where results go.
+        private: the addresses of sources, which only `fetch` is told.
         run_id: names this run; attempts are counted within it.
         on_timeout: what ends a stage that is over its time. It must not return to the stage: it
             raises in the main thread (inline) or ends the process (Ray, which starts another).
@@ -37,6 +49,7 @@ class Worker:
 
     graph: Graph
     store: Store
+    private: Private
     run_id: str
     on_timeout: Callable[[], None]
     _ready: set[str] = field(default_factory=set)
@@ -50,6 +63,12 @@ class Worker:
             RunError: the run as a whole cannot go on (disk full or read-only, or the models of a
                 stage do not load).
         """
+        try:
+            return self._advance(row, stages)
+        except OSError as error:
+            raise disk_error(error) from error
+
+    def _advance(self, row: Row, stages: Collection[str]) -> list[Row]:
         for visit in self.graph.trail(row, self.store.get, self.store.folder):
             record = visit.record
             if record is None:
@@ -61,14 +80,7 @@ class Worker:
         return [row]
 
     def _run(self, visit: Visit) -> Record:
-        try:
-            return self._attempt(visit)
-        except OSError as error:
-            raise disk_error(error) from error
-
-    def _attempt(self, visit: Visit) -> Record:
-        if self.store.get(visit.key) is not None:
-            self.store.discard(visit.key)  # it went stale
+        note = self._clear(visit.key)
         attempts = self.store.begin(visit.key, self.run_id)
         scratch = self.store.scratch_folder(visit.key)
         if attempts > MAX_ATTEMPTS:
@@ -77,10 +89,21 @@ class Worker:
                 "(a crash in native code, or out of memory); see `avipipe why` and the system log"
             )
             outcome: Outcome = Fail(FailKind.WORKER_DIED, message, attempts=MAX_ATTEMPTS)
-            return self._commit(visit, outcome, Cost(), scratch)
+            return self._commit(visit, outcome, Cost(), scratch, note)
         self._set_up(visit.stage)
         outcome, cost = self._measured(visit, scratch, attempts)
-        return self._commit(visit, outcome, cost, scratch)
+        return self._commit(visit, outcome, cost, scratch, note)
+
+    def _clear(self, key: str) -> str:
+        """Remove what the store holds of a stage that has to run; say why it did not count."""
+        try:
+            if self.store.read(key) is None:
+                return ""
+            note = "its files were gone or cut short, or what it was made from had changed"
+        except ManifestError as error:
+            note = str(error)
+        self.store.discard(key)
+        return note
 
     def _set_up(self, stage: Stage) -> None:
         """Let a stage load its models, once. That takes its time, and no item is to blame for it.
@@ -110,7 +133,8 @@ class Worker:
         watchdog.daemon = True
         watchdog.start()
         try:
-            outcome = self._guarded(visit, scratch, attempts)
+            with hiding(*self.private.secrets(visit.item.source.uri)):
+                outcome = _safe(self._guarded(visit, scratch, attempts))
         finally:
             watchdog.cancel()
         cost = Cost(
@@ -122,7 +146,9 @@ class Worker:
 
     def _guarded(self, visit: Visit, scratch: Path, attempts: int) -> Outcome:
         try:
-            return visit.stage.run(visit.item, scratch)
+            outcome = visit.stage.run(self._item(visit), scratch)
+            _require_files(outcome, scratch)
+            return outcome
         except StageTimeoutError:
             return _timeout(visit.stage, attempts)
         except ItemError as error:
@@ -138,6 +164,13 @@ class Worker:
         except Exception as error:  # noqa: BLE001  the per-item boundary
             return _internal(error, attempts)
 
+    def _item(self, visit: Visit) -> Item:
+        """What a stage sees: `fetch` alone is told an address with its secrets."""
+        item = visit.item
+        if visit.stage.name != "fetch":
+            return item
+        return replace(item, address=self.private.address(item.source.uri))
+
     def _expire(self, visit: Visit, scratch: Path, attempts: int) -> None:
         outcome = _timeout(visit.stage, attempts)
         cost = Cost(wall_s=visit.stage.timeout_s)
@@ -147,8 +180,10 @@ class Worker:
         finally:
             self.on_timeout()
 
-    def _commit(self, visit: Visit, outcome: Outcome, cost: Cost, scratch: Path) -> Record:
-        record = Record(visit.key, visit.stage.name, visit.item.id, outcome, cost)
+    def _commit(
+        self, visit: Visit, outcome: Outcome, cost: Cost, scratch: Path, note: str = ""
+    ) -> Record:
+        record = Record(visit.key, visit.stage.name, visit.item.id, outcome, cost, note=note)
         return self.store.commit(record, scratch)
 
 
@@ -157,6 +192,19 @@ class StageTimeoutError(BaseException):
 
     Not an `Exception`, so that nothing inside the stage takes it for its own.
     """
+
+
+def _require_files(outcome: Outcome, folder: Path) -> None:
+    for name in outcome.files if isinstance(outcome, Keep) else ():
+        if not (folder / name).is_file():
+            raise FileNotFoundError(errno.ENOENT, "the stage names a file it did not write", name)
+
+
+def _safe(outcome: Outcome) -> Outcome:
+    """An outcome whose texts can be stored, published and shown."""
+    if isinstance(outcome, Fail):
+        return replace(outcome, message=said(outcome.message), log_tail=said(outcome.log_tail))
+    return replace(outcome, evidence=storable(outcome.evidence))
 
 
 def _timeout(stage: Stage, attempts: int) -> Fail:

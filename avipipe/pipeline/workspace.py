@@ -1,9 +1,11 @@
 """The folders of one dataset: where it is published, and where the work for it lies."""
 
 import fcntl
+import json
+import logging
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from avipipe.config_file import difference
-from avipipe.errors import ConfigError, RunError
+from avipipe.errors import ConfigError, ManifestError, RunError
 from avipipe.manifests.copies import refuse_lost_index
 from avipipe.manifests.dataset import read_index
 from avipipe.manifests.destination import Destination
@@ -20,10 +22,22 @@ from avipipe.manifests.lease import LEASE_NAME, Lease
 from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.leftovers import is_draft
 from avipipe.manifests.records import SourceLine
+from avipipe.manifests.sources import listed_together
 from avipipe.pipeline.accounting import Survey
 from avipipe.pipeline.config import BuildConfig
 from avipipe.pipeline.graph import Graph, Row
+from avipipe.pipeline.needs import missing_weights, stages_ahead
+from avipipe.pipeline.own_files import (
+    BACKENDS_VERSION,
+    read_backends,
+    read_document,
+    read_lines,
+)
+from avipipe.pipeline.private import Private
 from avipipe.pipeline.store import Store
+from avipipe.stages.annotated import AnnotatedStage
+
+logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.yaml"
 
@@ -68,9 +82,65 @@ class Workspace:
     @contextmanager
     def survey(self) -> Iterator[tuple[Survey, list[SourceLine]]]:
         """What is known of every item, for commands that only look."""
-        graph = Graph(self.require_config())
+        graph = self.graph()
         with self.open_ledger(read_only=True) as ledger:
             yield Survey(graph, ledger.get, self.store.folder), self.lines()
+
+    def graph(self) -> Graph:
+        """The stages as the last build here had them, whatever weights are on this machine."""
+        graph = Graph(self.require_config())
+        if not self.adopt_backends(graph) and (missing := missing_weights(graph.annotated)):
+            logger.warning(
+                "%s is not there: an earlier version of avipipe built this, and what depends on "
+                "weights that are not here shows as pending (%s; see AVIPIPE_WEIGHTS_DIR)",
+                self._backends_path,
+                ", ".join(missing),
+            )
+        return graph
+
+    def adopt_backends(self, graph: Graph, *, only_missing: bool = False) -> bool:
+        """Let the weights that the last build here used stand in a graph; see `Graph.adopt`.
+
+        Returns:
+            whether it is known which they were.
+        """
+        try:
+            used = read_backends(self._backends_path.read_bytes(), self._backends_path)
+        except FileNotFoundError:
+            return False
+        if others := graph.adopt(used, only_missing=only_missing):
+            logger.warning(
+                "weights here are not those of the last build of %s: %s; `avipipe build` here "
+                "makes again what depends on them",
+                self.out,
+                ", ".join(others),
+            )
+        return True
+
+    def needed_stages(
+        self, graph: Graph, lines: Sequence[SourceLine]
+    ) -> tuple[AnnotatedStage, ...]:
+        """The stages that a build with these lines, `merged_lines`, may have to run.
+
+        It is only looked into where weights are missing; else all of them may run.
+        """
+        if not graph.adopted():
+            return graph.annotated
+        with self.open_ledger(read_only=True) as ledger:
+            survey = Survey(graph, ledger.get, self.store.folder)
+            counts = survey.counts(lines)
+        return stages_ahead(graph, {name: count.items["pending"] for name, count in counts.items()})
+
+    def write_backends(self, graph: Graph) -> None:
+        """Remember the weights that a build uses, for commands that only look."""
+        stages = {stage.name: stage.identities for stage in graph.annotated}
+        text = json.dumps({"version": BACKENDS_VERSION, "stages": stages}, indent=1, sort_keys=True)
+        self.ledger_folder.mkdir(parents=True, exist_ok=True)
+        _write(self._backends_path, text + "\n")
+
+    @property
+    def _backends_path(self) -> Path:
+        return self.ledger_folder / "backends.json"
 
     def open_ledger(self, *, read_only: bool = False) -> Ledger:
         return Ledger(self.ledger_folder, read_only=read_only)
@@ -80,16 +150,21 @@ class Workspace:
         return f"{self.out}/{name}"
 
     def stored_config(self) -> BuildConfig | None:
-        """The configuration that the dataset was begun with, if it was."""
+        """The configuration that the dataset was begun with, if it was.
+
+        Raises:
+            ManifestError: it is damaged, or another version of avipipe wrote it.
+        """
+        where = self.path(CONFIG_NAME)
         data = Destination(self.out).read(CONFIG_NAME)
         if data is None:
             return None
         try:
-            return BuildConfig.model_validate(yaml.safe_load(data))
-        except (yaml.YAMLError, ValidationError) as error:
-            raise ConfigError(
-                f"{self.path(CONFIG_NAME)} is not what a build of this version of avipipe writes: "
-                f"{error}\nRestore it, or use another --out"
+            return BuildConfig.model_validate(read_document(data, where))
+        except ValidationError as error:
+            raise ManifestError(
+                f"{where}: another version of avipipe wrote this, or it was changed: {error}\n"
+                "Use that version, restore the file, or use another --out"
             ) from error
 
     def require_config(self) -> BuildConfig:
@@ -142,7 +217,9 @@ class Workspace:
 
     def write_config(self, config: BuildConfig) -> None:
         """Write the configuration, whole or not at all: a killed build must find it again."""
-        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=True)
+        text = yaml.safe_dump(
+            config.model_dump(mode="json"), sort_keys=True, explicit_start=True, explicit_end=True
+        )
         destination = Destination(self.out)
         if destination.read(CONFIG_NAME) != text.encode():
             destination.write(CONFIG_NAME, text.encode())
@@ -152,34 +229,38 @@ class Workspace:
 
         Raises:
             ConfigError: there is none.
+            ManifestError: the file is damaged.
         """
         try:
-            text = self._lines_path.read_text(encoding="utf-8")
+            data = self._lines_path.read_bytes()
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.work} holds no build (no {self._lines_path.name}); expected the --out, or "
                 "--work, of an earlier `avipipe build`"
             ) from None
-        return [Row.from_json(line).source for line in text.splitlines()]
+        return list(read_lines(data, self._lines_path))
 
-    def merged_lines(self, lines: Iterable[SourceLine]) -> list[SourceLine]:
-        """The dataset's lines and those that are new to it, numbered in order."""
-        merged = self.lines() if self._lines_path.exists() else []
-        seen = {line.line_id for line in merged}
-        for line in lines:
-            if line.line_id not in seen:
-                seen.add(line.line_id)
-                merged.append(replace(line, index=len(merged)))
-        return merged
+    def merged_lines(self, lines: Iterable[SourceLine], private: Private) -> list[SourceLine]:
+        """The dataset's lines and those that are new to it, as they are stored, and in order.
+
+        Which ranges of a URL are fetched together is settled when they are first listed: what a
+        later list adds is fetched by itself, and nothing that is here already is fetched again.
+        `private` takes in the addresses of `lines`, which may have changed since they were stored.
+        """
+        earlier = self.lines() if self._lines_path.exists() else []
+        merged: dict[str, SourceLine] = {}
+        for line in map(private.stored, earlier):
+            merged.setdefault(line.line_id, replace(line, index=len(merged)))
+        new: dict[str, SourceLine] = {}
+        for line in map(private.stored, lines):
+            if line.line_id not in merged:
+                new.setdefault(line.line_id, replace(line, index=len(merged) + len(new)))
+        whole = {line.uri for line in merged.values() if not line.ranges}
+        return [*merged.values(), *listed_together(list(new.values()), whole=whole)]
 
     def write_lines(self, lines: Iterable[SourceLine]) -> None:
         """Remember the lines for later commands."""
-        draft = self._lines_path.with_suffix(".draft")
-        with draft.open("w", encoding="utf-8") as file:
-            file.writelines(Row(line).to_json() + "\n" for line in lines)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._lines_path)
+        _write(self._lines_path, "".join(Row(line).to_json() + "\n" for line in lines))
 
     @property
     def _lines_path(self) -> Path:
@@ -237,3 +318,13 @@ class Workspace:
                 f"--out {self.out} is not empty and holds no avipipe dataset (found "
                 f"{', '.join(strangers[:3])}); choose a new or empty folder"
             )
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    draft = path.with_suffix(".draft")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

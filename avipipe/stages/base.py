@@ -7,7 +7,7 @@ files that it writes into `folder`, which the store keeps under the stage key. I
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -33,6 +33,8 @@ class Item:
         span: the clip's interval in source time; None for a whole source.
         evidence: of each stage named in `needs`, by stage name.
         folders: of each stage named in `needs`, where its files lie.
+        address: of a URL that was listed with secrets, the whole of it; only `fetch` is told, and
+            nothing that it says may hold it.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Item:
     span: Span | None
     evidence: Mapping[str, Evidence]
     folders: Mapping[str, Path]
+    address: str = field(default="", repr=False)
 
     @property
     def clip_span(self) -> Span:

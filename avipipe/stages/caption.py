@@ -15,6 +15,7 @@ from avipipe.media.normalize import VIDEO_NAME
 from avipipe.media.probe import probe
 from avipipe.stages.annotated import AnnotatedStage
 from avipipe.stages.base import Item
+from avipipe.text import MAX_NAME_CHARS, safe_text
 
 
 class CaptionConfig(BaseModel):
@@ -29,7 +30,7 @@ class Caption(AnnotatedStage):
     """Describes a clip. Evidence: `text`, `label`, `backend`, `confidence`."""
 
     name = "caption"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     level: ClassVar[Literal["source", "clip"]] = "clip"
     needs = ("listen", "look", "cut", "mask")
 
@@ -44,8 +45,8 @@ class Caption(AnnotatedStage):
             raise AnnotatorError(message=f"{self._captioner.name} gave an empty caption")
         return Keep(
             {
-                "text": caption.text,
-                "label": caption.label,
+                "text": safe_text(caption.text),
+                "label": safe_text(caption.label, max_chars=MAX_NAME_CHARS),
                 "backend": self.backend_names()["caption"],
                 "confidence": caption.confidence,
             }

@@ -10,9 +10,16 @@ from pydantic import Field
 from avipipe.errors import FailKind, MediaError
 from avipipe.manifests.records import Keep, Outcome
 from avipipe.media.ffmpeg import versions
-from avipipe.media.normalize import AUDIO_NAME, VIDEO_NAME, NormalizeConfig, normalize
+from avipipe.media.normalize import (
+    AUDIO_NAME,
+    VIDEO_NAME,
+    NormalizeConfig,
+    Normalized,
+    normalize,
+)
 from avipipe.media.probe import MediaInfo
-from avipipe.media.sync import certify
+from avipipe.media.reference import Reference
+from avipipe.media.sync import SyncCertificate, certify
 from avipipe.stages.base import Item, Resources, Stage
 from avipipe.stages.fetch import source_path
 
@@ -33,9 +40,9 @@ class Cut(Stage):
     """
 
     name = "cut"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     level: ClassVar[Literal["source", "clip"]] = "clip"
-    needs = ("fetch", "probe")
+    needs = ("fetch", "probe", "shots")
     timeout_s = 3600.0
 
     def __init__(self, config: CutConfig) -> None:
@@ -48,30 +55,13 @@ class Cut(Stage):
         return {**config, "versions": tool}
 
     def run(self, item: Item, folder: Path) -> Outcome:
-        path, span = source_path(item), item.clip_span
-        info = MediaInfo.from_json(item.evidence["probe"])
-        written = normalize(
-            path,
-            info,
-            start_s=span.start_s,
-            end_s=span.end_s,
-            folder=folder,
-            config=self.config,
-        )
-        sync = certify(
-            path,
-            info,
-            start_s=span.start_s,
-            end_s=span.end_s,
-            video=folder / VIDEO_NAME,
-            audio=folder / AUDIO_NAME,
-        )
-        if abs(sync.av_offset_ms) > self.config.max_offset_ms:
-            message = (
-                f"expected sound and picture within {self.config.max_offset_ms:g} ms, found the "
-                f"sound {sync.av_offset_ms:+g} ms late after cutting ({sync.method})"
-            )
-            raise MediaError(FailKind.OUT_OF_SYNC, message)
+        try:
+            written, sync = self._written(item, folder, reference=False)
+        except MediaError as error:
+            if error.kind not in (FailKind.WRONG_CONTENT, FailKind.OUT_OF_SYNC):
+                raise
+            # The container's index may lie. In order it cannot.
+            written, sync = self._written(item, folder, reference=True)
         evidence = {
             "num_frames": written.num_frames,
             "num_samples": written.num_samples,
@@ -81,3 +71,43 @@ class Cut(Stage):
             "sync": asdict(sync),
         }
         return Keep(evidence, files=(VIDEO_NAME, AUDIO_NAME))
+
+    def _written(
+        self, item: Item, folder: Path, *, reference: bool
+    ) -> tuple[Normalized, SyncCertificate]:
+        """Write the clip and certify it.
+
+        Raises:
+            MediaError: WRONG_CONTENT or OUT_OF_SYNC where it is not what the source holds.
+        """
+        span, info = item.clip_span, MediaInfo.from_json(item.evidence["probe"])
+        written = normalize(
+            source_path(item),
+            info,
+            start_s=span.start_s,
+            end_s=span.end_s,
+            folder=folder,
+            config=self.config,
+            reference=reference,
+        )
+        sync = certify(
+            Reference.load(item.folders["shots"]),
+            info,
+            start_s=span.start_s,
+            video=folder / VIDEO_NAME,
+            audio=folder / AUDIO_NAME,
+        )
+        if sync.wrong_picture_s > 0 or sync.wrong_sound_s > 0:
+            message = (
+                f"expected what the source holds from {span.start_s:.3f} s on, found other "
+                f"pictures for {sync.wrong_picture_s:.2f} s and other sound for "
+                f"{sync.wrong_sound_s:.2f} s"
+            )
+            raise MediaError(FailKind.WRONG_CONTENT, message)
+        if abs(sync.av_offset_ms) > self.config.max_offset_ms:
+            message = (
+                f"expected sound and picture within {self.config.max_offset_ms:g} ms, found the "
+                f"sound {sync.av_offset_ms:+g} ms late after cutting ({sync.method})"
+            )
+            raise MediaError(FailKind.OUT_OF_SYNC, message)
+        return written, sync

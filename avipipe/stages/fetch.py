@@ -1,13 +1,15 @@
 """Fetch: from a line of the list to a file with an id of its own.
 
 A local file stays where it is. A URL that names a media file is downloaded over HTTP; any other
-goes to yt-dlp. A URL is always fetched whole, so that every range of it shares one download.
+goes to yt-dlp. All ranges of a URL that are listed together share one visit: it is fetched whole,
+or, where they are little of it, in a file for each stretch.
 """
 
+import errno
 import hashlib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
@@ -15,13 +17,26 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from avipipe.errors import TRANSIENT, FailKind, MediaError
-from avipipe.manifests.records import Evidence, Fail, Keep, Outcome
-from avipipe.manifests.sources import MEDIA_SUFFIXES, is_url
+from avipipe.manifests.records import (
+    Evidence,
+    Fail,
+    Keep,
+    Outcome,
+    SourceLine,
+    Span,
+    digest,
+    span_json,
+)
+from avipipe.manifests.sources import MEDIA_SUFFIXES
+from avipipe.manifests.uris import is_url, local_path, path_uri
 from avipipe.media.host_gate import HostGate, default_folder, host_of
 from avipipe.media.http_file import HttpFile
+from avipipe.media.ranges import Parts, Range, fetch_file_ranges, fetch_page_ranges
 from avipipe.media.refusal import DownloadError, with_hint
-from avipipe.media.web_page import WebVideo, download_web_video
+from avipipe.media.web_access import WebAccess
+from avipipe.media.web_page import open_page
 from avipipe.stages.base import Item, Resources, Stage
+from avipipe.text import MAX_NAME_CHARS, safe_text, to_bytes, without_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +50,22 @@ _ORIGIN = (
 
 
 class FetchConfig(BaseModel):
-    """How sources are fetched. All but `short_side_px` is about manners and never changes a key."""
+    """How sources are fetched. All but the first two is about manners and never changes a key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     short_side_px: int = Field(
         1080, ge=144, description="Of a web page's renditions, the largest not above this."
     )
+    ranges: Literal["auto", "whole"] = Field(
+        "auto",
+        description="`auto` fetches the listed ranges of a URL alone where they are under a fifth "
+        "of it; `whole` never does.",
+    )
     cookies_file: Path | None = Field(
         None, description="Cookies in Netscape format, for what only an account may see."
     )
+    max_gb: float = Field(20.0, gt=0, description="A larger download is refused.")
     rate_limit_bytes_per_s: int = Field(0, ge=0, description="Of one download; 0 is no limit.")
     downloads_per_host: int = Field(
         2, ge=1, description="Downloads at a time from one host, over all workers of a machine."
@@ -61,7 +82,7 @@ class FetchConfig(BaseModel):
         600.0, ge=0, description="Longest wait; a host that asks for more is given up for now."
     )
     state_dir: Path | None = Field(
-        None, description="Where workers keep turns at a host; none is in the temporary folder."
+        None, description="Where workers keep turns at a host; none is in the user's cache folder."
     )
 
 
@@ -69,13 +90,18 @@ class Fetch(Stage):
     """Gives each source a file, an id and an origin.
 
     Evidence: `source_id`, `sha256`, `bytes`, `path` (absolute for a local file, else a name in
-    this stage's folder; `source_path` resolves both), `mtime_ns` of a local file, and `origin`:
-    `extractor`, `id`, `title`, `uploader`, `channel_id`, `licence`, `upload_date` (YYYYMMDD) and
-    `webpage_url`, None where nobody says.
+    this stage's folder; `source_path` resolves both), `mtime_ns` of a local file, `clock_start_s`
+    of a download (where the source's time 0 lies on its clock; None is its first moment), and
+    `origin`: `extractor`, `id`, `title`, `uploader`, `channel_id`, `licence`, `upload_date`
+    (YYYYMMDD) and `webpage_url`, None where nobody says.
+
+    Of a URL that was fetched in part, `parts` stands in place of one file: of each, `start_s` and
+    `end_s` of the ranges that it holds, `path`, `sha256`, `bytes` and `clock_start_s`; and
+    `length_s` of the whole. `of_line` gives what a line of the list sees of it.
     """
 
     name = "fetch"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     level: ClassVar[Literal["source", "clip"]] = "source"
     needs = ()
     resources = Resources(num_cpus=0.5)
@@ -85,74 +111,118 @@ class Fetch(Stage):
         self.config = config
 
     def settings(self) -> Mapping[str, Any]:
-        return {"short_side_px": self.config.short_side_px}
+        return {"short_side_px": self.config.short_side_px, "ranges": self.config.ranges}
+
+    def subject(self, line: SourceLine) -> str:
+        """What is fetched for a line: a URI, or ranges of it that share one visit."""
+        ranges = self._ranges(line)
+        return f"{line.uri} {digest([span_json(span) for span in ranges])}" if ranges else line.uri
+
+    def _ranges(self, line: SourceLine) -> tuple[Span, ...]:
+        return line.ranges if self.config.ranges == "auto" else ()
 
     def fresh(self, item: Item, evidence: Evidence) -> bool:
         """A local file is taken for the same as long as size and modification time are."""
         if is_url(item.source.uri):
             return True
         try:
-            stat = Path(evidence["path"]).stat()
-        except OSError:
+            stat = local_path(evidence["path"]).stat()
+        except (OSError, ValueError):
             return False
         return (stat.st_size, stat.st_mtime_ns) == (evidence["bytes"], evidence["mtime_ns"])
 
     def run(self, item: Item, folder: Path) -> Outcome:
-        uri = item.source.uri
+        uri = item.address or item.source.uri
         if not is_url(uri):
-            return Keep(_local_evidence(Path(uri)))
-        outcome = self._download(uri, folder)
-        kept = outcome.files if isinstance(outcome, Keep) else ()
-        for path in folder.iterdir():
-            if path.name not in kept:
-                path.unlink()
+            return Keep(_local_evidence(local_path(uri)))
+        ranges = [(span.start_s, span.end_s) for span in self._ranges(item.source)]
+        kept: tuple[str, ...] = ()
+        try:
+            outcome = self._download(uri, item.source.uri, ranges, folder)
+            kept = outcome.files if isinstance(outcome, Keep) else ()
+        finally:
+            for path in folder.iterdir():
+                if path.name not in kept:
+                    path.unlink()
         return outcome
 
-    def _download(self, url: str, folder: Path) -> Keep | Fail:
-        """Try until it works, fails for good, or has failed too often."""
+    def _download(self, url: str, uri: str, ranges: Sequence[Range], folder: Path) -> Keep | Fail:
+        """Try until it works, fails for good, or has failed too often.
+
+        Args:
+            uri: what the URL is known as: without what may be secret in it.
+        """
         config = self.config
+        access = WebAccess(url, cookies_file=config.cookies_file, timeout_s=config.timeout_s)
         gate = HostGate(
             config.state_dir or default_folder(),
-            host_of(url),
+            host_of(access.url),
             slots=config.downloads_per_host,
             max_wait_s=config.max_backoff_s,
-        )
-        file = HttpFile(
-            url,
-            folder,
-            cookies_file=config.cookies_file,
-            rate_limit_bytes_per_s=config.rate_limit_bytes_per_s,
-            timeout_s=config.timeout_s,
         )
         attempt = 0
         while True:
             attempt += 1
             try:
-                evidence = self._attempt(url, folder, file, gate)
+                evidence = self._attempt(access, uri, ranges, folder, gate)
             except DownloadError as error:
                 if self._is_final(error, attempt, gate):
                     message = with_hint(error.kind, str(error))
                     return Fail(error.kind, message, attempt, error.log_tail)
                 logger.info("attempt %d: %s", attempt, error)
+            except MediaError as error:  # it came, and is no video
+                gate.succeed()
+                return Fail(error.kind, f"{access.shown}: {error}", attempt, error.log_tail)
             else:
                 gate.succeed()
-                return Keep(evidence, (evidence["path"],))
+                return Keep(evidence, _file_names(evidence))
 
-    def _attempt(self, url: str, folder: Path, file: HttpFile, gate: HostGate) -> Evidence:
-        is_file = PurePosixPath(urlsplit(url).path).suffix.lower() in MEDIA_SUFFIXES
+    def _attempt(
+        self, access: WebAccess, uri: str, ranges: Sequence[Range], folder: Path, gate: HostGate
+    ) -> Evidence:
+        is_file = PurePosixPath(urlsplit(access.url).path).suffix.lower() in MEDIA_SUFFIXES
         with gate.turn(0.0 if is_file else self.config.page_interval_s):
-            if is_file and (path := file.attempt()) is not None:
-                return _file_evidence(url, path)
+            evidence = self._from_file(access, uri, ranges, folder) if is_file else None
             # A page may be named like a file, such as Wikimedia's `File:Name.webm`.
-            video = download_web_video(
-                url,
-                folder,
-                short_side_px=self.config.short_side_px,
-                cookies_file=self.config.cookies_file,
-                rate_limit_bytes_per_s=self.config.rate_limit_bytes_per_s,
-                timeout_s=self.config.timeout_s,
-            )
-            return _video_evidence(url, video)
+            return evidence or self._from_page(access, uri, ranges, folder)
+
+    def _from_file(
+        self, access: WebAccess, uri: str, ranges: Sequence[Range], folder: Path
+    ) -> Evidence | None:
+        """A media file, whole or in parts; None where the URL leads to a page."""
+        limit = self.config.rate_limit_bytes_per_s
+        if ranges:
+            parts = fetch_file_ranges(access, folder, ranges, rate_limit_bytes_per_s=limit)
+            if parts is not None:
+                return _file_evidence(uri, _of_parts(parts), has_ranges=True)
+        file = HttpFile(
+            access, folder, rate_limit_bytes_per_s=limit, max_bytes=round(self.config.max_gb * 1e9)
+        )
+        path = file.attempt()
+        if path is None:
+            return None
+        return _file_evidence(uri, _of_file(path), has_ranges=bool(ranges))
+
+    def _from_page(
+        self, access: WebAccess, uri: str, ranges: Sequence[Range], folder: Path
+    ) -> Evidence:
+        config = self.config
+        with open_page(
+            access,
+            folder,
+            short_side_px=config.short_side_px,
+            cookies_file=config.cookies_file,
+            rate_limit_bytes_per_s=config.rate_limit_bytes_per_s,
+            timeout_s=config.timeout_s,
+            max_bytes=round(config.max_gb * 1e9),
+        ) as page:
+            parts = None
+            if ranges:
+                parts = fetch_page_ranges(
+                    page, folder, ranges, rate_limit_bytes_per_s=config.rate_limit_bytes_per_s
+                )
+            fetched = _of_parts(parts) if parts else _of_file(*page.download_all())
+            return _video_evidence(uri, page.info, fetched, has_ranges=bool(ranges))
 
     def _is_final(self, error: DownloadError, attempt: int, gate: HostGate) -> bool:
         """Whether to give up; if not, the gate stays shut until the next attempt is due."""
@@ -173,7 +243,7 @@ class Fetch(Stage):
 
 def source_path(item: Item) -> Path:
     """Where the media file of an item lies; the item's stage must need `fetch`."""
-    return item.folders["fetch"] / str(item.evidence["fetch"]["path"])
+    return item.folders["fetch"] / local_path(item.evidence["fetch"]["path"])
 
 
 def _local_evidence(path: Path) -> Evidence:
@@ -186,12 +256,15 @@ def _local_evidence(path: Path) -> Evidence:
             )
         sha256 = _sha256(path)
         after = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        # A ValueError tells of a zero byte, which no name of a file has.
         raise MediaError(FailKind.NO_SUCH_FILE, f"{path}: there is no such file") from error
     except PermissionError as error:
         raise MediaError(FailKind.PRIVATE, f"{path}: this user may not read it") from error
     except OSError as error:
-        raise MediaError(FailKind.UNREACHABLE, f"{path}: {error.strerror}") from error
+        is_name = error.errno in (errno.ENAMETOOLONG, errno.ELOOP)
+        kind = FailKind.NO_SUCH_FILE if is_name else FailKind.UNREACHABLE
+        raise MediaError(kind, f"{path}: {error.strerror}") from error
     if before.st_size == 0:
         raise MediaError(FailKind.EMPTY_FILE, f"{path}: the file is empty")
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
@@ -200,7 +273,7 @@ def _local_evidence(path: Path) -> Evidence:
         )
     return {
         "source_id": f"file-{sha256[:16]}",
-        "path": str(path),
+        "path": path_uri(path),
         "bytes": before.st_size,
         "mtime_ns": before.st_mtime_ns,
         "sha256": sha256,
@@ -208,16 +281,60 @@ def _local_evidence(path: Path) -> Evidence:
     }
 
 
-def _file_evidence(url: str, path: Path) -> Evidence:
-    sha256 = _sha256(path)
+def _of_file(path: Path, clock_start_s: float | None = None) -> Evidence:
+    """What is known of a downloaded file by itself."""
+    return {
+        "path": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": _sha256(path),
+        "clock_start_s": clock_start_s,
+    }
+
+
+def _of_parts(fetched: Parts) -> Evidence:
+    """The same of a source that was fetched in part."""
+    parts = [
+        {"start_s": part.start_s, "end_s": part.end_s, **_of_file(part.path, part.clock_start_s)}
+        for part in fetched.parts
+    ]
+    return {
+        "path": None,
+        "bytes": sum(part["bytes"] for part in parts),
+        "sha256": digest([part["sha256"] for part in parts]),
+        "clock_start_s": None,
+        "length_s": fetched.length_s,
+        "parts": parts,
+    }
+
+
+def _file_names(evidence: Evidence) -> tuple[str, ...]:
+    return tuple(file["path"] for file in evidence.get("parts", [evidence]))
+
+
+def of_line(evidence: Evidence, line: SourceLine) -> Evidence:
+    """The evidence of a fetch as one line sees it: with the part that holds the line's range.
+
+    `path` is None where there is no such part: the range lies behind the end of the source.
+    """
+    if "parts" not in evidence:
+        return evidence
+    shared = {name: value for name, value in evidence.items() if name != "parts"}
+    for part in evidence["parts"]:
+        if line.span and part["start_s"] <= line.span.start_s and line.span.end_s <= part["end_s"]:
+            return {**shared, **part}
+    return shared
+
+
+def _file_evidence(url: str, fetched: Evidence, *, has_ranges: bool) -> Evidence:
     name = PurePosixPath(unquote(urlsplit(url).path)).stem
-    origin = _origin(extractor="http", id=sha256[:16], title=name, webpage_url=url)
-    return _download_evidence(f"http-{sha256[:16]}", path, sha256, origin)
+    file_id = _nameless_id(url, fetched, has_ranges)
+    origin = _origin(extractor="http", id=file_id, title=name, webpage_url=url)
+    return {"source_id": f"http-{file_id}", "origin": origin, **fetched}
 
 
-def _video_evidence(url: str, video: WebVideo) -> Evidence:
-    sha256 = _sha256(video.path)
-    info = video.info
+def _video_evidence(
+    url: str, info: Mapping[str, Any], fetched: Evidence, *, has_ranges: bool
+) -> Evidence:
     extractor, page_id = str(info["extractor"]), str(info["id"])
     origin = _origin(
         extractor=extractor,
@@ -229,25 +346,25 @@ def _video_evidence(url: str, video: WebVideo) -> Evidence:
         upload_date=info.get("upload_date"),
         webpage_url=info.get("webpage_url") or url,
     )
-    is_named = info["extractor_key"] not in _NAMELESS
-    source_id = safe_id(f"{extractor}-{page_id}") if is_named else f"http-{sha256[:16]}"
-    return _download_evidence(source_id, video.path, sha256, origin)
+    if info["extractor_key"] in _NAMELESS:
+        source_id = f"http-{_nameless_id(url, fetched, has_ranges)}"
+    else:
+        source_id = safe_id(f"{extractor}-{page_id}")
+    return {"source_id": source_id, "origin": origin, **fetched}
 
 
-def _download_evidence(
-    source_id: str, path: Path, sha256: str, origin: Mapping[str, str | None]
-) -> Evidence:
-    return {
-        "source_id": source_id,
-        "path": path.name,
-        "bytes": path.stat().st_size,
-        "sha256": sha256,
-        "origin": dict(origin),
-    }
+def _nameless_id(url: str, fetched: Evidence, has_ranges: bool) -> str:
+    """By content, but where ranges are listed by URL: parts have no hash of the whole, and all
+    ranges of a source must have one id, however much of it came."""
+    known = hashlib.sha256(url.encode()).hexdigest() if has_ranges else fetched["sha256"]
+    return str(known[:16])
 
 
 def _origin(**known: str | None) -> dict[str, str | None]:
-    return dict.fromkeys(_ORIGIN) | known
+    return dict.fromkeys(_ORIGIN) | {
+        name: safe_text(without_secrets(str(said)), max_chars=MAX_NAME_CHARS) if said else None
+        for name, said in known.items()
+    }
 
 
 def safe_id(name: str) -> str:
@@ -255,7 +372,7 @@ def safe_id(name: str) -> str:
     safe = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:_MAX_ID_CHARS]
     if safe == name:
         return name
-    return f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{safe}-{hashlib.sha256(to_bytes(name)).hexdigest()[:8]}"
 
 
 def _sha256(path: Path) -> str:

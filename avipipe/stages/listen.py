@@ -39,7 +39,7 @@ class Listen(AnnotatedStage):
     """Measures levels, speech, speakers, stems, sound groups and onsets (`ListenEvidence`)."""
 
     name = "listen"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     level: ClassVar[Literal["source", "clip"]] = "clip"
     needs = ("fetch", "probe")
 

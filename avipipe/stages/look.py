@@ -60,7 +60,7 @@ class Look(AnnotatedStage):
     """
 
     name = "look"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     level: ClassVar[Literal["source", "clip"]] = "clip"
     needs = ("fetch", "probe", "listen")
 

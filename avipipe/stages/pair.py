@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from avipipe.manifests import degrade, rle
-from avipipe.manifests.degrade import Law, Simulator
+from avipipe.manifests.degrade import MAX_LEVELS, MAX_REACH_PX, Law, Simulator
 from avipipe.manifests.pairs import PairLevel, make_pairs, write_pairs
 from avipipe.manifests.records import Evidence, Keep, Outcome
 from avipipe.manifests.rle import MaskTrack
@@ -21,9 +21,12 @@ class PairConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     simulator: Simulator = Field("gaussian", description="How a coarse mask is drawn.")
-    num_levels: int = Field(4, ge=1, le=16, description="P: level P is the bounding box.")
+    num_levels: int = Field(4, ge=1, le=MAX_LEVELS, description="P: level P is the bounding box.")
     reach_px: float = Field(
-        40.0, gt=0, le=400, description="Scale of the law at level P, in px at 720 px height."
+        40.0,
+        gt=0,
+        le=MAX_REACH_PX,
+        description="Scale of the law at level P, in px at 720 px height.",
     )
 
 

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 from scenedetect import AdaptiveDetector, FrameTimecode
 
 from avipipe.errors import FailKind, MediaError
 from avipipe.manifests.records import Keep, Outcome, Span
-from avipipe.media.decode import iter_pictures, scaled_size
 from avipipe.media.normalize import FPS
 from avipipe.media.probe import MediaInfo
+from avipipe.media.reference import REFERENCE_NAMES, Reference, hear, small_grey, watch
 from avipipe.stages.base import Item, Stage
 from avipipe.stages.fetch import source_path
 
@@ -46,6 +47,9 @@ class ShotsConfig(BaseModel):
         2, ge=0, description="Pictures left out on both sides of a cut, where codecs blur."
     )
     max_clip_s: float = Field(10.0, ge=0.5, description="A longer shot is split evenly.")
+    max_clips: int = Field(
+        10_000, ge=1, description="Of one source; what claims more is no footage. Never in a key."
+    )
     timeout_factor: float = Field(4.0, gt=0, description="Time limit per second of source.")
 
 
@@ -57,11 +61,12 @@ class Shots(Stage):
     decision.
 
     Evidence: `cuts_s`, when the first picture after each cut appears; `num_pictures` looked at;
-    and `num_shots`.
+    and `num_shots`. Files: what the source shows and sounds like (`Reference`), which proves later
+    that a clip is what it should be.
     """
 
     name = "shots"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     level: ClassVar[Literal["source", "clip"]] = "source"
     needs = ("fetch", "probe")
     fans_out: ClassVar[bool] = True
@@ -71,25 +76,36 @@ class Shots(Stage):
         self.config = config
 
     def settings(self) -> Mapping[str, Any]:
-        return self.config.model_dump(mode="json", exclude={"timeout_factor"})
+        return self.config.model_dump(mode="json", exclude={"timeout_factor", "max_clips"})
 
     def run(self, item: Item, folder: Path) -> Outcome:
-        info = MediaInfo.from_json(item.evidence["probe"])
+        info, path = MediaInfo.from_json(item.evidence["probe"]), source_path(item)
         wanted = _wanted(info, item.source.span)
-        times_s, cuts = self._cuts(source_path(item), info, wanted)
+        times_s, small, cuts = self._cuts(path, info, wanted)
+        sound_N = hear(path, info, start_s=wanted.start_s, end_s=wanted.end_s)
+        Reference.of(np.array(times_s), np.stack(small), sound_N, wanted.start_s).save(folder)
         shots = _shots(times_s, cuts, wanted, self.config.guard_frames)
-        children = tuple(
-            clip for shot in shots for clip in _clips(shot, times_s, self.config.max_clip_s)
-        )
+        parts = [part for shot in shots for part in _parts(shot, info.stretches)]
+        children = [
+            clip for part in parts for clip in _clips(part, times_s, self.config.max_clip_s)
+        ]
+        if len(children) > self.config.max_clips:
+            message = (
+                f"expected at most {self.config.max_clips} clips of {path}, found {len(children)}; "
+                "to allow it, raise stages.shots.max_clips"
+            )
+            raise MediaError(FailKind.TOO_LARGE, message)
         evidence = {
             "cuts_s": [round(times_s[cut], 6) for cut in cuts],
             "num_pictures": len(times_s),
-            "num_shots": len(shots),
+            "num_shots": len(parts),
         }
-        return Keep(evidence, children=children)
+        return Keep(evidence, files=REFERENCE_NAMES, children=tuple(children))
 
-    def _cuts(self, path: Path, info: MediaInfo, wanted: Span) -> tuple[list[float], list[int]]:
-        """When each picture appears, and which of them are the first after a cut."""
+    def _cuts(
+        self, path: Path, info: MediaInfo, wanted: Span
+    ) -> tuple[list[float], list[npt.NDArray[np.float32]], list[int]]:
+        """When each picture appears, what it shows, and which are the first after a cut."""
         config, fps = self.config, info.video.fps
         detector = AdaptiveDetector(
             adaptive_threshold=config.adaptive_threshold,
@@ -98,17 +114,14 @@ class Shots(Stage):
         )
         deadline_s = time.monotonic() + 60 + config.timeout_factor * wanted.duration_s
         times_s: list[float] = []
+        small: list[npt.NDArray[np.float32]] = []
         found: list[FrameTimecode] = []
-        pictures = iter_pictures(
-            path,
-            info,
-            start_s=wanted.start_s,
-            end_s=wanted.end_s,
-            size=scaled_size(info.video, config.height_px),
-            pix_fmt="bgr24",
+        pictures = watch(
+            path, info, start_s=wanted.start_s, end_s=wanted.end_s, height_px=config.height_px
         )
         for number, (time_s, picture_HWC) in enumerate(pictures):
             times_s.append(time_s)
+            small.append(small_grey(picture_HWC))
             found += detector.process_frame(FrameTimecode(number, fps), picture_HWC)
             if time.monotonic() > deadline_s:
                 message = f"{path}: no shots after {config.timeout_factor:g} times its duration"
@@ -116,7 +129,7 @@ class Shots(Stage):
         if not times_s:
             raise MediaError(FailKind.CORRUPT, f"expected pictures, could decode none of {path}")
         found += detector.post_process(FrameTimecode(len(times_s), fps))
-        return times_s, sorted({cut.frame_num for cut in found})
+        return times_s, small, sorted({cut.frame_num for cut in found})
 
 
 def _wanted(info: MediaInfo, span: Span | None) -> Span:
@@ -152,6 +165,14 @@ def _shots(
         start_s = times_s[first] if first > 0 else wanted.start_s
         shots.append(Span(start_s, times_s[last] if last < len(times_s) else wanted.end_s))
     return shots
+
+
+def _parts(shot: Span, stretches: Sequence[tuple[float, float]]) -> Iterator[Span]:
+    """What of a shot lies where something is shown or heard: all of it, but for holes."""
+    for from_s, to_s in stretches:
+        part = Span(max(shot.start_s, from_s), min(shot.end_s, to_s))
+        if part.duration_s > 0:
+            yield part
 
 
 def _clips(shot: Span, times_s: Sequence[float], max_clip_s: float) -> Iterator[Span]:

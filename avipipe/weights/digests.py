@@ -1,24 +1,23 @@
 """The sha256 of files, computed once: gigabytes are not read again while nothing has changed."""
 
+import contextlib
 import hashlib
 import json
 import logging
-import os
+import zlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-logger = logging.getLogger(__name__)
+from avipipe.media.user_cache import CACHE_ENV as CACHE_ENV
+from avipipe.media.user_cache import user_cache
 
-CACHE_ENV = "AVIPIPE_CACHE_DIR"
+logger = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
     """Where pulled weights lie, and what is known about them: AVIPIPE_CACHE_DIR/weights."""
-    own = os.environ.get(CACHE_ENV)
-    if own:
-        return Path(own) / "weights"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "avipipe" / "weights"
+    return user_cache() / "weights"
 
 
 def digest(path: Path) -> str:
@@ -64,24 +63,29 @@ def _notes_path() -> Path:
 
 
 def _notes(path: Path) -> dict[tuple[str, int, int], str]:
-    """(path, size, mtime_ns) -> sha256. A torn line, of a writer that died, says nothing."""
+    """(path, size, mtime_ns) -> sha256. A torn or damaged line says nothing."""
     notes = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().splitlines()
     except OSError:
         return {}
     for line in lines:
-        try:
-            file, size_bytes, mtime_ns, value = json.loads(line)
-        except ValueError:
-            continue
-        notes[file, size_bytes, mtime_ns] = value
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            *note, crc32 = json.loads(line)
+            if crc32 == _crc32(note):
+                file, size_bytes, mtime_ns, value = note
+                notes[file, size_bytes, mtime_ns] = value
     return notes
+
+
+def _crc32(note: Sequence[object]) -> int:
+    return zlib.crc32(json.dumps(note).encode())
 
 
 def _remember(notes: Path, key: tuple[str, int, int], value: str) -> None:
     # One short write at the end of the file: writers at the same time do not mix their lines.
-    line = json.dumps([*key, value]) + "\n"
+    note = [*key, value]
+    line = json.dumps([*note, _crc32(note)]) + "\n"
     try:
         notes.parent.mkdir(parents=True, exist_ok=True)
         with notes.open("ab", buffering=0) as file:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avipipe.errors import DISK_ERRNOS, WeightsError
+from avipipe.text import MAX_NAME_CHARS, hiding, safe_text
 from avipipe.weights.cache import select
 from avipipe.weights.digests import digest
 from avipipe.weights.lock import LOCK_ENV, Weight
@@ -31,7 +32,7 @@ def pull_repository(weight: Weight, folder: Path, record: Pulled | None) -> Pull
             f"cannot pull `{weight.name}` from the Hugging Face hub: huggingface_hub is not "
             "installed. Run: pip install 'avipipe[full]'"
         )
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import HfApi, get_token, hf_hub_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of its client
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
@@ -46,7 +47,8 @@ def pull_repository(weight: Weight, folder: Path, record: Pulled | None) -> Pull
     except (HTTPError, OSError) as error:
         if getattr(error, "errno", None) in DISK_ERRNOS:
             raise
-        raise WeightsError(_refusal(weight, error)) from error
+        with hiding(get_token() or ""):
+            raise WeightsError(_refusal(weight, error)) from error
     files = {name: _checked(weight, folder / name, offered[name], record) for name in names}
     shutil.rmtree(folder / ".cache", ignore_errors=True)
     return Pulled(url=weight.url, revision=info.sha, files=files)
@@ -102,5 +104,7 @@ def _refusal(weight: Weight, error: Exception) -> str:
             f"{text}there is no such repository, revision or file. Name another in a lock file of "
             f"your own ({LOCK_ENV})"
         )
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    # Its first line says hardly more than the status.
+    said = safe_text(" ".join(str(error).split()), max_chars=MAX_NAME_CHARS)
+    reason = said or type(error).__name__
     return f"{text}{reason}; check the network, then run the same command: it goes on from here"

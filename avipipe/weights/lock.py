@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from avipipe.errors import WeightsError
+from avipipe.text import shown_url
 
 LOCK_ENV = "AVIPIPE_WEIGHTS_LOCK"
 """A lock file of one's own (own models, mirrors); its entries win over those that come along."""
@@ -90,7 +91,9 @@ class Weight(BaseModel):
         """Where people read about it, and accept its terms where it is gated."""
         if self.homepage is not None:
             return self.homepage
-        return f"https://huggingface.co/{self.repository}" if self.is_folder else self.url
+        if self.is_folder:
+            return f"https://huggingface.co/{self.repository}"
+        return shown_url(self.url)
 
     @property
     def size_bytes(self) -> int | None:

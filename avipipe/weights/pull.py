@@ -12,6 +12,8 @@ from urllib.request import url2pathname
 from avipipe.errors import TRANSIENT, FailKind, WeightsError
 from avipipe.media.http_file import HttpFile
 from avipipe.media.refusal import DownloadError
+from avipipe.media.web_access import WebAccess
+from avipipe.text import hiding, secrets_of, shown_url
 from avipipe.weights.cache import FOLDER_ENV, Found, find
 from avipipe.weights.digests import CACHE_ENV, cache_folder, digest
 from avipipe.weights.lock import LOCK_ENV, Weight
@@ -22,6 +24,10 @@ logger = logging.getLogger(__name__)
 OFFLINE_ENVS = ("AVIPIPE_OFFLINE", "HF_HUB_OFFLINE")
 NUM_ATTEMPTS = 4
 PAUSE_S = 1.0
+MAX_WAIT_S = 600.0
+"""A host that asks for more (`Retry-After`) is given up for now."""
+MAX_FILE_BYTES = 200_000_000_000
+"""Of a file whose size the lock file does not say: more than any single file of a model has."""
 PARTS = "parts"
 _UNWRITABLE = f"cannot write to the cache folder {{}}; set {CACHE_ENV} to one that you may write to"
 
@@ -118,7 +124,11 @@ def _pull_file(weight: Weight, root: Path) -> Pulled:
     url = f"{weight.url.rstrip('/')}/{file.source or file.name}"
     parts = root / PARTS / weight.name
     parts.mkdir(parents=True, exist_ok=True)
-    path = _copy(weight, url, parts) if url.startswith("file:") else _download(weight, url, parts)
+    if url.startswith("file:"):
+        path = _copy(weight, url, parts)
+    else:
+        with hiding(*secrets_of(url)):
+            path = _download(weight, url, parts, file.size_bytes)
     found, size_bytes = digest(path), path.stat().st_size
     recorded = read_record(root, weight)
     expected = file.sha256 or (recorded.files[file.name].sha256 if recorded else found)
@@ -133,7 +143,7 @@ def _pull_file(weight: Weight, root: Path) -> Pulled:
     path.replace(root / file.name)
     shutil.rmtree(parts, ignore_errors=True)
     came = PulledFile(sha256=found, size_bytes=size_bytes)
-    return Pulled(url=weight.url, files={file.name: came})
+    return Pulled(url=shown_url(weight.url), files={file.name: came})
 
 
 def _copy(weight: Weight, url: str, folder: Path) -> Path:
@@ -144,14 +154,15 @@ def _copy(weight: Weight, url: str, folder: Path) -> Path:
         raise WeightsError(f"cannot pull `{weight.name}`: there is no file {source}") from error
 
 
-def _download(weight: Weight, url: str, folder: Path) -> Path:
+def _download(weight: Weight, url: str, folder: Path, size_bytes: int | None) -> Path:
     """Download one file; what hinders for a moment is tried again."""
-    download = HttpFile(url, folder)
+    max_bytes = size_bytes or MAX_FILE_BYTES
     for attempt in range(1, NUM_ATTEMPTS + 1):
         try:
-            path = download.attempt()
+            path = HttpFile(WebAccess(url), folder, max_bytes=max_bytes).attempt()
         except DownloadError as error:
-            if error.kind not in TRANSIENT or attempt == NUM_ATTEMPTS:
+            is_passing = error.kind in TRANSIENT and error.retry_after_s <= MAX_WAIT_S
+            if not is_passing or attempt == NUM_ATTEMPTS:
                 raise WeightsError(_refusal(weight, error)) from error
             logger.info("attempt %d: %s", attempt, error)
             time.sleep(max(error.retry_after_s, PAUSE_S * attempt))
@@ -171,5 +182,7 @@ def _refusal(weight: Weight, error: DownloadError) -> str:
         FailKind.REMOVED: "it is not there any more; name another URL in a lock file of your own "
         f"({LOCK_ENV})",
         FailKind.UNREACHABLE: "check the network, then run the same command: it goes on from here",
+        FailKind.TOO_LARGE: "this is not the file that the lock file names; name another URL in a "
+        f"lock file of your own ({LOCK_ENV})",
     }.get(error.kind, "run the same command later")
     return f"cannot pull `{weight.name}`: {error}; {advice}"

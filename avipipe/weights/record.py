@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from avipipe.errors import WeightsError
+from avipipe.text import shown_url
 from avipipe.weights.lock import Weight
 
 NAME = "pulled.yaml"
@@ -31,7 +32,7 @@ class PulledFile(BaseModel):
 
 
 class Pulled(BaseModel):
-    """One model as it came: from where, at which commit, and its files by name."""
+    """One model as it came: from where, without secrets, at which commit, and its files by name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,7 +46,7 @@ class Pulled(BaseModel):
 
     def speaks_of(self, weight: Weight) -> bool:
         """Whether it is of this entry of the lock file, not of one that had its name before."""
-        return self.url == weight.url and weight.revision in (None, self.revision)
+        return self.url == shown_url(weight.url) and weight.revision in (None, self.revision)
 
 
 def read_record(folder: Path, weight: Weight) -> Pulled | None:
@@ -85,7 +86,7 @@ def _read(path: Path) -> dict[str, Pulled]:
         return {name: Pulled(**entry) for name, entry in data.items()}
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (yaml.YAMLError, ValidationError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(
             f"{path}: not a record of pulled weights: {error}\nDelete it, then pull them again"
         ) from error

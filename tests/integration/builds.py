@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -55,6 +56,15 @@ def published(out: Path) -> dict[str, str]:
     return {
         str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths
     }
+
+
+def unpublish(out: Path) -> None:
+    """Leave a dataset as it was before its first publication: made, with nothing to be read."""
+    for path in out.iterdir():
+        if path.is_dir() and path.name != "work":
+            shutil.rmtree(path)
+        elif path.is_file() and path.name != "config.yaml":
+            path.unlink()
 
 
 def status(out: Path) -> dict[str, dict[str, Any]]:

@@ -14,11 +14,12 @@ GOOD = json.dumps({"caption": "A ball hits the floor.", "label": "ball", "soundi
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server sends."""
+    """What the server sends; `reason` stands behind the status."""
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    reason: str | None = None
 
 
 def says(content: object, **more: object) -> Answer:
@@ -62,7 +63,7 @@ def chat_server(respond: Callable[[Mapping[str, Any], int], Answer]) -> Iterator
         def answer(self, body: Mapping[str, Any]) -> None:
             answer = chat.take(self.path, dict(self.headers), body)
             try:
-                self.send_response(answer.status)
+                self.send_response(answer.status, answer.reason)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answer.body)))

@@ -129,6 +129,17 @@ def test_a_captioner_is_played_the_sound(use: Use) -> None:
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
 
 
+def test_what_a_model_says_is_safe_to_store(use: Use) -> None:
+    span = {"start_s": 0.5, "end_s": 1.0}
+    event = {"label": "dog \ud800\x00", "kind": "sfx", "span": span}
+    said = {**CAPTION, "text": "A dog\x1b[2J\nbarks.", "events": [event]}
+    with chat_server(scripted(says(json.dumps(said)))) as server:
+        use(server)
+        caption = ChatCaptioner(Endpoint(HASTE)).caption(task())
+    assert caption.text == r"A dog\x1b[2J barks."
+    assert caption.events[0].label == r"dog \ud800\x00"
+
+
 def test_a_planner_is_shown_the_frames_and_told_the_rest(use: Use) -> None:
     reply = f"I think so.\n```json\n{json.dumps(PLAN)}\n```"
     with chat_server(scripted(says(reply))) as server:

@@ -217,6 +217,6 @@ def test_verify_finds_a_corrupted_shard(built: Path, tmp_path: Path) -> None:
 def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("")
     done = avipipe("status", "--out", tmp_path)
-    assert done.code == 2
+    assert done.code == 3
     assert "config.yaml" in done.err
     assert "Traceback" not in done.err

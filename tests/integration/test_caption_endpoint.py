@@ -221,7 +221,9 @@ def test_a_wrong_environment_is_named_before_anything_runs(
         monkeypatch.setenv(name, value)
     for attempt in (
         lambda: create("caption", "endpoint").setup(),
-        lambda: require_weights(Graph(load_config(None, ["annotators.caption=endpoint"]))),
+        lambda: require_weights(
+            Graph(load_config(None, ["annotators.caption=endpoint"])).annotated
+        ),
     ):
         with pytest.raises(ConfigError, match=message) as caught:
             attempt()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from avipipe.manifests.shards import read_shard
+from avipipe.pipeline.remeasure import Remeasure
 from tests.integration.builds import ROOT, avipipe, build, published, status
 
 
@@ -103,6 +105,33 @@ def test_refilter_applied_retracts_and_takes_back(small_clips: Path, copy: Path)
     build(source, copy, "--set", usual, "--executor", "inline")
     assert json.loads((copy / "dataset.json").read_text())["retracted"] == []
     assert clip_ids(copy) == kept
+
+
+def test_verify_measures_clips_against_their_sources_again(built: Path) -> None:
+    num_clips = len(clip_ids(built))
+    said = avipipe("verify", "--out", built, "--deep").out
+    assert f"{num_clips} clips measured again against their sources, 0 whose source" in said
+    assert avipipe("verify", "--out", built, "--deep", "--fast").code == 2
+
+
+def test_another_clips_picture_and_sound_are_found_again(built: Path) -> None:
+    samples = [sample for shard in sorted(built.glob("shards/*.tar")) for sample in read(shard)]
+    (_, first), (_, second) = samples[:2]
+    facts = json.loads(first["json"])
+    again = Remeasure(max_offset_ms=20.0)
+    assert list(again.check(facts, first)) == []
+    (of_picture,) = again.check(facts, {**first, "mp4": second["mp4"]})
+    assert "other pictures" in of_picture
+    (of_sound,) = again.check(facts, {**first, "flac": second["flac"]})
+    assert "other sound" in of_sound
+    facts["source"]["sha256"] = "of another file"
+    assert list(again.check(facts, second)) == []
+    assert (again.num_measured, again.num_without_source) == (3, 1)
+
+
+def read(shard: Path) -> list[tuple[str, dict[str, bytes]]]:
+    with shard.open("rb") as file:
+        return [(key, dict(members)) for key, members in read_shard(file, shard.name)]
 
 
 def test_a_longer_list_adds_a_generation_and_rewrites_nothing(

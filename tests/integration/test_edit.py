@@ -113,6 +113,7 @@ def test_a_folder_with_everything_is_left(edited: Path, clip: Path) -> None:
         "trace.json",
         "trace.html",
         "job.json",
+        "kept.jsonl",
         "work",
     }
     trace = Trace.model_validate_json((edited / "trace.json").read_bytes())

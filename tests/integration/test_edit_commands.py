@@ -84,7 +84,7 @@ def test_a_bad_job_costs_its_neighbours_nothing(
     code, message = refused(words, capsys)
     assert code == 5
     assert "3 of 5 jobs failed: broken, gone, nothing" in message
-    assert "found none that ffmpeg knows" in message
+    assert "none that is known here" in message
     assert "expected a file at" in message
     made = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".partial"}
     assert made == {"good", "last"}

@@ -1,10 +1,9 @@
 """Cached features are those that would be made on the fly, whoever made them and however often."""
 
 import itertools
-from collections.abc import Callable
+import json
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,8 +17,10 @@ from avipipe.editor.data.batch import Batch  # noqa: E402
 from avipipe.editor.data.cache import FeatureCache, cache_dataset  # noqa: E402
 from avipipe.editor.data.config import DataConfig  # noqa: E402
 from avipipe.editor.data.encoders import Encoders, tiny_encoders  # noqa: E402
+from avipipe.editor.data.store import TensorStore  # noqa: E402
 from avipipe.editor.data.stream import ClipStream  # noqa: E402
 from avipipe.errors import ConfigError, ManifestError  # noqa: E402
+from tests.damage import SPOILT, flipped  # noqa: E402
 from tests.integration.editor_shards import (  # noqa: E402
     SMALL,
     Scene,
@@ -122,35 +123,73 @@ def test_a_stopped_run_goes_on(
     assert_cache_is_right(config, encoders, folder)
 
 
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-40] ^= 1
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (flip_a_bit, "bytes of .* have changed; delete this file"),
-        (lambda path: path.write_bytes(path.read_bytes()[:3000]), "delete this file"),
-        (lambda path: path.write_bytes(b""), "delete this file"),
-    ],
-)
+@pytest.mark.parametrize("how", [how for how in SPOILT if how != "deleted"])
 def test_a_damaged_file_is_named_and_can_be_made_anew(
-    config: DataConfig,
-    encoders: Encoders,
-    tmp_path: Path,
-    damage: Callable[[Path], Any],
-    message: str,
+    config: DataConfig, encoders: Encoders, tmp_path: Path, how: str
 ) -> None:
     folder = tmp_path / "cache"
     cache_dataset(config, encoders, folder)
     (path,) = folder.glob("*.safetensors")
-    damage(path)
-    with pytest.raises(ManifestError, match=rf"{path.name}.*{message}"):
+    content = SPOILT[how](path.read_bytes())
+    assert content is not None
+    path.write_bytes(content)
+    with pytest.raises(ManifestError, match=rf"{path.name}: .*; delete this file"):
         assert_cache_is_right(config, encoders, folder)
     path.unlink()
+    with pytest.raises(ConfigError, match=r"lacks .*; run `avipipe train cache`"):
+        assert_cache_is_right(config, encoders, folder)
     assert cache_dataset(config, encoders, folder).num_new == 6
+    assert_cache_is_right(config, encoders, folder)
+
+
+def test_every_bit_of_a_head_counts(config: DataConfig, encoders: Encoders, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    cache_dataset(config, encoders, folder)
+    (path,) = folder.glob("*.safetensors")
+    whole, store = path.read_bytes(), TensorStore(folder)
+    read = {name: store.read(name) for name in store.names}
+    head_bytes = 8 + int.from_bytes(whole[:8], "little")
+    for place in range(0, head_bytes, 11):
+        path.write_bytes(flipped(whole, place))
+        try:
+            spoilt = TensorStore(folder)
+            found = {name: spoilt.read(name) for name in spoilt.names}
+        except ManifestError:
+            continue
+        # White space, or what a feature is of, which is compared with the clip.
+        assert found.keys() == read.keys()
+        assert all(torch.equal(found[name][0], read[name][0]) for name in read)
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_damage_of_what_the_features_are_of_is_told(
+    config: DataConfig, encoders: Encoders, tmp_path: Path, how: str
+) -> None:
+    folder = tmp_path / "cache"
+    cache_dataset(config, encoders, folder)
+    path = folder / "cache.json"
+    content = SPOILT[how](path.read_bytes())
+    if content is None:
+        path.unlink()
+        with pytest.raises(ConfigError, match=r"found no cache\.json"):
+            FeatureCache(folder, config)
+        return
+    path.write_bytes(content)
+    with pytest.raises(ManifestError, match=r"cache\.json: .*; delete the folder"):
+        FeatureCache(folder, config)
+    with pytest.raises(ManifestError, match=r"cache\.json: .*; delete the folder"):
+        cache_dataset(config, encoders, folder)
+
+
+def test_a_cache_of_before_it_was_sealed_is_read(
+    config: DataConfig, encoders: Encoders, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cache"
+    cache_dataset(config, encoders, folder)
+    about = json.loads((folder / "cache.json").read_bytes())
+    del about["sha256"]
+    (folder / "cache.json").write_text(json.dumps({**about, "version": 1}))
+    assert cache_dataset(config, encoders, folder).num_new == 0
     assert_cache_is_right(config, encoders, folder)
 
 

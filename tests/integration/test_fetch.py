@@ -1,172 +1,40 @@
 """Fetch against a real server on this machine that misbehaves in every way that servers do."""
 
-import contextlib
-import hashlib
 import os
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
 import pytest
 
 from avipipe.errors import ConfigError, FailKind, MediaError
-from avipipe.manifests.records import Fail, Keep, SourceLine, Span
+from avipipe.manifests.records import Fail
 from avipipe.manifests.sources import read_sources
 from avipipe.media.ffmpeg import ffmpeg_path
 from avipipe.stages.base import Item
 from avipipe.stages.fetch import Fetch, FetchConfig, safe_id, source_path
-
-BODY = bytes(range(256)) * 1000
-SHA256 = hashlib.sha256(BODY).hexdigest()
-PAGE = b"<html><head><title>A page</title></head><body><video src='/ok.mp4'></video></body></html>"
-TWO = b"<html><title>Two</title><body><video src='/ok.mp4'></video><video src='/b.mp4'></video>"
-LIVE = b"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\n5.ts\n"
-MIME = {".mpd": "application/dash+xml", ".m3u8": "application/vnd.apple.mpegurl"}
-MIME |= {".html": "text/html"}
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.requests: list[tuple[str, str | None]] = []
-        """Path and Range header of each request."""
-        self.files: dict[str, bytes] = {}
-        """What else is served, by path."""
-
-    def count(self, path: str) -> int:
-        return sum(asked == path for asked, _ in self.requests)
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}{path}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        asked_range = self.headers.get("Range")
-        self.server.requests.append((self.path, asked_range))
-        first = self.server.count(self.path) == 1
-        match self.path:
-            case "/ok.mp4" | "/my%20clip.mp4":
-                self.answer(200, BODY)
-            case "/empty.mp4":
-                self.answer(200, b"")
-            case "/moved.mp4":
-                self.answer(302, b"", {"Location": "/ok.mp4"})
-            case "/loop.mp4":
-                self.answer(302, b"", {"Location": "/loop.mp4"})
-            case "/500-then-200.mp4":
-                self.answer(500 if first else 200, BODY)
-            case "/429-then-200.mp4":
-                self.answer(429 if first else 200, BODY, {"Retry-After": "1"} if first else {})
-            case "/429-for-long.mp4":
-                self.answer(429, b"", {"Retry-After": "3600"})
-            case "/truncated.mp4":
-                self.answer(200, BODY[: len(BODY) // 2], {"Content-Length": str(len(BODY))})
-            case "/resumed.mp4" | "/changed.mp4":
-                self.break_off_then_resume(asked_range)
-            case "/slow.mp4":
-                self.answer(200, BODY[:10], {"Content-Length": str(len(BODY))})
-                time.sleep(2)
-            case "/cookie.mp4":
-                self.answer(200 if "session=42" in self.headers.get("Cookie", "") else 403, BODY)
-            case "/page.html" | "/File:page.webm" | "/other/page.html":
-                self.answer(200, PAGE, {"Content-Type": "text/html"})
-            case "/two.html":
-                self.answer(200, TWO, {"Content-Type": "text/html"})
-            case "/none.html":
-                self.answer(
-                    200, b"<html><body>nothing here</body></html>", {"Content-Type": "text/html"}
-                )
-            case path if path in self.server.files:
-                kind = MIME.get(Path(path).suffix, "video/mp4")
-                self.answer(200, self.server.files[path], {"Content-Type": kind})
-            case path:
-                self.answer(int(path.strip("/").partition(".")[0]), b"")
-
-    def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        defaults = {"Content-Type": "video/mp4", "Content-Length": str(len(body))}
-        self.send_response(status)
-        for name, value in (defaults | (headers or {})).items():
-            self.send_header(name, value)
-        self.end_headers()
-        with contextlib.suppress(ConnectionError):
-            self.wfile.write(body)
-
-    def break_off_then_resume(self, asked_range: str | None) -> None:
-        changed = self.path == "/changed.mp4" and self.server.count(self.path) > 1
-        tag = {"ETag": '"two"' if changed else '"one"'}
-        if asked_range is None:
-            length = {"Content-Length": str(len(BODY))}
-            self.answer(200, BODY[:100_000], tag | length)
-        elif self.headers["If-Range"] != tag["ETag"]:
-            self.answer(200, BODY, tag)
-        else:
-            start = int(asked_range.removeprefix("bytes=").removesuffix("-"))
-            span = {"Content-Range": f"bytes {start}-{len(BODY) - 1}/{len(BODY)}"}
-            self.answer(206, BODY[start:], tag | span)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+from tests.integration.fetching import (
+    BODY,
+    LIVE,
+    PAGE,
+    SHA256,
+    Server,
+    config,
+    failed,
+    fetch,
+    item,
+    kept,
+    running,
+)
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with running() as server:
         yield server
-        server.shutdown()
-        thread.join()
-
-
-def config(folder: Path, **settings: object) -> FetchConfig:
-    quick = {
-        "state_dir": folder / "hosts",
-        "page_interval_s": 0,
-        "backoff_s": 0.01,
-        "timeout_s": 0.5,
-        "retries": 2,
-    }
-    return FetchConfig.model_validate(quick | settings)
-
-
-def item(uri: str | Path, span: Span | None = None) -> Item:
-    line = SourceLine(0, str(uri), span, "list.txt:1")
-    return Item(line.line_id, line, None, {}, {})
-
-
-def fetch(
-    folder: Path, uri: str | Path, out: str = "out", **settings: object
-) -> tuple[Keep | Fail, Path]:
-    target = folder / out
-    target.mkdir()
-    outcome = Fetch(config(folder, **settings)).run(item(uri), target)
-    assert isinstance(outcome, Keep | Fail)
-    return outcome, target
-
-
-def kept(folder: Path, uri: str | Path, out: str = "out", **settings: object) -> Keep:
-    outcome, target = fetch(folder, uri, out, **settings)
-    assert isinstance(outcome, Keep), outcome
-    assert sorted(path.name for path in target.iterdir()) == sorted(outcome.files)
-    return outcome
-
-
-def failed(folder: Path, uri: str, out: str = "out", **settings: object) -> Fail:
-    outcome, target = fetch(folder, uri, out, **settings)
-    assert isinstance(outcome, Fail), outcome
-    assert list(target.iterdir()) == []
-    assert uri in outcome.message
-    return outcome
 
 
 def test_media_url(tmp_path: Path, server: Server) -> None:
@@ -178,6 +46,7 @@ def test_media_url(tmp_path: Path, server: Server) -> None:
         "path": "media.mp4",
         "bytes": len(BODY),
         "sha256": SHA256,
+        "clock_start_s": None,
         "origin": {
             "extractor": "http",
             "id": SHA256[:16],
@@ -274,6 +143,21 @@ def test_cookies_are_sent_and_not_written(tmp_path: Path, server: Server) -> Non
     assert cookies.read_text() == text
 
 
+def test_a_bad_line_of_cookies_is_counted_and_not_shown(
+    tmp_path: Path,
+    server: Server,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    good = "127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\t42\n"
+    cookies = tmp_path / "cookies.txt"
+    cookies.write_text(f"# Netscape HTTP Cookie File\n127.0.0.1 session hush-hush\n{good}")
+    kept(tmp_path, server.url("/cookie.mp4"), "file", cookies_file=cookies)
+    kept(tmp_path, server.url("/page.html"), "page", cookies_file=cookies)
+    assert "1 lines are no cookies" in caplog.text
+    assert "hush-hush" not in caplog.text + "".join(capfd.readouterr())
+
+
 @pytest.mark.parametrize("content", [None, '[{"name": "session"}]'])
 @pytest.mark.parametrize("path", ["/ok.mp4", "/page.html"])
 def test_bad_cookies_are_the_users_to_fix(
@@ -327,7 +211,7 @@ def test_best_rendition_below_the_limit_is_merged_with_sound(
     dash = tmp_path / "dash"
     dash.mkdir()
     make_dash(dash)
-    server.files = {f"/{path.name}": path.read_bytes() for path in dash.iterdir()}
+    server.serve(dash)
     outcome = kept(tmp_path, server.url("/all.mpd"), short_side_px=short_side_px, timeout_s=5)
     assert outcome.files == ("media.mkv",)
     with av.open(tmp_path / "out" / "media.mkv") as container:
@@ -432,6 +316,8 @@ def test_a_download_stays_fresh(tmp_path: Path, server: Server) -> None:
     ("name", "kind", "message"),
     [
         ("gone.mp4", FailKind.NO_SUCH_FILE, "no such file"),
+        ("long" * 100 + ".mp4", FailKind.NO_SUCH_FILE, "name too long"),
+        ("zero\0.mp4", FailKind.NO_SUCH_FILE, r"zero\\x00.mp4: there is no such file"),
         ("empty.mp4", FailKind.EMPTY_FILE, "empty"),
         ("empty.mp4/below.mp4", FailKind.NO_SUCH_FILE, "no such file"),
         ("folder", FailKind.NOT_MEDIA, "--source"),

@@ -13,6 +13,7 @@ from avipipe.errors import FailKind, MediaError
 from avipipe.media.decode import read_frames
 from avipipe.media.normalize import AUDIO_NAME, FPS, VIDEO_NAME, NormalizeConfig, normalize
 from avipipe.media.probe import MediaInfo, probe
+from avipipe.media.reference import Reference
 from avipipe.media.sync import certify
 from tests.integration.lavfi import (
     EVENTS_S,
@@ -106,16 +107,16 @@ def test_all_kinds_become_one(tmp_path: Path, name: str) -> None:
     assert found.beeps_s == pytest.approx(heard_s, abs=2e-3)
 
     sync = certify(
-        source,
+        Reference.read(source, info, start_s=0.0, end_s=4.0),
         info,
-        start_s=0,
-        end_s=4,
+        start_s=0.0,
         video=tmp_path / VIDEO_NAME,
         audio=tmp_path / AUDIO_NAME,
     )
     assert sync.method == "content"
     assert abs(sync.av_offset_ms) <= 21
     assert abs(sync.audio_offset_ms) <= 1
+    assert (sync.wrong_picture_s, sync.wrong_sound_s) == (0, 0)
     if case.comparable:
         assert_same_pictures(source, info, 0, 4, tmp_path)
 

@@ -25,7 +25,7 @@ THREE_SHOTS = (
 def item(path: Path, *, wanted: Span | None = None, span: Span | None = None) -> Item:
     line = SourceLine(0, str(path), wanted, "list.txt:1")
     evidence = {"fetch": {"path": str(path)}, "probe": probe(path).to_json()}
-    return Item("item", line, span, evidence, {"fetch": path.parent})
+    return Item("item", line, span, evidence, dict.fromkeys(("fetch", "shots"), path.parent))
 
 
 def kept(outcome: object) -> Keep:
@@ -93,6 +93,7 @@ def test_even_the_shortest_source_has_a_clip(tmp_path: Path) -> None:
 
 def test_cut_writes_and_certifies(three_shots: Path, tmp_path: Path) -> None:
     stage = Cut(CutConfig(short_side_px=72))
+    shots_of(three_shots)
     found = kept(stage.run(item(three_shots, span=Span(2.08, 3.58)), tmp_path))
     assert found.files == (VIDEO_NAME, AUDIO_NAME)
     assert {path.name for path in tmp_path.iterdir()} == set(found.files)
@@ -105,15 +106,44 @@ def test_cut_refuses_what_it_cannot_keep_in_sync(tmp_path: Path) -> None:
     """Pictures 10 ms off the grid stay 10 ms off; this gate is tighter than that."""
     source = write(tmp_path / "source.mp4", video=picture("24"))
     stage = Cut(CutConfig(short_side_px=72, max_offset_ms=5))
+    shots_of(source)
     with pytest.raises(MediaError) as caught:
         stage.run(item(source, span=Span(0.51, 3.51)), tmp_path)
     assert caught.value.kind is FailKind.OUT_OF_SYNC
     assert kept(stage.run(item(source, span=Span(0.5, 3.5)), tmp_path))
 
 
+def test_cut_refuses_what_the_source_does_not_hold(tmp_path: Path) -> None:
+    """The file has changed since its shots were found."""
+    source = write(tmp_path / "source.mp4", video=picture("24"))
+    shots_of(source)
+    write(source, video="mandelbrot=s=160x120:r=24,trim=duration=4")
+    with pytest.raises(MediaError) as caught:
+        Cut(CutConfig(short_side_px=72)).run(item(source, span=Span(0.5, 3.5)), tmp_path)
+    assert caught.value.kind is FailKind.WRONG_CONTENT
+
+
+def test_too_many_clips_are_refused(three_shots: Path) -> None:
+    with pytest.raises(MediaError) as caught:
+        shots_of(three_shots, max_clip_s=0.5, max_clips=5)
+    assert caught.value.kind is FailKind.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    "limit", [{"max_pixels": 160 * 120 - 1}, {"max_audio_channels": 1}, {"max_duration_s": 5.0}]
+)
+def test_what_is_too_large_is_refused_before_it_is_decoded(
+    tmp_path: Path, limit: dict[str, Any]
+) -> None:
+    path = write(tmp_path / "a.mp4", video=THREE_SHOTS, audio=sound(48_000, "stereo", 6.0))
+    with pytest.raises(MediaError, match=f"stages.probe.{next(iter(limit))}") as caught:
+        Probe(ProbeConfig(**limit)).run(item(path), tmp_path)
+    assert caught.value.kind is FailKind.TOO_LARGE
+
+
 def test_keys_depend_on_what_changes_the_bytes() -> None:
     def key(**config: Any) -> str:
-        return Cut(CutConfig(**config)).key("item", {"fetch": "a", "probe": "b"})
+        return Cut(CutConfig(**config)).key("item", {"fetch": "a", "probe": "b", "shots": "c"})
 
     assert key() == key(timeout_factor=9.0)
     assert key() != key(crf=20)

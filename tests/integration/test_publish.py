@@ -84,7 +84,7 @@ def test_a_plain_reader_gets_the_samples(tmp_path: Path, clips: dict[str, ClipRe
         assert (masks["size"], masks["fps"]) == (list(SIZE), 24)
         counts = {"size": masks["size"], "counts": masks["frames"][0].encode()}
         assert coco.area(counts) == 15 * 20
-        assert facts["boxes"] == [[10, 5, 30, 20], None]
+        assert facts["boxes"] == [[10, 5, 30, 20], [0, 0, 0, 0]]
         assert facts["caption"] == {"text": "A thing knocks.", "backend": "template@1"}
         assert (facts["label"], facts["fps"]) == ("thing", 24)
         assert facts["span"] == {"start_s": kept[name].span.start_s, "end_s": kept[name].span.end_s}

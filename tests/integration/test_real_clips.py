@@ -12,6 +12,7 @@ from avipipe.errors import FailKind, MediaError
 from avipipe.manifests.records import Keep, SourceLine
 from avipipe.media.normalize import AUDIO_NAME, VIDEO_NAME, NormalizeConfig, normalize
 from avipipe.media.probe import MediaInfo, probe
+from avipipe.media.reference import Reference
 from avipipe.media.sync import certify
 from avipipe.stages.base import Item
 from avipipe.stages.shots import Shots, ShotsConfig
@@ -53,9 +54,12 @@ def test_a_file_without_sound_says_so(name: str) -> None:
 def test_a_file_with_sound_becomes_a_clip_in_sync(tmp_path: Path, name: str) -> None:
     row, path = ROWS[name], CLIPS / name
     info = probe(path)
-    if name != "clip_042.webm":  # its header has no duration, and so has its label
+    # The header of clip_042 has no duration, and so has its label; the others' labels are of what
+    # a person saw.
+    if name.startswith("clip_") and name != "clip_042.webm":
         assert info.duration_s == pytest.approx(float(row["duration_s"]), abs=0.1)
-    assert float(info.video.fps) == pytest.approx(float(row["fps"]), abs=0.7)
+    if row["fps"]:
+        assert float(info.video.fps) == pytest.approx(float(row["fps"]), abs=0.7)
 
     is_odd = row["verdict"] == "odd"
     config = NormalizeConfig(short_side_px=720 if is_odd else 180)
@@ -66,18 +70,20 @@ def test_a_file_with_sound_becomes_a_clip_in_sync(tmp_path: Path, name: str) -> 
     assert_is_a_clip(tmp_path, written.num_frames, (written.width, written.height))
     if name in ODD_SIZES and is_odd:
         assert (written.width, written.height) == ODD_SIZES[name]
-    assert_same_pictures(path, info, start_s, end_s, tmp_path)
+    # Sides that are rounded at another size cannot be compared pixel by pixel; the rest compares.
+    if name.startswith("clip_"):
+        assert_same_pictures(path, info, start_s, end_s, tmp_path)
 
     sync = certify(
-        path,
+        Reference.read(path, info, start_s=start_s, end_s=end_s),
         info,
         start_s=start_s,
-        end_s=end_s,
         video=tmp_path / VIDEO_NAME,
         audio=tmp_path / AUDIO_NAME,
     )
     assert abs(sync.av_offset_ms) <= 20
     assert abs(sync.audio_offset_ms) <= 1
+    assert (sync.wrong_picture_s, sync.wrong_sound_s) == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,21 @@ def test_a_folder_with_a_run_is_not_overwritten(
     assert "optimiser.lr: 0.002 -> 1.0" in message
 
 
+def test_a_checkpoint_without_hashes_is_resumed_where_it_is_trusted(
+    tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tmp_path, options, "--steps", "1")
+    path = tmp_path / "checkpoints" / "step-00000001" / "state.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in told.items() if k not in ("files", "sha256")}))
+    words = ["train", *options, "--out", str(tmp_path), "--steps", "2", "--resume"]
+    code, message = refusal(words, capsys)
+    assert code == 5
+    assert "--trust-checkpoint" in message
+    told = of_kind(train(tmp_path, options, *words[-3:], "--trust-checkpoint"), "begin")
+    assert told[0]["step"] == 1
+
+
 def test_a_dataset_without_the_split_to_validate_with_can_be_cached(
     tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from avipipe.cli import main
 from avipipe.errors import WeightsError
 from avipipe.weights.digests import CACHE_ENV
 from avipipe.weights.lock import LOCK_ENV
-from tests.integration.builds import ROOT, command
+from tests.integration.builds import ROOT, build, command, published, unpublish
 from tests.integration.weight_server import COMMIT, TOKEN, WeightServer, running, sha256
 
 DATA = bytes(range(256)) * 2000
@@ -172,6 +173,32 @@ def test_a_refusal_says_what_to_do(
     assert expected in message
 
 
+def test_secrets_of_a_lock_file_stay_in_it(
+    server: WeightServer,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server.files["/v1"] = DATA
+    url = server.url("/v1?sig=hush-hush&for=a")
+    lock(tmp_path, monkeypatch, url, files=[{"name": "a.bin"}])
+    main(["weights", "pull", "mine"])
+    assert pulled(home)["url"] == server.url("/v1")
+    main(["weights", "pull", "mine"])
+    assert server.asked["/v1"] == 1, "it is known again by what is stored of its URL"
+    main(["weights", "list", "--json"])
+    lock(tmp_path, monkeypatch, server.url("/refused?sig=hush-hush"), files=[{"name": "b.bin"}])
+    message = failure(capsys, "pull", "mine")
+    lock(tmp_path, monkeypatch, "http://ann:hush-hush@127.0.0.1:9", files=[{"name": "c.bin"}])
+    message += failure(capsys, "pull", "mine")
+    assert "cannot pull `mine`" in message
+    said = message + "".join(capsys.readouterr())
+    kept = [path.read_bytes() for path in home.rglob("*") if path.is_file()]
+    assert "hush-hush" not in said
+    assert b"hush-hush" not in b"".join(kept)
+
+
 def test_offline_nothing_is_asked(
     server: WeightServer,
     tmp_path: Path,
@@ -280,6 +307,17 @@ def test_a_gated_model_names_the_page_and_the_token(
     assert "Traceback" not in done.stderr
     done = hub("pull", "mine", HF_ENDPOINT=server.url(), HF_TOKEN=TOKEN)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_hub_that_repeats_the_token(
+    server: WeightServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(server, tmp_path, monkeypatch)
+    server.repeats = True
+    done = hub("pull", "mine", HF_ENDPOINT=server.url(), HF_TOKEN=TOKEN)
+    assert done.returncode == 4
+    assert "Bearer *** is no good" in done.stderr
+    assert TOKEN not in done.stdout + done.stderr
 
 
 def test_a_hub_file_that_is_not_what_the_hub_says_is_thrown_away(
@@ -426,7 +464,7 @@ def test_doctor_survives_a_model_that_its_library_cannot_read(
     monkeypatch.setenv("AVIPIPE_WEIGHTS_LOCK", str(own))
     assert run("doctor", "--json") == 0
     findings = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)}
-    assert findings["vad: silero"]["found"] == "does not load"
+    assert findings["vad: silero"]["found"] == "not ready"
     assert "silero_vad.onnx" in findings["vad: silero"]["remedy"]
 
 
@@ -450,35 +488,141 @@ def run(*words: str | Path) -> int:
     return 0
 
 
-@pytest.mark.parametrize("pinned", [True, False])
-def test_a_dataset_can_be_read_where_its_weights_are_not(
-    pinned: bool,
+READING = (["status", "--json"], ["why", "clips", "--json"], ["refilter", "--json"], ["report"])
+
+
+def told(out: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What the commands that only look at a dataset say of it."""
+    texts = []
+    plan = ["plan", "--source", str(source), "--json", "--set", VAD]
+    for verb in (*READING, plan, ["verify"]):
+        assert run(*verb, "--out", out) == 0, capsys.readouterr().err
+        texts.append(capsys.readouterr().out)
+    return [*texts, (out / "report.html").read_text()]
+
+
+VAD = f"annotators.vad={__name__}:WeighedVad"
+
+
+@pytest.fixture(scope="module")
+def weighed_once(small_clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("weighed") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        have_weight(out.parent, patch)
+        build(sources(small_clips), out, "--executor", "inline", "--set", VAD)
+    return out
+
+
+@pytest.fixture
+def weighed(weighed_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The dataset of a backend whose weight no lock file pins; `own/a.bin` beside it is that."""
+    have_weight(tmp_path, monkeypatch)
+    return Path(shutil.copytree(weighed_once, tmp_path / "out"))
+
+
+def have_weight(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "own").mkdir()
+    (folder / "own" / "a.bin").write_bytes(DATA)
+    monkeypatch.setenv("AVIPIPE_WEIGHTS_DIR", str(folder / "own"))
+    files = [{"name": "a.bin"}]
+    lock(folder, monkeypatch, "https://example.org", files=files, homepage="https://mine.org")
+
+
+def sources(small_clips: Path) -> Path:
+    """A list of two clips, one of them to keep."""
+    listing = small_clips / "two.txt"
+    names = [next((small_clips / "clips").glob(f"{kind}*")) for kind in ("bounce", "silent")]
+    listing.write_text("".join(f"{name}\n" for name in names))
+    return listing
+
+
+def test_a_dataset_is_read_the_same_where_its_weights_are_not(
     small_clips: Path,
+    weighed: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    folder, out = tmp_path / "own", tmp_path / "out"
-    folder.mkdir()
-    (folder / "a.bin").write_bytes(DATA)
-    monkeypatch.setenv("AVIPIPE_WEIGHTS_DIR", str(folder))
-    file = {"name": "a.bin"} | ({"sha256": sha256(DATA)} if pinned else {})
-    lock(tmp_path, monkeypatch, "https://example.org", files=[file], homepage="https://mine.org")
-    source = next((small_clips / "clips").glob("silent*"))
-    words: list[str | Path] = ["build", "--source", source, "--out", out, "--executor", "inline"]
-    words += ["--set", f"annotators.vad={__name__}:WeighedVad"]
-    assert run(*words) == 0, capsys.readouterr().err
-    card = (out / "README.md").read_text()
-    assert "| mine (https://mine.org) | MIT |" in card
-    (folder / "a.bin").unlink()
-    assert run("verify", "--out", out) == 0
-    reading = (["status"], ["report"], ["why", source.name])
+    listing = sources(small_clips)
+    assert "| mine (https://mine.org) | MIT |" in (weighed / "README.md").read_text()
+    before = told(weighed, listing, capsys)
+    assert sha256(DATA) in (weighed / "work" / "ledger" / "backends.json").read_text()
+    (tmp_path / "own" / "a.bin").unlink()
+    assert told(weighed, listing, capsys) == before
+    monkeypatch.delenv(LOCK_ENV)
+    assert run("status", "--json", "--out", weighed) == 0
+    assert capsys.readouterr().out == before[0]
+
+
+def test_weights_that_are_not_those_of_a_build_are_named(
+    small_clips: Path, weighed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listing = sources(small_clips)
+    before = told(weighed, listing, capsys)
+    (tmp_path / "own" / "a.bin").write_bytes(b"other weights")
+    for words, text in zip(READING, before[:3], strict=False):
+        assert run(*words, "--out", weighed) == 0
+        spoken = capsys.readouterr()
+        assert spoken.out == text
+        line = f"weights here are not those of the last build of {weighed}: mine of `listen`"
+        assert (line in spoken.err) == (words[0] != "refilter")
+        assert spoken.err.count("\n") <= 1
+    assert run("plan", "--source", listing, "--out", weighed, "--json", "--set", VAD) == 0
+    spoken = capsys.readouterr()
+    assert line in spoken.err
+    to_run = {stage["stage"]: stage["to_run"] for stage in json.loads(spoken.out)["stages"]}
+    assert (to_run["shots"], to_run["listen"]) == (0, 2)
+
+
+def test_only_what_would_run_again_needs_weights(
+    small_clips: Path, weighed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own" / "a.bin").unlink()
+    words: list[str | Path] = ["--out", weighed, "--set", VAD]
+    listing = sources(small_clips)
+    assert run("build", "--source", listing, *words, "--executor", "inline") == 0
+    with listing.open("a") as file:
+        file.write(f"{next((small_clips / 'clips').glob('strike*'))}\n")
     capsys.readouterr()
-    expected = 0 if pinned else 4
-    assert [run(*verb, "--out", out) for verb in reading] == [expected] * 3
-    if not pinned:
-        assert "nothing here says which version" in capsys.readouterr().err
-    assert run(*words) == 4, "a build wants the weights themselves"
+    assert run("plan", "--source", listing, *words, "--json") == 4
+    spoken = capsys.readouterr()
+    to_run = {stage["stage"]: stage["to_run"] for stage in json.loads(spoken.out)["stages"]}
+    assert (to_run["fetch"], to_run["listen"]) == (1, 0)
+    assert "the weight `mine` is missing" in spoken.err
+    lines = (weighed / "work" / "sources.jsonl").read_bytes()
+    assert run("build", "--source", listing, *words, "--executor", "inline") == 4
+    assert "the weight `mine` is missing" in capsys.readouterr().err
+    assert (weighed / "work" / "sources.jsonl").read_bytes() == lines
+
+
+@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.slow)])
+def test_stages_behind_those_that_lack_weights_run_without_them(
+    executor: str, small_clips: Path, weighed: Path, tmp_path: Path
+) -> None:
+    """Workers must find the keys of a machine that had the weights."""
+    expected = published(weighed)
+    (tmp_path / "own" / "a.bin").unlink()
+    for path in weighed.glob("work/store/*/*/pairs.json"):
+        path.unlink()
+    unpublish(weighed)
+    done = build(sources(small_clips), weighed, "--executor", executor, "--set", VAD)
+    assert "`pair` ran again" in done.err
+    assert published(weighed) == expected
+
+
+def test_a_build_that_did_not_keep_its_weights_says_what_is_not_here(
+    small_clips: Path, weighed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (weighed / "work" / "ledger" / "backends.json").unlink()
+    assert run("status", "--out", weighed, "--json") == 0
+    capsys.readouterr()
+    (tmp_path / "own" / "a.bin").unlink()
+    assert run("status", "--out", weighed, "--json") == 4
+    spoken = capsys.readouterr()
+    assert "what depends on weights that are not here shows as pending (mine;" in spoken.err
+    assert "nothing here says which version" in spoken.err
+    words = ["build", "--source", str(sources(small_clips)), "--set", VAD]
+    assert run(*words, "--out", weighed) == 4, "a build wants the weights themselves"
 
 
 def test_a_build_stops_at_a_corrupted_weight_before_any_work(

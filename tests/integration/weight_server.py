@@ -19,6 +19,7 @@ class WeightServer(ThreadingHTTPServer):
         `/refused/` are refused.
     repository: `owner/name` of the one hub repository, and `gated` whether it asks for a token.
     models: its files.
+    repeats: whether it refuses everything, and tells with which token it was asked.
     ranges: of the requests that asked for a part, by path.
     """
 
@@ -31,6 +32,7 @@ class WeightServer(ThreadingHTTPServer):
         self.models: dict[str, bytes] = {}
         self.gated = False
         self.wrong_sha256 = False
+        self.repeats = False
         self.asked: Counter[str] = Counter()
         self.ranges: dict[str, str] = {}
 
@@ -62,7 +64,11 @@ class Handler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         self.server.asked[path] += 1
         hub = f"/{self.server.repository}/resolve/{COMMIT}/"
-        if path.startswith(f"/api/models/{self.server.repository}"):
+        if self.server.repeats:
+            said = f"{self.headers.get('Authorization')} is no good"
+            error = json.dumps({"error": said}).encode()
+            self.send(400, error, {"X-Error-Message": said}, reason=said)
+        elif path.startswith(f"/api/models/{self.server.repository}"):
             self.send(200, json.dumps(self.model_info()).encode())
         elif path.startswith(hub):
             if self.server.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}":
@@ -92,8 +98,14 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send(200, data, headers)
 
-    def send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
+    def send(
+        self,
+        status: int,
+        body: bytes,
+        headers: dict[str, str] | None = None,
+        reason: str | None = None,
+    ) -> None:
+        self.send_response(status, reason)
         for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
             self.send_header(name, value)
         self.end_headers()

@@ -49,12 +49,16 @@ CONFIG = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds the pipeline that hears one speaker all the time."""
+    folder = tmp_path_factory.mktemp("weights")
+    write_pipeline(folder / NAME)
+    return folder
+
+
+def write_pipeline(pipeline: Path) -> None:
     os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
     from pyannote.audio.core.task import Problem, Resolution, Specifications
     from pyannote.audio.models.embedding import WeSpeakerResNet34
 
-    folder = tmp_path_factory.mktemp("weights")
-    pipeline = folder / NAME
     write_segmentation(pipeline, ONE)
     embedding: Any = WeSpeakerResNet34()
     embedding.specifications = Specifications(
@@ -77,7 +81,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         psi=np.linspace(2.0, 0.1, 128),
     )
     (pipeline / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
-    return folder
 
 
 def write_segmentation(pipeline: Path, favourite: int) -> None:

@@ -257,11 +257,11 @@ def without(state: dict[str, Any], name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda s: without(s, "key_proj.e_proj.bias"), "'key_proj.e_proj.bias', found nothing"),
-        (lambda s: without(s, "key_encoder.conv1.weight"), "'key_encoder.conv1.weight' is missing"),
-        (lambda s: {**s, "decoder.extra": torch.zeros(2)}, "expected nothing .*'decoder.extra'"),
-        (lambda s: {**s, "decoder.pred.bias": torch.zeros(2)}, r"found \(2,\)"),
-        (lambda s: {"model": s}, "is missing"),
+        (lambda s: without(s, "key_proj.e_proj.bias"), "lacks 1 .* key_proj.e_proj.bias"),
+        (lambda s: without(s, "key_encoder.conv1.weight"), "lacks 1 .* key_encoder.conv1.weight"),
+        (lambda s: {**s, "decoder.extra": torch.zeros(2)}, "Unexpected key.*decoder.extra"),
+        (lambda s: {**s, "decoder.pred.bias": torch.zeros(2)}, r"decoder.pred.bias.*Size\(\[2\]\)"),
+        (lambda s: {"model": s}, r"lacks \d+ of its tensors"),
         (lambda s: list(s), "expected a state dict, got list"),
     ],
 )
@@ -271,7 +271,7 @@ def test_another_checkpoint_is_refused_with_the_reason(
     state = torch.load(checkpoint, weights_only=True)
     torch.save(spoil(state), tmp_path / "XMem.pth")
     use(monkeypatch, tmp_path)
-    with pytest.raises(WeightsError, match=f"no XMem checkpoint: .*{reason}"):
+    with pytest.raises(WeightsError, match=f"network of XMem: .*{reason}.* pull xmem"):
         create("propagate", "xmem").setup()
 
 
@@ -283,5 +283,5 @@ def test_what_is_no_checkpoint_at_all_is_refused(
 ) -> None:
     (tmp_path / "XMem.pth").write_bytes(content)
     use(monkeypatch, tmp_path)
-    with pytest.raises(WeightsError, match="no XMem checkpoint"):
+    with pytest.raises(WeightsError, match="cannot be loaded as a network of XMem"):
         create("propagate", "xmem").setup()

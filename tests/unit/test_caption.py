@@ -1,13 +1,20 @@
 """Captions put together from evidence."""
 
 import pickle
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from avipipe.annotators.base import Caption
+from avipipe.annotators.base import Caption, Frames
 from avipipe.annotators.embedded.caption import TemplateCaptioner
+from avipipe.manifests.records import Keep, SourceLine
+from avipipe.stages.base import Item
+from avipipe.stages.caption import Caption as CaptionStage
+from avipipe.stages.caption import CaptionConfig
+from avipipe.text import MAX_NAME_CHARS
 
 NO_FRAMES = np.zeros((0, 1, 1, 3), np.uint8)
 
@@ -33,6 +40,27 @@ def caption(**given: Any) -> Caption:
 
 def boxes_at(*centres_x: float) -> list[list[float] | None]:
     return [[x - 0.05, 0.4, x + 0.05, 0.6] for x in centres_x]
+
+
+class Rude:
+    """A captioner of somebody's own, whose words are no text."""
+
+    name, version, num_frames = "rude", 1, 0
+    weights: ClassVar[dict[str, str]] = {}
+
+    def setup(self) -> None: ...
+
+    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Caption:
+        return Caption("A dog\x1b[2J barks\n\ud800.", "dog\x00" + "x" * 1000, 0.5)
+
+
+def test_what_any_captioner_says_is_safe_to_store(tmp_path: Path) -> None:
+    line = SourceLine(0, "clip.mp4", None, "list.txt:1")
+    item = Item("x", line, None, {"cut": {"duration_s": 1.0}}, {})
+    outcome = CaptionStage(CaptionConfig(), captioner=Rude()).run(item, tmp_path)
+    assert isinstance(outcome, Keep)
+    assert outcome.evidence["text"] == r"A dog\x1b[2J barks \ud800."
+    assert outcome.evidence["label"] == r"dog\x00" + "x" * (MAX_NAME_CHARS - 8) + "…"
 
 
 def test_it_says_what_sounds_and_when() -> None:

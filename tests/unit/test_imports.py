@@ -12,10 +12,11 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "avipipe"
 
 BELOW: dict[str, set[str]] = {
-    "errors": set(),
-    "log": set(),
-    "config_file": {"errors"},
-    "media": {"errors", "log", "config_file"},
+    "text": set(),
+    "errors": {"text"},
+    "log": {"text"},
+    "config_file": {"text", "errors"},
+    "media": {"text", "errors", "log", "config_file"},
 }
 BELOW["weights"] = BELOW["media"] | {"media"}
 BELOW["manifests"] = BELOW["media"] | {"media"}
@@ -63,6 +64,22 @@ def test_only_two_files_import_ray() -> None:
         if any(name.split(".")[0] == "ray" for name in imported(path))
     }
     assert users == RAY_FILES
+
+
+def reads_media(path: Path) -> bool:
+    """Whether a module opens media with PyAV to read, by itself."""
+    return any(
+        isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "av.open"
+        and not any(isinstance(each, ast.Constant) and each.value == "w" for each in node.args)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    )
+
+
+def test_media_is_opened_where_no_file_opens_another() -> None:
+    """Each of these gives PyAV a list of demuxers; `ranges` one of its own, for remote files."""
+    found = {str(path.relative_to(PACKAGE)) for path in modules() if reads_media(path)}
+    assert found == {"media/container.py", "media/ranges.py"}
 
 
 def test_files_stay_readable() -> None:

@@ -1,5 +1,6 @@
 """The ledger survives what happens to files."""
 
+import zlib
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,35 @@ def test_damage_in_the_middle_is_an_error_with_its_line(tmp_path: Path) -> None:
     path.write_bytes(b"".join(lines))
     with pytest.raises(ManifestError, match=r"records\.log:2: this line is damaged"):
         Ledger(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b'"version":2', b'"version":9', "found version 9"),
+        (b'"wall_s"', b'"joules"', "unexpected keyword argument 'joules'"),
+        (b'"kind":"timeout"', b'"kind":"eclipse"', "'eclipse' is not a valid FailKind"),
+        (b'"outcome":{', b'"outcome":[{', "Expecting"),
+    ],
+)
+def test_a_record_of_another_version_is_an_error_with_its_line(
+    tmp_path: Path, old: bytes, new: bytes, message: str
+) -> None:
+    with Ledger(tmp_path) as ledger:
+        for key in "abc":
+            ledger.append(record(key, Fail(FailKind.TIMEOUT, "slow")))
+    path = tmp_path / "records.log"
+    lines = path.read_bytes().splitlines(keepends=True)
+    content = lines[1][9:].rstrip(b"\n").replace(old, new)
+    lines[1] = b"%08x %s\n" % (zlib.crc32(content), content)
+    path.write_bytes(b"".join(lines))
+    with Ledger(tmp_path, read_only=True) as ledger:
+        assert ledger.get("a") == record("a", Fail(FailKind.TIMEOUT, "slow"))
+        with pytest.raises(ManifestError, match=r"records\.log:2: another version") as caught:
+            ledger.get("b")
+        assert message in str(caught.value)
+        with pytest.raises(ManifestError, match=r"records\.log:2"):
+            list(ledger.records())
 
 
 def test_an_absent_ledger_reads_as_empty(tmp_path: Path) -> None:

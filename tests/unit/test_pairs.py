@@ -1,6 +1,8 @@
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,7 +72,40 @@ def test_faults_are_found() -> None:
 def test_what_is_not_pairs_json_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "pairs.json"
     path.write_text(text)
-    with pytest.raises(ManifestError, match=r"pairs\.json: expected an object"):
+    with pytest.raises(ManifestError, match=r"pairs\.json: expected (an object|one of the laws)"):
+        read_pairs(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"P": 1 << 40}, "expected one of the laws"),
+        ({"P": 5}, "expected 5 levels, as its law says, found 4"),
+        ({"reach_px": 1e12}, "expected one of the laws"),
+        ({"reach_px": math.inf}, "expected one of the laws"),
+        ({"reach_px": -1.0}, "expected one of the laws"),
+    ],
+)
+def test_a_law_beyond_all_measure_is_refused(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "pairs.json"
+    write_pairs(path, make_pairs(Law(), track(), "clip"))
+    stored = json.loads(path.read_text())
+    stored["law"] |= change
+    path.write_text(json.dumps(stored))
+    with pytest.raises(ManifestError, match=rf"pairs\.json: {message}"):
+        read_pairs(path)
+
+
+@pytest.mark.parametrize("frames", ["counts", [1, 2], None])
+def test_levels_without_counts_are_refused(tmp_path: Path, frames: object) -> None:
+    path = tmp_path / "pairs.json"
+    write_pairs(path, make_pairs(Law(), track(), "clip"))
+    stored = json.loads(path.read_text())
+    stored["levels"][1]["frames"] = frames
+    path.write_text(json.dumps(stored))
+    with pytest.raises(ManifestError, match=r"pairs\.json: expected the frames of each level"):
         read_pairs(path)
 
 

@@ -67,7 +67,29 @@ def test_masks_json(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["masks.json"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"size": [5, 7], "fps": 24, "frames": [1]}'])
+def test_codes_of_more_pixels_than_a_picture_may_have_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "masks.json"
+    side = 1 << 13
+    counts = rle.encode(np.zeros((side, side), np.bool_))
+    assert len(counts) < 10
+    path.write_text(json.dumps({"size": [side, side], "fps": 24, "frames": [counts]}))
+    assert rle.area(rle.read_masks(path).frames[0], (side, side)) == 0
+    path.write_text(json.dumps({"size": [side, side + 1], "fps": 24, "frames": [counts]}))
+    with pytest.raises(ManifestError, match="at most 67108864 pixels, found 8193x8192"):
+        rle.read_masks(path)
+
+
+def test_frames_are_checked_without_being_drawn() -> None:
+    good = rle.encode(np.eye(5, 7, dtype=np.bool_))
+    rle.MaskTrack((5, 7), 24, (good, good)).check()
+    for bad in ("", "\x7f", good[:-1], good + "0"):
+        with pytest.raises(ManifestError, match="expected run-length counts of a 5x7 mask"):
+            rle.MaskTrack((5, 7), 24, (good, bad)).check()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "[" * 100_000, '{"size": [5, 7], "fps": 24, "frames": [1]}']
+)
 def test_what_is_not_masks_json_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "masks.json"
     path.write_text(text)

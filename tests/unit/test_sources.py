@@ -1,6 +1,7 @@
 """Every form of a source list, and every way in which one can be wrong."""
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,8 +10,10 @@ import pytest
 
 from avipipe.errors import AvipipeError, ConfigError, ManifestError
 from avipipe.manifests.records import SourceLine, Span
-from avipipe.manifests.sources import is_url, read_sources
+from avipipe.manifests.sources import read_sources
+from avipipe.manifests.uris import is_url, local_path
 
+ODD = Path(__file__).parents[3] / "shared" / "odd"
 URL = "https://www.youtube.com/watch?v=dQw4w9WgXcQ"
 
 
@@ -116,6 +119,28 @@ def test_table_with_header(tmp_path: Path, suffix: str, tab: str) -> None:
     assert second.location == f"{path}:3"
 
 
+def test_parquet_times_that_python_does_not_know(tmp_path: Path) -> None:
+    path = tmp_path / "list.parquet"
+    table = {
+        "uri": [URL, URL + "x"],
+        "far": pa.array([2**62, None], pa.timestamp("us")),
+        "fine": pa.array([1, 2], pa.timestamp("ns")),
+    }
+    pq.write_table(pa.table(table), path)
+    first, second = read_sources(path).lines
+    assert first.metadata["fine"] == "1970-01-01 00:00:00.000000001"
+    assert "out of range" in first.metadata["far"]
+    assert second.metadata == {"fine": "1970-01-01 00:00:00.000000002"}
+
+
+def test_a_parquet_value_that_cannot_be_read_names_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "list.parquet"
+    table = {"uri": [URL, URL], "long": pa.array([1, 2**62], pa.duration("s"))}
+    pq.write_table(pa.table(table), path)
+    with pytest.raises(ManifestError, match=r"row 2: `long` of type duration\[s\] cannot be read"):
+        read_sources(path)
+
+
 def test_uri_wins_over_other_source_columns(tmp_path: Path) -> None:
     line = only(write(tmp_path, "list.csv", f"file,url\nx.mp4,{URL}\n"))
     assert (line.uri, line.metadata) == (URL, {"file": "x.mp4"})
@@ -132,6 +157,138 @@ def test_vggsound_list_without_header(tmp_path: Path) -> None:
     assert first.uri == "https://www.youtube.com/watch?v=---g-f_I2yQ"
     assert first.span == Span(1, 11)
     assert second.metadata == {"label": "dog, barking", "split": "train"}
+
+
+def test_audioset_list_as_it_is_published(tmp_path: Path) -> None:
+    text = (
+        "# Segments csv created Sun Mar  5 10:54:31 2017\n"
+        "# num_ytids=2, num_segs=2, num_unique_labels=3, num_positive_labels=3\n"
+        "# YTID, start_seconds, end_seconds, positive_labels\n"
+        '--PJHxphWEs, 30.000, 40.000, "/m/09x0r,/t/dd00088"\n'
+        'dQw4w9WgXcQ, 0.000, 10.000, "/m/0bt9lr"\n'
+    )
+    path = write(tmp_path, "eval_segments.csv", text)
+    first, second = read_sources(path).lines
+    assert first.uri == "https://www.youtube.com/watch?v=--PJHxphWEs"
+    assert (first.span, first.location) == (Span(30, 40), f"{path}:4")
+    assert first.metadata == {"positive_labels": "/m/09x0r,/t/dd00088"}
+    assert (second.uri, second.span) == (URL, Span(0, 10))
+
+
+def test_comments_before_a_header_are_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path, "list.csv", "# from the archive\n\nurl, label\nx.mp4, dog\n")
+    line = only(path)
+    assert (line.uri, line.metadata) == (str(tmp_path / "x.mp4"), {"label": "dog"})
+    assert line.location == f"{path}:4"
+
+
+def test_a_bad_row_after_comments_is_named_by_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "list.csv", "# YTID, start_seconds, end_seconds\nshort, 1, 2\n")
+    with pytest.raises(ManifestError, match=":2: expected a YouTube id"):
+        read_sources(path)
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("list.txt", ["# head", "a.mp4 1 2", "b.mp4"]),
+        ("list.csv", ["url,start,end,label", "a.mp4,1,2,x", "b.mp4,,,"]),
+        ("list.tsv", ["url\tstart\tend", "a.mp4\t1\t2", "b.mp4\t\t"]),
+        ("list.jsonl", ["", '{"url": "a.mp4", "start": 1, "end": 2}', '{"url": "b.mp4"}']),
+    ],
+)
+def test_any_line_ends(tmp_path: Path, end: str, name: str, rows: list[str]) -> None:
+    path = write(tmp_path, name, end.join(rows) + end)
+    first, second = read_sources(path).lines
+    assert (first.uri, first.span) == (str(tmp_path / "a.mp4"), Span(1, 2))
+    assert (second.uri, second.span) == (str(tmp_path / "b.mp4"), None)
+    assert (first.location, second.location) == (f"{path}:2", f"{path}:3")
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("list.txt", ["a.mp4", "b.mp4"]),
+        ("list.csv", ["url", "a.mp4", "b.mp4"]),
+        ("list.jsonl", ['{"url": "a.mp4"}', '{"url": "b.mp4"}']),
+    ],
+)
+def test_byte_order_marks_of_lists_that_were_put_together(
+    tmp_path: Path, name: str, rows: list[str]
+) -> None:
+    path = write(tmp_path, name, "\n".join(f"\ufeff{row}" for row in rows))
+    assert [line.uri for line in read_sources(path).lines] == [
+        str(tmp_path / "a.mp4"),
+        str(tmp_path / "b.mp4"),
+    ]
+
+
+def test_a_list_of_another_encoding_names_the_line(tmp_path: Path) -> None:
+    for content, message in (
+        (b"a.mp4\rb.mp4\r\nc\xe9.mp4", ":3: expected UTF-8 text, found byte 0xe9"),
+        (b"a.mp4\nb\0.mp4", ":2: expected UTF-8 text, found a zero byte"),
+        ("a.mp4".encode("utf-16"), ":1: expected UTF-8 text, found byte 0xff at position 0"),
+    ):
+        with pytest.raises(ManifestError, match=message):
+            read_sources(write(tmp_path, "list.txt", content))
+
+
+@pytest.mark.parametrize(
+    ("uri", "stored"),
+    [
+        ("a\ud800.mp4", "file://{folder}/a%ED%A0%80.mp4"),
+        ("caf\udce9 1.mp4", "file://{folder}/caf%E9%201.mp4"),
+        ("a\0b.mp4", "file://{folder}/a%00b.mp4"),
+        ("a\x1b[31m.mp4", "file://{folder}/a%1B%5B31m.mp4"),
+        ("https://h/a\ud800\x1b.mp4", "https://h/a%ED%A0%80%1B.mp4"),
+    ],
+)
+def test_names_that_are_no_text_stay_alone_and_safe(tmp_path: Path, uri: str, stored: str) -> None:
+    rows = [{"path": uri, "label": "\ud800\x1b", "n\0": "a\nb"}, {"path": "good.mp4"}]
+    path = write(tmp_path, "list.jsonl", "\n".join(map(json.dumps, rows)))
+    first, second = read_sources(path).lines
+    assert first.uri == stored.format(folder=tmp_path)
+    assert first.metadata == {"label": r"\ud800\x1b", r"n\x00": "a b"}
+    assert second.uri == str(tmp_path / "good.mp4")
+
+
+def test_a_file_name_of_any_bytes_is_found_again(tmp_path: Path) -> None:
+    name = b"caf\xe9\n\x1b[31m%41.mp4"
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(b"x")
+    line = only(tmp_path)
+    assert line.uri == f"file://{tmp_path}/caf%E9%0A%1B%5B31m%2541.mp4"
+    assert os.fsencode(local_path(line.uri)) == os.fsencode(tmp_path) + b"/" + name
+    assert only(local_path(line.uri)).uri == line.uri
+    assert read_sources(line.uri).lines[0].uri == line.uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "host"),
+    [("file://host/x.mp4", "host"), ("file://a.mp4", "a.mp4"), ("FILE://user@host/x", "user@host")],
+)
+def test_a_file_of_another_machine_is_refused(tmp_path: Path, uri: str, host: str) -> None:
+    path = write(tmp_path, "list.txt", f"good.mp4\n{uri}\n")
+    with pytest.raises(ManifestError, match=f":2: expected file:///path.*'{host}'"):
+        read_sources(path)
+
+
+@pytest.mark.parametrize("uri", ["file:///a/b.mp4", "file://localhost/a/b.mp4", "FILE:///a/b.mp4"])
+def test_a_file_of_this_machine(tmp_path: Path, uri: str) -> None:
+    assert only(write(tmp_path, "list.txt", uri)).uri == "/a/b.mp4"
+
+
+def test_urls_are_read_with_their_secrets_and_nothing_else_shows_them(tmp_path: Path) -> None:
+    url = "https://me:hush@h.org/x.mp4?token=0123456789"
+    row = {"url": url, "thumbnail": f"see {url}", "file": url}
+    line = only(write(tmp_path, "list.jsonl", json.dumps(row)))
+    assert line.uri == url
+    assert line.metadata == {"thumbnail": "see https://h.org/x.mp4", "file": "https://h.org/x.mp4"}
+    assert read_sources(url).lines[0].location == "https://h.org/x.mp4"
+    with pytest.raises(ManifestError) as caught:
+        read_sources(write(tmp_path, "list.txt", f"{url} 3"))
+    assert "hush" not in str(caught.value)
+    assert "0123456789" not in str(caught.value)
 
 
 def test_jsonl(tmp_path: Path) -> None:
@@ -176,6 +333,16 @@ def test_parquet(tmp_path: Path) -> None:
         ("a.jsonl", '{"uir": "x"}\n', ":1: expected a column"),
         ("a.jsonl", '{"uri": 5}\n', ":1: expected a path or URL in `uri`, found 5"),
         ("a.jsonl", '{"uri": "x", "start": true, "end": 2}\n', "found True"),
+        ("a.jsonl", '{"uri": "x", "start": 1, "end": 1' + "0" * 400 + "}", ":1: expected less"),
+        ("a.jsonl", '{"uri": "x", "start": 1, "end": 1' + "0" * 5000 + "}", ":1: this is not JSON"),
+        ("a.jsonl", '{"uri": "x", "start": 1, "end": 1e999}', ":1: expected less than 1e+09 s"),
+        ("a.jsonl", '{"uri": "x", "start": -1e12, "end": 1}', ":1: expected less than 1e+09 s"),
+        ("a.jsonl", '{"uri": "x"}\n' + "[" * 100_000, ":2: expected values of a few levels"),
+        ("a.jsonl", '{"uri": "x", "a": ' + "[" * 990 + "]" * 990 + "}", ":1: expected values of a"),
+        ("a.jsonl", '\ufeff\n{"uri": "x\x00"}', ":2: expected UTF-8 text, found a zero byte"),
+        ("a.csv", "url,start,end\nx,0,99999999:00:00\n", ":2: expected less than 1e+09 s"),
+        ("a.csv", "# url\n# url,url\nx,y\n", ":2: expected each column once"),
+        ("a.csv", "url,label\nx," + "y" * 200_000 + "\n", ":2: field larger than field limit"),
         ("a.parquet", "nonsense", "not a Parquet file"),
         (
             "a.txt",
@@ -198,6 +365,16 @@ def test_bad_list_is_a_manifest_error(
         read_sources(path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.skipif(not ODD.is_dir(), reason="needs ../shared/odd")
+def test_lists_that_went_wrong() -> None:
+    first, second = read_sources(ODD / "cr_only.txt").lines
+    assert (first.uri, first.span) == (str(ODD / "a.mp4"), Span(1, 2))
+    assert (second.uri, second.span) == (str(ODD / "b.mp4"), None)
+    with pytest.raises(ManifestError, match=r"bigint\.jsonl:1: expected less than 1e\+09 s"):
+        read_sources(ODD / "bigint.jsonl")
+    assert only(ODD / "surr.jsonl").uri == f"file://{ODD}/a%ED%A0%80.mp4"
 
 
 def test_folder_is_searched_in_order(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from avipipe.weights import digests
 from avipipe.weights.digests import CACHE_ENV, cache_folder, digest
 from avipipe.weights.lock import LOCK_ENV
 from avipipe.weights.record import Pulled, PulledFile, read_record, write_record
+from tests.damage import flipped
 
 DATA = b"the weights"
 HUB = {"url": "hf://someone/tiny", "files": [{"name": "config.json"}, {"name": "*.safetensors"}]}
@@ -217,8 +218,20 @@ def test_hashes_are_remembered_by_many_writers_and_despite_a_torn_line(tmp_path:
     lines = notes.read_text().splitlines()
     assert {json.loads(line)[0] for line in lines} == {str(path) for path in paths}
     with notes.open("a") as file:
-        file.write('["/torn", 1')
+        file.write('5\n[]\n{"a": 1}\n' + "[" * 100_000 + "\n" + '["/torn", 1')
     assert all(digests.is_remembered(path) for path in paths)
+
+
+def test_a_hash_that_is_remembered_wrong_is_computed_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(DATA)
+    assert digest(path) == sha256(DATA)
+    notes = cache_folder() / "hashes.jsonl"
+    whole = notes.read_bytes()
+    for place in range(len(whole)):
+        notes.write_bytes(flipped(whole, place))
+        digests._digest.cache_clear()
+        assert digest(path) == sha256(DATA)
 
 
 def test_hashes_need_no_place_to_be_remembered(
@@ -259,9 +272,9 @@ class Unpinned(Weighted):
 
 
 def test_a_build_wants_all_its_weights_at_once() -> None:
-    require_weights(graph())
+    require_weights(graph().annotated)
     with pytest.raises(WeightsError) as caught:
-        require_weights(graph(vad="silero", separate="htdemucs"))
+        require_weights(graph(vad="silero", separate="htdemucs").annotated)
     message = str(caught.value)
     assert "2 weights are missing" in message
     assert "`htdemucs`, for taking sound apart (MIT)" in message

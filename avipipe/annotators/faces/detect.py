@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Frames
+from avipipe.annotators.reading import pull_again, reading
 
 Points = npt.NDArray[np.float64]
 
@@ -46,16 +47,21 @@ class FaceDetector:
 
     Args:
         path: of the ONNX model with free input size.
+    Raises:
+        WeightsError: it holds something else.
     """
 
     def __init__(self, path: Path) -> None:
         level = cv2.utils.logging.getLogLevel()
         # OpenCV 5 warns that its new engine has no targets, although none is asked for.
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-        self._net = cv2.FaceDetectorYN.create(
-            str(path), "", (320, 320), _LEAST_SCORE, _MAX_OVERLAP, _MAX_FACES
-        )
-        cv2.utils.logging.setLogLevel(level)
+        try:
+            with reading(path, "the network of YuNet", pull_again("yunet")):
+                self._net = cv2.FaceDetectorYN.create(
+                    str(path), "", (320, 320), _LEAST_SCORE, _MAX_OVERLAP, _MAX_FACES
+                )
+        finally:
+            cv2.utils.logging.setLogLevel(level)
 
     def detect(self, frame_HWC: Frames) -> list[Face]:
         """The faces in an RGB frame, best first; unsure ones (from 0.6 on) among them.

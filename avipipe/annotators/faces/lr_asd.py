@@ -8,7 +8,6 @@ Source: Liao et al., LR-ASD: Lightweight and Robust Network for Active Speaker D
 Junhua-Liao/LR-ASD@1b6dcd2.
 """
 
-import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch.nn import functional
 
 from avipipe.annotators.faces.crop import Faces
 from avipipe.annotators.faces.mfcc import ROWS_PER_FRAME, Cepstra
-from avipipe.errors import WeightsError
+from avipipe.annotators.reading import pull_again, reading
 
 CHUNKS_S = (1, 2, 3, 4, 5, 6)
 
@@ -231,16 +230,11 @@ def load(path: Path, *, device: str) -> LrAsd:
     """The network with the weights in a file, ready to score.
 
     Raises:
-        WeightsError: the file holds something else.
+        WeightsError: the file holds something else, or not all of it.
     """
     net = LrAsd()
-    try:
+    with reading(path, "a network of LR-ASD", pull_again("lr_asd")):
         net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        raise WeightsError(
-            f"{path}: expected the tensors of LR-ASD, found: {error}. Delete the file and run: "
-            "avipipe weights pull lr_asd"
-        ) from error
     return net.eval().to(device)
 
 

@@ -103,7 +103,8 @@ class ChatServer:
             "seed": 0,
             "response_format": {"type": "json_schema", "json_schema": form},
         }
-        return _content(self.service.ask(self.url, body))
+        # Without the key once more, as JSON may spell it in other characters.
+        return self.service.without_key(_content(self.service.ask(self.url, body)))
 
 
 def picture_part(frame_HWC: Frames) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import numpy as np
 from avipipe import weights
 from avipipe.annotators.base import Stems, Wave
 from avipipe.annotators.batching import largest_that_fits
+from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.signal import Array, check_wave, resample
 from avipipe.annotators.weighted import Weighted
 
@@ -32,14 +33,16 @@ class DemucsSeparator(Weighted):
         """Load the network.
 
         Raises:
-            WeightsError: the weight is missing or corrupted.
+            WeightsError: the weight is missing, corrupted or not whole.
         """
         path = weights.locate("htdemucs") / _CHECKPOINT
         import torch
         from demucs.hf import load_safetensors_model
 
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = load_safetensors_model(path).to(self._device).eval()
+        with reading(path, "a network of Demucs", pull_again("htdemucs")):
+            model = load_safetensors_model(path)
+        self._model = model.to(self._device).eval()
 
     def separate(self, wav_CN: Wave, *, sample_rate_hz: int) -> Stems:
         """Take (C, N) audio apart.

@@ -1,6 +1,7 @@
 """Asks HTTP services that want a key: waits where that may help, says what to do where it cannot.
 
-The key is cut out of every message, and no redirect carries it to a host that nobody named.
+The key is cut out of every message and every answer, as servers repeat what they are sent; no
+redirect carries it to a host that nobody named.
 """
 
 import http.client
@@ -15,9 +16,14 @@ from urllib.parse import urlsplit
 
 from avipipe import __version__
 from avipipe.errors import AnnotatorError, ConfigError, FailKind
-from avipipe.media.http_file import retry_after_s
+from avipipe.media.http_reply import retry_after_s
+from avipipe.text import MASK, forms_of, hiding, secrets_of, without_secrets
 
 EXCERPT_BYTES = 2000
+MAX_REPLY_BYTES = 100_000_000
+"""Far above a completion, or ten minutes of sound; what goes on sending has gone wrong."""
+MIN_KEY_CHARS = 8
+"""A shorter key is none, but what servers without keys are sent, such as `EMPTY`, or `null`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +70,17 @@ class Service:
                 `annotator_failed` where the server refuses this request.
             ConfigError: no request can succeed: wrong key, model or address.
         """
+        with hiding(self.key, *secrets_of(url)):
+            return self._patiently(self._request(url, body))
+
+    def without_key(self, answer: str) -> str:
+        """What a server said without the key, as what it says may be published."""
+        for form in self._forms():
+            answer = answer.replace(form, MASK)
+        return answer
+
+    def _patiently(self, request: urllib.request.Request) -> bytes:
         patience = self.patience
-        request = self._request(url, body)
         for attempt in range(1, patience.max_attempts + 1):
             try:
                 return self._once(request)
@@ -97,7 +112,9 @@ class Service:
         try:
             opener = urllib.request.build_opener(_NoRedirects())
             with opener.open(request, timeout=timeout_s) as response:
-                return bytes(response.read())
+                answer = bytes(response.read(MAX_REPLY_BYTES + 1))
+                if response.length and len(answer) <= MAX_REPLY_BYTES:
+                    raise http.client.IncompleteRead(answer, response.length)
         except urllib.error.HTTPError as error:
             with error:
                 raise self._refusal(error, request.host) from error
@@ -110,6 +127,14 @@ class Service:
             raise _BusyError(
                 FailKind.UNREACHABLE, f"{request.host}: {type(reason).__name__}: {reason}"
             ) from error
+        if len(answer) > MAX_REPLY_BYTES:
+            raise AnnotatorError(
+                FailKind.TOO_LARGE,
+                f"{request.host}: expected a reply of at most {MAX_REPLY_BYTES} bytes, found more",
+            )
+        for form in self._forms():
+            answer = answer.replace(form.encode(), MASK.encode())
+        return answer
 
     def _refusal(self, error: urllib.error.HTTPError, host: str) -> Exception:
         """What a status other than 200 means."""
@@ -128,10 +153,15 @@ class Service:
 
     def _excerpt(self, error: urllib.error.HTTPError) -> str:
         try:
-            text = error.read(EXCERPT_BYTES).decode(errors="replace").strip()
+            # So much more that a key at the end of the excerpt is whole, and is found.
+            said = error.read(EXCERPT_BYTES + len(self.key))
         except (OSError, http.client.HTTPException):
             return ""
-        return text.replace(self.key, "***") if self.key else text
+        text = without_secrets(said.decode(errors="replace"))
+        return text[:EXCERPT_BYTES].strip()
+
+    def _forms(self) -> tuple[str, ...]:
+        return forms_of(self.key) if len(self.key) >= MIN_KEY_CHARS else ()
 
 
 class _BusyError(Exception):

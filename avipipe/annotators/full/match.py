@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from avipipe import weights
 from avipipe.annotators.base import Frames, Wave
 from avipipe.annotators.batching import in_batches
+from avipipe.annotators.loading import load, load_model
 from avipipe.annotators.signal import check_wave, resample
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError
@@ -45,21 +45,19 @@ class PeAvMatcher(Weighted):
         """Load the network.
 
         Raises:
-            WeightsError: a file is missing or corrupted.
+            WeightsError: a file is missing or corrupted, or the network is not whole.
         """
-        folder = weights.locate("pe_av")
-        import torch
         from transformers import (
             PeAudioFeatureExtractor,
             PeAudioVideoModel,
             PeVideoVideoProcessor,
         )
 
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._audio: Any = PeAudioFeatureExtractor.from_pretrained(folder, local_files_only=True)
-        self._video: Any = PeVideoVideoProcessor.from_pretrained(folder, local_files_only=True)
-        model: Any = PeAudioVideoModel.from_pretrained(folder, local_files_only=True)
-        self._model = model.to(self._device).eval()
+        (weight,) = self.needs
+        self._audio: Any = load(weight, PeAudioFeatureExtractor.from_pretrained)
+        self._video: Any = load(weight, PeVideoVideoProcessor.from_pretrained)
+        self._model: Any = load_model(weight, PeAudioVideoModel)
+        self._device = self._model.device
 
     def match(
         self,
@@ -136,17 +134,15 @@ class ClapMatcher(Weighted):
         """Load the network.
 
         Raises:
-            WeightsError: a file is missing or corrupted.
+            WeightsError: a file is missing or corrupted, or the network is not whole.
         """
-        folder = weights.locate("clap")
-        import torch
         from transformers import ClapModel, ClapProcessor
 
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        processor: Any = ClapProcessor.from_pretrained(folder, local_files_only=True)
+        (weight,) = self.needs
+        processor: Any = load(weight, ClapProcessor.from_pretrained)
         self._audio, self._tokenizer = processor.feature_extractor, processor.tokenizer
-        model: Any = ClapModel.from_pretrained(folder, local_files_only=True)
-        self._model = model.to(self._device).eval()
+        self._model: Any = load_model(weight, ClapModel)
+        self._device = self._model.device
 
     def match(
         self,

@@ -3,7 +3,7 @@
 import copy
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import yaml
 from avipipe import weights
 from avipipe.annotators.base import Diarization, Speech, Turn, Wave
 from avipipe.annotators.batching import largest_that_fits
+from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.signal import check_wave, resample
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import WeightsError
@@ -23,6 +24,7 @@ _WEIGHT = "pyannote_diarization"
 _RATE_HZ = 16000
 _BATCH_SIZES = (32, 8, 1)
 _SHORTEST_S = 0.25
+_LIGHTNING_MISSING = "Found keys that are in the model state dict but not in the checkpoint"
 _MODELS = ("segmentation", "embedding", "plda")
 
 
@@ -46,7 +48,7 @@ class PyannoteVad(Weighted):
         """
         folder = _local_folder()
         pyannote = _import_pyannote()
-        model = _loaded(pyannote.Model.from_pretrained(folder, subfolder="segmentation"))
+        model = _loaded(pyannote.Model.from_pretrained, folder, subfolder="segmentation")
         self._inference = pyannote.Inference(
             model, skip_conversion=True, pre_aggregation_hook=_anybody, device=_best_device()
         )
@@ -98,7 +100,7 @@ class PyannoteDiarizer(Weighted):
         """
         folder = _local_folder()
         pyannote = _import_pyannote()
-        self._pipeline = _loaded(pyannote.Pipeline.from_pretrained(folder)).to(_best_device())
+        self._pipeline = _loaded(pyannote.Pipeline.from_pretrained, folder).to(_best_device())
 
     def diarize(self, wav_N: Wave, *, sample_rate_hz: int, speech: Speech) -> Diarization:
         """Tell the speakers of mono audio (N,) apart.
@@ -173,12 +175,14 @@ def _overlap_ratio(counting: Any, duration_s: float) -> float:
 def _local_folder() -> Path:
     """The pipeline's folder, once it is certain that loading it asks no hub."""
     folder = weights.locate(_WEIGHT)
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    for key in _MODELS:
-        value = config["pipeline"]["params"].get(key)
+    path = folder / "config.yaml"
+    with reading(path, "the parts of a pipeline", pull_again(_WEIGHT)):
+        params = yaml.safe_load(path.read_text(encoding="utf-8"))["pipeline"]["params"]
+        values = {key: params.get(key) for key in _MODELS}
+    for key, value in values.items():
         if not str(value).startswith("$model/"):
             raise WeightsError(
-                f"{folder / 'config.yaml'}: expected `{key}` to be a folder beside it ($model/…), "
+                f"{path}: expected `{key}` to be a folder beside it ($model/…), "
                 f"found {value!r}; use a pipeline for pyannote.audio 4, such as community-1"
             )
     return folder
@@ -200,7 +204,15 @@ def _best_device() -> Any:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _loaded(model: Any) -> Any:
+def _loaded(loader: Callable[..., Any], folder: Path, **options: Any) -> Any:
+    """What pyannote.audio makes of a folder, each of its networks whole."""
+    with (
+        reading(folder, "a pipeline of pyannote.audio 4", pull_again(_WEIGHT)),
+        warnings.catch_warnings(),
+    ):
+        # A network that brings weights of its loss is loaded again without being strict.
+        warnings.filterwarnings("error", _LIGHTNING_MISSING)
+        model = loader(folder, **options)
     if model is None:
         raise WeightsError(
             f"pyannote.audio found no model in the weight `{_WEIGHT}`, which is gated: accept its "

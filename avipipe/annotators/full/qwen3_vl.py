@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
-from avipipe import weights
 from avipipe.annotators.base import Caption, Frames
 from avipipe.annotators.full.caption_prompt import NUM_FRAMES, question
 from avipipe.annotators.full.caption_reply import MAX_TOKENS, ask
 from avipipe.annotators.full.json_reply import Message
+from avipipe.annotators.loading import device, load, load_model
 from avipipe.annotators.weighted import Weighted
-from avipipe.errors import AnnotatorError, FailKind, WeightsError
+from avipipe.errors import AnnotatorError, FailKind
 
 _log = logging.getLogger(__name__)
 
@@ -35,26 +35,15 @@ class Qwen3VlCaptioner(Weighted):
         """Load the model.
 
         Raises:
-            WeightsError: missing, corrupted, or not what transformers can load.
+            WeightsError: missing, corrupted, not whole, or not what transformers can load.
         """
         import torch
         from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
-        folder = weights.locate("qwen3_vl")
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = torch.bfloat16 if self._device == "cuda" else torch.float32
-        try:
-            self._processor: Any = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]
-                folder, local_files_only=True, padding_side="left"
-            )
-            model: Any = AutoModelForImageTextToText.from_pretrained(
-                folder, local_files_only=True, dtype=dtype
-            )
-        except (OSError, ValueError) as error:
-            raise WeightsError(
-                f"the weight `qwen3_vl` at {folder} cannot be loaded: {error}. Delete it and run: "
-                "avipipe weights pull qwen3_vl"
-            ) from error
+        (weight,) = self.needs
+        dtype = torch.bfloat16 if device() == "cuda" else torch.float32
+        self._processor: Any = load(weight, AutoProcessor.from_pretrained, padding_side="left")
+        model: Any = load_model(weight, AutoModelForImageTextToText, dtype=dtype)
         # The checkpoint's own settings sample; greedy decoding gives the same words each time.
         model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False,
@@ -62,7 +51,7 @@ class Qwen3VlCaptioner(Weighted):
             eos_token_id=model.generation_config.eos_token_id,
             pad_token_id=self._processor.tokenizer.pad_token_id,
         )
-        self._model = model.to(self._device).eval()
+        self._model, self._device = model, model.device
 
     def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Caption:
         """Describe a clip; what does not fit into memory is tried once more at half the size.

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from avipipe import weights
 from avipipe.annotators.base import Box, Frames, Mask, Segment
 from avipipe.annotators.batching import in_batches
+from avipipe.annotators.loading import load, load_model
+from avipipe.annotators.reading import pull_again
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError
 
@@ -31,14 +32,17 @@ class Sam2Segmenter(Weighted):
     needs: ClassVar[tuple[str, ...]] = ("sam2",)
 
     def setup(self) -> None:
-        import torch
+        """Load the model.
+
+        Raises:
+            WeightsError: it is missing, corrupted or not whole.
+        """
         from transformers import Sam2Model, Sam2Processor
 
-        folder = weights.locate(self.needs[0])
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._processor: Any = Sam2Processor.from_pretrained(folder, local_files_only=True)
-        model: Any = Sam2Model.from_pretrained(folder, local_files_only=True)
-        self._model = model.to(self._device).eval()
+        (weight,) = self.needs
+        self._processor: Any = load(weight, Sam2Processor.from_pretrained)
+        self._model: Any = load_model(weight, Sam2Model)
+        self._device = self._model.device
 
     def segment(self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None) -> Segment:
         """The mask of the thing in `box`; its score is the overlap that the model predicts.
@@ -79,8 +83,7 @@ class Sam2Segmenter(Weighted):
         scores_K = outputs.iou_scores[0, 0].float().cpu()
         if not bool(scores_K.isfinite().all()):
             raise AnnotatorError(
-                message=f"{self.name} gave no numbers for this frame; delete its weights and "
-                f"run: avipipe weights pull {self.needs[0]}"
+                message=f"{self.name} gave no numbers for this frame. {pull_again(self.needs[0])}"
             )
         best = int(scores_K.argmax())
         masks_11HW = self._processor.post_process_masks(

@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from avipipe import weights
 from avipipe.annotators.base import Frames, Mask, MaskTrack
 from avipipe.annotators.batching import in_batches
 from avipipe.annotators.both_ways import both_ways
+from avipipe.annotators.loading import device, load, load_model
+from avipipe.annotators.reading import pull_again
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError
 
@@ -33,16 +34,18 @@ class Sam2VideoPropagator(Weighted):
     needs: ClassVar[tuple[str, ...]] = ("sam2",)
 
     def setup(self) -> None:
+        """Load the model.
+
+        Raises:
+            WeightsError: it is missing, corrupted or not whole.
+        """
         import torch
         from transformers import Sam2VideoModel, Sam2VideoProcessor
 
-        folder = weights.locate("sam2")
-        on_gpu = torch.cuda.is_available()
-        self._processor: Any = Sam2VideoProcessor.from_pretrained(folder, local_files_only=True)
-        model: Any = Sam2VideoModel.from_pretrained(
-            folder, dtype=torch.bfloat16 if on_gpu else torch.float32, local_files_only=True
-        )
-        self._model = model.to("cuda" if on_gpu else "cpu").eval()
+        (weight,) = self.needs
+        dtype = torch.bfloat16 if device() == "cuda" else torch.float32
+        self._processor: Any = load(weight, Sam2VideoProcessor.from_pretrained)
+        self._model: Any = load_model(weight, Sam2VideoModel, dtype=dtype)
 
     def propagate(self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask) -> MaskTrack:
         """Carry the seed mask to every frame; see `both_ways`.
@@ -96,8 +99,7 @@ class _Follower:
         # A score that is no number counts as "not there" in the model, and would go unnoticed.
         if not (np.isfinite(logits_HW).all() and bool(output.object_score_logits.isfinite().all())):
             raise AnnotatorError(
-                message="sam2_video gave no numbers for this frame; delete its weights and run: "
-                "avipipe weights pull sam2"
+                message=f"sam2_video gave no numbers for this frame. {pull_again('sam2')}"
             )
         mask_HW = np.asarray(logits_HW > 0)
         if not mask_HW.any():

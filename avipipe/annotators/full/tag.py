@@ -1,7 +1,7 @@
 """Sound tags by the Audio Spectrogram Transformer."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from avipipe import weights
 from avipipe.annotators import audioset
 from avipipe.annotators.base import Speech, Tags, Wave
 from avipipe.annotators.batching import in_batches
+from avipipe.annotators.loading import load, load_model
 from avipipe.annotators.signal import check_wave, resample
 from avipipe.annotators.tagging import SHORTEST_S, Scores, tags_of, windows
 from avipipe.annotators.weighted import Weighted
@@ -39,25 +40,22 @@ class AstTagger(Weighted):
         """Load the network, on the GPU if there is one.
 
         Raises:
-            WeightsError: it is missing or corrupted, or has other labels than AudioSet.
+            WeightsError: it is missing, corrupted or not whole, or has other labels than AudioSet.
         """
-        folder = weights.locate(self.needs[0])
-        import torch
         from transformers import ASTForAudioClassification, AutoFeatureExtractor
 
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        extractors: Any = AutoFeatureExtractor
-        self._features = extractors.from_pretrained(folder, local_files_only=True)
-        models: Any = ASTForAudioClassification
-        model = models.from_pretrained(folder, local_files_only=True)
-        self._model = model.to(self._device).eval()
-        labels = model.config.id2label
+        (weight,) = self.needs
+        self._features = load(weight, AutoFeatureExtractor.from_pretrained)
+        self._model = load_model(weight, ASTForAudioClassification)
+        self._device = self._model.device
+        labels = self._model.config.id2label
         self._names = [str(labels[k]) for k in range(len(labels))]
         if odd := set(self._names) ^ set(audioset.classes()):
             raise WeightsError(
-                f"{folder}: expected the {len(audioset.classes())} labels of AudioSet, found "
-                f"{len(self._names)}; {len(odd)} do not match, such as {min(odd)!r}. Use a model "
-                "that was trained on AudioSet, or run: avipipe weights pull ast"
+                f"{weights.locate(weight)}: expected the {len(audioset.classes())} labels of "
+                f"AudioSet, found {len(self._names)}; {len(odd)} do not match, such as "
+                f"{min(odd)!r}. Use a model that was trained on AudioSet, or run: "
+                f"avipipe weights pull {weight}"
             )
 
     def tag(self, wav_N: Wave, *, sample_rate_hz: int, speech: Speech) -> Tags:

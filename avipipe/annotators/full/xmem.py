@@ -3,9 +3,7 @@
 Source: Cheng and Schwing, XMem, ECCV 2022; the network and memory are in `annotators/xmem`.
 """
 
-import pickle
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
@@ -15,8 +13,9 @@ from avipipe import weights
 from avipipe.annotators.base import Frames, Mask, MaskTrack
 from avipipe.annotators.batching import largest_that_fits
 from avipipe.annotators.both_ways import both_ways
+from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.weighted import Weighted
-from avipipe.errors import AnnotatorError, WeightsError
+from avipipe.errors import AnnotatorError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,12 +43,20 @@ class XmemPropagator(Weighted):
     needs: ClassVar[tuple[str, ...]] = ("xmem",)
 
     def setup(self) -> None:
+        """Load the network.
+
+        Raises:
+            WeightsError: it is missing, corrupted or not whole.
+        """
         import torch
 
         from avipipe.annotators.xmem.memory import OFFICIAL_LIMITS, Limits
+        from avipipe.annotators.xmem.network import load
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._network = _load(weights.locate("xmem")).to(device)
+        path = weights.locate("xmem")
+        with reading(path, "a network of XMem", pull_again("xmem")):
+            network = load(torch.load(path, map_location="cpu", weights_only=True))
+        self._network = network.to("cuda" if torch.cuda.is_available() else "cpu")
         small = Limits(max_work_frames=4, min_work_frames=2, max_long_elements=1250)
         self._limits = (OFFICIAL_LIMITS, small)
 
@@ -98,8 +105,7 @@ class _Follower:
         prob_HW = self._tracker.step(self._image(frame_HWC))[1]
         if not bool(prob_HW.isfinite().all()):
             raise AnnotatorError(
-                message="xmem gave no numbers for this frame; delete its weights and run: "
-                "avipipe weights pull xmem"
+                message=f"xmem gave no numbers for this frame. {pull_again('xmem')}"
             )
         full = functional.interpolate(
             prob_HW[None, None], frame_HWC.shape[:2], mode="bilinear", align_corners=False
@@ -121,18 +127,3 @@ class _Follower:
     def _shrink(self, picture: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         resized = cv2.resize(picture, self._work, interpolation=cv2.INTER_AREA)
         return np.asarray(resized, picture.dtype)
-
-
-def _load(path: Path) -> "XMem":
-    import torch
-
-    from avipipe.annotators.xmem.network import load
-
-    try:
-        return load(torch.load(path, map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, EOFError, ValueError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise WeightsError(
-            f"the weight `xmem` is no XMem checkpoint: {path}: {reason}. "
-            "Delete it and run: avipipe weights pull xmem"
-        ) from error

@@ -7,6 +7,7 @@ import numpy as np
 from avipipe import weights
 from avipipe.annotators import audioset
 from avipipe.annotators.base import Speech, Tags, Wave
+from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.signal import check_wave, resample
 from avipipe.annotators.tagging import SHORTEST_S, Scores, tags_of, windows
 from avipipe.annotators.weighted import Weighted
@@ -44,8 +45,9 @@ class YamnetTagger(Weighted):
         path = weights.locate("yamnet")
         from ai_edge_litert.interpreter import Interpreter
 
-        self._model = Interpreter(model_path=str(path), num_threads=1)
-        self._model.allocate_tensors()
+        with reading(path, "the network of YAMNet", pull_again("yamnet")):
+            self._model = Interpreter(model_path=str(path), num_threads=1)
+            self._model.allocate_tensors()
         self._names = audioset.yamnet_names()
         shapes = [
             tuple(details[0]["shape"].tolist())
@@ -54,7 +56,7 @@ class YamnetTagger(Weighted):
         if shapes != [(1, _WINDOW), (1, len(self._names))]:
             raise WeightsError(
                 f"{path}: expected a network from (1, {_WINDOW}) samples to (1, "
-                f"{len(self._names)}) scores, found {shapes}; run: avipipe weights pull yamnet"
+                f"{len(self._names)}) scores, found {shapes}. {pull_again('yamnet')}"
             )
 
     def tag(self, wav_N: Wave, *, sample_rate_hz: int, speech: Speech) -> Tags:

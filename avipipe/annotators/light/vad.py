@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from avipipe import weights
 from avipipe.annotators.base import Speech, Turn, Wave
+from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.signal import check_wave, resample
 from avipipe.annotators.weighted import Weighted
 
@@ -44,7 +45,8 @@ class SileroVad(Weighted):
         path = weights.locate("silero_vad")
         from silero_vad.utils_vad import OnnxWrapper
 
-        self._model = OnnxWrapper(str(path), force_onnx_cpu=True)
+        with reading(path, "the network of Silero VAD", pull_again("silero_vad")):
+            self._model = OnnxWrapper(str(path), force_onnx_cpu=True)
 
     def speech(self, wav_N: Wave, *, sample_rate_hz: int) -> Speech:
         """Find speech in mono audio (N,).

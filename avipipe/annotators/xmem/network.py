@@ -123,26 +123,23 @@ def load(state: object) -> XMem:
     """A network with these weights, its widths read off them, ready for inference.
 
     Raises:
-        ValueError: they are not a state dict of this network; says what is amiss.
+        ValueError: they are no state dict.
+        RuntimeError: tensors are missing, left over or of other shapes.
     """
     if not isinstance(state, Mapping):
         raise ValueError(f"expected a state dict, got {type(state).__name__}")
-    try:
-        widths = Widths(
-            base=state["key_encoder.conv1.weight"].shape[0],
-            key=state["key_proj.key_proj.weight"].shape[0],
-            value=state["value_encoder.fuser.block2.conv2.weight"].shape[0],
-            hidden=state["decoder.hidden_update.transform.weight"].shape[0] // 3,
+
+    def width(name: str, official: int) -> int:
+        return len(state[name]) if name in state else official
+
+    network = XMem(
+        Widths(
+            base=width("key_encoder.conv1.weight", OFFICIAL_WIDTHS.base),
+            key=width("key_proj.key_proj.weight", OFFICIAL_WIDTHS.key),
+            value=width("value_encoder.fuser.block2.conv2.weight", OFFICIAL_WIDTHS.value),
+            hidden=width("decoder.hidden_update.transform.weight", 3 * OFFICIAL_WIDTHS.hidden) // 3,
         )
-    except KeyError as error:
-        raise ValueError(f"the tensor {error} is missing") from error
-    network = XMem(widths)
-    expected = network.state_dict()
-    for name in sorted(expected.keys() | state.keys()):
-        found = tuple(state[name].shape) if name in state else "nothing"
-        wanted = tuple(expected[name].shape) if name in expected else "nothing"
-        if found != wanted:
-            raise ValueError(f"expected {wanted} for the tensor {name!r}, found {found}")
+    )
     network.load_state_dict(state, strict=True)
     return network.eval()
 

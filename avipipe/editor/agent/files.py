@@ -1,16 +1,19 @@
 """Sounds from and to files, at their own rate and exact to the sample."""
 
 import io
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
 import av
 import numpy as np
+from av.container import InputContainer
 
 from avipipe.annotators.base import Frames, Wave
 from avipipe.editor.agent.tools import Sound
 from avipipe.errors import ConfigError, FailKind, MediaError
+from avipipe.media.container import DEFAULT_LIMITS, open_bytes, open_media
 from avipipe.media.decode import read_audio, read_frames
 from avipipe.media.probe import MediaInfo, probe
 
@@ -18,18 +21,21 @@ CODECS = {".flac": ("flac", "s32"), ".wav": ("pcm_f32le", "flt")}
 """Suffix -> codec and sample format; WAV holds what was computed, FLAC 24 bits of it."""
 
 _BLOCK = 4096
+_MAX_VALUES = 1 << 28
+"""Samples of all channels together, 1 GiB as float32: 46 minutes of 48 kHz stereo."""
 
 
 def read_sound(path: Path) -> Sound:
     """The sound of an audio file, or that of a video on the clock of its pictures.
 
     Raises:
-        MediaError: there is no such file, or no sound in it.
+        MediaError: there is no such file, no sound in it, or too much.
     """
     info = _video(path)
     if info is None:
         return _read_audio_file(path)
     rate_hz, mono = info.audio.rate_hz, info.audio.channels == 1
+    _check_size(int(info.duration_s * rate_hz) * info.audio.channels, _MAX_VALUES, str(path))
     wave_CN = read_audio(
         path, info, start_s=0.0, end_s=info.duration_s, sample_rate_hz=rate_hz, mono=mono
     )
@@ -86,7 +92,7 @@ def decode_bytes(data: bytes) -> Sound:
     Raises:
         MediaError: there is none.
     """
-    return _decode(io.BytesIO(data), "the answer")
+    return _decode(lambda: open_bytes(io.BytesIO(data)), "the answer")
 
 
 def _bytes(sound: Sound, container: str, codec: str, sample_format: str) -> bytes:
@@ -105,21 +111,23 @@ def _video(path: Path) -> MediaInfo | None:
 
 
 def _read_audio_file(path: Path) -> Sound:
-    with path.open("rb") as file:
-        return _decode(file, str(path))
+    return _decode(lambda: open_media(path), str(path))
 
 
-def _decode(file: IO[bytes], name: str) -> Sound:
+def _decode(opened: Callable[[], InputContainer], name: str) -> Sound:
     pieces: list[Wave] = []
-    rate_hz = 0
+    rate_hz = num_values = 0
     try:
-        with av.open(file, "r") as container:
+        with opened() as container:
             if not container.streams.audio:
                 raise MediaError(FailKind.NO_AUDIO_STREAM, f"there is no sound in {name}")
             stream = container.streams.audio[0]
             rate_hz = stream.rate
+            _check_size(stream.layout.nb_channels, DEFAULT_LIMITS.max_audio_channels, name)
             resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate_hz)
             for frame in container.decode(stream):
+                num_values += frame.samples * frame.layout.nb_channels
+                _check_size(num_values, _MAX_VALUES, name)
                 pieces += [_floats(out) for out in resampler.resample(frame)]
             pieces += [_floats(out) for out in resampler.resample(None)]
     except av.FFmpegError as error:
@@ -127,6 +135,15 @@ def _decode(file: IO[bytes], name: str) -> Sound:
     if not pieces:
         raise MediaError(FailKind.EMPTY_FILE, f"expected audio in {name}, found no samples")
     return Sound(np.concatenate(pieces, axis=1), rate_hz)
+
+
+def _check_size(found: int, most: int, name: str) -> None:
+    if found > most:
+        raise MediaError(
+            FailKind.TOO_LARGE,
+            f"expected at most {DEFAULT_LIMITS.max_audio_channels} channels and {_MAX_VALUES} "
+            f"samples of all of them in {name}, found more; cut it to what is needed",
+        )
 
 
 def _floats(frame: av.AudioFrame) -> Wave:

@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -22,6 +23,7 @@ from avipipe.editor.data.config import DataConfig
 from avipipe.editor.data.encoders import Encoders, Latents, clean
 from avipipe.editor.data.shards import Sample, ShardDataset, write_file
 from avipipe.editor.data.store import TensorStore, TensorWriter
+from avipipe.editor.sealed import sealed, unsealed
 from avipipe.errors import AvipipeError, ConfigError, ManifestError
 from avipipe.manifests.rle import canonical_json
 
@@ -29,7 +31,7 @@ FILE_BYTES = 256 << 20
 """A file is written when it would be as large; a crash costs what is not written yet."""
 
 _ABOUT = "cache.json"
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,7 @@ class FeatureCache:
                 f"data.cache: expected features in {folder}, found no {_ABOUT}; run `avipipe train "
                 "cache`, or leave data.cache out"
             )
-        states, width = about["audio_shape"]
-        self.audio_shape: tuple[int, int] = (states, width)
+        self.audio_shape = about.audio_shape
         self._store = TensorStore(folder)
         self._names = self._store.names
 
@@ -237,17 +238,34 @@ def _stamp(clip: Clip) -> dict[str, Any]:
     return stamp
 
 
-def _about(folder: Path) -> dict[str, Any] | None:
+class _About(BaseModel):
+    """What all features of a folder are of; sealed from version 2 on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1, 2]
+    encoders: dict[str, str]
+    audio_shape: tuple[int, int]
+    sha256: str = ""
+
+    @model_validator(mode="after")
+    def _check_seal(self) -> Self:
+        if self.version > 1 and not self.sha256:
+            raise ValueError("expected the hash of the file in it, found none")
+        return self
+
+
+def _about(folder: Path) -> _About | None:
     try:
-        about: dict[str, Any] = json.loads((folder / _ABOUT).read_bytes())
+        return _About.model_validate(unsealed((folder / _ABOUT).read_bytes()))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (OSError, ValueError) as error:
+        told = "other keys or values" if isinstance(error, ValidationError) else error
         raise ManifestError(
-            f"{folder / _ABOUT}: expected JSON, got {error}; delete the folder, and run `avipipe "
-            "train cache` again"
+            f"{folder / _ABOUT}: expected what `avipipe train cache` wrote, found {told}; delete "
+            "the folder, and run it again"
         ) from error
-    return about
 
 
 def _begin(folder: Path, encoders: Encoders) -> None:
@@ -262,10 +280,10 @@ def _begin(folder: Path, encoders: Encoders) -> None:
     }
     found = _about(folder)
     if found is None:
-        write_file(folder / _ABOUT, canonical_json(about))
-    elif found != about:
+        write_file(folder / _ABOUT, canonical_json(sealed(about)))
+    elif (found.encoders, found.audio_shape) != (about["encoders"], encoders.audio_shape):
         raise ConfigError(
-            f"{folder} holds features of other encoders ({found.get('encoders')}, now "
+            f"{folder} holds features of other encoders ({found.encoders}, now "
             f"{about['encoders']}); choose another folder, or delete it"
         )
 

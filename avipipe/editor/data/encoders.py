@@ -4,7 +4,6 @@ Each takes one clip at a time, so that its features do not depend on what else i
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -24,11 +23,12 @@ from transformers import (
 )
 
 from avipipe import weights
+from avipipe.annotators.loading import read_model
+from avipipe.annotators.reading import reading
 from avipipe.editor.config import EditorConfig
 from avipipe.editor.data.clip import Clip
 from avipipe.editor.data.config import EncoderConfig
 from avipipe.editor.data.media import HEARING_HZ
-from avipipe.errors import WeightsError
 from avipipe.weights.digests import digest
 
 # Untyped in their libraries.
@@ -36,6 +36,9 @@ _VAE: Any = AutoencoderKLWan
 _EXTRACTOR: Any = Wav2Vec2FeatureExtractor
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+_REMEDY = (
+    "Run: avipipe weights pull wan22_ti2v_5b wav2vec2; or name other folders under data.encoders"
+)
 TINY = "tiny-1"
 """What identifies the tiny encoders; raised whenever their features would change."""
 
@@ -182,10 +185,10 @@ def load_encoders(config: EncoderConfig, device: torch.device | str = "cpu") -> 
     hearing = config.wav2vec2 or weights.locate("wav2vec2")
     dtype, type_name = DTYPES[config.precision], config.precision
     video = load_video_encoder(config, device)
-    text = _load(UMT5EncoderModel, wan / "text_encoder", dtype=dtype)
-    audio = _load(Wav2Vec2Model, hearing, dtype=torch.float32)
-    tokenizer = _local(AutoTokenizer.from_pretrained, wan / "tokenizer")
-    extractor = _local(AutoFeatureExtractor.from_pretrained, hearing)
+    text = read_model(UMT5EncoderModel, wan / "text_encoder", remedy=_REMEDY, dtype=dtype)
+    audio = read_model(Wav2Vec2Model, hearing, remedy=_REMEDY, dtype=torch.float32)
+    tokenizer = _read_part(AutoTokenizer, wan / "tokenizer")
+    extractor = _read_part(AutoFeatureExtractor, hearing)
     max_tokens = EditorConfig().text_len
     return Encoders(
         video,
@@ -208,8 +211,8 @@ def load_video_encoder(config: EncoderConfig, device: torch.device | str = "cpu"
     if config.preset == "tiny":
         return tiny_encoders(device).video
     folder = _wan(config) / "vae"
-    model = _ready(_load(_VAE, folder, torch_dtype=DTYPES[config.precision]), device)
-    return VideoEncoder(model, _identity(config.precision, folder))
+    model = read_model(_VAE, folder, remedy=_REMEDY, torch_dtype=DTYPES[config.precision])
+    return VideoEncoder(_ready(model, device), _identity(config.precision, folder))
 
 
 def tiny_encoders(device: torch.device | str = "cpu") -> Encoders:
@@ -269,24 +272,9 @@ def _ready(model: Any, device: torch.device | str) -> Any:
     return model.requires_grad_(False).eval().to(device)
 
 
-def _load(kind: Any, folder: Path, **options: Any) -> Any:
-    model, info = _local(kind.from_pretrained, folder, output_loading_info=True, **options)
-    if missing := sorted(info["missing_keys"]):
-        raise WeightsError(
-            f"{folder}: expected a whole {kind.__name__}; {len(missing)} weights are missing, such "
-            f"as {missing[0]}. Pull it again, or name another folder under data.encoders"
-        )
-    return model
-
-
-def _local(load: Callable[..., Any], folder: Path, **options: Any) -> Any:
-    try:
-        return load(folder, local_files_only=True, **options)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise WeightsError(
-            f"{folder}: cannot be loaded: {error}. Run: avipipe weights pull wan22_ti2v_5b "
-            "wav2vec2; or name other folders under data.encoders"
-        ) from error
+def _read_part(kind: Any, folder: Path) -> Any:
+    with reading(folder, f"what {kind.__name__} reads", _REMEDY):
+        return kind.from_pretrained(folder, local_files_only=True)
 
 
 def _identity(settings: str, *folders: Path) -> str:

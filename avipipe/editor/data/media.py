@@ -15,6 +15,7 @@ from av.video.reformatter import Colorspace, Interpolation
 
 from avipipe.errors import ManifestError
 from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ
+from avipipe.media.container import open_bytes
 
 Frames = npt.NDArray[np.uint8]
 Masks = npt.NDArray[np.bool_]
@@ -190,7 +191,7 @@ def _mono(content: bytes, where: str) -> Wave:
 @contextmanager
 def _opened(content: bytes, where: str) -> Iterator[InputContainer]:
     try:
-        with av.open(io.BytesIO(content), mode="r") as container:
+        with open_bytes(io.BytesIO(content)) as container:
             yield container
     except (av.FFmpegError, IndexError) as error:
         raise ManifestError(

@@ -17,8 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from avipipe.editor.sealed import sealed, unsealed
 from avipipe.errors import ManifestError, disk_error
 from avipipe.manifests.dataset import DatasetIndex, read_index
 from avipipe.manifests.destination import Destination
@@ -27,8 +28,10 @@ from avipipe.manifests.rle import MaskTrack, area, canonical_json
 from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ
 from avipipe.manifests.shards import MEMBERS, ShardEntry
 
-_VERSION = 1
+_VERSION = 2
 _BLOCK_BYTES = 1 << 20
+_DAMAGE = (ManifestError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What is raised at a member that is not what it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +138,11 @@ class ShardDataset:
     def _noted(self, entry: ShardEntry, index: Path) -> tuple[Sample, ...]:
         path = index / f"{entry.sha256}.v{_VERSION}.json"
         try:
-            return _SAMPLES.validate_json(path.read_bytes())
-        except (FileNotFoundError, ValidationError):
+            return _SAMPLES.validate_python(unsealed(path.read_bytes())["samples"])
+        except (OSError, ValueError, KeyError):  # not there, or damaged: both cost one reading
             samples = tuple(self._survey(entry))
-        write_file(path, canonical_json([asdict(sample) for sample in samples]))
+        noted = {"samples": [asdict(sample) for sample in samples]}
+        write_file(path, canonical_json(sealed(noted)))
         return samples
 
     def _survey(self, entry: ShardEntry) -> list[Sample]:
@@ -170,9 +174,7 @@ class ShardDataset:
 
 def mask_track(content: bytes) -> MaskTrack:
     """What `masks.json` holds."""
-    data = json.loads(content)
-    height, width = data["size"]
-    return MaskTrack((int(height), int(width)), int(data["fps"]), tuple(data["frames"]))
+    return MaskTrack.from_json(json.loads(content))
 
 
 def mask_pairs(content: bytes) -> Pairs:
@@ -237,8 +239,9 @@ def _sample(
         masks, pairs = mask_track(contents["masks.json"]), mask_pairs(contents["pairs.json"])
         num_frames = facts["num_frames"]
         _check(facts, masks, pairs)
+        masks.check()
         num_visible = sum(area(counts, masks.size) > 0 for counts in masks.frames)
-    except (ValueError, KeyError, TypeError, AttributeError, ManifestError) as error:
+    except _DAMAGE as error:
         raise ManifestError(
             f"{where}: {key} breaks the data contract: {error}; publish it again"
         ) from error

@@ -32,9 +32,12 @@ class TensorStore:
         for path in sorted(folder.glob("*.safetensors")):
             try:
                 with safe_open(path, "pt") as file:
-                    self._files.update(dict.fromkeys(file.keys(), path.name))
-            except SafetensorError as error:
+                    names, noted = set(file.keys()), set(file.metadata() or ())
+            except (OSError, SafetensorError) as error:
                 raise _damaged(path, str(error)) from error
+            if names != noted:
+                raise _damaged(path, f"{len(names ^ noted)} of them have lost their checksums")
+            self._files.update(dict.fromkeys(names, path.name))
 
     @property
     def names(self) -> frozenset[str]:
@@ -52,11 +55,12 @@ class TensorStore:
             with safe_open(path, "pt") as file:
                 tensor: Tensor = file.get_tensor(name)
                 note = json.loads(file.metadata()[name])
-        except (OSError, SafetensorError) as error:
+                crc32, of = note["crc32"], note["of"]
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             raise _damaged(path, str(error)) from error
-        if note["crc32"] != _checksum(tensor):
+        if crc32 != _checksum(tensor):
             raise _damaged(path, f"the bytes of {name} have changed")
-        return tensor, note["of"]
+        return tensor, of
 
 
 class TensorWriter:

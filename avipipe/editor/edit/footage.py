@@ -13,6 +13,7 @@ import numpy.typing as npt
 from avipipe.annotators.base import Frames
 from avipipe.errors import RunError
 from avipipe.manifests.samples import FPS
+from avipipe.media.container import open_media
 
 Pictures = npt.NDArray[np.uint8]
 
@@ -105,7 +106,7 @@ def write_lossless(
 
 def read_lossless(path: Path, kind: Literal["rgb24", "gray"]) -> Pictures:
     """What `write_lossless` wrote: (F, H, W, 3) or (F, H, W)."""
-    with av.open(str(path)) as container:
+    with open_media(path) as container:
         container.streams.video[0].codec_context.thread_count = 1
         frames = [
             np.asarray(frame.to_ndarray(format=kind), np.uint8)

@@ -11,13 +11,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Mask
 from avipipe.editor.data.media import Take, cut_mask
+from avipipe.editor.edit.given import is_image, opened, read_pixels
 from avipipe.editor.edit.job import MaskSpec
 from avipipe.errors import ConfigError, ManifestError
 from avipipe.manifests import rle
@@ -28,7 +28,6 @@ _SAME_SHAPE = 0.02
 _WHITE = 127
 _SLACK_PX = 1e-6
 _FRACTION_BITS = 8
-_IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +137,6 @@ def check_shape(size: Sequence[int], shape: tuple[int, int], path: Path) -> None
         )
 
 
-def is_image(path: Path) -> bool:
-    """Whether a file is an image by its name."""
-    return path.suffix.lower() in _IMAGES
-
-
 def _read_file(path: Path, take: Take, shape: tuple[int, int]) -> tuple[str, MaskTrack]:
     if is_image(path):
         return "image", _still(_cut(_image_mask(path), take, shape, path), take)
@@ -164,20 +158,13 @@ def _codes(path: Path, take: Take, shape: tuple[int, int]) -> MaskTrack:
 
 
 def _video(path: Path, take: Take, shape: tuple[int, int]) -> MaskTrack:
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            fps = Fraction(stream.average_rate or FPS)
-            masks = (
-                np.asarray(frame.to_ndarray(format="gray") > _WHITE)
-                for frame in container.decode(stream)
-            )
-            counts = [_encoded(mask_HW, take, shape, path) for mask_HW in masks]
-    except (av.FFmpegError, IndexError) as error:
-        raise ConfigError(
-            f"{path}: expected an image, a video or a masks.json with the mask; it cannot be read: "
-            f"{error}"
-        ) from error
+    with opened(path) as (container, stream):
+        fps = Fraction(stream.average_rate or FPS)
+        masks = (
+            np.asarray(frame.to_ndarray(format="gray") > _WHITE)
+            for frame in container.decode(stream)
+        )
+        counts = [_encoded(mask_HW, take, shape, path) for mask_HW in masks]
     return _track(counts, fps, take, path)
 
 
@@ -187,9 +174,7 @@ def _track(counts: Sequence[str], fps: Fraction, take: Take, path: Path) -> Mask
 
 
 def _image_mask(path: Path) -> Mask:
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ConfigError(f"{path}: expected an image, such as PNG or JPEG; it cannot be read")
+    pixels = read_pixels(path, cv2.IMREAD_UNCHANGED)
     if pixels.ndim == 2:
         grey = pixels
     elif pixels.shape[2] == 4 and pixels[..., 3].min() < pixels[..., 3].max():

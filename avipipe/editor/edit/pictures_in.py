@@ -4,15 +4,14 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
 from avipipe.annotators.base import Frames
 from avipipe.editor.data.media import Take
 from avipipe.editor.edit.footage import Footage
-from avipipe.editor.edit.masks_in import at_times, check_shape, is_image
-from avipipe.errors import ConfigError
+from avipipe.editor.edit.given import is_image, opened, read_pixels
+from avipipe.editor.edit.masks_in import at_times, check_shape
 from avipipe.manifests.samples import FPS
 
 _WHITE = 255
@@ -22,11 +21,9 @@ def read_image(path: Path) -> Frames:
     """An image file, (H, W, 3) RGB.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: it cannot be read, or is too large.
     """
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ConfigError(f"{path}: expected an image, such as PNG or JPEG; it cannot be read")
+    pixels = read_pixels(path, cv2.IMREAD_COLOR)
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -72,26 +69,15 @@ def control_order(path: Path, take: Take) -> list[int]:
 
 def _measured(path: Path) -> tuple[int, Fraction]:
     """Pictures of a video, and how many there are in a second."""
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            num_pictures = sum(packet.size > 0 for packet in container.demux(stream))
-            return num_pictures, Fraction(stream.average_rate or FPS)
-    except (av.FFmpegError, IndexError) as error:
-        raise _unreadable(path, error) from error
+    with opened(path) as (container, stream):
+        num_pictures = sum(packet.size > 0 for packet in container.demux(stream))
+        return num_pictures, Fraction(stream.average_rate or FPS)
 
 
 def _decoded(path: Path) -> Iterator[Frames]:
-    try:
-        with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
-                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    except av.FFmpegError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> ConfigError:
-    return ConfigError(f"{path}: expected an image or a video; it cannot be read: {error}")
+    with opened(path) as (container, stream):
+        for frame in container.decode(stream):
+            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
 def _chosen(pictures: Iterator[Frames], order: Iterable[int]) -> Iterator[Frames]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from avipipe import __version__
 from avipipe.annotators.base import Frames, Mask
@@ -23,6 +24,8 @@ from avipipe.editor.edit.config import EditConfig
 from avipipe.editor.edit.engine import Engine
 from avipipe.editor.edit.footage import write_lossless
 from avipipe.editor.edit.job import Job
+from avipipe.editor.edit.kept import NAME as KEPT_NAME
+from avipipe.editor.edit.kept import Kept, damaged
 from avipipe.editor.edit.listener import Listener
 from avipipe.editor.edit.preview import jpeg_uri, side_by_side
 from avipipe.editor.edit.single import Edited, Scene, SingleEdit, check_files
@@ -68,7 +71,7 @@ def edit(
     Raises:
         ConfigError: something in the job is wrong, or `out` holds another one.
         MediaError: the video cannot be read.
-        RunError: too little memory, or another run is at work in `out`.
+        RunError: too little memory, another run is at work in `out`, or what is in it is damaged.
     """
     job, out = job.below(Path.cwd()), out.absolute()
     job.check()
@@ -77,15 +80,18 @@ def edit(
     identity = _identity(job, engine, config)
     partial = out.with_name(f"{out.name}.partial")
     if out.exists() and not _is_empty(out):
+        Kept(out)
         _check_same(out, identity)
     else:
         with _alone(partial):
-            _begin(partial, identity)
-            _make(job, partial, engine, config, listener, identity["files"])
+            kept = _begin(partial, identity)
+            _make(job, partial, engine, config, listener, identity["files"], kept)
+            kept.note_new()
+            kept.forget(WORK_NAME)
             partial.rename(out)
         if not keep_work:
             shutil.rmtree(out / WORK_NAME)
-    return Trace.model_validate_json((out / JSON_NAME).read_bytes())
+    return _read_trace(out)
 
 
 @contextmanager
@@ -115,13 +121,18 @@ def _is_empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
 
 
-def _begin(folder: Path, identity: dict[str, Any]) -> None:
+def _begin(folder: Path, identity: dict[str, Any]) -> Kept:
     """Go on in a folder, or start it; one of another job in which nothing is edited is cleared."""
-    if any(folder.glob(f"{WORK_NAME}/edit-*/chunk-*")):
-        _check_same(folder, identity)
-    elif not _is_same(folder, identity):
+    is_begun = any(folder.glob(f"{WORK_NAME}/edit-*/chunk-*"))
+    if not is_begun and not _is_same(folder, identity):
         shutil.rmtree(folder / WORK_NAME, ignore_errors=True)
+        (folder / KEPT_NAME).unlink(missing_ok=True)
+    kept = Kept(folder)
+    if is_begun:
+        _check_same(folder, identity)
     write_json(folder / JOB_NAME, identity)
+    kept.drop_others(WORK_NAME)
+    return kept
 
 
 def _make(
@@ -131,11 +142,13 @@ def _make(
     config: EditConfig,
     listener: Listener,
     files: dict[str, str],
+    kept: Kept,
 ) -> None:
     began_s = time.monotonic()
     work = folder / WORK_NAME
     listener.said("preparing the video")
     source = prepare(job.video, work / "source", engine.size_for)
+    kept.note_new()
     num_chunks = len(engine.chunks(source.take.num_frames))
     listener.planned(len(job.edits) * num_chunks * engine.num_steps)
     for spec in job.edits:  # what is wrong with the last shall not cost the time of the first
@@ -144,7 +157,8 @@ def _make(
     edits = list[Edited]()
     for number, spec in enumerate(job.edits, start=1):
         place = work / f"edit-{number:02d}"
-        edits.append(SingleEdit(spec, source, scene, place, engine, config, listener).make())
+        single = SingleEdit(spec, source, scene, place, engine, config, listener, kept)
+        edits.append(single.make())
         scene = edits[-1].after
     listener.said("writing the videos")
     _write_videos(folder, source, edits, config)
@@ -174,7 +188,10 @@ def _identity(job: Job, engine: Engine, config: EditConfig) -> dict[str, Any]:
 
 def _is_same(folder: Path, identity: dict[str, Any]) -> bool:
     path = folder / JOB_NAME
-    return path.is_file() and not difference(json.loads(path.read_bytes()), identity)
+    try:
+        return path.is_file() and not difference(_read_object(path), identity)
+    except RunError:
+        return False
 
 
 def _check_same(folder: Path, identity: dict[str, Any]) -> None:
@@ -184,11 +201,28 @@ def _check_same(folder: Path, identity: dict[str, Any]) -> None:
             f"{folder}: expected no such folder, or one that `avipipe edit` made; choose another "
             "--out"
         )
-    if differing := difference(json.loads(path.read_bytes()), identity):
+    if differing := difference(_read_object(path), identity):
         raise ConfigError(
             f"{folder} is of another edit; choose another --out, or delete it. What differs:\n"
             + "\n".join(differing)
         )
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise damaged(path.parent, f"{path.name} ({error})") from error
+    if not isinstance(found, dict):
+        raise damaged(path.parent, path.name)
+    return found
+
+
+def _read_trace(out: Path) -> Trace:
+    try:
+        return Trace.model_validate_json((out / JSON_NAME).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise damaged(out, JSON_NAME) from error
 
 
 def _write_videos(

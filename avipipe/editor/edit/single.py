@@ -23,6 +23,7 @@ from avipipe.editor.edit.engine import Engine, Part
 from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.ground import ground
 from avipipe.editor.edit.job import AUDIO_WAYS, EditSpec
+from avipipe.editor.edit.kept import Kept
 from avipipe.editor.edit.listener import Listener
 from avipipe.editor.edit.masks_in import UserMask, check_not_empty, read_mask
 from avipipe.editor.edit.pictures_in import control_order, read_control, read_image, read_reference
@@ -89,9 +90,10 @@ class SingleEdit:
         engine: Engine,
         config: EditConfig,
         listener: Listener,
+        kept: Kept,
     ) -> None:
         self.spec, self.source, self.scene, self.folder = spec, source, scene, folder
-        self.engine, self.config, self.listener = engine, config, listener
+        self.engine, self.config, self.listener, self.kept = engine, config, listener, kept
         self.footage = Footage(folder / "frames")
         self.fallbacks: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
@@ -115,6 +117,7 @@ class SingleEdit:
         self.fallbacks += mask.fallbacks
         sound = self._sound(prompt)
         self.fallbacks += sound.fallbacks
+        self.kept.note_new()
         has_sound = self.scene.has_sound or sound.path != self.scene.sound
         hears = has_sound and task != "deletion"
         chunks = self.engine.chunks(len(mask.track.frames))
@@ -167,6 +170,7 @@ class SingleEdit:
                 words, self.scene.footage, heard_N, self.config.profile, precision=spec.precision
             )
             write_json(path, found.to_json())
+            self.kept.note_new()
         mask = UserMask.from_json(json.loads(path.read_bytes()))
         check_not_empty(mask.track, mask.kind)
         return mask
@@ -201,6 +205,7 @@ class SingleEdit:
             counts = [rle.encode(mask_HW) for mask_HW in cells]
             write_json(record, {"trace": trace.model_dump(mode="json"), "masks": counts})
             self.footage.write(chunk.own.start, own)
+            self.kept.note_new()
             self._state(chunk).unlink(missing_ok=True)
         else:
             self.listener.skipped(self.engine.num_steps)

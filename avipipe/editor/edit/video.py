@@ -20,8 +20,9 @@ from avipipe.editor.edit.footage import Footage
 from avipipe.errors import FailKind, MediaError
 from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ
 from avipipe.media import decode
+from avipipe.media.container import INPUT_OPTIONS, open_media
 from avipipe.media.decode import iter_frames, num_ticks
-from avipipe.media.ffmpeg import run
+from avipipe.media.ffmpeg import file_url, run
 from avipipe.media.normalize import (
     AUDIO_NAME,
     SAMPLES_PER_FRAME,
@@ -139,7 +140,7 @@ def prepare(
 def fit_sound(path: Path, num_frames: int, out: Path) -> None:
     """Write the sound of any file as FLAC, 48 kHz, stereo, exactly as long as so many frames."""
     sound = (
-        ffmpeg.input(f"file:{path.resolve()}", protocol_whitelist="file")
+        ffmpeg.input(file_url(path), **INPUT_OPTIONS)
         .audio.filter("aresample", SAMPLE_RATE_HZ)
         .filter("aformat", sample_fmts="s16", channel_layouts="stereo")
         .filter("apad", whole_len=num_frames * SAMPLES_PER_FRAME)
@@ -191,7 +192,7 @@ def _picture(frame_HWC: Frames, number: int) -> av.VideoFrame:
 
 def _sound(path: Path) -> Iterator[av.AudioFrame]:
     """Pieces of a file, as the encoder takes them."""
-    with av.open(str(path)) as source:
+    with open_media(path) as source:
         fit = av.AudioResampler(format="fltp", layout="stereo", rate=SAMPLE_RATE_HZ)
         for frame in source.decode(audio=0):
             yield from fit.resample(frame)
@@ -204,16 +205,14 @@ def _probe(path: Path, folder: Path) -> tuple[MediaInfo, Path, bool]:
     except MediaError as error:
         if error.kind is not FailKind.NO_AUDIO_STREAM:
             raise
-    with av.open(str(path)) as container:
+    with open_media(path) as container:
         is_mov = "mov" in container.format.name
     dubbed = folder / ("silent.mov" if is_mov else "silent.mkv")
     if not dubbed.exists():
         partial = dubbed.with_name(f"partial-{dubbed.name}")
         silence = ffmpeg.input(f"anullsrc=r={SAMPLE_RATE_HZ}:cl=stereo", f="lavfi")
         # AVI has no times of its own, and Matroska wants some.
-        picture = ffmpeg.input(
-            f"file:{path.resolve()}", protocol_whitelist="file", fflags="+genpts"
-        )
+        picture = ffmpeg.input(file_url(path), fflags="+genpts", **INPUT_OPTIONS)
         copied = ffmpeg.output(
             picture.video,
             silence.audio,

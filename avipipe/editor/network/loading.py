@@ -1,8 +1,8 @@
 """Making the network: anew, on Wan's weights, or from a checkpoint of our own."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from diffusers.models.transformers.transformer_wan import (
@@ -11,12 +11,14 @@ from diffusers.models.transformers.transformer_wan import (
 )
 from torch import Tensor, nn
 
+from avipipe.annotators.loading import read_model
+from avipipe.annotators.reading import few, incomplete
 from avipipe.editor.config import EditorConfig
 from avipipe.editor.network.gamr import GamrBlock
 from avipipe.editor.network.transformer import NEW_MODULES, EditorTransformer
 from avipipe.errors import WeightsError
 
-Model = TypeVar("Model", bound=WanTransformer3DModel)
+_REMEDY = "Name the folder of a whole one, or pull or train it again"
 
 
 def blank(config: EditorConfig) -> EditorTransformer:
@@ -50,7 +52,9 @@ def load_backbone(
     Raises:
         WeightsError: not a whole checkpoint of Wan, or one of other sizes.
     """
-    wan = _from_pretrained(WanTransformer3DModel, folder, dtype)
+    wan = read_model(
+        WanTransformer3DModel, folder, remedy=_REMEDY, is_exact=True, torch_dtype=dtype
+    )
     model = assemble(config, wan.state_dict(), where=folder, dtype=dtype, seed=seed)
     _begin_like_backbone(model)
     return model
@@ -62,7 +66,9 @@ def load_editor(folder: Path, *, dtype: torch.dtype = torch.float32) -> EditorTr
     Raises:
         WeightsError: it is not one, or not whole.
     """
-    model: EditorTransformer = _from_pretrained(EditorTransformer, folder, dtype)
+    model: EditorTransformer = read_model(
+        EditorTransformer, folder, remedy=_REMEDY, is_exact=True, torch_dtype=dtype
+    )
     return model
 
 
@@ -90,11 +96,12 @@ def assemble(
         first = str(error).splitlines()[1].strip()  # of what may be a thousand
         raise WeightsError(f"{where}: other sizes than were asked for: {first}") from error
     absent = set(NEW_MODULES) - {_part(key) for key in weights}
-    lacking = [key for key in keys.missing_keys if _part(key) not in absent]
-    if wrong := [*lacking, *keys.unexpected_keys]:
+    what = f"a network of {config.num_layers} layers"
+    if lacking := [key for key in keys.missing_keys if _part(key) not in absent]:
+        raise incomplete(where, what, lacking, _REMEDY)
+    if keys.unexpected_keys:
         raise WeightsError(
-            f"{where}: expected the weights of {config.num_layers} layers; it differs in "
-            f"{few(wrong)}"
+            f"{where}: expected the weights of {what}, found others: {few(keys.unexpected_keys)}"
         )
     model.rope = fresh_rope(model)
     _begin_afresh(model, {_part(key) for key in keys.missing_keys}, dtype, seed)
@@ -110,26 +117,6 @@ def fresh_rope(model: EditorTransformer) -> WanRotaryPosEmbed:
 
 def _part(key: str) -> str:
     return key.split(".")[0]
-
-
-def few(keys: Sequence[str]) -> str:
-    """The first few of many names."""
-    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-
-
-def _from_pretrained(kind: type[Model], folder: Path, dtype: torch.dtype) -> Model:
-    load = cast(Callable[..., tuple[Model, dict[str, list[str]]]], kind.from_pretrained)
-    try:
-        model, info = load(
-            folder, torch_dtype=dtype, local_files_only=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{folder}: cannot be loaded as {kind.__name__}: {error}") from error
-    if wrong := [*info["missing_keys"], *info["unexpected_keys"]]:
-        raise WeightsError(
-            f"{folder}: not a whole checkpoint of {kind.__name__}; it differs in {few(wrong)}"
-        )
-    return model
 
 
 def _begin_afresh(

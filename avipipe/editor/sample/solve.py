@@ -1,5 +1,6 @@
 """Edits latents: solves the flow from noise within a mask that is refined on the way."""
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -112,7 +113,7 @@ class Solving:
         safetensors.torch.save_file(
             {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
             partial,
-            metadata={"step": str(self.step)},
+            metadata={"step": str(self.step), "sha256": self._sha256()},
         )
         partial.replace(path)
 
@@ -125,12 +126,25 @@ class Solving:
         """
         try:
             with safetensors.safe_open(path, "pt") as file:
-                step = int(file.metadata()["step"])
-                return cls(step, *(file.get_tensor(name) for name in ("latents", "mask", "masks")))
-        except (OSError, SafetensorError, KeyError, TypeError) as error:
+                about = file.metadata()
+                parts = (file.get_tensor(name) for name in ("latents", "mask", "masks"))
+                found = cls(int(about["step"]), *parts)
+                if found._sha256() != about["sha256"]:
+                    raise ValueError("it has changed since it was written")
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"{path}: expected an edit on its way: {error}; delete the file to begin again"
             ) from error
+        return found
+
+    def _sha256(self) -> str:
+        """Of all that it is."""
+        found = hashlib.sha256(str(self.step).encode())
+        for tensor in (self.latents, self.mask, self.masks):
+            held = tensor.cpu().contiguous()
+            found.update(f"{held.dtype} {tuple(held.shape)}".encode())
+            found.update(held.view(torch.uint8).numpy().tobytes())
+        return found.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

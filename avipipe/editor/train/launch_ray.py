@@ -23,6 +23,7 @@ def launch(
     use_gpu: bool = True,
     address: str | None = None,
     resume: bool = False,
+    trust_checkpoint: bool = False,
     max_failures: int = 0,
 ) -> None:
     """Train as a job of Ray Train.
@@ -47,6 +48,7 @@ def launch(
             "config": config.model_dump(mode="json"),
             "folder": str(folder.resolve()),
             "resume": resume or max_failures > 0,
+            "trust_checkpoint": trust_checkpoint,
         },
         scaling_config=ray.train.ScalingConfig(num_workers=num_workers, use_gpu=use_gpu),
         run_config=ray.train.RunConfig(
@@ -66,4 +68,9 @@ def launch(
 def _train_worker(given: dict[str, object]) -> None:
     """One process; Ray Train has started torch.distributed and set torchrun's environment."""
     config = TrainConfig.model_validate(given["config"])
-    train(config, Path(str(given["folder"])), resume=bool(given["resume"]))
+    train(
+        config,
+        Path(str(given["folder"])),
+        resume=bool(given["resume"]),
+        trust_checkpoint=bool(given["trust_checkpoint"]),
+    )

@@ -10,7 +10,7 @@ import torch
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from avipipe.editor.network.loading import few
+from avipipe.annotators.reading import few, incomplete, reading
 from avipipe.editor.network.transformer import NEW_MODULES, EditorTransformer
 from avipipe.errors import WeightsError
 
@@ -25,6 +25,9 @@ ADAPTER_NAME = "default"
 ADAPTER_FILE = "adapter.safetensors"
 NEW_FILE = "new_modules.safetensors"
 CONFIG_FILE = "lora.json"
+
+_WHAT = "the adapters of a run"
+_REMEDY = "Name the folder of another run, or train it again"
 
 
 class LoraConfig(BaseModel):
@@ -89,25 +92,21 @@ def load_lora(model: EditorTransformer, folder: Path) -> None:
     Raises:
         WeightsError: files are missing, or do not fit the network.
     """
-    try:
+    with reading(folder, _WHAT, _REMEDY):
         config = LoraConfig(**json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
         adapters = safetensors.torch.load_file(folder / ADAPTER_FILE)
         whole = config.new_modules == "whole"
         new = safetensors.torch.load_file(folder / NEW_FILE) if whole else {}
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"{folder}: expected {ADAPTER_FILE}, {NEW_FILE} and {CONFIG_FILE}: {error}"
-        ) from error
     add_lora(model, config)
-    try:
+    with reading(folder, f"{_WHAT} on this network", _REMEDY):
         found: Any = set_peft_model_state_dict(model, adapters, adapter_name=ADAPTER_NAME)
         keys = model.load_state_dict(new, strict=False)
-    except RuntimeError as error:
-        raise WeightsError(f"{folder}: trained on a network of other sizes: {error}") from error
     missing = [name for name in found.missing_keys if "lora_" in name]
     missing += [name for name in keys.missing_keys if whole and is_new(name)]
-    if wrong := [*missing, *found.unexpected_keys, *keys.unexpected_keys]:
-        raise WeightsError(f"{folder}: adapters or new modules differ in {few(wrong)}")
+    if missing:
+        raise incomplete(folder, _WHAT, missing, _REMEDY)
+    if unknown := [*found.unexpected_keys, *keys.unexpected_keys]:
+        raise WeightsError(f"{folder}: expected {_WHAT}, found others: {few(unknown)}. {_REMEDY}")
 
 
 def is_new(name: str) -> bool:

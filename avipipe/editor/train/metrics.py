@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import resource
 import time
 from collections.abc import Mapping
@@ -152,11 +153,12 @@ class JsonLines(Sink):
     """A line of JSON for each step, in a file that a resumed run goes on with."""
 
     def __init__(self, path: Path, *, num_steps: int) -> None:
-        """Lines of steps after `num_steps`, which will be run again, are taken out."""
-        kept = ""
-        if path.exists():
-            kept = "".join(line for line in _whole_lines(path) if _step(line) <= num_steps)
-        path.write_text(kept, encoding="utf-8")
+        """Lines of steps after `num_steps`, which will be run again, are taken out.
+
+        So are those that nobody can read any more: a run does not fail for its figures.
+        """
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        path.write_bytes(b"".join(line for line in lines if _step(line) <= num_steps))
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, step: int, values: Values) -> None:
@@ -167,13 +169,12 @@ class JsonLines(Sink):
         self._file.close()
 
 
-def _whole_lines(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [line for line in lines if line.endswith("\n")]
-
-
-def _step(line: str) -> int:
-    return int(json.loads(line)["step"])
+def _step(line: bytes) -> float:
+    """Of a line; later than any of one that is torn or damaged."""
+    try:
+        return int(json.loads(line)["step"]) if line.endswith(b"\n") else math.inf
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return math.inf
 
 
 class TensorBoard(Sink):

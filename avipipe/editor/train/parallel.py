@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,6 +42,13 @@ class World:
             dist.all_reduce(values)
             values /= self.size
         return values
+
+    def gather(self, value: Any) -> list[Any]:
+        """What each process has, in the order of their ranks."""
+        found = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(found, value)
+        return found
 
 
 @contextmanager

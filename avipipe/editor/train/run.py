@@ -45,6 +45,7 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
+    trust_checkpoint: bool = False,
     listener: RunListener | None = None,
 ) -> bool:
     """Train into a folder; whether the run came to its end, and was not stopped by a signal.
@@ -54,6 +55,7 @@ def train(
 
     Args:
         resume: go on from the newest checkpoint, if there is one.
+        trust_checkpoint: also where nothing says what its files were; torch runs what is in them.
         listener: told by the first process.
     Raises:
         ConfigError: there is a run in the folder, and it is not to be resumed, or of another
@@ -92,6 +94,7 @@ def train(
                 batches,
                 listeners=[listener] if listener and world.is_first else (),
                 sample=_sampler(config, batches, features, world),
+                trust_checkpoint=trust_checkpoint,
             )
             if resume:
                 trainer.resume()

@@ -103,6 +103,7 @@ class Trainer:
         *,
         listeners: Sequence[Listener] = (),
         sample: Hook | None = None,
+        trust_checkpoint: bool = False,
     ) -> None:
         self.config, self.folder, self.stream = config, folder, stream
         self._world, self._held_out = world, held_out
@@ -120,6 +121,7 @@ class Trainer:
             keep=config.checkpoint.keep,
             # however many processes share a batch
             identity={**config.identity(), "batch_size": config.batch_size * world.size},
+            trusted=trust_checkpoint,
         )
         self._meter = Meter(config.network.sizes, world.device, config.lora)
 
@@ -128,7 +130,7 @@ class Trainer:
 
         Raises:
             ConfigError: it is of another configuration.
-            RunError: it cannot be read.
+            RunError: it is damaged, or nothing says what its files were.
         """
         found = self._checkpoints.latest()
         if found is None:

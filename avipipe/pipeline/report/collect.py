@@ -26,6 +26,7 @@ from avipipe.pipeline.report.model import (
     Tally,
 )
 from avipipe.stages.decide import measures
+from avipipe.text import safe_text, without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def collect(
         folder: where the files of a stage key lie.
         index: of the published dataset; None before the first publication.
     """
+    out = safe_text(without_secrets(out))
     gathered = _Gathered(limits, WhatIf(graph.config.stages.decide))
     counts = survey.counts(lines)
     for source in survey.sources(lines):
@@ -201,8 +203,9 @@ def _stage_rows(
 
 
 def _weights(role: str, backend: str) -> tuple[tuple[str, str], ...]:
+    known = weights.known()
     names = needs_of(create(role, backend))
-    return tuple((name, weights.entry(name).licence) for name in names)
+    return tuple((name, known[name].licence if name in known else "unknown") for name in names)
 
 
 def _split_rows(index: DatasetIndex) -> tuple[SplitRow, ...]:

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from avipipe.errors import MediaError
+from avipipe.media.container import open_media
 from avipipe.pipeline.report.model import Picture
 
 logger = logging.getLogger(__name__)
@@ -40,14 +42,14 @@ def frames_at(path: Path, indices: Sequence[int]) -> list[Frame]:
     wanted = set(indices)
     found: list[Frame] = []
     try:
-        with av.open(str(path)) as container:
+        with open_media(path) as container:
             container.streams.video[0].thread_count = 1
             for index, frame in enumerate(container.decode(video=0)):
                 if index in wanted:
                     found.append(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
                 if len(found) == len(wanted):
                     break
-    except (av.FFmpegError, OSError, IndexError) as error:
+    except (MediaError, av.FFmpegError, IndexError) as error:
         logger.warning("%s: no picture of it in the report: %s", path, error)
     return found
 

@@ -110,12 +110,12 @@ def test_adapters_of_another_network_are_refused(tmp_path: Path) -> None:
     model = learnt(WHOLE)
     save_lora(model, tmp_path, WHOLE, dict(model.state_dict()))
     wider = build(SIZES.model_copy(update={"num_attention_heads": 4}))
-    with pytest.raises(WeightsError, match="other sizes"):
+    with pytest.raises(WeightsError, match=r"on this network: .*size mismatch"):
         load_lora(wider, tmp_path)
     file = tmp_path / ADAPTER_FILE
     adapters = load_file(file)
     save_file({name: adapters[name] for name in list(adapters)[1:]}, file)
-    with pytest.raises(WeightsError, match=r"differ in .*lora_A"):
+    with pytest.raises(WeightsError, match=r"lacks 1 of its tensors, .*lora_A"):
         load_lora(build(SIZES), tmp_path)
-    with pytest.raises(WeightsError, match=r"adapter\.safetensors"):
+    with pytest.raises(WeightsError, match=r"nothing: cannot be loaded.*lora\.json"):
         load_lora(build(SIZES), tmp_path / "nothing")

@@ -54,8 +54,8 @@ def test_a_resumed_run_goes_on_with_its_lines(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         first.write(step, {"loss": step / 10})
     first.close()
-    with path.open("a") as file:
-        file.write('{"step": 4, "lo')
+    with path.open("ab") as file:
+        file.write(b'\xff{"step": 1}\n[]\n{"step": 4, "lo')
     second = JsonLines(path, num_steps=2)
     second.write(3, {"loss": 0.7})
     second.close()

@@ -7,9 +7,9 @@ import numpy as np
 from pydantic import BaseModel
 
 from avipipe.annotators.full.json_reply import Message
+from avipipe.annotators.loading import device, load, load_model
 from avipipe.annotators.signal import resample
 from avipipe.annotators.weighted import Weighted
-from avipipe.editor.agent.backends.loading import device, load, load_model
 from avipipe.editor.agent.tools import Sound
 
 MAX_TOKENS = 1024

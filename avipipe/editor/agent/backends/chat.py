@@ -16,6 +16,7 @@ from avipipe.editor.agent.backends.chat_prompt import (
 )
 from avipipe.editor.agent.schema import AudioCaption, Checks, EditPlan, Span, Verdict
 from avipipe.editor.agent.tools import Mixed, Task
+from avipipe.text import safe_text
 
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
 
@@ -95,11 +96,13 @@ class ChatJudge(_Chat):
 
 
 def _fitted(value: Any, duration_s: float) -> Any:
-    """The same with every span cut at the end of the audio.
+    """The same with every text safe to store, and every span cut at the end of the audio.
 
     Raises:
         ReplyError: a span starts after it.
     """
+    if isinstance(value, str):
+        return safe_text(value)
     if isinstance(value, Span):
         if value.start_s >= duration_s:
             raise ReplyError(f"a span starts at {value.start_s:g} s of {duration_s:.2f} s")

@@ -4,8 +4,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from avipipe.annotators.loading import device, load_pipeline
 from avipipe.annotators.weighted import Weighted
-from avipipe.editor.agent.backends.loading import device, load
 from avipipe.editor.agent.schema import Kind
 from avipipe.editor.agent.tools import Sound
 
@@ -31,15 +31,13 @@ class _Diffusion(Weighted):
         import torch
 
         (weight,) = self.needs
-        on = device()
-        dtype = torch.float16 if on == "cuda" else torch.float32
-        loader = getattr(diffusers, self._pipeline_class).from_pretrained
-        parts = self._parts(dtype)
-        self._pipeline = load(weight, loader, torch_dtype=dtype, **parts).to(on)
+        dtype = torch.float16 if device() == "cuda" else torch.float32
+        kind = getattr(diffusers, self._pipeline_class)
+        self._pipeline = load_pipeline(weight, kind, instead=self._instead(), dtype=dtype)
         self._pipeline.set_progress_bar_config(disable=True)
 
-    def _parts(self, dtype: Any) -> dict[str, Any]:
-        """What is not loaded as the checkpoint's index says."""
+    def _instead(self) -> dict[str, Any]:
+        """Name of a part -> its class, where that is not the one of the checkpoint's index."""
         return {}
 
     def _run(self, prompt: str, seed: int, **options: Any) -> Any:
@@ -80,13 +78,11 @@ class AudioLdm2(_Diffusion):
     needs = ("audioldm2",)
     _pipeline_class = "AudioLDM2Pipeline"
 
-    def _parts(self, dtype: Any) -> dict[str, Any]:
+    def _instead(self) -> dict[str, Any]:
         """Its index names a class of GPT-2 that can no longer generate."""
         from transformers import GPT2LMHeadModel
 
-        (weight,) = self.needs
-        loader = GPT2LMHeadModel.from_pretrained
-        return {"language_model": load(weight, loader, subfolder="language_model", dtype=dtype)}
+        return {"language_model": GPT2LMHeadModel}
 
     def generate(self, prompt: str, *, duration_s: float, seed: int) -> Sound:
         """The sound, of `duration_s` or, where that is very short, 3 s."""

@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from avipipe.annotators.loading import load, load_model
 from avipipe.annotators.signal import resample
 from avipipe.annotators.weighted import Weighted
-from avipipe.editor.agent.backends.loading import load, load_model
 from avipipe.editor.agent.embedded.separate import gated
 from avipipe.editor.agent.schema import Kind, Removal, Span
 from avipipe.editor.agent.tools import Sound

@@ -1,10 +1,12 @@
 """Speech by models in this process: MMS, small and quick, and Bark, in many voices."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from avipipe.annotators.loading import load, load_model
 from avipipe.annotators.weighted import Weighted
-from avipipe.editor.agent.backends.loading import load, load_model, seeded
 from avipipe.editor.agent.mix import MAX_SPEEDUP
 from avipipe.editor.agent.tools import Sound
 from avipipe.errors import AnnotatorError
@@ -75,7 +77,7 @@ class MmsSpeech(Weighted):
         import torch
 
         ids_BL = self._tokenizer(words, return_tensors="pt")["input_ids"].to(self._model.device)
-        with seeded(seed), torch.inference_mode():
+        with _seeded(seed), torch.inference_mode():
             wav_BN = self._model(ids_BL, speaking_rate=pace * self._model.speaking_rate).waveform
         return Sound(wav_BN.float().cpu().numpy(), int(self._model.config.sampling_rate))
 
@@ -117,7 +119,7 @@ class BarkSpeech(Weighted):
 
         preset = self._preset(voice, seed)
         inputs = self._processor(words, voice_preset=preset)
-        with seeded(seed), torch.inference_mode():
+        with _seeded(seed), torch.inference_mode():
             wav_1N = self._model.generate(
                 **inputs.to(self._model.device),
                 semantic_max_new_tokens=int(_SEMANTIC_HZ * min(_LONGEST_S, 2 * duration_s + 2)),
@@ -130,3 +132,13 @@ class BarkSpeech(Weighted):
         gender = "female" if voice and _FEMALE.search(voice) else "male"
         fitting = [name for name in _VOICES[gender] if name in known]
         return fitting[seed % len(fitting)] if fitting else None
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Let torch draw from a seed, and give it its own numbers back afterwards."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield

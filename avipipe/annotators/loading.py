@@ -1,0 +1,126 @@
+"""Loads models from where their weights lie, whole or not at all; nothing is downloaded.
+
+Libraries fill what a checkpoint lacks with random numbers and say so in a warning. Here that is an
+error, but for what `OPTIONAL` names, and for tied weights, of which one copy is enough.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from avipipe import weights
+from avipipe.annotators.reading import few, incomplete, pull_again, reading
+from avipipe.errors import WeightsError
+
+OPTIONAL: Mapping[str, str] = {
+    r"\.num_batches_tracked$": "counts the batches of training",
+    r"\.(position_ids|token_type_ids|relative_position_index)$": "follows from the sizes alone",
+    r"(^|\.)masked_spec_embed$": "stands for what is hidden from wav2vec2 while it trains",
+}
+"""Names of tensors that a checkpoint may lack -> why nothing that is read here depends on them.
+
+transformers leaves out one more by itself: the last norm of Grounding DINO's Swin, whose output
+nothing uses.
+"""
+
+
+def load(weight: str, loader: Callable[..., Any], *, subfolder: str = "", **options: Any) -> Any:
+    """What a `from_pretrained` makes of a weight: a processor, a tokenizer.
+
+    Raises:
+        WeightsError: it is missing, or not what the loader can read.
+    """
+    path = weights.locate(weight) / subfolder
+    with reading(path, f"`{weight}`", pull_again(weight)):
+        return loader(path, local_files_only=True, **options)
+
+
+def load_model(weight: str, kind: Any, *, subfolder: str = "", **options: Any) -> Any:
+    """A whole model of transformers or diffusers, on the device that models run on, to be asked.
+
+    Raises:
+        WeightsError: it is missing, or not a whole model of this kind.
+    """
+    path = weights.locate(weight) / subfolder
+    return read_model(kind, path, remedy=pull_again(weight), **options).to(device()).eval()
+
+
+def load_pipeline(weight: str, kind: Any, *, instead: Mapping[str, Any], dtype: Any) -> Any:
+    """A pipeline of diffusers, on that device, each of its models whole.
+
+    Args:
+        instead: name of a part -> class to load it as, where the pipeline's index names another.
+        dtype: of its models.
+    Raises:
+        WeightsError: it is missing, or a part is not whole.
+    """
+    path = weights.locate(weight)
+    with reading(path, kind.__name__, pull_again(weight)):
+        index = kind.load_config(path, local_files_only=True)
+        kinds = {name: _class(*found) for name, found in index.items() if isinstance(found, list)}
+    parts = {}
+    for name, part in (kinds | dict(instead)).items():
+        if _is_module(part):
+            option = "dtype" if part.__module__.startswith("transformers.") else "torch_dtype"
+            parts[name] = load_model(weight, part, subfolder=name, **{option: dtype})
+    return load(weight, kind.from_pretrained, **parts).to(device())
+
+
+def read_model(
+    kind: Any, path: Path, *, remedy: str, is_exact: bool = False, **options: Any
+) -> Any:
+    """A whole model that `save_pretrained` of transformers or diffusers wrote, on the CPU.
+
+    Args:
+        remedy: what to do where it is none.
+        is_exact: whether tensors that the model does not have are refused as well.
+    Raises:
+        WeightsError: it cannot be read, or is not whole.
+    """
+    with reading(path, kind.__name__, remedy):
+        model, info = kind.from_pretrained(
+            path, local_files_only=True, output_loading_info=True, **options
+        )
+    if missing := [name for name in info["missing_keys"] if not is_optional(name)]:
+        raise incomplete(_file_in(path), type(model).__name__, missing, remedy)
+    if is_exact and (unknown := sorted(info["unexpected_keys"])):
+        raise WeightsError(
+            f"{path}: expected the tensors of {kind.__name__} alone, found {len(unknown)} more: "
+            f"{few(unknown)}. {remedy}"
+        )
+    return model
+
+
+def is_optional(name: str) -> bool:
+    """Whether a checkpoint may lack a tensor."""
+    return any(re.search(pattern, name) for pattern in OPTIONAL)
+
+
+def device() -> str:
+    """The device that models run on."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _file_in(folder: Path) -> Path:
+    """The one that holds the tensors; the folder where there are several."""
+    found = [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
+    return found[0] if len(found) == 1 else folder
+
+
+def _class(library: str | None, name: str | None) -> Any:
+    """What an index of diffusers names: of a library, or of a pipeline's own module."""
+    if library is None or name is None:
+        return None
+    if library in ("diffusers", "transformers"):
+        return getattr(import_module(library), name)
+    return getattr(import_module(f"diffusers.pipelines.{library}"), name)
+
+
+def _is_module(kind: Any) -> bool:
+    from torch import nn
+
+    return isinstance(kind, type) and issubclass(kind, nn.Module)

@@ -1,0 +1,124 @@
+"""What a build knows of the listed URLs and nobody else may: `work/private.json`, mode 0600.
+
+Everything else that a build writes names a URL as `stored_uri` does: without user info, and without
+all of its query that may be secret. Where what is left out may say which file is meant, a hash of
+it stands for it, keyed so that nobody finds it by guessing. See docs/decisions/0003-secrets.md.
+"""
+
+import functools
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from avipipe.errors import FailKind, ManifestError, MediaError
+from avipipe.manifests.records import SourceLine
+from avipipe.manifests.uris import is_url
+from avipipe.text import secrets_of, split_url
+
+NAME = "private.json"
+_HASH_CHARS = 16
+_MARK = "hidden="
+
+
+class Private:
+    """The addresses behind stored URIs, and the key of the hashes in these.
+
+    The file is read when a URL first needs it: those who only look at a dataset may not read it.
+
+    Args:
+        work: the folder of `private.json`. Without that file, the key is drawn anew.
+    Raises (all methods):
+        ManifestError: the file is damaged, or this user may not read it.
+    """
+
+    def __init__(self, work: Path) -> None:
+        self._path = work / NAME
+
+    @functools.cached_property
+    def _known(self) -> "_Known":
+        return _read(self._path)
+
+    def stored(self, line: SourceLine) -> SourceLine:
+        """A line as it may be written down; the address is remembered where that says more."""
+        uri = self.stored_uri(line.uri)
+        if uri != line.uri:
+            self._known.addresses[uri] = line.uri
+        return replace(line, uri=uri)
+
+    def stored_uri(self, uri: str) -> str:
+        """A URI without its secrets; one that has none, and one that is stored, as it is."""
+        if not is_url(uri):
+            return uri
+        parts = split_url(uri)
+        if not (parts.user or parts.hidden):
+            return parts.shown
+        # Neither the password nor a signature says which file is meant, and both change.
+        rest = json.dumps([parts.shown, parts.user, *parts.hidden])
+        value = hmac.new(self._known.key, rest.encode(), hashlib.sha256).hexdigest()[:_HASH_CHARS]
+        return f"{parts.shown}{'&' if '#' in parts.shown else '#'}{_MARK}{value}"
+
+    def address(self, uri: str) -> str:
+        """Where the source that is stored as `uri` is fetched from.
+
+        Raises:
+            MediaError: its secrets are not here any more.
+        """
+        if not is_url(uri):
+            return uri
+        address = self._known.addresses.get(uri)
+        if address is None and _MARK in uri.rpartition("#")[2]:
+            raise MediaError(
+                FailKind.PRIVATE,
+                f"{uri}: its address has secrets, which were in {self._path.name} of the work "
+                "folder and are not any more; build with the list that holds it, then "
+                "`avipipe retry`",
+            )
+        return uri if address is None else address
+
+    def secrets(self, uri: str) -> tuple[str, ...]:
+        """The texts that no message about the source stored as `uri` may hold."""
+        return secrets_of(self._known.addresses.get(uri, "")) if is_url(uri) else ()
+
+    def write(self) -> None:
+        """Keep what is known, for this user alone; where there are no secrets, nothing is."""
+        key, addresses = self._known
+        if not addresses:
+            return
+        data = {"key": key.hex(), "addresses": dict(sorted(addresses.items()))}
+        draft = self._path.with_suffix(".draft")
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  of a descriptor
+            json.dump(data, file)
+            file.flush()
+            os.fsync(descriptor)
+        draft.replace(self._path)
+
+
+class _Known(NamedTuple):
+    key: bytes
+    addresses: dict[str, str]
+
+
+def _read(path: Path) -> _Known:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return _Known(bytes.fromhex(data["key"]), dict(data["addresses"]))
+    except FileNotFoundError:
+        return _Known(secrets.token_bytes(32), {})
+    except PermissionError as error:
+        raise ManifestError(
+            f"{path}: this user may not read the secrets of listed URLs; build, and run all "
+            "workers, as the user that began the build"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ManifestError(
+            f"{path}: expected the secrets of listed URLs as a build wrote them, found "
+            f"{type(error).__name__}. Restore it; or delete it and build with all lists again, "
+            "which fetches those URLs anew"
+        ) from error

@@ -1,0 +1,75 @@
+"""Measures published clips again, against the sources that they were cut from."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from avipipe.errors import MediaError
+from avipipe.manifests.uris import is_url, local_path
+from avipipe.media.probe import probe
+from avipipe.media.reference import Reference
+from avipipe.media.sync import certify
+
+# What surrounds a clip, so that a shift shows as one: what `certify` searches, on both sides.
+_AROUND_S = 0.5
+
+
+@dataclass(slots=True)
+class Remeasure:
+    """Compares clips with their sources, where these are still the same files.
+
+    Attributes:
+        max_offset_ms: how far sound and picture may be apart.
+        num_measured: clips that were compared.
+        num_without_source: clips whose source is not here any more, or is another file now.
+    """
+
+    max_offset_ms: float
+    num_measured: int = 0
+    num_without_source: int = 0
+    _digests: dict[Path, str] = field(default_factory=dict)
+
+    def check(self, facts: Mapping[str, Any], members: Mapping[str, bytes]) -> Iterator[str]:
+        """Yield what of a sample is not what its source holds.
+
+        Args:
+            facts: the sample's `json`.
+            members: its `mp4` and `flac`.
+        """
+        source, span = facts["source"], facts["span"]
+        path = None if is_url(source["uri"]) else local_path(source["uri"])
+        if path is None or not path.is_file() or self._digest(path) != source["sha256"]:
+            self.num_without_source += 1
+            return
+        self.num_measured += 1
+        try:
+            yield from self._faults(path, span["start_s"], span["end_s"], members)
+        except MediaError as error:
+            yield f"cannot be measured again: {error}"
+
+    def _faults(
+        self, path: Path, start_s: float, end_s: float, members: Mapping[str, bytes]
+    ) -> Iterator[str]:
+        info = probe(path)
+        around = (max(start_s - _AROUND_S, 0.0), end_s + _AROUND_S)
+        reference = Reference.read(path, info, start_s=around[0], end_s=around[1])
+        with tempfile.TemporaryDirectory() as name:
+            video, audio = Path(name, "clip.mp4"), Path(name, "clip.flac")
+            video.write_bytes(members["mp4"])
+            audio.write_bytes(members["flac"])
+            found = certify(reference, info, start_s=start_s, video=video, audio=audio)
+        if found.wrong_picture_s > 0:
+            yield f"shows other pictures than its source for {found.wrong_picture_s:.2f} s"
+        if found.wrong_sound_s > 0:
+            yield f"has other sound than its source for {found.wrong_sound_s:.2f} s"
+        if abs(found.av_offset_ms) > self.max_offset_ms:
+            yield f"sound and picture are {found.av_offset_ms:+g} ms apart, measured again"
+
+    def _digest(self, path: Path) -> str:
+        if path not in self._digests:
+            with path.open("rb") as file:
+                self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        return self._digests[path]
