@@ -41,6 +41,12 @@ class Clips(Mapping[str, ClipRecord]):
     def __getitem__(self, name: str) -> ClipRecord:
         return clip_record(self._survey.state(self._rows[name]), self._survey)
 
+    def kept(self, name: str) -> ClipRecord | None:
+        """A clip that is kept; None for every other, and for those that are not known."""
+        row = self._rows.get(name)
+        last = self._survey.state(row).last.record if row is not None else None
+        return self[name] if last is not None and last.status == "keep" else None
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)
 

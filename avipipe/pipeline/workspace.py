@@ -303,7 +303,7 @@ class Workspace:
         """What tells this work folder from all others, copies of it included."""
         path = self.work / "id"
         if not path.exists():
-            path.write_text(uuid.uuid4().hex)
+            _write(path, uuid.uuid4().hex)
         return f"{path.read_text()}-{path.stat().st_ino}"
 
     def _refuse_strangers(self) -> None:

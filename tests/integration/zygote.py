@@ -16,7 +16,6 @@ from typing import IO, Any, Self
 
 from tests.integration.builds import ROOT, Ended, environment
 
-
 _NO_THREADS = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
