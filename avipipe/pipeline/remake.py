@@ -67,7 +67,7 @@ def _remake_shards(
             for shard in wrong:
                 yield _remake_shard(destination, shard, names[shard.name], clips)
     except AvipipeError as error:
-        yield f"{len(wrong)} shards cannot be made again: {error}"
+        yield f"{', '.join(shard.name for shard in wrong)}: cannot be made again: {error}"
 
 
 def _names(

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -38,7 +39,7 @@ class Running:
 
     def wait(self) -> Ended:
         """The exit code is negative where a signal ended it."""
-        code = int(self.zygote.ask({"wait": self.pid})["code"])
+        code = int(self.zygote.ask({"wait": [self.pid]})["code"])
         return Ended(code, "", self.output.read_text())
 
 
@@ -81,6 +82,11 @@ class Zygote:
 
     def run(self, *words: str | Path, env: dict[str, str] | None = None) -> Ended:
         return self.start(*words, env=env).wait()
+
+    def first(self, running: Sequence[Running]) -> Running:
+        """The one of them that ends first."""
+        pid = self.ask({"wait": [each.pid for each in running]})["pid"]
+        return next(each for each in running if each.pid == pid)
 
     def ask(self, told: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -133,11 +139,15 @@ def _child(told: dict[str, Any]) -> None:
 def serve(orders: IO[str], answers: IO[str]) -> None:
     """Fork for each order, until there are none."""
     assert len(list(Path("/proc/self/task").iterdir())) == 1
+    codes: dict[int, int] = {}
     for line in orders:
         told = json.loads(line)
         if "wait" in told:
-            _, status = os.waitpid(told["wait"], 0)
-            answer = {"code": os.waitstatus_to_exitcode(status)}
+            while not codes.keys() & set(told["wait"]):
+                pid, status = os.wait()
+                codes[pid] = os.waitstatus_to_exitcode(status)
+            pid = next(pid for pid in told["wait"] if pid in codes)
+            answer = {"pid": pid, "code": codes[pid]}
         else:
             pid = os.fork()
             if pid == 0:
