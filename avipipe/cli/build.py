@@ -78,7 +78,8 @@ def command(
         echo(f"{len(sources.duplicates)} duplicate lines in {source} are left out", err=True)
     workspace.check(config, create_bucket=create_bucket)
     private = Private(workspace.work)
-    check_weights(workspace.needed_stages(graph, workspace.merged_lines(sources.lines, private)))
+    lines = workspace.merged_lines(sources.lines, private)
+    check_weights(workspace.needed_stages(graph, lines))
     with workspace.locked(), workspace.lease() as lease:
         workspace.write_config(config)
         private = Private(workspace.work)

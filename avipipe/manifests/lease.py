@@ -79,6 +79,7 @@ class Lease:
     """
 
     def __init__(self, destination: Destination, work: str = "", times: Times = Times()) -> None:
+        self.destination = destination
         self._store = destination.store
         self._work = work
         self._times = times

@@ -35,30 +35,32 @@ def is_draft(name: str) -> bool:
     return _DRAFT.fullmatch(name.rpartition("/")[2]) is not None
 
 
-def strays(destination: Destination, index: DatasetIndex) -> Iterator[tuple[str, bool]]:
-    """Yield (name, whether a publication could have made it) of files that the index does not list.
+def strays(destination: Destination, *indexes: DatasetIndex) -> Iterator[tuple[str, bool]]:
+    """Yield (name, whether a publication could have made it) of files that no index lists.
 
-    Looks where it would list them: among the shards and the manifests.
+    Looks where they would be listed: among the shards and the manifests.
     """
-    listed = {shard.name for shard in index.shards} | set(index.manifests)
-    listed |= {CLIPS_NAME, SOURCES_NAME}
+    listed = {CLIPS_NAME, SOURCES_NAME}
+    for index in indexes:
+        listed |= {shard.name for shard in index.shards} | set(index.manifests)
     for folder in _FOLDERS:
         for name in destination.names(folder):
             if name not in listed:
                 yield name, is_draft(name) or is_shard_name(name) or _is_manifest_name(name)
 
 
-def remove_leftovers(destination: Destination, index: DatasetIndex) -> None:
+def remove_leftovers(destination: Destination, *indexes: DatasetIndex) -> None:
     """Remove what publications left that were stopped. For the holder of the lease alone.
 
     Args:
-        index: that was read, or published, under the lease.
+        indexes: that were read, and published, under the lease. What the one before lists stays
+            until the next publication, since somebody may be reading by it.
     """
     now_s = destination.store.modified_s(LEASE_NAME)
     if now_s is None:
         return
     before_s = now_s - GRACE_S
-    own = [name for name, is_own in strays(destination, index) if is_own]
+    own = [name for name, is_own in strays(destination, *indexes) if is_own]
     own += [name for name in destination.names("") if is_draft(name)]
     for name in own:
         modified_s = destination.store.modified_s(name)

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from avipipe.errors import ManifestError
 from avipipe.manifests import evidence as evidence_models
-from avipipe.manifests.dataset import DatasetIndex, read_index
+from avipipe.manifests.dataset import DatasetIndex
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.rle import canonical_json
 from avipipe.manifests.samples import ClipRecord, SourceRecord
@@ -228,16 +228,6 @@ class PublishedTables:
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
-
-
-def read_rows(
-    destination: Destination, name: str, columns: list[str] | None = None
-) -> Iterator[Row]:
-    """Yield the rows of one published manifest; see `PublishedTables.rows`."""
-    index = read_index(destination)
-    if index is not None:
-        with PublishedTables(destination, index) as tables:
-            yield from tables.rows(name, columns)
 
 
 def _look_up(evidence: Mapping[str, Any], path: str) -> Any:

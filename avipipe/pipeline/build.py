@@ -116,14 +116,15 @@ class Build:
     def _repair(self, listener: Listener, run_id: str) -> None:
         """Make anew what was damaged since it was made, of all that is to be published now."""
         damaged: set[str] = set()
-        for _ in range(MAX_REPAIRS + 1):
+        for number in range(MAX_REPAIRS + 1):
             clips = unpublished(self._workspace.out, self.survey, self._lines)
             if damaged:  # the others have just been read
                 clips = (clip for clip in clips if clip.clip_id in damaged)
             damaged = forget_damaged(clips, PUBLISHED_STAGES, self._ledger, self._store)
             if not damaged:
                 return
-            self._process(listener, run_id)
+            if number < MAX_REPAIRS:
+                self._process(listener, run_id)
         raise RunError(
             f"{len(damaged)} clips, such as {min(damaged)}, were damaged again each time that they "
             f"were made; nothing was published. Check the disk under {self._workspace.work}, then "

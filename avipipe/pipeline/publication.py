@@ -11,7 +11,7 @@ from avipipe.manifests.destination import Destination
 from avipipe.manifests.lease import Lease
 from avipipe.manifests.records import Drop, Fail, Keep, SourceLine, Span
 from avipipe.manifests.samples import ClipRecord, SourceFacts, SourceRecord
-from avipipe.manifests.tables import CLIPS_NAME, read_rows
+from avipipe.manifests.tables import CLIPS_NAME, PublishedTables
 from avipipe.media import ffmpeg
 from avipipe.media.normalize import AUDIO_NAME, VIDEO_NAME
 from avipipe.pipeline.accounting import ItemState, Survey, clip_visits
@@ -40,6 +40,12 @@ class Clips(Mapping[str, ClipRecord]):
 
     def __getitem__(self, name: str) -> ClipRecord:
         return clip_record(self._survey.state(self._rows[name]), self._survey)
+
+    def kept(self, name: str) -> ClipRecord | None:
+        """A clip that is kept; None for every other, and for those that are not known."""
+        row = self._rows.get(name)
+        last = self._survey.state(row).last.record if row is not None else None
+        return self[name] if last is not None and last.status == "keep" else None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)
@@ -85,9 +91,12 @@ def unpublished(out: str, survey: Survey, lines: Sequence[SourceLine]) -> Iterat
 def _published(out: str) -> set[str]:
     destination = Destination(out)
     index = read_index(destination)
-    shards = {shard.name for shard in index.shards} if index is not None else set()
-    rows = read_rows(destination, CLIPS_NAME, ["clip_id", "shard"]) if shards else ()
-    return {row["clip_id"] for row in rows if row["shard"] in shards}
+    if index is None or not index.shards:
+        return set()
+    shards = {shard.name for shard in index.shards}
+    with PublishedTables(destination, index) as tables:
+        rows = tables.rows(CLIPS_NAME, ["clip_id", "shard"])
+        return {row["clip_id"] for row in rows if row["shard"] in shards}
 
 
 def facts_of(graph: Graph) -> PublishFacts:

@@ -9,7 +9,8 @@ from typing import Any
 from avipipe.errors import MediaError
 from avipipe.files import sha256_of
 from avipipe.manifests.uris import is_url, local_path
-from avipipe.media.probe import probe
+from avipipe.media.container import DEFAULT_LIMITS, MediaLimits
+from avipipe.media.probe import MediaInfo, probe
 from avipipe.media.reference import Reference
 from avipipe.media.sync import certify
 
@@ -23,14 +24,17 @@ class Remeasure:
 
     Attributes:
         max_offset_ms: how far sound and picture may be apart.
+        limits: of the build, which may have been raised.
         num_measured: clips that were compared.
-        num_without_source: clips whose source is not here any more, or is another file now.
+        num_without_source: clips whose source is no local file, or is another file now.
     """
 
     max_offset_ms: float
+    limits: MediaLimits = DEFAULT_LIMITS
     num_measured: int = 0
     num_without_source: int = 0
     _digests: dict[Path, str] = field(default_factory=dict)
+    _infos: dict[Path, MediaInfo] = field(default_factory=dict)
 
     def check(self, facts: Mapping[str, Any], members: Mapping[str, bytes]) -> Iterator[str]:
         """Yield what of a sample is not what its source holds.
@@ -53,7 +57,9 @@ class Remeasure:
     def _faults(
         self, path: Path, start_s: float, end_s: float, members: Mapping[str, bytes]
     ) -> Iterator[str]:
-        info = probe(path)
+        if path not in self._infos:
+            self._infos[path] = probe(path, self.limits)
+        info = self._infos[path]
         around = (max(start_s - _AROUND_S, 0.0), end_s + _AROUND_S)
         reference = Reference.read(path, info, start_s=around[0], end_s=around[1])
         with tempfile.TemporaryDirectory() as name:

@@ -12,7 +12,13 @@ import av
 
 from avipipe.errors import ManifestError
 from avipipe.manifests.copies import copies
-from avipipe.manifests.dataset import INDEX_NAME, DatasetIndex, FileEntry, read_index
+from avipipe.manifests.dataset import (
+    INDEX_NAME,
+    DatasetIndex,
+    FileEntry,
+    plain_name,
+    read_index,
+)
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.leftovers import strays
 from avipipe.manifests.pairs import Pairs, check_pairs
@@ -45,8 +51,11 @@ def verify(out: str, *, deep: bool = True, again: Remeasure | None = None) -> It
     """
     destination = Destination(out)
     index = require_index(destination)
+    damaged = set()
     for name, entry in index.manifests.items():
-        yield from check_file(destination, name, entry)
+        for fault in check_file(destination, name, entry):
+            damaged.add(plain_name(name))
+            yield fault
     for copy in copies(destination, index):
         if copy.found is None:
             yield f"{copy.name}: is missing"
@@ -58,10 +67,11 @@ def verify(out: str, *, deep: bool = True, again: Remeasure | None = None) -> It
             yield from _check_shard(destination, shard, places, again)
         else:
             yield from check_file(destination, shard.name, shard)
-    try:
-        yield from _check_rows(destination, index, places if deep else None)
-    except ManifestError as error:
-        yield str(error)
+    if CLIPS_NAME not in damaged:
+        try:
+            yield from _check_rows(destination, index, places if deep else None)
+        except ManifestError as error:
+            yield str(error)
     for name, is_own in strays(destination, index):
         if not is_own:
             yield f"{name}: is foreign: no publication gives such names"
@@ -76,7 +86,10 @@ def leftovers(out: str) -> Iterator[str]:
             yield f"{copy.name}: is of an earlier publication; the next build brings it up to date"
     for name, is_own in strays(destination, index):
         if is_own:
-            yield f"{name}: is not listed: a publication was stopped, or is under way"
+            yield (
+                f"{name}: is not listed: it was until the last publication, and the next removes "
+                "it; or a publication was stopped, or is under way"
+            )
 
 
 def require_index(destination: Destination) -> DatasetIndex:
@@ -87,6 +100,7 @@ def require_index(destination: Destination) -> DatasetIndex:
     """
     index = read_index(destination)
     if index is None:
+        destination.store.look(create_bucket=False)  # a missing bucket is no missing dataset
         raise ManifestError(f"{destination.url} holds no published dataset (no {INDEX_NAME})")
     return index
 

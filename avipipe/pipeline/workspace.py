@@ -198,10 +198,11 @@ class Workspace:
             ConfigError: it holds a dataset with another configuration, or other people's files.
             ManifestError: what is published there is damaged.
         """
-        self.look(create_bucket=create_bucket)
         destination = Destination(self.out)
         if create_bucket:
             destination.store.make_bucket()
+        else:
+            destination.store.look(create_bucket=False)
         if read_index(destination) is None:
             refuse_lost_index(destination)
         stored = self.stored_config()
@@ -302,7 +303,7 @@ class Workspace:
         """What tells this work folder from all others, copies of it included."""
         path = self.work / "id"
         if not path.exists():
-            path.write_text(uuid.uuid4().hex)
+            _write(path, uuid.uuid4().hex)
         return f"{path.read_text()}-{path.stat().st_ino}"
 
     def _refuse_strangers(self) -> None:

@@ -30,6 +30,10 @@ class ProbeConfig(BaseModel):
         DEFAULT_LIMITS.max_duration_s, gt=0, description="Of all that pictures and sound support."
     )
 
+    @property
+    def limits(self) -> MediaLimits:
+        return MediaLimits(**self.model_dump())
+
 
 class Probe(Stage):
     """Fails a source that is no video with sound, or too large.
@@ -54,7 +58,7 @@ class Probe(Stage):
         fetched = item.evidence["fetch"]
         if fetched["path"] is None:
             raise MediaError(FailKind.RANGE_OUTSIDE, _outside(item, fetched["length_s"]))
-        info = probe(source_path(item), MediaLimits(**self.config.model_dump()))
+        info = probe(source_path(item), self.config.limits)
         return Keep(_on_clock(info, fetched.get("clock_start_s")).to_json())
 
 

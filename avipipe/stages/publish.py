@@ -140,7 +140,8 @@ def publish(
         ManifestError: what is published there already is damaged.
         RunError: somebody else is at work there, or the store cannot be reached.
     """
-    destination = Destination(out)
+    # The lease has found out what its store can do; another would have to be asked again.
+    destination = Destination(out) if lease is None else lease.destination
     with nullcontext(lease) if lease is not None else Lease(destination) as held:
         found = fetch_index(destination)
         if found is None:
@@ -171,7 +172,7 @@ def publish(
         destination.write(CARD_NAME, render_card(index, sweep.tally, card).encode())
         if found is not None:
             held.check()
-            remove_leftovers(destination, index)
+            remove_leftovers(destination, old, index)
     return Published(index, sum(shard.num_samples for shard in sweep.shards))
 
 

@@ -110,7 +110,10 @@ def test_refilter_applied_retracts_and_takes_back(small_clips: Path, copy: Path)
 def test_verify_measures_clips_against_their_sources_again(built: Path) -> None:
     num_clips = len(clip_ids(built))
     said = avipipe("verify", "--out", built, "--deep").out
-    assert f"{num_clips} clips measured again against their sources, 0 whose source" in said
+    assert (
+        f"{num_clips} clips measured again against their sources, 0 whose source is no local file"
+        in said
+    )
     assert avipipe("verify", "--out", built, "--deep", "--fast").code == 2
 
 

@@ -4,7 +4,6 @@ import itertools
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +20,10 @@ QUICK = Times(beat_s=0.1, expiry_s=1.0, watch_s=0.4, settle_s=0.3)
 LONG = Times(beat_s=0.1, expiry_s=600.0, watch_s=600.0, settle_s=0.3)
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+@pytest.fixture(params=["local", "s3"])
 def destination(request: pytest.FixtureRequest, tmp_path: Path) -> Destination:
     if request.param == "local":
         return Destination(str(tmp_path / "set"))
-    if request.param == "memory":
-        return Destination(f"memory://{uuid.uuid4().hex}/set")
     bucket: Bucket = request.getfixturevalue("bucket")
     return Destination(f"{bucket.url}/set")
 

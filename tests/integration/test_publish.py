@@ -21,7 +21,7 @@ from avipipe.manifests.leftovers import GRACE_S
 from avipipe.manifests.samples import ClipRecord
 from avipipe.manifests.shards import MEMBERS, read_shard
 from avipipe.manifests.splits import check_splits
-from avipipe.manifests.tables import CLIPS_NAME
+from avipipe.manifests.tables import CLIPS_NAME, PublishedTables
 from avipipe.stages.publish import PublishConfig
 from tests.publishing import SIZE, by_id, publish_all, record, tree
 
@@ -464,3 +464,19 @@ def with_plain_names(out: Path) -> DatasetIndex:
     )
     (out / "dataset.json").write_bytes(unhashed.to_json())
     return unhashed
+
+
+def test_who_reads_by_the_last_index_is_not_robbed(
+    tmp_path: Path, clips: dict[str, ClipRecord]
+) -> None:
+    """However long ago its files were written: they are unlisted only now."""
+    out, names = tmp_path / "out", sorted(clips)
+    publish_all(out, {name: clips[name] for name in names[:6]}, CONFIG)
+    first = index_of(out)
+    for name in first.manifests:
+        os.utime(out / name, (0, 0))
+    publish_all(out, {name: clips[name] for name in names[:12]}, CONFIG)
+    with PublishedTables(Destination(str(out)), first) as tables:
+        assert len(list(tables.rows(CLIPS_NAME))) == 6
+    publish_all(out, clips, CONFIG)
+    assert not any((out / name).exists() for name in first.manifests)

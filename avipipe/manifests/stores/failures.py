@@ -47,6 +47,11 @@ _PASSING_CODES = frozenset(
     | {"ConditionalRequestConflict", "NoSuchUpload", "IncompleteBody", "XAmzContentSHA256Mismatch"}
     | {"BadDigest", "ThrottlingException", "ServerBusy", "OperationTimedOut"}
 )
+_EXISTS_CODES = frozenset(
+    {"BlobAlreadyExists", "ContainerAlreadyExists", "BucketAlreadyOwnedByYou"}
+)
+"""A 409 that will not pass: what was to be created is there."""
+
 _FULL_CODES = frozenset({"XMinioStorageFull", "QuotaExceeded", "InsufficientStorage"})
 _REGION_CODES = frozenset(
     {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
@@ -156,7 +161,7 @@ def given_up(last: Passing, *, kind: str, url: str, doing: str, waited_s: float)
 def _of_reply(reply: Reply, *, kind: str, url: str, doing: str) -> Exception:
     code, status = reply.code, reply.status
     said = f"{code or status}: {reply.message}".rstrip(": ")
-    if code == "PreconditionFailed" or status in (304, 412):
+    if code == "PreconditionFailed" or code in _EXISTS_CODES or status in (304, 412):
         return Refused(said)
     if code in _BUCKET_CODES:
         return missing_bucket(url)

@@ -227,6 +227,7 @@ class LocalStore:
                 time.sleep(0.01)
             except OSError as error:
                 if error.errno in _NO_LOCKS:
+                    self.swaps = False  # whoever relies on it reads back what was written
                     return descriptor
                 os.close(descriptor)
                 raise self._cannot("lock", path, error) from error

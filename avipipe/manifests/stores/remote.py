@@ -1,5 +1,6 @@
 """A prefix of any store that fsspec has a driver for; every call is tried again for a while."""
 
+import contextlib
 import io
 import tempfile
 import time
@@ -67,7 +68,8 @@ class RemoteStore:
         try:
             self.look(create_bucket=False)
         except BucketMissing:
-            self._patiently("create its bucket", self._make_bucket)
+            with contextlib.suppress(Refused):  # it has come meanwhile
+                self._patiently("create its bucket", self._make_bucket)
 
     def probe(self, name: str, data: bytes) -> None:
         """What the drivers of these stores promise is all there is to know."""

@@ -48,7 +48,11 @@ class S3Store(RemoteStore):
 
     def look(self, *, create_bucket: bool) -> None:
         try:
-            self._patiently("list it", lambda: self._call("list_objects_v2", "", MaxKeys=1))
+            # No more than what is to be listed later: rights may be given for that alone.
+            prefix = self._key(f"{self._root}/")
+            self._patiently(
+                "list it", lambda: self._call("list_objects_v2", "", MaxKeys=1, Prefix=prefix)
+            )
         except BucketMissing:
             if not create_bucket:
                 raise
