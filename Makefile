@@ -5,6 +5,8 @@ DEMO ?= demo
 # embedded, light or full; the latter two need weights: avipipe weights pull --profile light
 PROFILE ?= embedded
 DATASET := $(DEMO)/dataset$(if $(filter-out embedded,$(PROFILE)),-$(PROFILE))
+# One more than there are CPUs, as tests wait for processes that they start.
+TESTERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -25,8 +27,8 @@ edit-tiny: train-tiny  ## Edit the demo's clips with it, from their bounding box
 		--precision 4 --model $(DEMO)/run --steps 20 --set solver.shift=1 --out $(DEMO)/edited
 	@echo "Open $(DEMO)/edited/*/trace.html"
 
-test: check  ## All checks and all tests but the long ones, a process a CPU.
-	$(BIN)/python -m pytest -n auto --dist loadfile
+test: check  ## All checks and all tests but the long ones.
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
 
 test-slow: $(VENV)/dev  ## The long tests: crash course, memory, many items.
 	$(BIN)/python -m pytest -m slow
