@@ -31,7 +31,7 @@ test: check  ## All checks and all tests but the long ones.
 	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
 
 test-slow: $(VENV)/dev  ## The long tests: crash course, memory, many items.
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n $(TESTERS) --dist loadfile
 
 check: $(VENV)/dev  ## Lint, format and types.
 	$(BIN)/ruff check .

@@ -79,6 +79,7 @@ class Zygote:
     def start(self, *words: str | Path, env: dict[str, str] | None = None) -> Running:
         self._number += 1
         output = self.folder / f"output-{self._number}.txt"
+        output.touch()  # it may be killed before it has written a byte
         told = {"run": [str(word) for word in words], "output": str(output), "env": env or {}}
         return Running(int(self.ask(told)["pid"]), output, self)
 
