@@ -15,6 +15,7 @@ from avipipe.errors import ConfigError
 _EMBEDDED = "avipipe.annotators.embedded"
 _FACES = "avipipe.annotators.faces"
 _LIGHT = "avipipe.annotators.light"
+_PYANNET = "avipipe.annotators.pyannet.backends"
 _FULL = "avipipe.annotators.full"
 
 BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -22,10 +23,12 @@ BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "vad": {
             "energy": f"{_EMBEDDED}.vad:EnergyVad",
             "silero": f"{_LIGHT}.vad:SileroVad",
+            "pyannet": f"{_PYANNET}:PyanNetVad",
             "pyannote": f"{_FULL}.pyannote:PyannoteVad",
         },
         "diarize": {
             "cluster": f"{_EMBEDDED}.diarize:ClusterDiarizer",
+            "pyannet": f"{_PYANNET}:PyanNetDiarizer",
             "pyannote": f"{_FULL}.pyannote:PyannoteDiarizer",
         },
         "separate": {
