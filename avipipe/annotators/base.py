@@ -10,7 +10,7 @@ audio is float32 in [-1, 1], boxes are (x0, y0, x1, y1) in pixels, half-open.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -121,6 +121,22 @@ class ActiveSpeakers:
 
     tracks: tuple[SpeakerTrack, ...]
     confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThingTrack:
+    """A thing of a known class over time.
+
+    Attributes:
+        label: its likeliest class.
+        frames: in which it was looked for and seen, ascending; `boxes` and `scores` go with them.
+        scores: of that class, in [0, 1].
+    """
+
+    label: str
+    frames: tuple[int, ...]
+    boxes: tuple[Box, ...]
+    scores: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +254,20 @@ class Detector(Annotator, Protocol):
         localization: Localization | None,
         speakers: ActiveSpeakers | None = None,
     ) -> list[Detection]: ...
+
+
+@runtime_checkable
+class ThingFinder(Protocol):
+    """What a detector is, too, that sees things whatever it is asked for.
+
+    `height_px` is the short side of the frames that it wants at most.
+    """
+
+    height_px: int
+
+    def things(self, frames_THWC: Frames, *, fps: Fraction) -> list[ThingTrack]:
+        """Everything that it has names for, over time, the surest first."""
+        ...
 
 
 class Matcher(Annotator, Protocol):

@@ -48,6 +48,7 @@ BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "detect": {
             "motion": f"{_EMBEDDED}.detect:MotionDetector",
             "faces": f"{_LIGHT}.detect:FaceOrMotionDetector",
+            "yolox": f"{_LIGHT}.things:YoloxDetector",
             "grounding_dino": f"{_FULL}.grounding_dino:GroundingDinoDetector",
             "mm_grounding_dino": f"{_FULL}.grounding_dino:MmGroundingDinoDetector",
         },

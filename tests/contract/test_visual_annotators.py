@@ -23,6 +23,8 @@ from avipipe.annotators.base import (
     MaskTrack,
     Segment,
     SpeakerTrack,
+    ThingFinder,
+    ThingTrack,
     Wave,
 )
 from avipipe.annotators.registry import BACKENDS, create
@@ -161,6 +163,32 @@ def test_results_are_whole_and_in_range(role_backend: tuple[str, Annotator], sce
     role, backend = role_backend
     given = SCENES[scene]()
     check(SEE[role](backend, given), given)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in BACKENDS["detect"] if isinstance(create("detect", name), ThingFinder)],
+)
+def test_things_are_whole_and_in_range(name: str) -> None:
+    backend = create("detect", name)
+    try:
+        backend.setup()
+    except (WeightsError, ImportError) as error:
+        pytest.skip(f"detect {name} cannot run here: {error}")
+    for make in SCENES.values():
+        scene = make()
+        height, width = scene.frames.shape[1:3]
+        tracks = backend.things(scene.frames, fps=FPS)
+        assert tracks == backend.things(scene.frames, fps=FPS)
+        for track in tracks:
+            assert isinstance(track, ThingTrack)
+            assert len(track.frames) == len(track.boxes) == len(track.scores) > 0
+            assert list(track.frames) == sorted(set(track.frames))
+            assert 0 <= track.frames[0] <= track.frames[-1] < len(scene.frames)
+            assert all(0.0 <= score <= 1.0 for score in track.scores)
+            for x0, y0, x1, y1 in track.boxes:
+                assert 0 <= x0 < x1 <= width
+                assert 0 <= y0 < y1 <= height
 
 
 def test_the_same_input_gives_the_same_result(role_backend: tuple[str, Annotator]) -> None:

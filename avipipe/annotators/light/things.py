@@ -1,0 +1,170 @@
+"""What YOLOX sees: tracks of things, and boxes of the one that is looked for by name."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avipipe import weights
+from avipipe.annotators.base import (
+    ActiveSpeakers,
+    Detection,
+    Frames,
+    Localization,
+    ThingTrack,
+)
+from avipipe.annotators.coco import KINDS, NAMES
+from avipipe.annotators.light.detect import (
+    PERSON,
+    FaceOrMotionDetector,
+    speaking_faces,
+    spread,
+)
+from avipipe.annotators.light.yolox import Scores, Sights, YoloxNano
+from avipipe.annotators.sounding import speaks
+from avipipe.annotators.tracking import Chain, find_cuts, link
+from avipipe.annotators.weighted import Weighted
+from avipipe.errors import AnnotatorError
+
+MAX_THINGS = 12
+"""Of a crowd or a shelf only the surest are told."""
+_LOOKS_HZ = 6
+_MAX_GAP_S = 0.5
+_SURE_SCORE = 0.3
+_NUM_FRAMES = 5
+
+
+class YoloxDetector(Weighted):
+    """Things of COCO's 80 classes, six times a second, joined to tracks.
+
+    As the detector of the sounding instance it boxes what the prompts name. Where COCO has no name
+    for that, or nothing of the kind is seen, it does as `faces` does.
+    """
+
+    name = "yolox"
+    version = 1
+    needs: ClassVar[tuple[str, ...]] = ("yolox_nano",)
+    height_px = 360
+
+    def __init__(self) -> None:
+        self._net: YoloxNano | None = None
+        self._others = FaceOrMotionDetector()
+
+    def setup(self) -> None:
+        """Load the network.
+
+        Raises:
+            WeightsError: it is missing, corrupted or another one.
+            ImportError: onnxruntime is not installed (extra `light`).
+        """
+        cv2.setNumThreads(1)
+        self._net = YoloxNano(weights.locate(self.needs[0]))
+        self._others.setup()
+
+    def things(self, frames_THWC: Frames, *, fps: Fraction) -> list[ThingTrack]:
+        """Tracks of at most twelve things, the surest first.
+
+        A track is seen in at least half of the frames looked at while it lasts, twice at least if
+        there are two, and reaches a score of 0.3 once.
+
+        Raises:
+            AnnotatorError: no frames.
+        """
+        if frames_THWC.shape[0] == 0:
+            raise AnnotatorError(message="expected at least one frame, got none")
+        looked = range(0, len(frames_THWC), max(1, round(fps / _LOOKS_HZ)))
+        seen = {frame: self._look(frames_THWC[frame]) for frame in looked}
+        cuts = find_cuts(frames_THWC) if len(frames_THWC) > 1 else []
+        tracks = track_things(seen, cuts, round(_MAX_GAP_S * fps))
+        return sorted(tracks, key=lambda track: -sum(track.scores))[:MAX_THINGS]
+
+    def detect(
+        self,
+        frames_THWC: Frames,
+        *,
+        fps: Fraction,
+        prompts: Sequence[str],
+        localization: Localization | None,
+        speakers: ActiveSpeakers | None = None,
+    ) -> list[Detection]:
+        """Boxes of what the prompts name, in up to five frames, best first.
+
+        All things of these names are told, whichever of them sounds. A person is asked for first
+        where somebody speaks: then those whose face speaks are told from others by `speakers`, and
+        where the network sees no such person, the face alone must do.
+        """
+        wanted = [NAMES.index(prompt) for prompt in prompts if prompt in NAMES]
+        found: list[Detection] = []
+        if wanted:
+            for frame in spread(range(len(frames_THWC)), _NUM_FRAMES):
+                found += _named(self._look(frames_THWC[frame]), frame, wanted)
+        faces = speaking_faces(speakers) if list(prompts[:1]) == [PERSON] else []
+        if not found or (faces and not any(speaks(thing, faces) for thing in found)):
+            return self._others.detect(
+                frames_THWC,
+                fps=fps,
+                prompts=prompts,
+                localization=localization,
+                speakers=speakers,
+            )
+        return sorted(found, key=lambda detection: -detection.score)
+
+    def _look(self, frame_HWC: Frames) -> Sights:
+        assert self._net is not None, "setup() comes first"
+        return self._net.look(frame_HWC)
+
+
+def _named(sights: Sights, frame: int, wanted: Sequence[int]) -> list[Detection]:
+    """Those of the things whose likeliest class is wanted."""
+    found = []
+    for box_4, scores_K in zip(sights.boxes_N4, sights.scores_NK, strict=True):
+        label = int(scores_K.argmax())
+        if label in wanted and scores_K[label] >= _SURE_SCORE:
+            x0, y0, x1, y1 = box_4.tolist()
+            found.append(Detection(frame, (x0, y0, x1, y1), NAMES[label], float(scores_K[label])))
+    return found
+
+
+def track_things(
+    seen: Mapping[int, Sights], cuts: Sequence[int], max_gap_frames: int
+) -> Iterator[ThingTrack]:
+    """Of each kind of thing for itself: a rider is not taken for the horse."""
+    for kind in set(KINDS):
+        numbers = {frame: _of_kind(sights, kind) for frame, sights in seen.items()}
+        boxes = {frame: seen[frame].boxes_N4[which] for frame, which in numbers.items()}
+        for chain in link(boxes, cuts=cuts, max_gap_frames=max_gap_frames):
+            scores_NK = np.stack(
+                [
+                    seen[frame].scores_NK[numbers[frame][number]]
+                    for frame, number in zip(chain.frames, chain.numbers, strict=True)
+                ]
+            )
+            if track := _track(chain, scores_NK, looked=list(seen)):
+                yield track
+
+
+def _of_kind(sights: Sights, kind: int) -> npt.NDArray[np.int64]:
+    (numbers,) = np.nonzero(np.array(KINDS)[sights.scores_NK.argmax(axis=1)] == kind)
+    return numbers
+
+
+def _track(chain: Chain, scores_NK: Scores, *, looked: Sequence[int]) -> ThingTrack | None:
+    """A track that is steady and once sure; None where it is not."""
+    label = int(scores_NK.sum(axis=0).argmax())
+    first, last = chain.frames[0], chain.frames[-1]
+    num_looked = sum(first <= frame <= last for frame in looked)
+    if (
+        len(chain.frames) < min(2, len(looked))
+        or 2 * len(chain.frames) < num_looked
+        or scores_NK[:, label].max() < _SURE_SCORE
+    ):
+        return None
+    return ThingTrack(
+        label=NAMES[label],
+        frames=tuple(chain.frames),
+        boxes=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in np.stack(chain.boxes).tolist()),
+        scores=tuple(scores_NK[:, label].tolist()),
+    )
