@@ -154,7 +154,7 @@ def _picture_task(role: str, backend: Any, scene: Scene) -> Callable[[], object]
     if role == "match":
         x0, y0, x1, y1 = map(int, scene.box)
         rate_hz = backend.sample_rate_hz or SPEECH_RATE_HZ
-        heard = {"wav_N": scene.mono(rate_hz), "sample_rate_hz": rate_hz}
+        heard = {"wav_N": scene.mono(rate_hz), "sample_rate_hz": rate_hz, "heard": {"Speech": 0.9}}
         crops = [frames_THWC[:, y0:y1, x0:x1], frames_THWC[:, :, : max(1, x0)]]
         return lambda: backend.match(crops, labels=["person", "drum"], fps=FPS, **heard)
     if role == "segment":

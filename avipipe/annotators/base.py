@@ -273,7 +273,8 @@ class ThingFinder(Protocol):
 class Matcher(Annotator, Protocol):
     """Tells which thing in the picture makes the sound, by what it looks like.
 
-    `sample_rate_hz` is what it wants to hear; 0 for one that never listens.
+    `sample_rate_hz` is what it wants to hear; 0 for one that never listens itself, which costs next
+    to nothing.
     """
 
     sample_rate_hz: int
@@ -283,13 +284,15 @@ class Matcher(Annotator, Protocol):
         crops: Sequence[Frames],
         *,
         labels: Sequence[str],
+        heard: Mapping[str, float] | None = None,
         fps: Fraction,
         wav_N: Wave,
         sample_rate_hz: int,
     ) -> list[float | None]:
         """Similarity of the sound with each crop (t, h, w, 3) of the whole clip, in [-1, 1].
 
-        `labels` names what each crop shows. None: this backend cannot tell.
+        `labels` names what each crop shows, `heard` the classes of sounds that a tagger heard, with
+        their scores (`Tags.classes`). None: this backend cannot tell.
         """
         ...
 

@@ -54,6 +54,7 @@ BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "match": {
             "none": f"{_EMBEDDED}.match:NoMatcher",
+            "classes": "avipipe.annotators.match.classes:ClassMatcher",
             "clap": f"{_FULL}.match:ClapMatcher",
             "pe_av": f"{_FULL}.match:PeAvMatcher",
         },

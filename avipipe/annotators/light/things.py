@@ -24,6 +24,7 @@ from avipipe.annotators.light.detect import (
     spread,
 )
 from avipipe.annotators.light.yolox import Scores, Sights, YoloxNano
+from avipipe.annotators.match.table import things_named
 from avipipe.annotators.sounding import speaks
 from avipipe.annotators.tracking import Chain, find_cuts, link
 from avipipe.annotators.weighted import Weighted
@@ -96,7 +97,8 @@ class YoloxDetector(Weighted):
         where somebody speaks: then those whose face speaks are told from others by `speakers`, and
         where the network sees no such person, the face alone must do.
         """
-        wanted = [NAMES.index(prompt) for prompt in prompts if prompt in NAMES]
+        things = {thing for prompt in prompts for thing in things_named(prompt)}
+        wanted = [number for number, name in enumerate(NAMES) if name in things]
         found: list[Detection] = []
         if wanted:
             for frame in spread(range(len(frames_THWC)), _NUM_FRAMES):
