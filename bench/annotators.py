@@ -39,6 +39,7 @@ from avipipe.annotators.base import (
     Wave,
 )
 from avipipe.annotators.key_frames import key_frames
+from avipipe.annotators.light.mobilenet import parts
 from avipipe.annotators.registry import BACKENDS, create
 from avipipe.annotators.signal import resample
 from avipipe.annotators.weighted import needs_of, uses_gpu
@@ -151,6 +152,9 @@ def _picture_task(role: str, backend: Any, scene: Scene) -> Callable[[], object]
             localization=scene.localization,
             speakers=scene.speakers,
         )
+    if role == "classify":
+        frames = [frames_THWC[n] for n in key_frames(frames_THWC)]
+        return lambda: backend.classify([view for frame in frames for view in _views(frame)])
     if role == "match":
         x0, y0, x1, y1 = map(int, scene.box)
         rate_hz = backend.sample_rate_hz or SPEECH_RATE_HZ
@@ -166,6 +170,11 @@ def _picture_task(role: str, backend: Any, scene: Scene) -> Callable[[], object]
     assert role == "caption", role
     shown = np.linspace(0, len(frames_THWC) - 1, backend.num_frames).astype(int)
     return lambda: backend.caption(frames_THWC[shown], evidence=_evidence(scene))
+
+
+def _views(frame_HWC: Frames) -> list[Frames]:
+    """The whole of a frame and six parts of it, as `look` shows them."""
+    return [frame_HWC[part] for part in parts(*frame_HWC.shape[:2])]
 
 
 def _evidence(scene: Scene) -> dict[str, Any]:

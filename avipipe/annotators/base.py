@@ -256,6 +256,21 @@ class Detector(Annotator, Protocol):
     ) -> list[Detection]: ...
 
 
+class Classifier(Annotator, Protocol):
+    """Names what a picture shows, and where in it that is."""
+
+    def classify(self, crops: Sequence[Frames]) -> list[dict[str, float]]:
+        """For each picture (h, w, 3): noun -> score in [0, 1], the best first.
+
+        A noun that the backend does not have, or is sure not to see, is absent.
+        """
+        ...
+
+    def locate(self, frame_HWC: Frames, noun: str) -> Heat:
+        """Where the evidence for a noun lies (H, W), in [0, 1]; all zero where there is none."""
+        ...
+
+
 @runtime_checkable
 class ThingFinder(Protocol):
     """What a detector is, too, that sees things whatever it is asked for.

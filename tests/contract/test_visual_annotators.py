@@ -83,6 +83,10 @@ SEE: dict[str, Callable[[Any, Scene], Any]] = {
             speakers=scene.speakers,
         ),
     ],
+    "classify": lambda backend, scene: (
+        *backend.classify([scene.frames[0], scene.frames[-1, :40, :60]]),
+        backend.locate(scene.frames[0], "dog"),
+    ),
     "segment": lambda backend, scene: backend.segment(scene.frames[0], box=(60, 40, 100, 95)),
     "propagate": lambda backend, scene: backend.propagate(
         scene.frames, seed_frame=len(scene.frames) // 2, seed_mask_HW=scene.masks[-1]
@@ -136,6 +140,13 @@ def check(result: Any, scene: Scene) -> None:
             assert result.p_value is None or 0.0 < result.p_value <= 1.0
         case ActiveSpeakers():
             assert all(0 <= frame < num_frames for t in result.tracks for frame in t.frames)
+        case (*classes, np.ndarray() as heat_HW):
+            assert len(classes) == 2
+            assert all(0.0 <= score <= 1.0 for scores in classes for score in scores.values())
+            assert all(list(s.values()) == sorted(s.values(), reverse=True) for s in classes)
+            assert heat_HW.shape == size
+            assert heat_HW.dtype == np.float32
+            assert 0.0 <= heat_HW.min() <= heat_HW.max() <= 1.0
         case list():
             for detection in result:
                 assert isinstance(detection, Detection)

@@ -1,6 +1,6 @@
 """What YOLOX sees: tracks of things, and boxes of the one that is looked for by name."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import ClassVar
 
@@ -91,18 +91,14 @@ class YoloxDetector(Weighted):
         localization: Localization | None,
         speakers: ActiveSpeakers | None = None,
     ) -> list[Detection]:
-        """Boxes of what the prompts name, in up to five frames, best first.
+        """Boxes of what the first prompt names that is seen, in up to five frames, best first.
 
-        All things of these names are told, whichever of them sounds. A person is asked for first
+        All things of that name are told, whichever of them sounds. A person is asked for first
         where somebody speaks: then those whose face speaks are told from others by `speakers`, and
         where the network sees no such person, the face alone must do.
         """
-        things = {thing for prompt in prompts for thing in things_named(prompt)}
-        wanted = [number for number, name in enumerate(NAMES) if name in things]
-        found: list[Detection] = []
-        if wanted:
-            for frame in spread(range(len(frames_THWC)), _NUM_FRAMES):
-                found += _named(self._look(frames_THWC[frame]), frame, wanted)
+        looked = {n: frames_THWC[n] for n in spread(range(len(frames_THWC)), _NUM_FRAMES)}
+        found = self._first_named(looked, prompts)
         faces = speaking_faces(speakers) if list(prompts[:1]) == [PERSON] else []
         if not found or (faces and not any(speaks(thing, faces) for thing in found)):
             return self._others.detect(
@@ -114,20 +110,28 @@ class YoloxDetector(Weighted):
             )
         return sorted(found, key=lambda detection: -detection.score)
 
+    def _first_named(self, looked: Mapping[int, Frames], prompts: Sequence[str]) -> list[Detection]:
+        """What the first prompt stands for of which anything is seen, in the frames given."""
+        sights = {n: self._look(frame) for n, frame in looked.items()} if prompts else {}
+        for prompt in prompts:
+            names = things_named(prompt)
+            if found := [box for n in sights for box in _named(sights[n], n, names)]:
+                return found
+        return []
+
     def _look(self, frame_HWC: Frames) -> Sights:
         assert self._net is not None, "setup() comes first"
         return self._net.look(frame_HWC)
 
 
-def _named(sights: Sights, frame: int, wanted: Sequence[int]) -> list[Detection]:
-    """Those of the things whose likeliest class is wanted."""
-    found = []
+def _named(sights: Sights, frame: int, names: Collection[str]) -> Iterator[Detection]:
+    """Those of the things whose likeliest class has one of the names."""
     for box_4, scores_K in zip(sights.boxes_N4, sights.scores_NK, strict=True):
-        label = int(scores_K.argmax())
-        if label in wanted and scores_K[label] >= _SURE_SCORE:
+        number = int(scores_K.argmax())
+        score = float(scores_K[number])
+        if NAMES[number] in names and score >= _SURE_SCORE:
             x0, y0, x1, y1 = box_4.tolist()
-            found.append(Detection(frame, (x0, y0, x1, y1), NAMES[label], float(scores_K[label])))
-    return found
+            yield Detection(frame, (x0, y0, x1, y1), NAMES[number], score)
 
 
 def track_things(
