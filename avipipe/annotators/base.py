@@ -313,9 +313,14 @@ class Matcher(Annotator, Protocol):
 
 
 class Segmenter(Annotator, Protocol):
-    """Cuts the thing in a box out of one frame, guided by a rough silhouette if there is one."""
+    """Cuts the thing in a box out of one frame.
 
-    def segment(self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None) -> Segment: ...
+    A rough silhouette guides it, if there is one; `label` says what the thing is, if that is known.
+    """
+
+    def segment(
+        self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None, label: str = ""
+    ) -> Segment: ...
 
 
 class Propagator(Annotator, Protocol):

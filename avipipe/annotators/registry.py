@@ -65,6 +65,8 @@ BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "segment": {
             "grabcut": f"{_EMBEDDED}.segment:GrabCutSegmenter",
+            "selfie": f"{_LIGHT}.segment:SelfieSegmenter",
+            "deeplab": f"{_LIGHT}.segment:DeeplabSegmenter",
             "sam2": f"{_FULL}.sam2:Sam2Segmenter",
         },
         "propagate": {

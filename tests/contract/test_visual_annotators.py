@@ -87,7 +87,9 @@ SEE: dict[str, Callable[[Any, Scene], Any]] = {
         *backend.classify([scene.frames[0], scene.frames[-1, :40, :60]]),
         backend.locate(scene.frames[0], "dog"),
     ),
-    "segment": lambda backend, scene: backend.segment(scene.frames[0], box=(60, 40, 100, 95)),
+    "segment": lambda backend, scene: backend.segment(
+        scene.frames[0], box=(60, 40, 100, 95), label="person"
+    ),
     "propagate": lambda backend, scene: backend.propagate(
         scene.frames, seed_frame=len(scene.frames) // 2, seed_mask_HW=scene.masks[-1]
     ),
