@@ -101,7 +101,7 @@ PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "light": {
             "vad": "silero",
-            "diarize": "cluster",
+            "diarize": "pyannet",
             "separate": "hpss",
             "tag": "yamnet",
             "localize": "motion",
