@@ -155,6 +155,8 @@ def _picture_task(role: str, backend: Any, scene: Scene) -> Callable[[], object]
     if role == "classify":
         frames = [frames_THWC[n] for n in key_frames(frames_THWC)]
         return lambda: backend.classify([view for frame in frames for view in _views(frame)])
+    if role == "text":
+        return lambda: backend.find([frames_THWC[n] for n in key_frames(frames_THWC)])
     if role == "match":
         x0, y0, x1, y1 = map(int, scene.box)
         rate_hz = backend.sample_rate_hz or SPEECH_RATE_HZ

@@ -271,6 +271,17 @@ class Classifier(Annotator, Protocol):
         ...
 
 
+class TextFinder(Annotator, Protocol):
+    """Finds writing, burnt in or on things; it need not read it."""
+
+    def find(self, frames: Sequence[Frames]) -> list[tuple[Box, ...]] | None:
+        """Boxes around the lines of text of each picture (h, w, 3), from top to bottom.
+
+        None: this backend looks for none.
+        """
+        ...
+
+
 @runtime_checkable
 class ThingFinder(Protocol):
     """What a detector is, too, that sees things whatever it is asked for.

@@ -87,6 +87,7 @@ SEE: dict[str, Callable[[Any, Scene], Any]] = {
         *backend.classify([scene.frames[0], scene.frames[-1, :40, :60]]),
         backend.locate(scene.frames[0], "dog"),
     ),
+    "text": lambda backend, scene: backend.find([scene.frames[0], scene.frames[-1]]),
     "segment": lambda backend, scene: backend.segment(
         scene.frames[0], box=(60, 40, 100, 95), label="person"
     ),
@@ -149,6 +150,12 @@ def check(result: Any, scene: Scene) -> None:
             assert heat_HW.shape == size
             assert heat_HW.dtype == np.float32
             assert 0.0 <= heat_HW.min() <= heat_HW.max() <= 1.0
+        case None | [(), ()] | [(*_,), (*_,)]:
+            for boxes in result or ():
+                assert list(boxes) == sorted(boxes, key=lambda box: box[1])
+                for x0, y0, x1, y1 in boxes:
+                    assert 0 <= x0 < x1 <= size[1]
+                    assert 0 <= y0 < y1 <= size[0]
         case list():
             for detection in result:
                 assert isinstance(detection, Detection)
