@@ -39,9 +39,9 @@ from avipipe.annotators.base import (
     Wave,
 )
 from avipipe.annotators.key_frames import key_frames
-from avipipe.annotators.light.mobilenet import parts
 from avipipe.annotators.registry import BACKENDS, create
 from avipipe.annotators.signal import resample
+from avipipe.annotators.views import parts
 from avipipe.annotators.weighted import needs_of, uses_gpu
 from avipipe.errors import AvipipeError
 from avipipe.synth import render
@@ -165,7 +165,7 @@ def _picture_task(role: str, backend: Any, scene: Scene) -> Callable[[], object]
         return lambda: backend.match(crops, labels=["person", "drum"], fps=FPS, **heard)
     if role == "segment":
         frames = [frames_THWC[n] for n in key_frames(frames_THWC)]
-        return lambda: [backend.segment(frame, box=scene.box) for frame in frames]
+        return lambda: [backend.segment(frame, box=scene.box, label="person") for frame in frames]
     if role == "propagate":
         seed = len(frames_THWC) // 2
         return lambda: backend.propagate(frames_THWC, seed_frame=seed, seed_mask_HW=mask_HW)
@@ -176,7 +176,7 @@ def _picture_task(role: str, backend: Any, scene: Scene) -> Callable[[], object]
 
 def _views(frame_HWC: Frames) -> list[Frames]:
     """The whole of a frame and six parts of it, as `look` shows them."""
-    return [frame_HWC[part] for part in parts(*frame_HWC.shape[:2])]
+    return [frame_HWC[part] for part in parts(frame_HWC)]
 
 
 def _evidence(scene: Scene) -> dict[str, Any]:

@@ -140,6 +140,22 @@ class ThingTrack:
 
 
 @dataclass(frozen=True, slots=True)
+class Explained:
+    """A source that is heard, and what is seen that explains it best.
+
+    Attributes:
+        heard: score of the source in [0, 1].
+        thing: None where nothing that is seen explains it.
+        match: how well, in [0, 1]: 1 where both are sure and the thing is the source.
+    """
+
+    source: str
+    heard: float
+    thing: str | None
+    match: float
+
+
+@dataclass(frozen=True, slots=True)
 class Detection:
     """A box in one frame; `rough_HW` is a rough silhouette where the detector sees one."""
 
@@ -257,7 +273,13 @@ class Detector(Annotator, Protocol):
 
 
 class Classifier(Annotator, Protocol):
-    """Names what a picture shows, and where in it that is."""
+    """Names what a picture shows, and where in it that is.
+
+    `height_px` is the short side of the frames that it wants to see parts of; 0 for one that names
+    nothing.
+    """
+
+    height_px: int
 
     def classify(self, crops: Sequence[Frames]) -> list[dict[str, float]]:
         """For each picture (h, w, 3): noun -> score in [0, 1], the best first.
@@ -272,7 +294,12 @@ class Classifier(Annotator, Protocol):
 
 
 class TextFinder(Annotator, Protocol):
-    """Finds writing, burnt in or on things; it need not read it."""
+    """Finds writing, burnt in or on things; it need not read it.
+
+    `height_px` is the short side of the frames that it wants; 0 for one that looks for none.
+    """
+
+    height_px: int
 
     def find(self, frames: Sequence[Frames]) -> list[tuple[Box, ...]] | None:
         """Boxes around the lines of text of each picture (h, w, 3), from top to bottom.
@@ -319,6 +346,20 @@ class Matcher(Annotator, Protocol):
 
         `labels` names what each crop shows, `heard` the classes of sounds that a tagger heard, with
         their scores (`Tags.classes`). None: this backend cannot tell.
+        """
+        ...
+
+
+@runtime_checkable
+class SourceMatcher(Protocol):
+    """What a matcher is, too, that knows the sources of sounds by name."""
+
+    def explain(self, heard: Mapping[str, float], seen: Mapping[str, float]) -> list[Explained]:
+        """Every source that is heard, the best explained first.
+
+        Args:
+            heard: class of sounds -> score, as a tagger gives them.
+            seen: name of a thing -> score.
         """
         ...
 

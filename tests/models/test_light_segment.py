@@ -6,9 +6,9 @@ import pytest
 
 from avipipe.annotators.base import Box, Frames, Mask
 from avipipe.annotators.embedded.segment import GrabCutSegmenter
-from avipipe.annotators.light.segment import DeeplabSegmenter, SelfieSegmenter, grown, refined
+from avipipe.annotators.light.segment import DeeplabSegmenter, SelfieSegmenter, refined
 from avipipe.annotators.mask_quality import overlap
-from avipipe.errors import AnnotatorError, WeightsError
+from avipipe.errors import WeightsError
 from tests.models.davis import box_of, dogs_jump, judo
 from tests.pictures import square_on_wall
 
@@ -101,11 +101,3 @@ def test_refining_settles_what_is_not_sure_by_its_colours() -> None:
     assert overlap(refined(frames[0], unsure, box), masks[0]) > 0.95
     nothing = refined(frames[0], np.zeros_like(unsure), box)
     assert not nothing.any()
-
-
-def test_boxes_grow_inside_the_frame() -> None:
-    frame = np.zeros((100, 200, 3), np.uint8)
-    assert grown((10.0, 20.0, 50.0, 40.0), 0.5, frame) == np.s_[10:50, 0:70]
-    assert grown((150.0, 90.0, 260.0, 140.0), 0.1, frame) == np.s_[85:100, 139:200]
-    with pytest.raises(AnnotatorError, match="expected a box inside"):
-        grown((210.0, 10.0, 260.0, 40.0), 0.1, frame)

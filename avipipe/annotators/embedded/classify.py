@@ -12,6 +12,7 @@ class NoClassifier:
 
     name = "none"
     version = 1
+    height_px = 0
 
     @property
     def weights(self) -> Mapping[str, str]:

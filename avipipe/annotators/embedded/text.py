@@ -10,6 +10,7 @@ class NoTextFinder:
 
     name = "none"
     version = 1
+    height_px = 0
 
     @property
     def weights(self) -> Mapping[str, str]:

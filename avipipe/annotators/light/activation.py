@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 
 from avipipe.annotators.base import Detection, Frames, Heat
-from avipipe.annotators.light.mobilenet import MobilenetClassifier, parts
+from avipipe.annotators.light.mobilenet import MobilenetClassifier
 from avipipe.annotators.light.things import YoloxDetector
 from avipipe.annotators.match.table import things_named
+from avipipe.annotators.views import parts
 
 _SURE_SCORE = 0.3
 _WARM = 0.5
@@ -54,7 +55,7 @@ class ActivationDetector(YoloxDetector):
     def _best_scores(self, frame_HWC: Frames) -> dict[str, float]:
         """Noun -> its score in that part of the frame which shows it best."""
         best: dict[str, float] = {}
-        views = [frame_HWC[part] for part in parts(*frame_HWC.shape[:2])]
+        views = [frame_HWC[part] for part in parts(frame_HWC)]
         for scores in self._classifier.classify(views):
             for noun, score in scores.items():
                 best[noun] = max(best.get(noun, 0.0), score)

@@ -15,6 +15,7 @@ from avipipe import weights
 from avipipe.annotators.base import Frames, Heat
 from avipipe.annotators.match.table import imagenet_nouns
 from avipipe.annotators.networks import run_tflite, tflite_interpreter
+from avipipe.annotators.views import parts
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError, WeightsError
 
@@ -25,7 +26,6 @@ _NUM_CLASSES = 1001
 _CELLS = 7
 _CHANNELS = 1280
 _LEAST_SCORE = 0.05
-_PART = 0.6
 
 
 class MobilenetClassifier(Weighted):
@@ -37,6 +37,7 @@ class MobilenetClassifier(Weighted):
     name = "mobilenet"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("mobilenet_v2",)
+    height_px = 360
 
     def __init__(self) -> None:
         self._net: Any = None
@@ -96,7 +97,7 @@ class MobilenetClassifier(Weighted):
         heat_HW, seen_HW = (np.zeros(frame_HWC.shape[:2], np.float32) for _ in range(2))
         if not numbers:
             return heat_HW
-        for part in parts(*frame_HWC.shape[:2]):
+        for part in parts(frame_HWC):
             scores_K = self._scores(frame_HWC[part])
             likeliest = max(numbers, key=lambda number: float(scores_K[number]))
             features = _real(self._net, self._features)[0]
@@ -118,15 +119,6 @@ class MobilenetClassifier(Weighted):
         logits_K = _real(self._net, self._logits)[0]
         odds_K = np.exp(logits_K - logits_K.max())
         return np.asarray(odds_K / odds_K.sum(), np.float64)
-
-
-def parts(height: int, width: int) -> list[tuple[slice, slice]]:
-    """The whole picture, and six parts of 0.6 of its sides that cover it: two rows of three."""
-    high, wide = max(1, round(_PART * height)), max(1, round(_PART * width))
-    tops = (0, height - high)
-    lefts = (0, (width - wide) // 2, width - wide)
-    smaller = [np.s_[top : top + high, left : left + wide] for top in tops for left in lefts]
-    return [np.s_[0:height, 0:width], *smaller]
 
 
 def _by_noun(scores_K: Scores) -> dict[str, float]:

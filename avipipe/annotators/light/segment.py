@@ -15,11 +15,10 @@ from avipipe.annotators.base import Box, Frames, Mask, Segment
 from avipipe.annotators.embedded.segment import GrabCutSegmenter, grab_cut
 from avipipe.annotators.networks import run_tflite, tflite_interpreter
 from avipipe.annotators.sounding import is_person
+from avipipe.annotators.views import View, grown
 from avipipe.annotators.weighted import Weighted
-from avipipe.errors import AnnotatorError
 
 Probability = npt.NDArray[np.float32]
-Window = tuple[slice, slice]
 
 _SELFIE_PX = 256
 _GROWTHS = (0.0, 0.15, 0.3)
@@ -94,7 +93,7 @@ class SelfieSegmenter(Weighted):
         looks = [self._look(frame_HWC, grown(box, growth, frame_HWC)) for growth in _GROWTHS]
         return np.asarray(np.median(np.stack(looks), axis=0), np.float32)
 
-    def _look(self, frame_HWC: Frames, window: Window) -> Probability:
+    def _look(self, frame_HWC: Frames, window: View) -> Probability:
         size = (_SELFIE_PX, _SELFIE_PX)
         crop = cv2.resize(frame_HWC[window], size, interpolation=cv2.INTER_LINEAR)
         found = run_tflite(self._selfie, crop.astype(np.float32) / np.float32(255.0))
@@ -133,22 +132,6 @@ class DeeplabSegmenter(SelfieSegmenter):
         )
 
 
-def grown(box: Box, growth: float, frame_HWC: Frames) -> Window:
-    """The whole pixels of a box with a share of its sides added on each, inside the frame.
-
-    Raises:
-        AnnotatorError: there are none.
-    """
-    height, width = frame_HWC.shape[:2]
-    x0, y0, x1, y1 = box
-    add_x, add_y = growth * (x1 - x0), growth * (y1 - y0)
-    left, right = max(0, int(x0 - add_x)), min(width, int(np.ceil(x1 + add_x)))
-    top, bottom = max(0, int(y0 - add_y)), min(height, int(np.ceil(y1 + add_y)))
-    if right <= left or bottom <= top:
-        raise AnnotatorError(message=f"expected a box inside a {(width, height)} frame, got {box}")
-    return slice(top, bottom), slice(left, right)
-
-
 def refined(frame_HWC: Frames, probability_HW: Probability, box: Box) -> Mask:
     """The likely pixels (H, W), those that are not sure decided anew by their colours."""
     window = grown(box, _GROWTHS[-1], frame_HWC)
@@ -174,7 +157,7 @@ def _large_parts(mask_HW: Mask) -> Mask:
     return np.asarray((areas >= max(1.0, _LEAST_PART * areas.max()))[labels_HW])
 
 
-def _in_frame(values: Probability, window: Window, frame_HWC: Frames) -> Probability:
+def _in_frame(values: Probability, window: View, frame_HWC: Frames) -> Probability:
     """What a network says of a window, at its place in the frame (H, W); 0 elsewhere."""
     whole = np.zeros(frame_HWC.shape[:2], np.float32)
     rows, columns = window

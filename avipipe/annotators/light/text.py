@@ -36,6 +36,7 @@ class PpOcrTextFinder(Weighted):
     name = "ppocr"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("ppocr_det",)
+    height_px = 360
 
     def __init__(self) -> None:
         self._session: Any = None

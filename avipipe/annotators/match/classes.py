@@ -3,11 +3,15 @@
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from avipipe.annotators.base import Frames, Wave
+from avipipe.annotators.base import Explained, Frames, Wave
 from avipipe.annotators.match.table import heard_sources, sources, things
 
 SURE_HEARD = 0.6
 """Score from which a class of sounds counts as heard: means of sigmoid taggers seldom pass it."""
+
+
+SURE_SEEN = 0.5
+"""Score from which a thing counts as seen; detector and classifier alike seldom err above it."""
 
 
 class ClassMatcher:
@@ -44,6 +48,21 @@ class ClassMatcher:
         if not heard:
             return [None] * len(labels)
         return [explanation(label, heard) for label in labels]
+
+    def explain(self, heard: Mapping[str, float], seen: Mapping[str, float]) -> list[Explained]:
+        """See `SourceMatcher`. A thing counts in full from a score of 0.5 on, a sound from 0.6."""
+        found = []
+        for name, score in heard_sources(heard).items():
+            source = sources()[name]
+            worth = {
+                thing: source.shown_by(thing) * min(sight / SURE_SEEN, 1.0)
+                for thing, sight in seen.items()
+            }
+            best = max(worth, key=worth.__getitem__, default="")
+            shown = worth.get(best, 0.0)
+            match = min(score / SURE_HEARD, 1.0) * shown
+            found.append(Explained(name, score, best if shown else None, match))
+        return sorted(found, key=lambda each: (-each.match, -each.heard))
 
 
 def explanation(thing: str, heard: Mapping[str, float]) -> float | None:
