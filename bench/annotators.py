@@ -41,6 +41,7 @@ from avipipe.annotators.base import (
 from avipipe.annotators.key_frames import key_frames
 from avipipe.annotators.registry import BACKENDS, create
 from avipipe.annotators.signal import resample
+from avipipe.annotators.views import parts
 from avipipe.annotators.weighted import needs_of, uses_gpu
 from avipipe.errors import AvipipeError
 from avipipe.synth import render
@@ -151,21 +152,31 @@ def _picture_task(role: str, backend: Any, scene: Scene) -> Callable[[], object]
             localization=scene.localization,
             speakers=scene.speakers,
         )
+    if role == "classify":
+        frames = [frames_THWC[n] for n in key_frames(frames_THWC)]
+        return lambda: backend.classify([view for frame in frames for view in _views(frame)])
+    if role == "text":
+        return lambda: backend.find([frames_THWC[n] for n in key_frames(frames_THWC)])
     if role == "match":
         x0, y0, x1, y1 = map(int, scene.box)
         rate_hz = backend.sample_rate_hz or SPEECH_RATE_HZ
-        heard = {"wav_N": scene.mono(rate_hz), "sample_rate_hz": rate_hz}
+        heard = {"wav_N": scene.mono(rate_hz), "sample_rate_hz": rate_hz, "heard": {"Speech": 0.9}}
         crops = [frames_THWC[:, y0:y1, x0:x1], frames_THWC[:, :, : max(1, x0)]]
         return lambda: backend.match(crops, labels=["person", "drum"], fps=FPS, **heard)
     if role == "segment":
         frames = [frames_THWC[n] for n in key_frames(frames_THWC)]
-        return lambda: [backend.segment(frame, box=scene.box) for frame in frames]
+        return lambda: [backend.segment(frame, box=scene.box, label="person") for frame in frames]
     if role == "propagate":
         seed = len(frames_THWC) // 2
         return lambda: backend.propagate(frames_THWC, seed_frame=seed, seed_mask_HW=mask_HW)
     assert role == "caption", role
     shown = np.linspace(0, len(frames_THWC) - 1, backend.num_frames).astype(int)
     return lambda: backend.caption(frames_THWC[shown], evidence=_evidence(scene))
+
+
+def _views(frame_HWC: Frames) -> list[Frames]:
+    """The whole of a frame and six parts of it, as `look` shows them."""
+    return [frame_HWC[part] for part in parts(frame_HWC)]
 
 
 def _evidence(scene: Scene) -> dict[str, Any]:

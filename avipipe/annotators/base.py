@@ -10,7 +10,7 @@ audio is float32 in [-1, 1], boxes are (x0, y0, x1, y1) in pixels, half-open.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -121,6 +121,38 @@ class ActiveSpeakers:
 
     tracks: tuple[SpeakerTrack, ...]
     confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThingTrack:
+    """A thing of a known class over time.
+
+    Attributes:
+        label: its likeliest class.
+        frames: in which it was looked for and seen, ascending; `boxes` and `scores` go with them.
+        scores: of that class, in [0, 1].
+    """
+
+    label: str
+    frames: tuple[int, ...]
+    boxes: tuple[Box, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A source that is heard, and what is seen that explains it best.
+
+    Attributes:
+        heard: score of the source in [0, 1].
+        thing: None where nothing that is seen explains it.
+        match: how well, in [0, 1]: 1 where both are sure and the thing is the source.
+    """
+
+    source: str
+    heard: float
+    thing: str | None
+    match: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,10 +272,62 @@ class Detector(Annotator, Protocol):
     ) -> list[Detection]: ...
 
 
+class Classifier(Annotator, Protocol):
+    """Names what a picture shows, and where in it that is.
+
+    `height_px` is the short side of the frames that it wants to see parts of; 0 for one that names
+    nothing.
+    """
+
+    height_px: int
+
+    def classify(self, crops: Sequence[Frames]) -> list[dict[str, float]]:
+        """For each picture (h, w, 3): noun -> score in [0, 1], the best first.
+
+        A noun that the backend does not have, or is sure not to see, is absent.
+        """
+        ...
+
+    def locate(self, frame_HWC: Frames, noun: str) -> Heat:
+        """Where the evidence for a noun lies (H, W), in [0, 1]; all zero where there is none."""
+        ...
+
+
+class TextFinder(Annotator, Protocol):
+    """Finds writing, burnt in or on things; it need not read it.
+
+    `height_px` is the short side of the frames that it wants; 0 for one that looks for none.
+    """
+
+    height_px: int
+
+    def find(self, frames: Sequence[Frames]) -> list[tuple[Box, ...]] | None:
+        """Boxes around the lines of text of each picture (h, w, 3), from top to bottom.
+
+        None: this backend looks for none.
+        """
+        ...
+
+
+@runtime_checkable
+class ThingFinder(Protocol):
+    """What a detector is, too, that sees things whatever it is asked for.
+
+    `height_px` is the short side of the frames that it wants at most.
+    """
+
+    height_px: int
+
+    def things(self, frames_THWC: Frames, *, fps: Fraction) -> list[ThingTrack]:
+        """Everything that it has names for, over time, the surest first."""
+        ...
+
+
 class Matcher(Annotator, Protocol):
     """Tells which thing in the picture makes the sound, by what it looks like.
 
-    `sample_rate_hz` is what it wants to hear; 0 for one that never listens.
+    `sample_rate_hz` is what it wants to hear; 0 for one that never listens itself, which costs next
+    to nothing.
     """
 
     sample_rate_hz: int
@@ -253,21 +337,42 @@ class Matcher(Annotator, Protocol):
         crops: Sequence[Frames],
         *,
         labels: Sequence[str],
+        heard: Mapping[str, float] | None = None,
         fps: Fraction,
         wav_N: Wave,
         sample_rate_hz: int,
     ) -> list[float | None]:
         """Similarity of the sound with each crop (t, h, w, 3) of the whole clip, in [-1, 1].
 
-        `labels` names what each crop shows. None: this backend cannot tell.
+        `labels` names what each crop shows, `heard` the classes of sounds that a tagger heard, with
+        their scores (`Tags.classes`). None: this backend cannot tell.
+        """
+        ...
+
+
+@runtime_checkable
+class SourceMatcher(Protocol):
+    """What a matcher is, too, that knows the sources of sounds by name."""
+
+    def explain(self, heard: Mapping[str, float], seen: Mapping[str, float]) -> list[Explained]:
+        """Every source that is heard, the best explained first.
+
+        Args:
+            heard: class of sounds -> score, as a tagger gives them.
+            seen: name of a thing -> score.
         """
         ...
 
 
 class Segmenter(Annotator, Protocol):
-    """Cuts the thing in a box out of one frame, guided by a rough silhouette if there is one."""
+    """Cuts the thing in a box out of one frame.
 
-    def segment(self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None) -> Segment: ...
+    A rough silhouette guides it, if there is one; `label` says what the thing is, if that is known.
+    """
+
+    def segment(
+        self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None, label: str = ""
+    ) -> Segment: ...
 
 
 class Propagator(Annotator, Protocol):

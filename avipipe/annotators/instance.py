@@ -137,7 +137,10 @@ def _seeds(
     seeds = []
     for detection in first.values():
         segment = segmenter.segment(
-            frames_THWC[detection.frame], box=detection.box, rough_HW=detection.rough_HW
+            frames_THWC[detection.frame],
+            box=detection.box,
+            rough_HW=detection.rough_HW,
+            label=detection.label,
         )
         if segment.mask_HW.any():
             seeds.append(Seed(detection, segment))

@@ -15,6 +15,7 @@ from avipipe.errors import ConfigError
 _EMBEDDED = "avipipe.annotators.embedded"
 _FACES = "avipipe.annotators.faces"
 _LIGHT = "avipipe.annotators.light"
+_PYANNET = "avipipe.annotators.pyannet.backends"
 _FULL = "avipipe.annotators.full"
 
 BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -22,10 +23,12 @@ BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "vad": {
             "energy": f"{_EMBEDDED}.vad:EnergyVad",
             "silero": f"{_LIGHT}.vad:SileroVad",
+            "pyannet": f"{_PYANNET}:PyanNetVad",
             "pyannote": f"{_FULL}.pyannote:PyannoteVad",
         },
         "diarize": {
             "cluster": f"{_EMBEDDED}.diarize:ClusterDiarizer",
+            "pyannet": f"{_PYANNET}:PyanNetDiarizer",
             "pyannote": f"{_FULL}.pyannote:PyannoteDiarizer",
         },
         "separate": {
@@ -45,16 +48,29 @@ BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "detect": {
             "motion": f"{_EMBEDDED}.detect:MotionDetector",
             "faces": f"{_LIGHT}.detect:FaceOrMotionDetector",
+            "yolox": f"{_LIGHT}.things:YoloxDetector",
+            "activation": f"{_LIGHT}.activation:ActivationDetector",
             "grounding_dino": f"{_FULL}.grounding_dino:GroundingDinoDetector",
             "mm_grounding_dino": f"{_FULL}.grounding_dino:MmGroundingDinoDetector",
         },
+        "classify": {
+            "none": f"{_EMBEDDED}.classify:NoClassifier",
+            "mobilenet": f"{_LIGHT}.mobilenet:MobilenetClassifier",
+        },
         "match": {
             "none": f"{_EMBEDDED}.match:NoMatcher",
+            "classes": "avipipe.annotators.match.classes:ClassMatcher",
             "clap": f"{_FULL}.match:ClapMatcher",
             "pe_av": f"{_FULL}.match:PeAvMatcher",
         },
+        "text": {
+            "none": f"{_EMBEDDED}.text:NoTextFinder",
+            "ppocr": f"{_LIGHT}.text:PpOcrTextFinder",
+        },
         "segment": {
             "grabcut": f"{_EMBEDDED}.segment:GrabCutSegmenter",
+            "selfie": f"{_LIGHT}.segment:SelfieSegmenter",
+            "deeplab": f"{_LIGHT}.segment:DeeplabSegmenter",
             "sam2": f"{_FULL}.sam2:Sam2Segmenter",
         },
         "propagate": {
@@ -81,20 +97,24 @@ PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "localize": "motion",
             "active_speaker": "none",
             "detect": "motion",
+            "classify": "none",
             "match": "none",
+            "text": "none",
             "segment": "grabcut",
             "propagate": "flow",
             "caption": "template",
         },
         "light": {
             "vad": "silero",
-            "diarize": "cluster",
+            "diarize": "pyannet",
             "separate": "hpss",
             "tag": "yamnet",
             "localize": "motion",
             "active_speaker": "lr_asd",
             "detect": "faces",
+            "classify": "none",
             "match": "none",
+            "text": "none",
             "segment": "grabcut",
             "propagate": "flow",
             "caption": "template",
@@ -107,7 +127,9 @@ PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "localize": "motion",
             "active_speaker": "lr_asd",
             "detect": "grounding_dino",
+            "classify": "none",
             "match": "pe_av",
+            "text": "none",
             "segment": "sam2",
             "propagate": "xmem",
             "caption": "qwen3_vl",

@@ -76,6 +76,11 @@ def is_person(label: str) -> bool:
     return not _PERSON_WORDS.isdisjoint(label.lower().replace("'s", "").split())
 
 
+def speaks(detection: Detection, faces: Sequence[SpeakerTrack]) -> bool:
+    """Whether it is a person whose face is one of these, and has a positive logit at some time."""
+    return _frames_spoken(detection, faces) > 0
+
+
 def _speaks(track: SpeakerTrack) -> bool:
     return _num_positive(track) >= max(1.0, _MIN_SPEAKING_RATIO * len(track.scores))
 

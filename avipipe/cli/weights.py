@@ -142,7 +142,7 @@ def _progress(weight: Weight) -> Iterator[None]:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     done = threading.Event()
     with Progress(*columns, TransferSpeedColumn(), console=console, transient=True) as progress:
-        task = progress.add_task(weight.name, total=weight.size_bytes)
+        task = progress.add_task(weight.name, total=weight.download_bytes)
 
         def follow() -> None:
             while not done.wait(POLL_INTERVAL_S):

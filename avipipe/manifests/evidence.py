@@ -106,6 +106,57 @@ class FaceTrack(_Evidence):
     sync_lag_s: Rounded | None = None
 
 
+class ThingSeen(_Evidence):
+    """One thing of a known class over a part of the clip.
+
+    Attributes:
+        box: mean of its boxes; `score` is the mean of its scores, in [0, 1].
+        boxes, scores: in every `box_step_frames`-th frame from `start_s` on.
+        explains: how well a thing of this name explains what is heard, in [0, 1]; None where no
+            backend can tell.
+    """
+
+    label: str
+    start_s: Rounded
+    end_s: Rounded
+    box: NormalBox
+    score: Rounded
+    boxes: list[NormalBox]
+    scores: list[Rounded]
+    box_step_frames: int
+    explains: Rounded | None = None
+
+
+class ClassSeen(_Evidence):
+    """What a part of the picture shows.
+
+    Attributes:
+        score: of the part that shows it best in each frame looked at, the mean over these.
+        box: the part that showed it best of all.
+        explains: as of `ThingSeen`.
+    """
+
+    label: str
+    score: Rounded
+    box: NormalBox
+    explains: Rounded | None = None
+
+
+class SoundExplained(_Evidence):
+    """A source that is heard, and what of all that is seen explains it best.
+
+    Attributes:
+        heard: score of the source, in [0, 1].
+        thing: None where nothing that is seen explains it.
+        match: how well it does, in [0, 1].
+    """
+
+    source: str
+    heard: Rounded
+    thing: str | None
+    match: Rounded
+
+
 class LookEvidence(_Evidence):
     """What the picture of a clip says, and how it goes with the sound.
 
@@ -117,6 +168,12 @@ class LookEvidence(_Evidence):
         motion_px: mean motion in px/frame at 180 px height, the camera's taken away.
         measures: everything else that the localizer measured.
         faces: None where no backend could look for any.
+        things: that a detector has names for, the surest first; None where none could look.
+        classes: that a classifier names, the surest first; None where none could look.
+        text_area: mean share of the picture that is text; `text_boxes` around the text that stays
+            in its place. None where no backend looked for any.
+        match: the sources that are heard, the best explained first; None where no backend
+            compares them with what is seen, or no class of sounds is known.
         backends: role -> `name@version`.
     """
 
@@ -132,6 +189,11 @@ class LookEvidence(_Evidence):
     motion_px: Rounded | None
     measures: dict[str, Rounded]
     faces: list[FaceTrack] | None
+    things: list[ThingSeen] | None = None
+    classes: list[ClassSeen] | None = None
+    text_area: Rounded | None = None
+    text_boxes: list[NormalBox] | None = None
+    match: list[SoundExplained] | None = None
     backends: dict[str, str]
 
 

@@ -32,6 +32,7 @@ from avipipe.stages.base import Item, Stage
 from avipipe.stages.caption import Caption
 from avipipe.stages.cut import Cut
 from avipipe.stages.decide import Decide
+from avipipe.stages.eyes import Eyes
 from avipipe.stages.fetch import Fetch, of_line
 from avipipe.stages.fingerprint import Fingerprint
 from avipipe.stages.listen import Listen
@@ -112,6 +113,12 @@ class Graph:
                 stages.look,
                 localizer=annotator("localize"),
                 active_speaker=annotator("active_speaker"),
+                eyes=Eyes(
+                    detector=annotator("detect"),
+                    classifier=annotator("classify"),
+                    text_finder=annotator("text"),
+                    matcher=annotator("match"),
+                ),
             ),
             Decide(stages.decide, after="look"),
             Cut(stages.cut),

@@ -1,6 +1,6 @@
 """Look: what the picture of a clip says, and how it goes with the sound, from one small decode."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -32,6 +32,7 @@ from avipipe.media.normalize import FPS
 from avipipe.media.probe import MediaInfo
 from avipipe.stages.annotated import AnnotatedStage
 from avipipe.stages.base import Item
+from avipipe.stages.eyes import Eyes
 from avipipe.stages.fetch import source_path
 
 HEAT_NAME = "heat.png"
@@ -53,22 +54,33 @@ class LookConfig(BaseModel):
 
 
 class Look(AnnotatedStage):
-    """Measures motion, its agreement with the sound, and faces (`LookEvidence`).
+    """Measures motion, its agreement with the sound, faces, and what is seen by name.
+
+    The evidence is a `LookEvidence`.
 
     Writes `heat.png`, where the motion goes with the sound (8 bits, a quarter of the size), if
     that is known, and `preview.jpg`, a strip of frames.
     """
 
     name = "look"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     level: ClassVar[Literal["source", "clip"]] = "clip"
     needs = ("fetch", "probe", "listen")
 
     def __init__(
-        self, config: LookConfig, *, localizer: SoundLocalizer, active_speaker: ActiveSpeaker
+        self,
+        config: LookConfig,
+        *,
+        localizer: SoundLocalizer,
+        active_speaker: ActiveSpeaker,
+        eyes: Eyes,
     ) -> None:
-        super().__init__(config, {"localize": localizer, "active_speaker": active_speaker})
+        super().__init__(
+            config,
+            {"localize": localizer, "active_speaker": active_speaker, **eyes.backends},
+        )
         self.config = config
+        self._eyes = eyes
         self._localizer = localizer
         self._active_speaker = active_speaker
 
@@ -81,7 +93,9 @@ class Look(AnnotatedStage):
             start_s=span.start_s,
             end_s=span.end_s,
             fps=FPS,
-            height_px=max(self.config.height_px, self._active_speaker.height_px),
+            height_px=max(
+                self.config.height_px, self._active_speaker.height_px, self._eyes.height_px
+            ),
         )
         wav_CN = read_audio(
             path,
@@ -91,8 +105,9 @@ class Look(AnnotatedStage):
             sample_rate_hz=SAMPLE_RATE_HZ,
             mono=True,
         )
-        speech = [SpeakerTurn.model_validate(turn) for turn in item.evidence["listen"]["speech"]]
-        evidence, heat_HW = self.look(frames_THWC, wav_CN[0], speech)
+        listen = item.evidence["listen"]
+        speech = [SpeakerTurn.model_validate(turn) for turn in listen["speech"]]
+        evidence, heat_HW = self.look(frames_THWC, wav_CN[0], speech, listen["tag_classes"])
         files = [PREVIEW_NAME]
         (folder / PREVIEW_NAME).write_bytes(_preview(frames_THWC))
         if heat_HW.any():
@@ -101,18 +116,29 @@ class Look(AnnotatedStage):
         return Keep(evidence.model_dump(mode="json"), files=tuple(files))
 
     def look(
-        self, frames_THWC: Frames, wav_N: Wave, speech: Sequence[SpeakerTurn] = ()
+        self,
+        frames_THWC: Frames,
+        wav_N: Wave,
+        speech: Sequence[SpeakerTurn],
+        heard: Mapping[str, float],
     ) -> tuple[LookEvidence, Heat]:
-        """Everything that is measured on a clip at 24 fps with sound (N,) at 16 kHz."""
+        """Everything that is measured on a clip at 24 fps with sound (N,) at 16 kHz.
+
+        Args:
+            speech: where somebody speaks.
+            heard: AudioSet class -> score.
+        """
         speakers = self._active_speaker.score(
             frames_THWC, fps=FPS, wav_N=wav_N, sample_rate_hz=SAMPLE_RATE_HZ
         )
         faces = _faces(speakers, speech, width=frames_THWC.shape[2], height=frames_THWC.shape[1])
-        frames_THWC = _shrunk(frames_THWC, self.config.height_px)
+        small_THWC = _shrunk(frames_THWC, self.config.height_px)
         found = self._localizer.localize(
-            frames_THWC, fps=FPS, wav_N=wav_N, sample_rate_hz=SAMPLE_RATE_HZ
+            small_THWC, fps=FPS, wav_N=wav_N, sample_rate_hz=SAMPLE_RATE_HZ
         )
-        height, width = frames_THWC.shape[1:3]
+        height, width = small_THWC.shape[1:3]
+        place = found.box and normal_box(found.box, width=width, height=height)
+        seen = self._eyes.see(frames_THWC, heard=heard, faces=faces or (), place=place)
         measures = dict(found.details)
         evidence = LookEvidence(
             num_frames=len(frames_THWC),
@@ -120,13 +146,18 @@ class Look(AnnotatedStage):
             p_value=found.p_value,
             margin=found.margin,
             lag_s=found.lag_s,
-            box=found.box and normal_box(found.box, width=width, height=height),
+            box=place,
             localization_confidence=found.confidence,
             sync_offset_s=measures.pop("offset_s", None),
             sync_z=measures.pop("offset_z", None),
             motion_px=measures.pop("motion_px", None),
             measures=measures,
             faces=faces,
+            things=seen.things,
+            classes=seen.classes,
+            text_area=seen.text_area,
+            text_boxes=seen.text_boxes,
+            match=seen.match,
             backends=self.backend_names(),
         )
         return evidence, found.heat_HW

@@ -105,7 +105,7 @@ class Mask(AnnotatedStage):
         cut = item.evidence["cut"]
         scene = self._scene(item)
         detections = sounding_first(self._detect(scene, item), scene.localization, scene.speakers)
-        similarity = self._similarity(scene, detections, item.folders["cut"])
+        similarity = self._similarity(scene, detections, item)
         if similarity is not None:
             detections.sort(key=lambda found: found.label != similarity.label)
         instance = find_instance(
@@ -150,36 +150,43 @@ class Mask(AnnotatedStage):
         )
 
     def _similarity(
-        self, scene: "_Scene", detections: Sequence[Detection], cut: Path
+        self, scene: "_Scene", detections: Sequence[Detection], item: Item
     ) -> "_Similarity | None":
         """Of the sound with what is detected in the best detection's frame."""
         rivals = [found for found in detections if found.frame == detections[0].frame]
         rivals = rivals[: self.config.max_matched]
-        if not rivals or not self._matcher.sample_rate_hz:
+        if not rivals:
             return None
-        path = cut / AUDIO_NAME
-        info = probe(path)
-        wav_CN = read_audio(
-            path,
-            info,
-            start_s=0.0,
-            end_s=len(scene.frames_THWC) / float(FPS),
-            sample_rate_hz=self._matcher.sample_rate_hz,
-            mono=True,
-        )
         scores = self._matcher.match(
             [_crop(scene.frames_THWC, found.box) for found in rivals],
             labels=[found.label for found in rivals],
+            heard=item.evidence["listen"]["tag_classes"],
             fps=FPS,
-            wav_N=wav_CN[0],
+            wav_N=self._sound(item.folders["cut"], len(scene.frames_THWC)),
             sample_rate_hz=self._matcher.sample_rate_hz,
         )
         known = [(score, n) for n, score in enumerate(scores) if score is not None]
         if not known:
             return None
-        (best, winner), *others = sorted(known, reverse=True)
+        # Of equals the surer detection is the first.
+        (best, winner), *others = sorted(known, key=lambda pair: (-pair[0], pair[1]))
         margin = best - others[0][0] if others else None
         return _Similarity(rivals[winner].label, best, margin)
+
+    def _sound(self, cut: Path, num_frames: int) -> base.Wave:
+        """What the matcher listens to (N,); nothing for one that does not listen."""
+        if not self._matcher.sample_rate_hz:
+            return np.zeros(0, np.float32)
+        wav_CN = read_audio(
+            cut / AUDIO_NAME,
+            probe(cut / AUDIO_NAME),
+            start_s=0.0,
+            end_s=num_frames / float(FPS),
+            sample_rate_hz=self._matcher.sample_rate_hz,
+            mono=True,
+        )
+        wav_N: base.Wave = wav_CN[0]
+        return wav_N
 
     def _measure(
         self,

@@ -19,6 +19,16 @@ LOCK_ENV = "AVIPIPE_WEIGHTS_LOCK"
 HUB = "hf://"
 
 
+class Pickle(BaseModel):
+    """A pickled checkpoint at a weight's URL: only its tensors are taken, and only by its hash."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    sha256: str
+    size_bytes: int | None = None
+
+
 class WeightFile(BaseModel):
     """One file, or, in a hub model, a pattern such as `model*.safetensors`.
 
@@ -27,6 +37,7 @@ class WeightFile(BaseModel):
         source: its name at the URL, where that is another one.
         sha256, size_bytes: None where they are first known at the first pull.
         other_sha256: of other builds of the same model that serve as well, if they lie here.
+        tensors_of: what is downloaded instead, to be converted to this file (safetensors).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +47,7 @@ class WeightFile(BaseModel):
     sha256: str | None = None
     size_bytes: int | None = None
     other_sha256: tuple[str, ...] = ()
+    tensors_of: Pickle | None = None
 
     @property
     def is_pattern(self) -> bool:
@@ -74,6 +86,8 @@ class Weight(BaseModel):
         single = len(self.files) == 1 and not self.files[0].is_pattern and not self.extras
         if not self.is_folder and not single:
             raise ValueError("expected one file, as the URL is not of a hub repository (hf://)")
+        if self.is_folder and any(file.tensors_of for file in self.files):
+            raise ValueError("expected no `tensors_of` in a hub repository")
         return self
 
     @property
@@ -100,6 +114,12 @@ class Weight(BaseModel):
         """Of all files; None where it is not known before they are pulled."""
         sizes = [file.size_bytes for file in self.files]
         return sum(size for size in sizes if size) if None not in sizes else None
+
+    @property
+    def download_bytes(self) -> int | None:
+        """What a pull transfers, where that is known."""
+        upstream = self.files[0].tensors_of
+        return upstream.size_bytes if upstream is not None else self.size_bytes
 
     @property
     def pinned(self) -> Mapping[str, str] | None:

@@ -19,6 +19,7 @@ from avipipe.weights.cache import FOLDER_ENV, Found, find
 from avipipe.weights.digests import cache_folder, digest
 from avipipe.weights.lock import LOCK_ENV, Weight
 from avipipe.weights.record import Pulled, PulledFile, alone, read_record, write_record
+from avipipe.weights.tensors import convert
 
 logger = logging.getLogger(__name__)
 
@@ -122,29 +123,39 @@ def _pull_hub(weight: Weight, root: Path) -> Pulled:
 
 def _pull_file(weight: Weight, root: Path) -> Pulled:
     file = weight.files[0]
-    url = f"{weight.url.rstrip('/')}/{file.source or file.name}"
+    upstream = file.tensors_of
+    name = upstream.name if upstream is not None else file.source or file.name
+    url = f"{weight.url.rstrip('/')}/{name}"
     parts = root / PARTS / weight.name
     parts.mkdir(parents=True, exist_ok=True)
     if url.startswith("file:"):
         path = _copy(weight, url, parts)
     else:
         with hiding(*secrets_of(url)):
-            path = _download(weight, url, parts, file.size_bytes)
-    found, size_bytes = digest(path), path.stat().st_size
+            path = _download(weight, url, parts)
+    if upstream is not None:
+        _hold_to(upstream.sha256, path, f"{url} does not serve the weight `{weight.name}`")
+        path = convert(path, parts / file.name)
+        url = f"the conversion of {url}"
     recorded = read_record(root, weight)
-    expected = file.sha256 or (recorded.files[file.name].sha256 if recorded else found)
+    expected = file.sha256 or (recorded.files[file.name].sha256 if recorded else digest(path))
+    _hold_to(expected, path, f"{url} does not serve the weight `{weight.name}`")
+    came = PulledFile(sha256=digest(path), size_bytes=path.stat().st_size)
+    path.replace(root / file.name)
+    shutil.rmtree(parts, ignore_errors=True)
+    return Pulled(url=shown_url(weight.url), files={file.name: came})
+
+
+def _hold_to(expected: str, path: Path, complaint: str) -> None:
+    """Throw a file away that is not what it should be."""
+    found, size_bytes = digest(path), path.stat().st_size
     if found != expected:
         path.unlink()
         raise WeightsError(
-            f"{url} does not serve the weight `{weight.name}`: expected sha256 {expected}, got "
-            f"{found} ({size_bytes} bytes), which was thrown away. A proxy may have answered for "
-            "it, or its owner has changed it; pull again, or name another URL in a lock file of "
-            f"your own ({LOCK_ENV})"
+            f"{complaint}: expected sha256 {expected}, got {found} ({size_bytes} bytes), which was "
+            "thrown away. A proxy may have answered for it, or its owner has changed it; pull "
+            f"again, or name another URL in a lock file of your own ({LOCK_ENV})"
         )
-    path.replace(root / file.name)
-    shutil.rmtree(parts, ignore_errors=True)
-    came = PulledFile(sha256=found, size_bytes=size_bytes)
-    return Pulled(url=shown_url(weight.url), files={file.name: came})
 
 
 def _copy(weight: Weight, url: str, folder: Path) -> Path:
@@ -155,9 +166,9 @@ def _copy(weight: Weight, url: str, folder: Path) -> Path:
         raise WeightsError(f"cannot pull `{weight.name}`: there is no file {source}") from error
 
 
-def _download(weight: Weight, url: str, folder: Path, size_bytes: int | None) -> Path:
+def _download(weight: Weight, url: str, folder: Path) -> Path:
     """Download one file; what hinders for a moment is tried again."""
-    max_bytes = size_bytes or MAX_FILE_BYTES
+    max_bytes = weight.download_bytes or MAX_FILE_BYTES
     for attempt in range(1, NUM_ATTEMPTS + 1):
         try:
             path = HttpFile(WebAccess(url), folder, max_bytes=max_bytes).attempt()

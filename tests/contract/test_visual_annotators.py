@@ -23,6 +23,8 @@ from avipipe.annotators.base import (
     MaskTrack,
     Segment,
     SpeakerTrack,
+    ThingFinder,
+    ThingTrack,
     Wave,
 )
 from avipipe.annotators.registry import BACKENDS, create
@@ -81,7 +83,14 @@ SEE: dict[str, Callable[[Any, Scene], Any]] = {
             speakers=scene.speakers,
         ),
     ],
-    "segment": lambda backend, scene: backend.segment(scene.frames[0], box=(60, 40, 100, 95)),
+    "classify": lambda backend, scene: (
+        *backend.classify([scene.frames[0], scene.frames[-1, :40, :60]]),
+        backend.locate(scene.frames[0], "dog"),
+    ),
+    "text": lambda backend, scene: backend.find([scene.frames[0], scene.frames[-1]]),
+    "segment": lambda backend, scene: backend.segment(
+        scene.frames[0], box=(60, 40, 100, 95), label="person"
+    ),
     "propagate": lambda backend, scene: backend.propagate(
         scene.frames, seed_frame=len(scene.frames) // 2, seed_mask_HW=scene.masks[-1]
     ),
@@ -134,6 +143,19 @@ def check(result: Any, scene: Scene) -> None:
             assert result.p_value is None or 0.0 < result.p_value <= 1.0
         case ActiveSpeakers():
             assert all(0 <= frame < num_frames for t in result.tracks for frame in t.frames)
+        case (*classes, np.ndarray() as heat_HW):
+            assert len(classes) == 2
+            assert all(0.0 <= score <= 1.0 for scores in classes for score in scores.values())
+            assert all(list(s.values()) == sorted(s.values(), reverse=True) for s in classes)
+            assert heat_HW.shape == size
+            assert heat_HW.dtype == np.float32
+            assert 0.0 <= heat_HW.min() <= heat_HW.max() <= 1.0
+        case None | [(), ()] | [(*_,), (*_,)]:
+            for boxes in result or ():
+                assert list(boxes) == sorted(boxes, key=lambda box: box[1])
+                for x0, y0, x1, y1 in boxes:
+                    assert 0 <= x0 < x1 <= size[1]
+                    assert 0 <= y0 < y1 <= size[0]
         case list():
             for detection in result:
                 assert isinstance(detection, Detection)
@@ -161,6 +183,32 @@ def test_results_are_whole_and_in_range(role_backend: tuple[str, Annotator], sce
     role, backend = role_backend
     given = SCENES[scene]()
     check(SEE[role](backend, given), given)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in BACKENDS["detect"] if isinstance(create("detect", name), ThingFinder)],
+)
+def test_things_are_whole_and_in_range(name: str) -> None:
+    backend = create("detect", name)
+    try:
+        backend.setup()
+    except (WeightsError, ImportError) as error:
+        pytest.skip(f"detect {name} cannot run here: {error}")
+    for make in SCENES.values():
+        scene = make()
+        height, width = scene.frames.shape[1:3]
+        tracks = backend.things(scene.frames, fps=FPS)
+        assert tracks == backend.things(scene.frames, fps=FPS)
+        for track in tracks:
+            assert isinstance(track, ThingTrack)
+            assert len(track.frames) == len(track.boxes) == len(track.scores) > 0
+            assert list(track.frames) == sorted(set(track.frames))
+            assert 0 <= track.frames[0] <= track.frames[-1] < len(scene.frames)
+            assert all(0.0 <= score <= 1.0 for score in track.scores)
+            for x0, y0, x1, y1 in track.boxes:
+                assert 0 <= x0 < x1 <= width
+                assert 0 <= y0 < y1 <= height
 
 
 def test_the_same_input_gives_the_same_result(role_backend: tuple[str, Annotator]) -> None:

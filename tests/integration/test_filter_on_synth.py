@@ -20,6 +20,7 @@ from avipipe.manifests.records import Evidence, Keep, SourceLine, Span
 from avipipe.media.probe import probe
 from avipipe.stages.base import Item, Stage
 from avipipe.stages.decide import CHECKS, DecideConfig, findings
+from avipipe.stages.eyes import Eyes
 from avipipe.stages.listen import Listen, ListenConfig
 from avipipe.stages.look import Look, LookConfig
 from avipipe.synth import render, write_clip
@@ -187,6 +188,12 @@ def ready(name: str, clips: Path) -> Senses:
         LookConfig(),
         localizer=backends["localize"],
         active_speaker=backends["active_speaker"],
+        eyes=Eyes(
+            detector=backends["detect"],
+            classifier=backends["classify"],
+            text_finder=backends["text"],
+            matcher=backends["match"],
+        ),
     )
     listen.setup()
     look.setup()

@@ -14,6 +14,7 @@ from avipipe.manifests.evidence import LookEvidence, MaskEvidence
 from avipipe.manifests.records import Evidence, Keep, SourceLine, Span
 from avipipe.media.probe import probe
 from avipipe.stages.base import Item
+from avipipe.stages.eyes import Eyes
 from avipipe.stages.look import HEAT_NAME, PREVIEW_NAME, Look, LookConfig
 from avipipe.stages.mask import MASKS_NAME, Mask, MaskConfig
 from avipipe.synth import SynthClip, render, write_clip
@@ -30,7 +31,15 @@ def backend(role: str) -> Any:
 
 def look_stage() -> Look:
     look = Look(
-        LookConfig(), localizer=backend("localize"), active_speaker=backend("active_speaker")
+        LookConfig(),
+        localizer=backend("localize"),
+        active_speaker=backend("active_speaker"),
+        eyes=Eyes(
+            detector=backend("detect"),
+            classifier=backend("classify"),
+            text_finder=backend("text"),
+            matcher=backend("match"),
+        ),
     )
     look.setup()
     return look

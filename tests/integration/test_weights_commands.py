@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 from avipipe import weights
 from avipipe.annotators.embedded.vad import EnergyVad
@@ -107,6 +109,61 @@ def test_what_was_trusted_on_the_first_pull_is_kept_to(
     server.files["/a.bin"] = DATA
     main(["weights", "pull", "mine"])
     main(["weights", "verify", "mine", "--missing"])
+
+
+def checkpoint(tmp_path: Path) -> tuple[bytes, bytes]:
+    """A pickle, and what its tensors are as safetensors."""
+    torch.save({"state_dict": {"a": torch.arange(4.0)}, "epoch": 3}, tmp_path / "upstream.bin")
+    save_file({"a": torch.arange(4.0)}, tmp_path / "expected.safetensors")
+    names = ("upstream.bin", "expected.safetensors")
+    upstream, expected = ((tmp_path / name).read_bytes() for name in names)
+    return upstream, expected
+
+
+def test_of_a_pickle_only_the_tensors_are_kept(
+    server: WeightServer,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    upstream, expected = checkpoint(tmp_path)
+    server.files["/v1/model.bin"] = upstream
+    file = {
+        "name": "a.safetensors",
+        "sha256": sha256(expected),
+        "tensors_of": {"name": "model.bin", "sha256": sha256(upstream)},
+    }
+    lock(tmp_path, monkeypatch, server.url("/v1"), files=[file])
+    main(["weights", "pull", "mine"])
+    assert weights.locate("mine") == home / "a.safetensors"
+    assert load_file(home / "a.safetensors")["a"].tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert list(home.rglob("model.bin")) == [], "the pickle itself is not kept"
+    main(["weights", "pull", "mine"])
+    assert server.asked["/v1/model.bin"] == 1
+    main(["weights", "verify", "mine", "--missing"])
+    assert "mine: right" in capsys.readouterr().out
+
+
+def test_another_pickle_is_thrown_away_unread(
+    server: WeightServer,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    upstream, expected = checkpoint(tmp_path)
+    server.files["/v1/model.bin"] = b"not even a pickle"
+    tensors_of = {"name": "model.bin", "sha256": sha256(upstream)}
+    file = {"name": "a.safetensors", "sha256": sha256(expected), "tensors_of": tensors_of}
+    lock(tmp_path, monkeypatch, server.url("/v1"), files=[file])
+    assert f"expected sha256 {sha256(upstream)}" in failure(capsys, "pull", "mine")
+    server.files["/v1/model.bin"] = upstream
+    lock(tmp_path, monkeypatch, server.url("/v1"), files=[file | {"sha256": "0" * 64}])
+    message = failure(capsys, "pull", "mine")
+    assert f"the conversion of {server.url('/v1/model.bin')}" in message
+    assert f"got {sha256(expected)}" in message
+    assert not (home / "a.safetensors").exists()
 
 
 def test_a_download_that_breaks_off_goes_on_where_it_stopped(

@@ -24,7 +24,8 @@ def recording(name: str) -> Wave:
     if not path.is_file():
         pytest.skip(f"{path.name} is not here")
     rate_hz, samples = scipy.io.wavfile.read(path)
-    wav_N = samples.reshape(len(samples), -1).mean(axis=1) / 32768.0
+    scale = 1.0 if samples.dtype.kind == "f" else 32768.0
+    wav_N = samples.reshape(len(samples), -1).mean(axis=1) / scale
     return resample(wav_N.astype(np.float32), from_hz=rate_hz, to_hz=RATE_HZ)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from avipipe.annotators.faces.detect import SURE_SCORE, Face, Points, is_plausible
-from avipipe.annotators.faces.track import FaceTrack, find_cuts, track_faces
+from avipipe.annotators.faces.track import FaceTrack, track_faces
+from avipipe.annotators.tracking import find_cuts
 from tests.pictures import SIZE, square_on_wall, swing, texture
 
 FRONTAL = np.array([(0.3, 0.35), (0.7, 0.35), (0.5, 0.55), (0.35, 0.75), (0.65, 0.75)])

@@ -75,7 +75,8 @@ def test_the_lock_file_that_comes_along_is_sound() -> None:
         assert weight.url.startswith(("https://", "hf://"))
         assert weight.revision is None or len(weight.revision) == 40
         for file in weight.files:
-            for value in (file.sha256, *file.other_sha256):
+            upstream = (file.tensors_of.sha256,) if file.tensors_of else ()
+            for value in (file.sha256, *file.other_sha256, *upstream):
                 assert value is None or len(value) == 64
         if not weight.is_folder:
             assert not {"main", "master"} & set(weight.url.split("/")), "a branch is not a version"
@@ -92,6 +93,11 @@ def test_every_backend_needs_weights_that_are_known() -> None:
         ({"files": []}, "at least one file"),
         ({"files": [{"name": "a"}, {"name": "b"}]}, "expected one file"),
         ({"licence": None}, "licence"),
+        ({"files": [{"name": "a", "tensors_of": {"name": "b"}}]}, "sha256"),
+        (
+            HUB | {"files": [{"name": "a", "tensors_of": {"name": "b", "sha256": "c"}}]},
+            "no `tensors_of` in a hub repository",
+        ),
         ({"extra_key": 1}, "extra_key"),
     ],
 )

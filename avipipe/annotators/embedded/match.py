@@ -25,6 +25,7 @@ class NoMatcher:
         crops: Sequence[Frames],
         *,
         labels: Sequence[str],
+        heard: Mapping[str, float] | None = None,
         fps: Fraction,
         wav_N: Wave,
         sample_rate_hz: int,

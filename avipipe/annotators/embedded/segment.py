@@ -29,7 +29,9 @@ class GrabCutSegmenter(OpenCvAnnotator):
     name = "grabcut"
     version = 3
 
-    def segment(self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None) -> Segment:
+    def segment(
+        self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None, label: str = ""
+    ) -> Segment:
         """The mask of the thing in `box`; all false with score 0 where none stands out.
 
         With a rough silhouette (H, W) the colours are learnt from inside and outside of it, not of

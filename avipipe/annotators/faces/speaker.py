@@ -17,9 +17,10 @@ from avipipe.annotators.faces.mfcc import (
     mfcc_of_frames,
 )
 from avipipe.annotators.faces.sync import Curve, mouth_motion, mouth_sync, sound_curves
-from avipipe.annotators.faces.track import FaceTrack, find_cuts, track_faces
+from avipipe.annotators.faces.track import FaceTrack, track_faces
 from avipipe.annotators.loading import device
 from avipipe.annotators.signal import check_wave, resample
+from avipipe.annotators.tracking import find_cuts
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError
 

@@ -1,6 +1,6 @@
 """Which thing in the picture makes the sound: PE-AV looks and listens, CLAP reads its name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,7 @@ class PeAvMatcher(Weighted):
         crops: Sequence[Frames],
         *,
         labels: Sequence[str],
+        heard: Mapping[str, float] | None = None,
         fps: Fraction,
         wav_N: Wave,
         sample_rate_hz: int,
@@ -149,6 +150,7 @@ class ClapMatcher(Weighted):
         crops: Sequence[Frames],
         *,
         labels: Sequence[str],
+        heard: Mapping[str, float] | None = None,
         fps: Fraction,
         wav_N: Wave,
         sample_rate_hz: int,

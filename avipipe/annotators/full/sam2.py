@@ -44,7 +44,9 @@ class Sam2Segmenter(Weighted):
         self._model: Any = load_model(weight, Sam2Model)
         self._device = self._model.device
 
-    def segment(self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None) -> Segment:
+    def segment(
+        self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None, label: str = ""
+    ) -> Segment:
         """The mask of the thing in `box`; its score is the overlap that the model predicts.
 
         Raises:

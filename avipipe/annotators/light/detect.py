@@ -78,9 +78,10 @@ class FaceOrMotionDetector(OpenCvAnnotator):
         (mean score above 0); a face that does not is no rival. The score is the mean probability of
         speaking. A frame has several detections where several such faces are in it.
         """
-        speaking = _speaking(speakers) if list(prompts[:1]) == [PERSON] else []
+        speaking = speaking_faces(speakers) if list(prompts[:1]) == [PERSON] else []
         found: list[Detection] = []
-        for frame in _spread(speaking[0].frames, len(frames_THWC)) if speaking else []:
+        there = [f for f in speaking[0].frames if f < len(frames_THWC)] if speaking else []
+        for frame in spread(there, _NUM_FRAMES):
             for track in speaking:
                 if track.frames[0] <= frame <= track.frames[-1]:
                     found += _person(frames_THWC[frame], frame, track)
@@ -89,7 +90,7 @@ class FaceOrMotionDetector(OpenCvAnnotator):
         return self._motion.detect(frames_THWC, fps=fps, prompts=prompts, localization=localization)
 
 
-def _speaking(speakers: ActiveSpeakers | None) -> list[SpeakerTrack]:
+def speaking_faces(speakers: ActiveSpeakers | None) -> list[SpeakerTrack]:
     """Tracks of faces that speak, the likeliest first."""
     tracks = speakers.tracks if speakers is not None else ()
     speaking = [track for track in tracks if track.scores and np.mean(track.scores) > 0]
@@ -101,11 +102,10 @@ def _probability(track: SpeakerTrack) -> float:
     return float(np.mean(1.0 / (1.0 + np.exp(-logits))))
 
 
-def _spread(frames: Sequence[int], num_frames: int) -> list[int]:
-    """Up to five of the frames that exist, evenly spread, the ends left out."""
-    there = [frame for frame in frames if frame < num_frames]
-    count = min(_NUM_FRAMES, len(there))
-    return [there[(2 * n + 1) * len(there) // (2 * count)] for n in range(count)]
+def spread(frames: Sequence[int], most: int) -> list[int]:
+    """At most that many of the frames, evenly spread, the ends left out."""
+    count = min(most, len(frames))
+    return [frames[(2 * n + 1) * len(frames) // (2 * count)] for n in range(count)]
 
 
 def _person(frame_HWC: Frames, frame: int, track: SpeakerTrack) -> list[Detection]:
