@@ -104,7 +104,8 @@ def voice_unseen(known: Known) -> float | None:
 
 
 def _shown(explained: dict[str, Any]) -> float:
-    return min(explained["match"] / max(min(explained["heard"] / SURE_HEARD, 1.0), 1e-6), 1.0)
+    heard = max(min(float(explained["heard"]) / SURE_HEARD, 1.0), 1e-6)
+    return min(float(explained["match"]) / heard, 1.0)
 
 
 def _large_faces(known: Known) -> list[dict[str, Any]] | None:

@@ -61,7 +61,7 @@ def level_over_floor_db(known: Known) -> float | None:
 
 def voice(listen: Evidence) -> float:
     """How much of a voice there is, in [0, 1]: share of speech, or its tag."""
-    tags = listen["tags"]
+    tags: dict[str, float] = listen["tags"]
     return max(float(listen["speech_ratio"]), tags.get("speech", 0.0), tags.get("singing", 0.0))
 
 

@@ -1,8 +1,8 @@
 """The numbers of a decision: what each measure adds to the log-odds that a clip is good.
 
 An additive model. Each measure has knots between which its contribution is linear and beyond which
-it stays, so it is bounded; unknown ones add nothing. Contributions are the whole story: they add up,
-with the intercept, to the log-odds of the probability that is shown.
+it stays, so it is bounded; unknown ones add nothing. With the intercept, contributions add up to the
+log-odds of the probability that is shown.
 """
 
 import math
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,7 +32,7 @@ def _rising(knots: tuple[Knot, ...]) -> tuple[Knot, ...]:
     xs = [x for x, _ in knots]
     if any(not math.isfinite(number) for knot in knots for number in knot):
         raise ValueError("expected finite numbers")
-    if any(b <= a for a, b in zip(xs, xs[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(xs)):
         raise ValueError("expected knots in rising order of the measure")
     return knots
 

@@ -101,7 +101,7 @@ def _published(out: str) -> set[str]:
 
 def facts_of(graph: Graph) -> PublishFacts:
     """What the bytes of a dataset depend on besides its sources."""
-    config = graph.config
+    config, judge = graph.config, graph.judge
     return PublishFacts(
         config_hash=config.identity_hash(),
         versions={
@@ -109,7 +109,7 @@ def facts_of(graph: Graph) -> PublishFacts:
             "pyarrow": metadata.version("pyarrow"),
             **ffmpeg.versions(),
         },
-        thresholds=config.stages.decide.model_dump(mode="json"),
+        thresholds={**judge.limits, "probability": judge.min_probability},
         backends=tuple(chosen(config.profile, config.annotators).items()),
         weights=tuple(_licences(graph)),
     )

@@ -35,7 +35,7 @@ REASONS: Mapping[DropReason, str] = {
 
 
 def sentence(finding: Finding) -> str:
-    """`voices do not overlap: share 0.03 ≤ 0.1`; one that fails says what is so: `share 0.4 > 0.1`."""
+    """`voices do not overlap: share 0.03 ≤ 0.1`; where it fails, what is so: `share 0.4 > 0.1`."""
     check = KNOWN[finding.measure]
     if finding.value is None:
         return f"{check.claim}: not asked, or unknown"

@@ -18,9 +18,6 @@ def _read(model: Any) -> Any:
     return read_model(Path(model)) if isinstance(model, str | Path) else model
 
 
-_SHARE = {"ge": 0.0, "le": 1.0}
-
-
 class DecideConfig(BaseModel):
     """When a clip is kept.
 
@@ -41,7 +38,7 @@ class DecideConfig(BaseModel):
         -50.0, description="RMS level under which a clip is silent."
     )
     max_music: float | None = Field(
-        None, **_SHARE, description="Score of music laid over the picture."
+        None, ge=0, le=1, description="Score of music laid over the picture."
     )
     max_ambience: float | None = Field(
         None, ge=0, description="Score of wind, water, noise over that of things that sound."
@@ -50,16 +47,16 @@ class DecideConfig(BaseModel):
         None, ge=0, description="Score of what many make at once over that of single things."
     )
     max_second_sound: float | None = Field(
-        None, **_SHARE, description="Score of a second kind of sound, from another thing."
+        None, ge=0, le=1, description="Score of a second kind of sound, from another thing."
     )
     max_second_family: float | None = Field(
-        None, **_SHARE, description="Second family of instruments, over the first one's score."
+        None, ge=0, le=1, description="Second family of instruments, over the first one's score."
     )
     max_beside_speech: float | None = Field(
-        None, **_SHARE, description="Score of other sounds while somebody speaks."
+        None, ge=0, le=1, description="Score of other sounds while somebody speaks."
     )
     max_overlap_ratio: float | None = Field(
-        None, **_SHARE, description="Share of overlapped speech."
+        None, ge=0, le=1, description="Share of overlapped speech."
     )
     max_speakers: int | None = Field(None, ge=0, description="Speakers that may be heard.")
     min_motion_px: float | None = Field(
@@ -67,66 +64,65 @@ class DecideConfig(BaseModel):
     )
     max_speaking_faces: int | None = Field(None, ge=0, description="Faces that may speak.")
     min_speaking_ratio: float | None = Field(
-        None, **_SHARE, description="Share of a voice during which one face speaks."
+        None, ge=0, le=1, description="Share of a voice during which one face speaks."
     )
     max_lip_p_value: float | None = Field(
-        None, **_SHARE, description="Chance that mouth and voice agree by accident."
+        None, ge=0, le=1, description="Chance that mouth and voice agree by accident."
     )
     max_short_lip_p_value: float | None = Field(
-        None, **_SHARE, description="The same where the face is seen for less than 6 s."
+        None, ge=0, le=1, description="The same where the face is seen for less than 6 s."
     )
     max_p_value: float | None = Field(
-        None, **_SHARE, description="Chance that sound and motion agree by accident."
+        None, ge=0, le=1, description="Chance that sound and motion agree by accident."
     )
     max_speech_p_value: float | None = Field(
-        None, **_SHARE, description="The same where speech prevails: voices are often unseen."
+        None, ge=0, le=1, description="The same where speech prevails: voices are often unseen."
     )
     max_player_p_value: float | None = Field(
-        None, **_SHARE, description="The same where music may be laid over the picture."
+        None, ge=0, le=1, description="The same where music may be laid over the picture."
     )
     min_mover_share: float | None = Field(
-        None, **_SHARE, description="Motion that one thing has, where the sound goes on and on."
+        None, ge=0, le=1, description="Motion that one thing has, where the sound goes on and on."
     )
     min_margin: float | None = Field(
         None, description="Lead of the best region over another one that goes with the sound."
     )
     max_rival_share: float | None = Field(
-        None, **_SHARE, description="Heat of a second place that goes with the sound."
+        None, ge=0, le=1, description="Heat of a second place that goes with the sound."
     )
     max_sync_offset_s: float | None = Field(
         None, ge=0, description="Offset of sound and motion that stands out from accidents."
     )
-    min_instances: int | None = Field(
-        1, ge=0, description="Things found that may make the sound."
-    )
+    min_instances: int | None = Field(1, ge=0, description="Things found that may make the sound.")
     min_persistence: float | None = Field(
-        0.9, **_SHARE, description="Share of frames with a mask."
+        0.9, ge=0, le=1, description="Share of frames with a mask."
     )
     min_area_ratio: float | None = Field(
-        None, **_SHARE, description="Mean mask area over the frame's."
+        None, ge=0, le=1, description="Mean mask area over the frame's."
     )
     max_area_ratio: float | None = Field(
-        None, **_SHARE, description="Mean mask area over the frame's."
+        None, ge=0, le=1, description="Mean mask area over the frame's."
     )
     max_instances: int | None = Field(None, ge=1, description="Things that compete for the sound.")
     min_similarity_margin: float | None = Field(
         None, description="Lead of what is likest to the sound."
     )
     min_mask_quality: float | None = Field(
-        None, **_SHARE, description="Mean trust of the propagator in its masks."
+        None, ge=0, le=1, description="Mean trust of the propagator in its masks."
     )
     min_agreement: float | None = Field(
-        None, **_SHARE, description="Mean overlap with masks found by themselves in other frames."
+        None, ge=0, le=1, description="Mean overlap with masks found by themselves in other frames."
     )
     min_temporal_iou: float | None = Field(
-        None, **_SHARE, description="Mean overlap of the masks of successive frames."
+        None, ge=0, le=1, description="Mean overlap of the masks of successive frames."
     )
     max_area_jump_ratio: float | None = Field(
-        None, **_SHARE, description="Share of frames in which the mask's area jumps by a third."
+        None, ge=0, le=1, description="Share of frames in which the mask's area jumps by a third."
     )
     min_return_iou: float | None = Field(
         None,
-        **_SHARE,
+        ge=0,
+        le=1,
         description="Overlap of the masks with what is carried back to them over 2 s, at worst.",
     )
 
