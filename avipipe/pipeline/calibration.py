@@ -49,7 +49,12 @@ def backends_of(graph: Graph) -> dict[str, str]:
 def figure(name: str, found: Figure) -> str:
     """`keep-precision 0.91 (0.86 to 0.95)`."""
     label = {"keep_precision": "keep-precision"}.get(name, name.replace("_", " "))
-    return f"{label} {found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+    return f"{label} {interval(found)}"
+
+
+def interval(found: Figure) -> str:
+    """`0.91 (0.86 to 0.95)`."""
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
 def reliability(model: DecisionModel, profile: str) -> str:
