@@ -64,9 +64,7 @@ def reliability(model: DecisionModel, profile: str) -> str:
     told = [figure(name, model.figures[name]) for name in FIGURES if name in model.figures]
     if not told:
         return ""
-    advice = (
-        f"; for real material use `{REAL_MATERIAL_PROFILE}`" if profile == "embedded" else ""
-    )
+    advice = f"; for real material use `{REAL_MATERIAL_PROFILE}`" if profile == "embedded" else ""
     return f"cross-validated on labelled clips: {', '.join(told)}{advice}"
 
 

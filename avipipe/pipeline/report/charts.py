@@ -151,7 +151,9 @@ def share_plot(outlook: Outlook, size: Size) -> SharePlot:
     def line(values: Sequence[float | None]) -> str:
         pairs = zip(outlook.xs, values, strict=True)
         points = [
-            f"{size.x_at(x, low, high):.1f} {size.y_at(y, 1):.1f}" for x, y in pairs if y is not None
+            f"{size.x_at(x, low, high):.1f} {size.y_at(y, 1):.1f}"
+            for x, y in pairs
+            if y is not None
         ]
         return "M" + "L".join(points) if points else ""
 
