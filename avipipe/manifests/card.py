@@ -223,7 +223,7 @@ def _decision(tally: Tally, facts: DecisionFacts) -> str:
         )
     limits = [(name, f"{value:g}") for name, value in facts.limits.items()]
     tables.append(_table(("hard limit", "value"), limits) if limits else "No hard limit is set.")
-    return "## The decision\n" + "\n\n".join([*paragraphs, *tables])
+    return "## The decision\n" + "\n\n".join(part.strip() for part in [*paragraphs, *tables])
 
 
 def _annotators(facts: CardFacts) -> str:

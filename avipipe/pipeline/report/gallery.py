@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from avipipe.decision.judge import Judge
+from avipipe.decision.judge import Judge, used_backends
 from avipipe.manifests.evidence import FaceTrack, ListenEvidence, SpeakerTurn
 from avipipe.manifests.pairs import read_pairs
 from avipipe.manifests.records import Drop, Evidence, Keep, digest
@@ -16,7 +16,7 @@ from avipipe.pipeline import words
 from avipipe.pipeline.accounting import ItemState
 from avipipe.pipeline.graph import Row
 from avipipe.pipeline.report import faces
-from avipipe.pipeline.report.measures import deciding, verdict
+from avipipe.pipeline.report.measures import deciding, gathered, verdict
 from avipipe.pipeline.report.model import ClipCard, Level, Picture, Sound, Stripe
 from avipipe.pipeline.report.pictures import (
     FRAME_HEIGHT_PX,
@@ -30,8 +30,6 @@ from avipipe.stages.look import HEAT_NAME, NUM_PREVIEW_FRAMES, PREVIEW_NAME
 NUM_FRAMES = 4
 MAX_LEVELS = 6
 
-_ANNOTATED = ("listen", "look", "mask")
-_NONE: Evidence = {"backends": {}}
 _STILLS = {
     PREVIEW_NAME: "frames, evenly spread",
     HEAT_NAME: "motion with the sound",
@@ -122,11 +120,7 @@ class Maker:
             faces=faces.rows(tracks),
             num_faces=len(tracks),
             verdict=verdict(self.judge, evidence),
-            backends=tuple(
-                pair
-                for stage in _ANNOTATED
-                for pair in evidence.get(stage, _NONE)["backends"].items()
-            ),
+            backends=tuple(used_backends(gathered(evidence)).items()),
             command=f"avipipe why {shlex.quote(state.clip_id)} --out {shlex.quote(self.out)}",
         )
 
