@@ -61,10 +61,10 @@ def test_each_card_shows_the_probability_that_was_decided_on(built: Path) -> Non
     rows = {row["clip_id"]: row for row in clip_rows(built)}
     cards = card.findall(html)
     assert {clip_id for _, clip_id, _ in cards} == set(rows)
-    for status, clip_id, body in cards:
+    for fate, clip_id, body in cards:
         shown = re.search(r'<div class="chance (\w+)".*?<b>(0\.\d\d)</b>', body, re.DOTALL)
         assert shown is not None
-        assert shown[1] == status == rows[clip_id]["decision"]
+        assert shown[1] == fate == rows[clip_id]["decision"]
         assert float(shown[2]) == pytest.approx(rows[clip_id]["probability"], abs=0.011)
         assert '<tr class="pro">' in body
         assert '<tr class="con">' in body

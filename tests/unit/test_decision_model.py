@@ -112,7 +112,7 @@ def test_other_words_about_the_same_numbers_change_no_key(tmp_path: Path) -> Non
     def keys(**changes: Any) -> list[str]:
         config = load_config(None, [f"stages.decide.model={written(tmp_path, **changes)}"])
         stages = [s for s in Graph(config).clip_stages if s.name.startswith("decide")]
-        return [stage.key("clip", {name: "0" for name in stage.needs}) for stage in stages]
+        return [stage.key("clip", dict.fromkeys(stage.needs, "0")) for stage in stages]
 
     figure = {"auc": {"value": 0.9, "low": 0.8, "high": 0.95}}
     assert keys() == keys(name="other", data="others", figures=figure)
