@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from avipipe.errors import ConfigError
@@ -13,9 +14,9 @@ from avipipe.pipeline.review.clips import Footage
 _SIZE = {"short_side_px": 360, "max_long_side_px": 960}
 """Enough to see lips move and a mask's edge, and a tenth of the bytes that 720 takes."""
 
-_AUDIO_KBPS = 96
-_CRFS = (28, 34, 40, 46)
-"""Of libx264, one after the other until the video is small enough: plain, then ever coarser."""
+_QUALITIES = ((28, 96), (34, 96), (40, 64), (46, 48))
+"""Constant rate factor of libx264 and kbit/s of AAC, one after the other until the clip is small
+enough: first what shows and sounds well, last what one can just judge by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,14 @@ def film(footage: Footage, folder: Path, *, max_bytes: int) -> Film:
     """
     outlines = _outlines(footage)
     left_bytes = max_bytes - sum(map(len, outlines))
-    for crf in _CRFS:
+    for crf, audio_kbps in _QUALITIES:
         written = normalize(
             footage.path,
             footage.info,
             start_s=footage.start_s,
             end_s=footage.end_s,
             folder=folder,
-            config=NormalizeConfig(**_SIZE, crf=crf, audio_kbps=_AUDIO_KBPS),
+            config=NormalizeConfig(**_SIZE, crf=crf, audio_kbps=audio_kbps),
         )
         video = base64.b64encode((folder / VIDEO_NAME).read_bytes()).decode("ascii")
         if len(video) <= left_bytes:
@@ -75,4 +76,15 @@ def _outlines(footage: Footage) -> tuple[str, ...]:
     if masks is None:
         return ()
     size = scaled_size(footage.info.video, **_SIZE, upscale=True)
-    return tuple(outline(masks.mask(n), *size) for n in range(len(masks.frames)))
+    return tuple(_relative(outline(masks.mask(n), *size)) for n in range(len(masks.frames)))
+
+
+def _relative(path: str) -> str:
+    """The same path in steps from point to point, which takes half the letters."""
+    parts = []
+    for part in path.split("Z")[:-1]:
+        points = [[int(number) for number in point.split()] for point in part[1:].split("L")]
+        steps = (b - a for one, next_ in pairwise(points) for a, b in zip(one, next_, strict=True))
+        begin = " ".join(map(str, points[0]))
+        parts.append(f"M{begin}l{' '.join(map(str, steps)).replace(' -', '-')}Z")
+    return "".join(parts)

@@ -100,8 +100,8 @@ def page_clip(clip: Clip, film: Film) -> PageClip:
         end_s=clip.end_s,
         label=str(caption.get("label") or clip.metadata.get("label", "")),
         caption=str(caption.get("text", "")),
-        no_mask="" if film.outlines else _no_mask(evidence),
-        points=tuple(_points(decision_of(evidence))),
+        no_mask="" if film.outlines else no_mask_words(evidence),
+        points=tuple(points(decision_of(evidence))),
         heard=tuple(words.sounds(evidence["listen"])) if "listen" in evidence else (),
         width=film.width,
         height=film.height,
@@ -109,14 +109,14 @@ def page_clip(clip: Clip, film: Film) -> PageClip:
     )
 
 
-def _no_mask(evidence: Mapping[str, Evidence]) -> str:
+def no_mask_words(evidence: Mapping[str, Evidence]) -> str:
     if "mask" in evidence:
         return "No mask: nothing was found that could be masked."
     what = "what is seen" if "look" in evidence else "its sound"
     return f"No mask: it was dropped for {what}, before any mask is made."
 
 
-def _points(decision: Evidence) -> Iterator[Point]:
+def points(decision: Evidence) -> Iterator[Point]:
     """What the decision rests on, strongest first where it is weighed."""
     if "contributions" in decision:
         for found in decision["contributions"]:

@@ -201,7 +201,7 @@ function paint(at) {
   pen.setTransform(2, 0, 0, 2, 0, 0);
   const colour = getComputedStyle(document.documentElement).getPropertyValue("--mask");
   pen.fillStyle = colour;
-  pen.globalAlpha = 0.34;
+  pen.globalAlpha = 0.4;
   pen.fill(paths[frame], "evenodd");
   pen.globalAlpha = 1;
   pen.lineJoin = "round";
@@ -260,6 +260,7 @@ function draw() {
   draw_counts();
   part("clip").hidden = !clip;
   part("done").hidden = Boolean(clip);
+  part("judge").classList.toggle("rest", !clip);
   for (const button of document.querySelectorAll("[data-verdict]")) {
     const label = clip && labelOf(clip);
     button.setAttribute("aria-pressed", String(Boolean(label && label.verdict === button.dataset.verdict)));
@@ -311,6 +312,7 @@ function draw_clip(clip) {
   part("decision").textContent = clip.decision === "keep" ? "kept" : `dropped: ${clip.reason.replaceAll("_", " ")}`;
   part("because").textContent = clip.because;
   draw_chance(clip.probability);
+  part("sides").className = `sides ${clip.decision}`;
   for (const [id, sign] of [["for", 1], ["against", -1]]) draw_points(part(id), clip, sign);
   part("heard").replaceChildren();
   part("heard-box").hidden = !clip.heard.length;
