@@ -32,7 +32,7 @@ PLAIN_STEPS = 10
     default=60,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Clips to show; a person judges about 200 an hour.",
+    help="Clips to show, where there are as many.",
 )
 @click.option("--seed", default=0, show_default=True, help="Other seeds draw other clips.")
 @click.option(

@@ -225,6 +225,10 @@ def _cut_footage(video: Path, masks: Path | None, cut: Evidence) -> Footage:
 
 def _source_footage(row: tables.Row) -> Footage:
     path = local_path(row["source_uri"])
-    if row["source_id"] != f"file-{sha256_of(path)[:16]}":
+    try:
+        source_id = f"file-{sha256_of(path)[:16]}"
+    except OSError as error:
+        raise MediaError(FailKind.UNREACHABLE, f"{path}: {error.strerror}") from error
+    if row["source_id"] != source_id:
         raise MediaError(FailKind.NO_SUCH_FILE, f"{path}: another file stands there now")
     return Footage(path, probe(path), row["start_s"], row["end_s"])
