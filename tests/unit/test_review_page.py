@@ -64,8 +64,8 @@ def test_the_last_decision_gives_the_probability() -> None:
 @pytest.mark.parametrize(
     ("stages", "said"),
     [
-        (("listen",), "dropped for its sound, before any mask"),
-        (("listen", "look"), "dropped for what is seen, before any mask"),
+        (("listen",), "none was made of this clip"),
+        (("listen", "look"), "none was made of this clip"),
         (("listen", "look", "mask"), "nothing was found that could be masked"),
     ],
 )

@@ -110,10 +110,10 @@ def page_clip(clip: Clip, film: Film) -> PageClip:
 
 
 def no_mask_words(evidence: Mapping[str, Evidence]) -> str:
+    """Why there is no mask. It does not say why the clip fell: that is for after the verdict."""
     if "mask" in evidence:
         return "No mask: nothing was found that could be masked."
-    what = "what is seen" if "look" in evidence else "its sound"
-    return f"No mask: it was dropped for {what}, before any mask is made."
+    return "No mask: none was made of this clip. Judge what is seen and heard."
 
 
 def points(decision: Evidence) -> Iterator[Point]:
