@@ -159,6 +159,7 @@ def test_the_video_plays_with_sound_and_its_mask(tab: Tab, page: ReviewPage) -> 
     at = tab.run("frame")
     tab.press(".")
     tab.wait(f"frame === {at + 1}")
+    assert tab.run("Math.floor(video.currentTime * 24)") == at + 1
     covered = f"{PIXELS}.some((value) => value > 0)"
     assert tab.run(covered)
     # What is tinted is what the outline of this very frame holds.
