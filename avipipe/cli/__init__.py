@@ -21,6 +21,7 @@ COMMANDS = {
     "retry": "Let failed items run again at the next build.",
     "refilter": "Try other thresholds on stored evidence; show which clips flip.",
     "report": "Write the HTML report of a dataset.",
+    "review": "Write a page on which people judge a sample of the clips.",
     "verify": "Check a published dataset: hashes, members, decodes, contract.",
     "weights": "List, pull and verify the weights of models.",
     "doctor": "Tell which tools and annotators can run on this machine.",
