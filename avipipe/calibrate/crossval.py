@@ -6,7 +6,7 @@ is chosen from labels (shrinkage, calibration, the least probability) is chosen 
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ WANTED_PRECISION = 0.9
 NUM_BINS = 8
 
 Indices = npt.NDArray[np.int64]
+
+Predict = Callable[[Sequence[Example], Sequence[Example]], Floats]
+"""From the examples to fit and those to judge to a number of each of the latter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +46,10 @@ def folds(groups: Collection[str], num_folds: int = NUM_FOLDS, seed: int = 0) ->
 
 def out_of_fold(
     examples: Sequence[Example],
-    predict: Callable[[Sequence[Example], Sequence[Example]], Floats],
+    predict: Predict,
     seed: int = 0,
 ) -> Floats:
-    """(N,) Each example as a fit to the other folds sees it.
-
-    Args:
-        predict: from the examples to fit and those to judge to a number of each of the latter.
-    """
+    """(N,) Each example as a fit to the other folds sees it."""
     found_N = np.zeros(len(examples))
     for fold in folds([each.group for each in examples], seed=seed):
         inside = np.array([each.group in fold for each in examples])
@@ -63,11 +62,7 @@ def out_of_fold(
 def tuned(examples: Sequence[Example], names: Sequence[str], seed: int = 0) -> Tuned:
     """Fit, with the shrinkage that predicts best across folds, calibrated on what it predicted."""
     predicted = {
-        shrinkage: out_of_fold(
-            examples,
-            lambda others, judged, s=shrinkage: fit(others, names, shrinkage=s).log_odds(judged),  # type: ignore[misc]
-            seed,
-        )
+        shrinkage: out_of_fold(examples, _fitting(names, shrinkage), seed)
         for shrinkage in SHRINKAGES
     }
     slopes = {shrinkage: calibration(odds_N, examples) for shrinkage, odds_N in predicted.items()}
@@ -79,6 +74,10 @@ def tuned(examples: Sequence[Example], names: Sequence[str], seed: int = 0) -> T
     best = fit(examples, names, shrinkage=shrinkage).scaled(slope, shift)
     probability_N = sigmoid(predicted[shrinkage] * slope + shift)
     return Tuned(best, least_probability(probability_N, examples), shrinkage)
+
+
+def _fitting(names: Sequence[str], shrinkage: float) -> Predict:
+    return lambda others, judged: fit(others, names, shrinkage=shrinkage).log_odds(judged)
 
 
 def calibration(odds_N: Floats, examples: Sequence[Example]) -> tuple[float, float]:
@@ -177,13 +176,6 @@ def bootstrapped(
 def sigmoid(odds_N: Floats) -> Floats:
     """Probabilities of log-odds."""
     return np.asarray(1 / (1 + np.exp(-np.clip(odds_N, -30, 30))))
-
-
-def balanced(examples: Sequence[Example], weight_N: Floats) -> list[Example]:
-    """The same with other weights."""
-    return [
-        replace(each, weight=float(weight)) for each, weight in zip(examples, weight_N, strict=True)
-    ]
 
 
 def _columns(examples: Sequence[Example]) -> tuple[Floats, Floats]:
