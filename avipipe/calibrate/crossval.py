@@ -86,14 +86,12 @@ def calibration(odds_N: Floats, examples: Sequence[Example]) -> tuple[float, flo
 
     def loss(line: Floats) -> float:
         scaled_N = odds_N * line[0] + line[1]
-        return float(weight_N @ (np.logaddexp(0.0, scaled_N) - good_N * scaled_N))
+        lost = float(weight_N @ (np.logaddexp(0.0, scaled_N) - good_N * scaled_N))
+        # Drawn towards 1 a little, so that labels that separate do not make it infinite.
+        return lost + 0.5 * float(line[0] - 1) ** 2
 
-    # The slope is drawn towards 1 a little, so that labels that separate do not make it infinite.
-    found = scipy.optimize.minimize(
-        lambda line: loss(line) + 0.5 * (line[0] - 1) ** 2,
-        np.array([1.0, 0.0]),
-        bounds=[(0.05, 3.0), (None, None)],
-    )
+    bounds = [(0.05, 3.0), (None, None)]
+    found = scipy.optimize.minimize(loss, np.array([1.0, 0.0]), bounds=bounds)
     return float(found.x[0]), float(found.x[1])
 
 
