@@ -1,8 +1,8 @@
 """The numbers of a decision: what each measure adds to the log-odds that a clip is good.
 
 An additive model. Each measure has knots between which its contribution is linear and beyond which
-it stays, so it is bounded; unknown ones add nothing. With the intercept, contributions add up to the
-log-odds of the probability that is shown.
+it stays, so it is bounded; unknown ones add nothing. With the intercept, contributions add up to
+the log-odds of the probability that is shown.
 """
 
 import math

@@ -225,6 +225,10 @@ class Workspace:
         if destination.read(CONFIG_NAME) != text.encode():
             destination.write(CONFIG_NAME, text.encode())
 
+    def has_work(self) -> bool:
+        """Whether the work of a build is here; once published, its folder may be deleted."""
+        return self._lines_path.exists()
+
     def lines(self) -> list[SourceLine]:
         """Every source line that the dataset was ever asked to hold, in order.
 
