@@ -23,14 +23,14 @@ from avipipe.pipeline.workspace import Workspace
     metavar="KEY=VALUE",
     help="A key of stages.decide, such as stages.decide.min_probability=0.8; may be repeated.",
 )
-@click.option("--apply", "apply_", is_flag=True, help="Make these the dataset's thresholds.")
+@click.option("--apply", "apply_", is_flag=True, help="Make this the dataset's decision.")
 @json_option
 def command(
     out: str, work: Path | None, overrides: tuple[str, ...], apply_: bool, as_json: bool
 ) -> None:
     """Decide otherwise on stored evidence; show which clips flip.
 
-    Nothing is decoded and nothing recomputed. With --apply, they are written to the
+    Nothing is decoded and nothing recomputed. With --apply, it is written to the
     dataset's configuration; the next `avipipe build` then makes what newly kept clips lack.
 
     \b

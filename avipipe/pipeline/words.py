@@ -60,7 +60,7 @@ def argument(contribution: Contribution) -> str:
 def quantity(check: Check, value: float) -> str:
     """A value of a check, with its name and unit."""
     unit = f" {check.unit}" if check.unit else ""
-    return f"{check.quantity} {value:.3g}{unit}"
+    return f"{check.quantity} {value + 0.0:.3g}{unit}"  # + 0.0: no minus before a zero
 
 
 def sounds(listen: Evidence) -> list[tuple[str, float]]:

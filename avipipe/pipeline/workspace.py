@@ -212,7 +212,7 @@ class Workspace:
             changes = "\n  ".join(difference(stored.identity(), config.identity()))
             raise ConfigError(
                 f"{self.out} holds a dataset with another configuration:\n  {changes}\n"
-                "Use the same configuration, another --out, or, for thresholds of "
+                "Use the same configuration, another --out, or, for keys of "
                 "stages.decide, `avipipe refilter --apply`."
             )
 
