@@ -1,14 +1,22 @@
 """Measures of how what is seen by name explains what is heard (`LookEvidence.match`, `things`)."""
 
+import math
 from collections import Counter
 from typing import Any
 
 from avipipe.annotators.match.classes import SURE_HEARD
-from avipipe.decision.hearing import Known, voice
+from avipipe.decision.hearing import Known, Measure, voice
+from avipipe.decision.seeing import lips_logit
 
 FACE = "face"
 MIN_FACE_HEIGHT = 0.06
 """Of the picture's: smaller faces belong to bystanders."""
+
+_STEEP = 1.5
+"""Logits of LR-ASD are soft: lips that surely move have 2, those that surely do not -4."""
+
+_MOVES_PX = 0.05
+"""Motion of the whole picture in px/frame under which the camera keeps still."""
 
 RIVAL_FACE = 0.5
 """Height over the largest face's from which another one may be the speaker as well."""
@@ -101,6 +109,48 @@ def voice_unseen(known: Known) -> float | None:
     """A voice, without one."""
     share = face_share(known)
     return None if share is None else voice(known["listen"]) * (1 - share)
+
+
+def voice_unspoken(known: Known) -> float | None:
+    """A voice, by how little any lips seem to make it."""
+    if known["look"]["faces"] is None:
+        return None
+    logit = lips_logit(known)
+    return 0.0 if logit is None else voice(known["listen"]) * _sigmoid(-_STEEP * logit)
+
+
+def heard(known: Known) -> float | None:
+    """Score of the surest source that is heard."""
+    found = known["look"].get("match")
+    return None if found is None else max((each["heard"] for each in found), default=0.0)
+
+
+def lasting_text(known: Known) -> float | None:
+    """Lines of text that stay in their place: captions, titles, logos."""
+    boxes = known["look"].get("text_boxes")
+    return None if boxes is None else float(len(boxes))
+
+
+def picture(name: str) -> Measure:
+    """What the pictures are like as such (`PictureEvidence`)."""
+
+    def measure(known: Known) -> float | None:
+        value = (known["look"].get("picture") or {}).get(name)
+        return None if value is None else float(value)
+
+    return measure
+
+
+def left_by_camera(known: Known) -> float | None:
+    """Share of the change that the camera's motion leaves; 1 where the camera keeps still."""
+    found = known["look"].get("picture")
+    if found is None or found["residual_ratio"] is None:
+        return None
+    return float(found["residual_ratio"]) if found["camera_px"] > _MOVES_PX else 1.0
+
+
+def _sigmoid(logit: float) -> float:
+    return 1 / (1 + math.exp(-logit))
 
 
 def _shown(explained: dict[str, Any]) -> float:

@@ -73,6 +73,16 @@ def is_voice(listen: Evidence) -> bool:
     return group in VOICES and score >= CLEAR_TAG
 
 
+def voice_over_music(known: Known) -> float | None:
+    """A voice, by how much music or song there is with it."""
+    listen = known["listen"]
+    if not listen["tags"]:
+        return None
+    genre: float = listen["tag_details"].get("raw_genre", 0.0)
+    tags: dict[str, float] = listen["tags"]
+    return voice(listen) * max(tags.get("music", 0.0), tags.get("singing", 0.0), genre)
+
+
 def thing_heard(known: Known) -> float | None:
     """Score of the surest group that one visible thing may make."""
     listen = known["listen"]

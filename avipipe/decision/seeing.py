@@ -161,6 +161,12 @@ def _lip_scores(known: Known) -> list[float] | None:
     return [*sorted(scores, reverse=True), _NO_LIPS, _NO_LIPS]
 
 
+def lips_logit(known: Known) -> float | None:
+    """Logit of speaking of the face that does so most surely; None where no voice is heard."""
+    scores = _lip_scores(known)
+    return None if scores is None else scores[0]
+
+
 def surprise(known: Known) -> float | None:
     """-log10 of the chance that sound and motion agree by accident."""
     value = known["look"]["p_value"]
