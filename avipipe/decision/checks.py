@@ -309,6 +309,29 @@ CHECKS: tuple[Check, ...] = (
         "voices",
         roles=_VOICES,
     ),
+    Check(
+        "lead_without_voice",
+        "listen",
+        heard.lead_without_voice,
+        "at_least",
+        (0.0, 1.0),
+        R.SEVERAL_SOURCES,
+        "without a voice, one kind of sound leads",
+        "lead",
+        roles=("tag", "vad"),
+    ),
+    Check(
+        "onset_rate",
+        "listen",
+        heard.onset_rate_hz,
+        "at_least",
+        (0.0, 3.0),
+        R.AMBIENCE,
+        "without a voice, sounds begin and end",
+        "onsets",
+        "Hz",
+        roles=("vad",),
+    ),
     # What is seen, and how it goes with the sound.
     Check(
         "motion",
@@ -751,6 +774,18 @@ CHECKS: tuple[Check, ...] = (
         R.SEVERAL_SOURCES,
         "it is one picture",
         "pictures",
+    ),
+    Check(
+        "peak_motion",
+        "look",
+        seen.look_measure("motion_peak_px"),
+        "at_least",
+        (0.0, 5.0),
+        R.STATIC_PICTURE,
+        "something moves fast at times",
+        "motion",
+        "px/frame",
+        roles=_MOTION,
     ),
     # The mask.
     Check(

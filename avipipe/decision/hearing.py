@@ -134,6 +134,20 @@ def beside_speech(known: Known) -> float | None:
     return None if value is None or not is_voice(known["listen"]) else float(value)
 
 
+def lead_without_voice(known: Known) -> float | None:
+    """Lead of the surest kind of sound over another one, where nobody speaks or sings."""
+    margin = known["listen"]["tag_details"].get("second_group_margin")
+    return None if margin is None or voice(known["listen"]) >= MOSTLY_SPEECH else float(margin)
+
+
+def onset_rate_hz(known: Known) -> float | None:
+    """How many sounds begin in a second, where nobody speaks or sings."""
+    listen = known["listen"]
+    if voice(listen) >= MOSTLY_SPEECH:
+        return None
+    return len(listen["onsets_s"]) / float(listen["duration_s"])
+
+
 def second_family(known: Known) -> float | None:
     """Score of the second family of instruments over that of the first."""
     details = known["listen"]["tag_details"]

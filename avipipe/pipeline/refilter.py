@@ -11,7 +11,7 @@ from avipipe.manifests.records import Evidence, Keep
 from avipipe.stages.decide import Decide
 
 KEEP = "keep"
-_LONG = frozenset({"waveform", "onsets_s", "boxes", "text_boxes", "classes"})
+_LONG = frozenset({"waveform", "boxes", "classes"})
 
 
 @dataclass(slots=True)
