@@ -1,6 +1,6 @@
 """How well the single-sounding-instance decision agrees with labels of real clips.
 
-    python -m bench.filter --clips FOLDER [--clips FOLDER2] [--profile light] [--out DATASET]
+    python bench/filter.py --clips FOLDER [--clips FOLDER2] [--profile light] [--out DATASET]
 
 FOLDER holds the clips and `labels.csv`; see `bench/labelled.py`. Evidence is gathered once, by a
 build that drops nothing before all evidence of sound and picture is there; with `--out` it stays,
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from labelled import Label, overlap_s, put_aside, read_labels
 
 from avipipe.calibrate.crossval import (
     Tuned,
@@ -43,7 +44,6 @@ from avipipe.manifests.records import Evidence, Fail, Keep, Span
 from avipipe.pipeline.accounting import ItemState
 from avipipe.pipeline.workspace import Workspace
 from avipipe.stages.decide import DecideConfig
-from bench.labelled import Label, overlap_s, put_aside, read_labels
 
 MEASURED = ("listen", "look")
 ENOUGH_S = 2.0

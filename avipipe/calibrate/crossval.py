@@ -17,7 +17,7 @@ from avipipe.decision.model import Figure, Reliability
 
 SHRINKAGES = (1.0, 3.0, 10.0, 30.0)
 NUM_FOLDS = 8
-WANTED_PRECISION = 0.9
+_BETA = 0.5
 NUM_BINS = 8
 
 Indices = npt.NDArray[np.int64]
@@ -95,23 +95,23 @@ def calibration(odds_N: Floats, examples: Sequence[Example]) -> tuple[float, flo
     return float(found.x[0]), float(found.x[1])
 
 
-def least_probability(
-    probability_N: Floats, examples: Sequence[Example], wanted: float = WANTED_PRECISION
-) -> float:
-    """From which probability on so large a share of what is kept is expected to be good.
+def least_probability(probability_N: Floats, examples: Sequence[Example]) -> float:
+    """From which probability on to keep clips: where the expected F0.5 is best; in hundredths.
 
-    In hundredths; the mean probability of what is kept is its expected precision, which moves less
-    than the counted one where labels are few.
+    F0.5 (van Rijsbergen 1979) counts precision twice as much as recall: clips are plenty, bad ones
+    are dear. Expected, as from calibrated probabilities, it moves less than a counted one where
+    labels are few.
     """
     weight_N, _ = _columns(examples)
-    for percent in range(5, 95):
+    good = float(weight_N @ probability_N)
+
+    def score(percent: int) -> float:
         kept_N = probability_N >= percent / 100
-        if (
-            kept_N.any()
-            and weight_N[kept_N] @ probability_N[kept_N] >= wanted * weight_N[kept_N].sum()
-        ):
-            return percent / 100
-    return 0.95
+        found = float(weight_N[kept_N] @ probability_N[kept_N])
+        kept = float(weight_N[kept_N].sum())
+        return (1 + _BETA**2) * found / (_BETA**2 * good + kept) if good + kept else 0.0
+
+    return max(range(5, 96), key=score) / 100
 
 
 def reliability(probability_N: Floats, examples: Sequence[Example]) -> tuple[Reliability, ...]:

@@ -112,14 +112,16 @@ def test_probabilities_become_what_is_so() -> None:
     assert after < before / 2
 
 
-def test_the_least_probability_gives_the_precision_that_is_asked() -> None:
+def test_the_least_probability_counts_precision_twice() -> None:
+    """The best threshold of an F-measure is the best value over 1 + beta squared."""
     examples = made_up(400)
     made = tuned(examples, NAMES)
     said_N = sigmoid(made.fit.log_odds(examples))
-    good_N = np.array([each.is_good for each in examples])
     least = least_probability(said_N, examples)
-    assert good_N[said_N >= least].mean() >= 0.9
-    assert good_N[said_N >= least - 0.05].mean() < good_N[said_N >= least].mean() + 0.02
+    kept = said_N[said_N >= least]
+    best = 1.25 * kept.sum() / (0.25 * said_N.sum() + len(kept))
+    assert least == pytest.approx(best / 1.25, abs=0.02)
+    assert least > 0.5
 
 
 def test_intervals_come_from_whole_groups() -> None:

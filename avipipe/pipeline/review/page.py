@@ -12,11 +12,12 @@ import jinja2
 from markupsafe import Markup
 
 from avipipe import __version__
+from avipipe.decision.judge import Finding
+from avipipe.decision.model import Contribution
 from avipipe.manifests.records import DropReason, Evidence, digest
 from avipipe.pipeline import words
 from avipipe.pipeline.review.clips import Clip, decision_of, probability_of
 from avipipe.pipeline.review.film import Film
-from avipipe.stages.decide import Finding
 
 _HERE = Path(__file__).parent
 _ID_CHARS = 12
@@ -117,17 +118,15 @@ def no_mask_words(evidence: Mapping[str, Evidence]) -> str:
 
 
 def points(decision: Evidence) -> Iterator[Point]:
-    """What the decision rests on, strongest first where it is weighed."""
-    if "contributions" in decision:
-        for found in decision["contributions"]:
-            if found["log_odds"]:
-                sign = 1 if found["log_odds"] > 0 else -1
-                yield Point(found["words"], sign, found["log_odds"])
-        return
+    """What the decision rests on: hard limits that were missed, then the strongest first."""
     for data in decision.get("findings", ()):
-        check = Finding(**{**data, "reason": DropReason(data["reason"])})
-        if check.value is not None:
-            yield Point(words.sentence(check), 1 if check.passed else -1, None)
+        found = Finding.from_json(data)
+        if not found.passed:
+            yield Point(words.sentence(found), -1, None)
+    arguments = [Contribution(**data) for data in decision.get("contributions", ())]
+    for each in sorted(arguments, key=lambda each: -abs(each.log_odds)):
+        if each.log_odds:
+            yield Point(words.argument(each), 1 if each.log_odds > 0 else -1, each.log_odds)
 
 
 def render(page: Page, films: Sequence[Film]) -> str:
