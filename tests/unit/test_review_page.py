@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from avipipe.decision.model import shipped
 from avipipe.pipeline.review.clips import probability_of
 from avipipe.pipeline.review.page import Page, PageClip, Point, no_mask_words, points
-from avipipe.stages.decide import DecideConfig, judge
+from avipipe.stages.decide import DecideConfig
 
 CLIP = PageClip(
     clip_id="a",
@@ -30,24 +31,19 @@ CLIP = PageClip(
 PAGE = Page("set", "set-1", 0, 9, (CLIP, replace(CLIP, clip_id="b")))
 
 
-def test_thresholds_speak_for_and_against() -> None:
-    found = judge({"min_clip_s": 4.0, "max_speakers": 2.0, "max_music": None}, DecideConfig())
-    said = list(points({"findings": [finding.to_json() for finding in found]}))
-    assert said == [
-        Point("it is long enough: length 4 s ≥ 2 s", 1, None),
+def test_missed_limits_and_weights_speak_for_and_against() -> None:
+    limits = DecideConfig(max_speakers=1).judge(shipped("light"))
+    values = {"length": 4.0, "speakers": 2.0, "match": 0.8, "crowd": 0.0}
+    decision = limits.judge(values, {}).to_json()
+    decision["contributions"] = [
+        {"measure": "crowd", "value": 1.2, "log_odds": -0.3, "by_prior": False},
+        {"measure": "match", "value": 0.8, "log_odds": 0.5, "by_prior": True},
+        {"measure": "people", "value": 1.0, "log_odds": 0.0, "by_prior": False},
+    ]
+    assert list(points(decision)) == [
         Point("few enough voices are heard: voices 2 > 1", -1, None),
-    ]
-
-
-def test_contributions_speak_in_their_own_words() -> None:
-    contributions = [
-        {"measure": "crowd", "value": 0.9, "log_odds": -1.5, "words": "a crowd is heard"},
-        {"measure": "match", "value": 0.8, "log_odds": 0.5, "words": "a dog is seen and heard"},
-        {"measure": "music", "value": None, "log_odds": 0.0, "words": "music is unknown"},
-    ]
-    assert list(points({"findings": [], "contributions": contributions})) == [
-        Point("a crowd is heard", -1, -1.5),
-        Point("a dog is seen and heard", 1, 0.5),
+        Point("something seen is what is heard: match 0.8 (+0.50, by prior)", 1, 0.5),
+        Point("in doubt: single things prevail over crowds: ratio 1.2 (-0.30)", -1, -0.3),
     ]
     assert list(points({})) == []
 
