@@ -172,6 +172,7 @@ def clip(n: int) -> ClipMeasures:
         "speakers": [],
         "speech_ratio": 0.0,
         "num_speakers": 0,
+        "onsets_s": [],
         "backends": {"tag": "yamnet@1"},
     }
     return ClipMeasures(f"source{n}_0000_0005", {"listen": listen})
