@@ -117,9 +117,10 @@ def test_another_configuration_is_refused_with_the_difference(
 
 def test_a_folder_of_other_things_is_refused(small_clips: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    done = avipipe("build", "--source", small_clips / "sources.txt", "--out", tmp_path)
-    assert done.code == 2
-    assert "thesis.tex" in done.err
+    for verb in ("plan", "build"):
+        done = avipipe(verb, "--source", small_clips / "sources.txt", "--out", tmp_path)
+        assert done.code == 2
+        assert "thesis.tex" in done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["thesis.tex"]
 
 
