@@ -1,6 +1,7 @@
 """What bad input gets: one clear message, the right exit code, nothing lost."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -179,8 +180,7 @@ def test_ctrl_c_stops_cleanly_and_resumes(
 def test_a_truncated_ledger_costs_one_record(
     small_clips: Path, built: Path, tmp_path: Path
 ) -> None:
-    source, out = small_clips / "sources.txt", tmp_path / "out"
-    build(source, out, *INLINE)
+    source, out = small_clips / "sources.txt", Path(shutil.copytree(built, tmp_path / "out"))
     records = out / "work" / "ledger" / "records.log"
     records.write_bytes(records.read_bytes()[:-40])
     build(source, out, *INLINE)
