@@ -97,9 +97,10 @@ def test_every_bad_file_fails_with_its_own_reason(tmp_path: Path) -> None:
 
 
 def test_duplicate_lines_are_built_once(small_clips: Path, tmp_path: Path) -> None:
-    lines = (small_clips / "sources.txt").read_text().splitlines()[:1]
+    lines = (small_clips / "sources.txt").read_text().splitlines()
+    (line,) = (line for line in lines if "silent" in line)  # soon done with
     listing = small_clips / "twice.txt"
-    listing.write_text("".join(f"{line}\n" for line in lines * 2))
+    listing.write_text(f"{line}\n" * 2)
     done = build(listing, tmp_path / "out", *INLINE)
     assert "1 duplicate" in done.err
     assert status(tmp_path / "out")["fetch"]["in"] == 1
