@@ -7,6 +7,9 @@ PROFILE ?= embedded
 DATASET := $(DEMO)/dataset$(if $(filter-out embedded,$(PROFILE)),-$(PROFILE))
 # One more than there are CPUs, as tests wait for processes that they start.
 TESTERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Each file in one process, in the order of their names: by number of tests, as is usual, files with
+# few and long ones would begin last, and be waited for by idle processes.
+SIDE_BY_SIDE := -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -28,10 +31,10 @@ edit-tiny: train-tiny  ## Edit the demo's clips with it, from their bounding box
 	@echo "Open $(DEMO)/edited/*/trace.html"
 
 test: check  ## All checks and all tests but the long ones.
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-slow: $(VENV)/dev  ## The long tests: crash course, memory, many items.
-	$(BIN)/python -m pytest -m slow -n $(TESTERS) --dist loadfile
+	$(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE)
 
 check: $(VENV)/dev  ## Lint, format and types.
 	$(BIN)/ruff check .

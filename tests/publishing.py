@@ -9,6 +9,7 @@ import numpy as np
 from avipipe.manifests import rle
 from avipipe.manifests.card import DecisionFacts
 from avipipe.manifests.degrade import Law
+from avipipe.manifests.lease import Lease
 from avipipe.manifests.pairs import make_pairs, write_pairs
 from avipipe.manifests.records import Span, clip_id
 from avipipe.manifests.rle import MaskTrack
@@ -96,7 +97,10 @@ def by_id(records: Iterable[ClipRecord]) -> dict[str, ClipRecord]:
 
 
 def publish_all(
-    out: Path | str, clips: Mapping[str, ClipRecord], config: PublishConfig | None = None
+    out: Path | str,
+    clips: Mapping[str, ClipRecord],
+    config: PublishConfig | None = None,
+    lease: Lease | None = None,
 ) -> Published:
     sources = {entry.source.source_id: entry.source for entry in clips.values()}
     return publish(
@@ -105,6 +109,7 @@ def publish_all(
         [source_record(facts) for facts in sources.values()],
         config=config or PublishConfig(),
         facts=FACTS,
+        lease=lease,
     )
 
 

@@ -11,7 +11,7 @@ from statistics import fmean
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 from avipipe.annotators.base import Box, Mask
 
@@ -67,7 +67,7 @@ def agreements(tracks: Sequence[Mask], found: Found) -> list[float | None]:
             [[_overlap_with(track[frame], thing) for thing in things] for track in tracks]
         )
         matched_N = np.zeros(len(tracks))
-        which_track, which_thing = linear_sum_assignment(overlap_NM, maximize=True)
+        which_track, which_thing = scipy.optimize.linear_sum_assignment(overlap_NM, maximize=True)
         matched_N[which_track] = overlap_NM[which_track, which_thing]
         rows.append(matched_N)
     if not rows:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
+import scipy
 
 from avipipe.annotators.base import Wave
 from avipipe.annotators.signal import Array, power_spectrogram, resample, to_db

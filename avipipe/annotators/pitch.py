@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-import scipy.signal
+import scipy
 
 from avipipe.annotators.base import Wave
 from avipipe.annotators.signal import Array, frames_of, resample

@@ -7,9 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-import scipy.ndimage
-import scipy.signal
+import scipy
 
 from avipipe.annotators.base import Wave
 from avipipe.errors import AnnotatorError

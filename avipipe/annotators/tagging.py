@@ -34,7 +34,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.signal
+import scipy
 
 from avipipe.annotators import audioset
 from avipipe.annotators.base import Speech, Tags, Wave

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 from avipipe.annotators.base import Frames
 
@@ -79,7 +79,7 @@ def _assign(chains: Sequence[Chain], frame: int, boxes_N4: Boxes) -> dict[int, i
     # What turns back is nearer to where it was; of two that cross, each goes on.
     worth_MN = expected_MN + last_MN / 2
     worth_MN[np.maximum(expected_MN, last_MN) < _LEAST_OVERLAP] = 0.0
-    rows, columns = linear_sum_assignment(worth_MN, maximize=True)
+    rows, columns = scipy.optimize.linear_sum_assignment(worth_MN, maximize=True)
     pairs = zip(rows.tolist(), columns.tolist(), strict=True)
     return {column: row for row, column in pairs if worth_MN[row, column] > 0}
 

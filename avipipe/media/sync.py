@@ -10,8 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import irfft, next_fast_len, rfft
-from scipy.spatial.distance import cdist
+import scipy
 
 from avipipe.media.container import open_media
 from avipipe.media.normalize import FPS
@@ -126,7 +125,9 @@ def _video_offset(reference: Reference, info: MediaInfo, start_s: float, video: 
         # to move hide a shift in a fade.
         written_NP, source_MP = _standardised(written_NP), _standardised(source_MP)
     variance = max(float(source_MP.var()), _MIN_VARIANCE)
-    distances_NM = cdist(written_NP, source_MP, "sqeuclidean") / written_NP.shape[1]
+    distances_NM = (
+        scipy.spatial.distance.cdist(written_NP, source_MP, "sqeuclidean") / written_NP.shape[1]
+    )
     middles_N = times_N + float(1 / FPS / 2)
     if info.video.interlaced:
         # Whole pictures were made of halves, which blends what flips from one to the next.
@@ -200,7 +201,7 @@ def _audio_offset(reference: Reference, start_s: float, audio: Path) -> Offset:
     cross, length = _cross(written_N, around_N)
     # Half-whitened: sharper than plain correlation, and calmer on tones than PHAT.
     reach = round(_AUDIO_SEARCH_S * SOUND_RATE_HZ)
-    weighted = irfft(cross / np.sqrt(np.abs(cross) + 1e-12), length)[: 2 * reach + 1]
+    weighted = scipy.fft.irfft(cross / np.sqrt(np.abs(cross) + 1e-12), length)[: 2 * reach + 1]
     best = int(weighted.argmax())
     width = round(_PEAK_WIDTH_S * SOUND_RATE_HZ)
     others = np.concatenate([weighted[: max(best - width, 0)], weighted[best + width + 1 :]])
@@ -242,13 +243,13 @@ def _likeness(part_N: _Wave, near_N: _Wave) -> npt.NDArray[np.float64]:
     own = float(np.square(part_N, dtype=np.float64).sum())
     least = len(part_N) * (_MIN_LEVEL / 10) ** 2
     scale_L = np.sqrt(np.maximum(energy_L, least) * max(own, least))
-    return np.asarray(irfft(cross, length)[:num_lags] / scale_L, np.float64)
+    return np.asarray(scipy.fft.irfft(cross, length)[:num_lags] / scale_L, np.float64)
 
 
 def _cross(part_N: _Wave, near_N: _Wave) -> tuple[npt.NDArray[np.complex128], int]:
     """The cross spectrum whose inverse tells how alike they are at each place, and its length."""
-    length = next_fast_len(len(near_N) + len(part_N), real=True)
-    near, part = (rfft(wave_N.astype(np.float64), length) for wave_N in (near_N, part_N))
+    length = scipy.fft.next_fast_len(len(near_N) + len(part_N), real=True)
+    near, part = (scipy.fft.rfft(wave_N.astype(np.float64), length) for wave_N in (near_N, part_N))
     return np.asarray(near * np.conj(part), np.complex128), length
 
 

@@ -100,7 +100,7 @@ def require_index(destination: Destination) -> DatasetIndex:
     """
     index = read_index(destination)
     if index is None:
-        destination.store.look(create_bucket=False)  # a missing bucket is no missing dataset
+        destination.store.look()  # a missing bucket is no missing dataset
         raise ManifestError(f"{destination.url} holds no published dataset (no {INDEX_NAME})")
     return index
 

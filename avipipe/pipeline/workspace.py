@@ -23,6 +23,7 @@ from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.leftovers import is_draft
 from avipipe.manifests.records import SourceLine
 from avipipe.manifests.sources import listed_together
+from avipipe.manifests.stores.failures import BucketMissing
 from avipipe.pipeline.accounting import Survey
 from avipipe.pipeline.config import BuildConfig
 from avipipe.pipeline.graph import Graph, Row
@@ -181,34 +182,45 @@ class Workspace:
             )
         return config
 
-    def look(self, *, create_bucket: bool = False) -> None:
-        """Whether `out` can be reached and read, as far as that can be told. Writes nothing.
+    def look(self, *, create_bucket: bool = False) -> BuildConfig | None:
+        """Whether a dataset may be built here, as far as that can be told. Writes nothing.
 
+        Args:
+            create_bucket: a bucket that is missing is no error, as it is to be created.
+        Returns:
+            the configuration that it was begun with; None where one is yet to be begun.
         Raises:
-            ConfigError: the user can mend it: bucket, credentials, region, clock, driver.
+            ConfigError: the user can mend it (bucket, credentials, region, clock, driver), or other
+                people's files are there.
+            ManifestError: what is published there is damaged.
             RunError: it cannot be reached.
         """
-        Destination(self.out).store.look(create_bucket=create_bucket)
+        destination = Destination(self.out)
+        try:
+            destination.store.look()
+        except BucketMissing:
+            if create_bucket:
+                return None
+            raise
+        if read_index(destination) is None:
+            refuse_lost_index(destination)
+        stored = self.stored_config()
+        if stored is None:
+            self._refuse_strangers()
+        return stored
 
     def check(self, config: BuildConfig, *, create_bucket: bool = False) -> None:
         """Whether a build with this configuration may work here. Writes nothing; a bucket that is
         to be created is created.
 
         Raises:
-            ConfigError: it holds a dataset with another configuration, or other people's files.
-            ManifestError: what is published there is damaged.
+            ConfigError: as `look`, or it holds a dataset with another configuration.
+            ManifestError, RunError: as `look`.
         """
-        destination = Destination(self.out)
         if create_bucket:
-            destination.store.make_bucket()
-        else:
-            destination.store.look(create_bucket=False)
-        if read_index(destination) is None:
-            refuse_lost_index(destination)
-        stored = self.stored_config()
-        if stored is None:
-            self._refuse_strangers()
-        elif stored.identity() != config.identity():
+            Destination(self.out).store.make_bucket()
+        stored = self.look()
+        if stored is not None and stored.identity() != config.identity():
             changes = "\n  ".join(difference(stored.identity(), config.identity()))
             raise ConfigError(
                 f"{self.out} holds a dataset with another configuration:\n  {changes}\n"

@@ -223,7 +223,9 @@ def test_a_store_without_room_keeps_what_it_has(
         ("set/holiday.jpg", b"jpg", 2, r"is not empty and holds no avipipe dataset .*holiday\.jpg"),
         ("set/dataset.json", b'{"schema_version": 1', 3, r"dataset\.json: expected an index"),
         ("set/dataset.json", b'{"schema_version": 7}', 3, r"dataset\.json: expected an index"),
+        ("set/dataset.json", b"", 3, r"dataset\.json: expected an index"),
         ("set/manifest/clips.parquet", b"PAR1", 3, "its index is lost"),
+        ("set/config.yaml", b"profile: [", 3, r"config\.yaml"),
     ],
 )
 def test_a_prefix_that_is_no_sound_dataset_is_left_alone(
@@ -238,9 +240,14 @@ def test_a_prefix_that_is_no_sound_dataset_is_left_alone(
     message: str,
 ) -> None:
     bucket.write(key, data)
-    done = zygote.run(*build_words(source, f"{bucket.url}/set", works[0]), env=s3.environment)
-    assert done.code == code, done.err
-    assert re.search(message, error_of(done))
+    words: Words = ["--source", source, "--out", f"{bucket.url}/set", "--work", works[0]]
+    said = set()
+    for command in ("plan", "build"):
+        done = zygote.run(command, *words, env=s3.environment)
+        assert done.code == code, done.err
+        said.add(error_of(done))
+    assert re.search(message, said.pop())
+    assert not said, "both say the same"
     assert bucket.tree() == {key: data}
 
 

@@ -181,16 +181,25 @@ def read(shard: Path) -> list[tuple[str, dict[str, bytes]]]:
         return [(key, dict(members)) for key, members in read_shard(file, shard.name)]
 
 
+@pytest.fixture
+def work(built: Path, tmp_path: Path) -> Path:
+    """A work folder in which all is done, for a dataset that is yet to be begun."""
+    work = Path(shutil.copytree(built / "work", tmp_path / "work"))
+    (work / "sources.jsonl").unlink()
+    return work
+
+
 def test_a_longer_list_adds_a_generation_and_rewrites_nothing(
-    small_clips: Path, tmp_path: Path
+    small_clips: Path, work: Path, tmp_path: Path
 ) -> None:
     lines = (small_clips / "sources.txt").read_text().splitlines()
     listing, out = small_clips / "growing.txt", tmp_path / "out"
     listing.write_text("\n".join(lines[:2]) + "\n")
-    build(listing, out, "--executor", "inline")
+    options = ("--work", str(work), "--executor", "inline")
+    build(listing, out, *options)
     first = published(out)
     listing.write_text("\n".join(lines) + "\n")
-    build(listing, out, "--executor", "inline")
+    build(listing, out, *options)
     second = published(out)
     shards = {name for name in first if name.endswith(".tar")}
     assert shards
@@ -199,9 +208,11 @@ def test_a_longer_list_adds_a_generation_and_rewrites_nothing(
     assert avipipe("verify", "--out", out).code == 0
 
 
-def test_a_dataset_can_be_published_by_url(small_clips: Path, built: Path, tmp_path: Path) -> None:
+def test_a_dataset_can_be_published_by_url(
+    small_clips: Path, built: Path, work: Path, tmp_path: Path
+) -> None:
     url = f"file://{tmp_path}/out"
-    words = ["--work", str(tmp_path / "work"), "--executor", "inline"]
+    words = ["--work", str(work), "--executor", "inline"]
     done = avipipe("build", "--source", small_clips / "sources.txt", "--out", url, *words)
     assert done.code == 0, done.err
     assert published(tmp_path / "out") == published(built)

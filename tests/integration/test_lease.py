@@ -14,7 +14,8 @@ from avipipe.errors import RunError
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.lease import LEASE_NAME, Lease, Times
 from avipipe.manifests.stores import remote
-from tests.s3 import CONDITIONS, PASSING_FAULTS, Bucket, Fault, Proxy, answer
+from tests.publishing import by_id, publish_all, record
+from tests.s3 import CONDITIONS, PASSING_FAULTS, Bucket, Fault, Proxy, Request, answer
 
 QUICK = Times(beat_s=0.1, expiry_s=1.0, watch_s=0.4, settle_s=0.3)
 LONG = Times(beat_s=0.1, expiry_s=600.0, watch_s=600.0, settle_s=0.3)
@@ -136,6 +137,29 @@ def test_what_is_no_lease_is_left_alone(destination: Destination) -> None:
     with pytest.raises(RunError, match=r"lease\.json is not what this version"):
         Lease(destination, times=QUICK).__enter__()
     assert destination.read(LEASE_NAME) == b"{"
+
+
+def test_what_a_lease_found_out_of_its_store_holds_for_publishing(
+    s3: Proxy, bucket: Bucket, tmp_path: Path
+) -> None:
+    """A store that heeds no conditions would take an index over one that has come meanwhile."""
+    url = f"{bucket.url}/set"
+    publish_all(url, by_id([record(tmp_path, 1)]))
+    other = bucket.read("set/dataset.json") + b"\n"
+
+    def spoil(request: Request) -> Fault:
+        if request.method == "PUT" and ".tar" in request.path:
+            bucket.write("set/dataset.json", other)
+        return Fault(loses=CONDITIONS)
+
+    s3.spoil = spoil
+    clips = by_id([record(tmp_path, number) for number in (1, 2)])
+    with Lease(Destination(url), times=QUICK) as lease:
+        with pytest.raises(RunError, match=r"dataset\.json is not the one that this build began"):
+            publish_all(url, clips, lease=lease)
+        assert bucket.read("set/dataset.json") == other
+        s3.spoil = lambda request: Fault(loses=CONDITIONS)
+        assert publish_all(url, clips, lease=lease).num_new_clips == 1
 
 
 def race(enter: Callable[[], object], num_writers: int) -> tuple[int, list[str]]:

@@ -57,7 +57,7 @@ def content(store: Store, name: str) -> bytes | None:
 
 def test_nothing_is_there_at_first(url: str) -> None:
     store = open_store(url)
-    store.look(create_bucket=False)
+    store.look()
     assert store.read("dataset.json") is None
     assert store.stat("shards/a.tar") is None
     assert store.names("shards") == store.names("") == []
@@ -209,7 +209,7 @@ ASKED: dict[str, Callable[[Store], object]] = {
     "swap": lambda store: store.swap("dataset.json", b"1", "tag"),
     "place": lambda store: place(store, "shards/a.tar", b"1"),
     "remove": lambda store: store.remove("dataset.json"),
-    "look": lambda store: store.look(create_bucket=False),
+    "look": lambda store: store.look(),
 }
 
 
@@ -275,7 +275,7 @@ def test_a_404_that_is_not_of_s3_is_no_answer(s3: Proxy, bucket: Bucket, body: b
 def test_no_credentials(s3: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     with pytest.raises(ConfigError, match="no credentials; set AWS_ACCESS_KEY_ID"):
-        open_store("s3://set").look(create_bucket=False)
+        open_store("s3://set").look()
 
 
 def test_a_store_without_room(s3: Proxy, bucket: Bucket) -> None:
@@ -288,7 +288,7 @@ def test_a_missing_bucket_is_created_when_asked(s3: Proxy) -> None:
     bucket = Bucket(s3.port, f"set-{uuid.uuid4().hex[:12]}")
     store = open_store(f"{bucket.url}/set")
     for ask in (
-        lambda: store.look(create_bucket=False),
+        lambda: store.look(),
         lambda: store.read("dataset.json"),
         lambda: store.names("shards"),
         lambda: store.write("dataset.json", b"1"),
@@ -296,13 +296,12 @@ def test_a_missing_bucket_is_created_when_asked(s3: Proxy) -> None:
     ):
         with pytest.raises(ConfigError, match="bucket does not exist"):
             ask()
-    store.look(create_bucket=True)
     with pytest.raises(FileNotFoundError):
         bucket.keys()
     store.make_bucket()
     store.make_bucket()
     assert bucket.keys() == []
-    store.look(create_bucket=False)
+    store.look()
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,7 @@ def serve(orders: IO[str], answers: IO[str]) -> None:
             if pid == 0:
                 os.close(0)
                 _child(told)
+            codes.pop(pid, None)  # of one long gone, whose number it got
             answer = {"pid": pid}
         print(json.dumps(answer), file=answers, flush=True)
 

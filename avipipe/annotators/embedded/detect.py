@@ -17,7 +17,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d
+import scipy
 
 from avipipe.annotators.base import ActiveSpeakers, Box, Detection, Frames, Heat, Localization, Mask
 from avipipe.annotators.embedded.flow import (
@@ -111,8 +111,8 @@ def _sharp_moments(frames_THWC: Frames, heat_HW: Heat, window: int) -> list[int]
         current = grey(shrink(frames_THWC[frame], size))
         change[frame] = float((cv2.absdiff(current, previous) * hot_HW).sum())
         previous = current
-    around = gaussian_filter1d(change, window / 2)
-    worth = around / (gaussian_filter1d(change, 1.0) + change.mean() + 1e-6)
+    around = scipy.ndimage.gaussian_filter1d(change, window / 2)
+    worth = around / (scipy.ndimage.gaussian_filter1d(change, 1.0) + change.mean() + 1e-6)
     margin = num_frames // 20
     edges = np.linspace(margin, num_frames - margin, min(_NUM_FRAMES, num_frames) + 1).astype(int)
     return [int(start + worth[start:end].argmax()) for start, end in pairwise(edges) if end > start]

@@ -16,7 +16,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d, label
+import scipy
 
 from avipipe.annotators.base import Box, Frames, Localization, Wave
 from avipipe.annotators.embedded.flow import Array
@@ -209,7 +209,7 @@ def _motion_details(motion: BlockMotion) -> dict[str, float]:
 def _mover_share(speed_YX: Array) -> float:
     """Share of all motion that the largest connected part of the picture that moves has."""
     least_px = max(_MIN_SPEED_PX, _MOVER_SPEED_SHARE * float(np.percentile(speed_YX, 98)))
-    parts, count = label(speed_YX > least_px)
+    parts, count = scipy.ndimage.label(speed_YX > least_px)
     if not count:
         return 0.0
     sums = [speed_YX[parts == n + 1].sum() for n in range(count)]
@@ -226,8 +226,8 @@ def _sound_curves(
     level_db = np.maximum(level_db, level_db.max() - _LEVEL_RANGE_DB)
     level = _unit(rms) + _unit(level_db)
     return (
-        gaussian_filter1d(onset, _ONSET_BLUR_FRAMES),
-        gaussian_filter1d(level, _LEVEL_BLUR_FRAMES),
+        scipy.ndimage.gaussian_filter1d(onset, _ONSET_BLUR_FRAMES),
+        scipy.ndimage.gaussian_filter1d(level, _LEVEL_BLUR_FRAMES),
     )
 
 
@@ -241,7 +241,7 @@ def _unit(curve_T: Array) -> Array:
 
 def _detrend(curves: Array, trend: float) -> Array:
     """Take away what changes slowly; along the first axis."""
-    return np.asarray(curves - gaussian_filter1d(curves, trend, axis=0), np.float32)
+    return np.asarray(curves - scipy.ndimage.gaussian_filter1d(curves, trend, axis=0), np.float32)
 
 
 def _curves(
@@ -249,7 +249,7 @@ def _curves(
 ) -> Curves:
     """Curves (T, B) of the active blocks, smooth, without trend, of length 1 each."""
     smooth = np.stack([cv2.GaussianBlur(values, (0, 0), 1.0) for values in values_TYX])
-    chosen_TB = gaussian_filter1d(smooth[:, active_YX], blur, axis=0)
+    chosen_TB = scipy.ndimage.gaussian_filter1d(smooth[:, active_YX], blur, axis=0)
     centred = _detrend(chosen_TB, trend)
     centred -= centred.mean(axis=0)
     return np.asarray(centred / (np.linalg.norm(centred, axis=0) + 1e-9))
@@ -287,20 +287,20 @@ def _standardise(values: Curves, *, across: tuple[int, ...] = (0,)) -> Curves:
 
 def _region(heat_YX: Array, seed: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """The blocks connected to the best one that are not much worse."""
-    parts, _ = label(heat_YX >= _REGION_SHARE)
+    parts, _ = scipy.ndimage.label(heat_YX >= _REGION_SHARE)
     return np.asarray(parts == parts[seed]) if parts[seed] else heat_YX >= heat_YX.max()
 
 
 def _rival_share(heat_YX: Array, hot_YX: npt.NDArray[np.bool_]) -> float:
     """Heat of the second hottest place over that of the hottest; places lie well apart."""
-    places, count = label(_grown(hot_YX))
+    places, count = scipy.ndimage.label(_grown(hot_YX))
     sums = np.sort([heat_YX[hot_YX & (places == n + 1)].sum() for n in range(count)])
     return float(sums[-2] / sums[-1]) if count > 1 else 0.0
 
 
 def _num_things(hot_YX: npt.NDArray[np.bool_]) -> int:
     """Places that lie well apart; a few blocks (a glint, the flash of a shot) are no thing."""
-    places, count = label(_grown(hot_YX))
+    places, count = scipy.ndimage.label(_grown(hot_YX))
     return sum(int((hot_YX & (places == n + 1)).sum()) > _MIN_BLOCKS for n in range(count))
 
 

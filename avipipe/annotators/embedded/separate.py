@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-import scipy.signal
+import scipy
 
 from avipipe.annotators.base import Stems, Wave
 from avipipe.annotators.signal import Array, check_wave, running_median

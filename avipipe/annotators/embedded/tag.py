@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-import scipy.special
+import scipy
 
 from avipipe.annotators.base import Speech, Tags, Wave
 from avipipe.annotators.signal import (

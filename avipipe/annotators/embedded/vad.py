@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
-import scipy.signal
-import scipy.special
+import scipy
 
 from avipipe.annotators import tones
 from avipipe.annotators.base import Speech, Turn, Wave

@@ -7,7 +7,7 @@ ACCV workshops 2016).
 import cv2
 import numpy as np
 import numpy.typing as npt
-import scipy.signal
+import scipy
 
 from avipipe.annotators.base import Frames
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
+import scipy
 
 from avipipe.annotators.base import Wave
 

@@ -15,7 +15,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d
+import scipy
 
 from avipipe.annotators.base import Frames, Wave
 from avipipe.annotators.faces.detect import Points
@@ -125,15 +125,19 @@ def _at_every_shift(motion_T1: Curve, sound_TK: Curve) -> Curve:
 
 def _normal(curves_TK: Curve, fps: Fraction) -> Curve:
     """Smooth, without slow trends, of mean 0 and length 1 each."""
-    smooth_TK = gaussian_filter1d(curves_TK, _BLUR_FRAMES, axis=0)
-    smooth_TK = smooth_TK - gaussian_filter1d(smooth_TK, _TREND_S * float(fps), axis=0)
+    smooth_TK = scipy.ndimage.gaussian_filter1d(curves_TK, _BLUR_FRAMES, axis=0)
+    smooth_TK = smooth_TK - scipy.ndimage.gaussian_filter1d(
+        smooth_TK, _TREND_S * float(fps), axis=0
+    )
     smooth_TK -= smooth_TK.mean(axis=0)
     return np.asarray(smooth_TK / (np.linalg.norm(smooth_TK, axis=0) + 1e-9), np.float64)
 
 
 def _steady_face(frames_THWC: Frames, landmarks_T52: Points) -> Pictures:
     """The face in grey (T, 64, 64), its landmarks in the same place in every frame."""
-    smooth_T52 = gaussian_filter1d(landmarks_T52, _LANDMARK_BLUR_FRAMES, axis=0, mode="nearest")
+    smooth_T52 = scipy.ndimage.gaussian_filter1d(
+        landmarks_T52, _LANDMARK_BLUR_FRAMES, axis=0, mode="nearest"
+    )
     faces = []
     for frame_HWC, landmarks_52 in zip(frames_THWC, smooth_T52, strict=True):
         turn_23 = _similarity(landmarks_52, 2 * _FACE)
@@ -157,6 +161,6 @@ def _similarity(from_N2: Points, to_N2: Points) -> Points:
 
 def _change(pictures_TYX: Pictures) -> Curve:
     """Mean change of a pixel since the frame before (T,); that of the second frame comes first."""
-    smooth_TYX = gaussian_filter1d(pictures_TYX, _MOTION_BLUR_FRAMES, axis=0)
+    smooth_TYX = scipy.ndimage.gaussian_filter1d(pictures_TYX, _MOTION_BLUR_FRAMES, axis=0)
     change = np.abs(np.diff(smooth_TYX, axis=0)).mean(axis=(1, 2))
     return np.concatenate([change[:1], change]).astype(np.float64)

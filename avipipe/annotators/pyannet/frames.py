@@ -8,8 +8,7 @@ from itertools import product
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 from avipipe.annotators.base import Wave
 
@@ -101,7 +100,7 @@ def _names(window_FS: Active, known_FG: Active, num_shared: int) -> list[int]:
     worth_SG[apart_SG] = _REFUSED
     num_speakers, num_known = worth_SG.shape
     worth = np.hstack([worth_SG, np.full((num_speakers, num_speakers), _NEW)])
-    chosen = linear_sum_assignment(worth, maximize=True)[1].tolist()
+    chosen = scipy.optimize.linear_sum_assignment(worth, maximize=True)[1].tolist()
     new = iter(range(num_known, num_known + num_speakers))
     return [place if place < num_known else next(new) for place in chosen]
 

@@ -185,7 +185,7 @@ def mask_pairs(content: bytes) -> Pairs:
 def _listing(destination: Destination, url: str, split: str) -> DatasetIndex:
     listing = read_index(destination)
     if listing is None:
-        destination.store.look(create_bucket=False)  # a missing bucket is no missing dataset
+        destination.store.look()  # a missing bucket is no missing dataset
         raise ManifestError(
             f"{url}: expected a published dataset, found no dataset.json; run `avipipe build`, or "
             "name the folder that it published into"

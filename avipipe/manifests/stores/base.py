@@ -66,12 +66,8 @@ class Store(Protocol):
     creates: bool
     swaps: bool
 
-    def look(self, *, create_bucket: bool) -> None:
-        """Make sure that the store is there and may be read; a file is not needed for that.
-
-        Args:
-            create_bucket: a bucket that is missing is no error: it comes with the first file.
-        """
+    def look(self) -> None:
+        """Make sure that the store is there and may be read; a file is not needed for that."""
 
     def make_bucket(self) -> None:
         """Create the bucket, if it is missing."""

@@ -40,7 +40,7 @@ class LocalStore:
         self._root = root
         self.url = str(root)
 
-    def look(self, *, create_bucket: bool) -> None:
+    def look(self) -> None:
         """Every folder that is missing is made with the first file in it."""
 
     def make_bucket(self) -> None:

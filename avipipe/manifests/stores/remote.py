@@ -53,20 +53,19 @@ class RemoteStore:
         self.creates = self.has_buckets
         self.swaps = False
 
-    def look(self, *, create_bucket: bool) -> None:
+    def look(self) -> None:
         if not self.has_buckets:
             return
         try:
             self._patiently("list it", lambda: self._fs.ls(self._bucket, detail=False))
         except NotThere as error:
-            if not create_bucket:
-                raise failures.missing_bucket(self.url) from error
+            raise failures.missing_bucket(self.url) from error
 
     def make_bucket(self) -> None:
         if not self.has_buckets:
             return
         try:
-            self.look(create_bucket=False)
+            self.look()
         except BucketMissing:
             with contextlib.suppress(Refused):  # it has come meanwhile
                 self._patiently("create its bucket", self._make_bucket)

@@ -12,7 +12,6 @@ from fsspec.asyn import sync
 from avipipe.errors import ConfigError
 from avipipe.manifests.stores.base import NotThere, Stat, Tagged, Written
 from avipipe.manifests.stores.failures import (
-    BucketMissing,
     Passing,
     Refused,
     Unsupported,
@@ -46,16 +45,13 @@ class S3Store(RemoteStore):
         fs.retries = 1
         self.swaps = True
 
-    def look(self, *, create_bucket: bool) -> None:
+    def look(self) -> None:
         try:
             # No more than what is to be listed later: rights may be given for that alone.
             prefix = self._key(f"{self._root}/")
             self._patiently(
                 "list it", lambda: self._call("list_objects_v2", "", MaxKeys=1, Prefix=prefix)
             )
-        except BucketMissing:
-            if not create_bucket:
-                raise
         except NotThere as error:
             # S3 has a word of its own for a bucket that is missing; a bare 404 is not its.
             raise ConfigError(
