@@ -1,6 +1,7 @@
 """Look: what the picture of a clip says, and how it goes with the sound, from one small decode."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -20,10 +21,13 @@ from avipipe.annotators.base import (
     SpeakerTrack,
     Wave,
 )
+from avipipe.annotators.embedded.motion import SHORT_SIDE_PX
+from avipipe.annotators.picture.measure import blanked, measure_picture
 from avipipe.manifests.evidence import (
     FaceTrack,
     LookEvidence,
     NormalBox,
+    PictureEvidence,
     SpeakerTurn,
 )
 from avipipe.manifests.records import Keep, Outcome
@@ -63,7 +67,7 @@ class Look(AnnotatedStage):
     """
 
     name = "look"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     level: ClassVar[Literal["source", "clip"]] = "clip"
     needs = ("fetch", "probe", "listen")
 
@@ -133,12 +137,17 @@ class Look(AnnotatedStage):
         )
         faces = _faces(speakers, speech, width=frames_THWC.shape[2], height=frames_THWC.shape[1])
         small_THWC = _shrunk(frames_THWC, self.config.height_px)
-        found = self._localizer.localize(
-            small_THWC, fps=FPS, wav_N=wav_N, sample_rate_hz=SAMPLE_RATE_HZ
-        )
+        picture = _picture(_shrunk(small_THWC, SHORT_SIDE_PX))
+        found = self._localize(small_THWC, wav_N, picture)
         height, width = small_THWC.shape[1:3]
         place = found.box and normal_box(found.box, width=width, height=height)
-        seen = self._eyes.see(frames_THWC, heard=heard, faces=faces or (), place=place)
+        seen = self._eyes.see(
+            frames_THWC,
+            heard=heard,
+            faces=faces or (),
+            place=place,
+            content=picture.content_box,
+        )
         measures = dict(found.details)
         evidence = LookEvidence(
             num_frames=len(frames_THWC),
@@ -158,9 +167,48 @@ class Look(AnnotatedStage):
             text_area=seen.text_area,
             text_boxes=seen.text_boxes,
             match=seen.match,
+            picture=picture,
             backends=self.backend_names(),
         )
         return evidence, found.heat_HW
+
+    def _localize(self, frames_THWC: Frames, wav_N: Wave, picture: PictureEvidence) -> Localization:
+        """Where the sound is in what is filmed, in pixels of the whole frames."""
+        height, width = frames_THWC.shape[1:3]
+        boxes = [pixel_box(box, width=width, height=height) for box in picture.overlays]
+        x0, y0, x1, y1 = pixel_box(picture.content_box, width=width, height=height)
+        left, top, right, bottom = round(x0), round(y0), round(x1), round(y1)
+        found = self._localizer.localize(
+            blanked(frames_THWC, boxes)[:, top:bottom, left:right],
+            fps=FPS,
+            wav_N=wav_N,
+            sample_rate_hz=SAMPLE_RATE_HZ,
+        )
+        heat_HW = np.zeros((height, width), np.float32)
+        heat_HW[top:bottom, left:right] = found.heat_HW
+        box = found.box and (
+            found.box[0] + left,
+            found.box[1] + top,
+            found.box[2] + left,
+            found.box[3] + top,
+        )
+        return replace(found, heat_HW=heat_HW, box=box)
+
+
+def _picture(frames_THWC: Frames) -> PictureEvidence:
+    height, width = frames_THWC.shape[1:3]
+    found = measure_picture(frames_THWC, fps=FPS)
+    return PictureEvidence(
+        content_box=normal_box(found.content, width=width, height=height),
+        overlays=[normal_box(box, width=width, height=height) for box in found.overlays],
+        num_panels=found.num_panels,
+        camera_px=found.camera.camera_px,
+        residual_ratio=found.camera.residual_ratio,
+        still_ratio=found.changes.still_ratio,
+        change=found.changes.change,
+        largest_jump=found.changes.largest_jump,
+        flat_ratio=found.flat_ratio,
+    )
 
 
 def read_localization(item: Item, *, width: int, height: int) -> Localization | None:
@@ -192,6 +240,11 @@ def read_localization(item: Item, *, width: int, height: int) -> Localization | 
 def normal_box(box: Box, *, width: int, height: int) -> NormalBox:
     """A box in pixels as shares of the picture."""
     return box[0] / width, box[1] / height, box[2] / width, box[3] / height
+
+
+def pixel_box(box: NormalBox, *, width: int, height: int) -> Box:
+    """A box in shares of the picture as pixels of it."""
+    return box[0] * width, box[1] * height, box[2] * width, box[3] * height
 
 
 def read_speakers(item: Item, *, width: int, height: int) -> ActiveSpeakers | None:
