@@ -157,7 +157,7 @@ class SoundExplained(_Evidence):
     match: Rounded
 
 
-class PictureEvidence(_Evidence):
+class PictureSeen(_Evidence):
     """What the pictures of a clip are like as such.
 
     Attributes:
@@ -225,7 +225,7 @@ class LookEvidence(_Evidence):
     text_area: Rounded | None = None
     text_boxes: list[NormalBox] | None = None
     match: list[SoundExplained] | None = None
-    picture: PictureEvidence | None = None
+    picture: PictureSeen | None = None
     backends: dict[str, str]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -27,10 +27,12 @@ from avipipe.manifests.evidence import (
     FaceTrack,
     LookEvidence,
     NormalBox,
-    PictureEvidence,
+    PictureSeen,
     SpeakerTurn,
+    ThingSeen,
 )
 from avipipe.manifests.records import Keep, Outcome
+from avipipe.media.crop import WHOLE, Shares, in_crop
 from avipipe.media.decode import read_audio, read_frames
 from avipipe.media.normalize import FPS
 from avipipe.media.probe import MediaInfo
@@ -47,6 +49,8 @@ HEAT_SCALE = 4
 NUM_PREVIEW_FRAMES = 6
 PREVIEW_HEIGHT_PX = 160
 PREVIEW_QUALITY = 75
+
+Track = TypeVar("Track", FaceTrack, ThingSeen)
 
 
 class LookConfig(BaseModel):
@@ -137,7 +141,7 @@ class Look(AnnotatedStage):
         )
         faces = _faces(speakers, speech, width=frames_THWC.shape[2], height=frames_THWC.shape[1])
         small_THWC = _shrunk(frames_THWC, self.config.height_px)
-        picture = _picture(_shrunk(small_THWC, SHORT_SIDE_PX))
+        picture = seen_picture(_shrunk(small_THWC, SHORT_SIDE_PX))
         found = self._localize(small_THWC, wav_N, picture)
         height, width = small_THWC.shape[1:3]
         place = found.box and normal_box(found.box, width=width, height=height)
@@ -172,7 +176,7 @@ class Look(AnnotatedStage):
         )
         return evidence, found.heat_HW
 
-    def _localize(self, frames_THWC: Frames, wav_N: Wave, picture: PictureEvidence) -> Localization:
+    def _localize(self, frames_THWC: Frames, wav_N: Wave, picture: PictureSeen) -> Localization:
         """Where the sound is in what is filmed, in pixels of the whole frames."""
         height, width = frames_THWC.shape[1:3]
         boxes = [pixel_box(box, width=width, height=height) for box in picture.overlays]
@@ -195,10 +199,11 @@ class Look(AnnotatedStage):
         return replace(found, heat_HW=heat_HW, box=box)
 
 
-def _picture(frames_THWC: Frames) -> PictureEvidence:
+def seen_picture(frames_THWC: Frames) -> PictureSeen:
+    """What small frames of a clip (180 px) at 24 fps are like as such."""
     height, width = frames_THWC.shape[1:3]
     found = measure_picture(frames_THWC, fps=FPS)
-    return PictureEvidence(
+    return PictureSeen(
         content_box=normal_box(found.content, width=width, height=height),
         overlays=[normal_box(box, width=width, height=height) for box in found.overlays],
         num_panels=found.num_panels,
@@ -211,30 +216,83 @@ def _picture(frames_THWC: Frames) -> PictureEvidence:
     )
 
 
+def look_of_cut(item: Item) -> LookEvidence:
+    """What `look` found, with all boxes as shares of the picture that `cut` has left.
+
+    What lies in the bars that were cut off is gone; the box of what is nowhere seen is empty.
+    """
+    evidence = LookEvidence.model_validate(item.evidence["look"])
+    crop = _crop(item)
+
+    def boxes_in(boxes: Sequence[NormalBox] | None) -> list[NormalBox] | None:
+        return None if boxes is None else [in_crop(box, crop) for box in boxes]
+
+    def tracks_in(tracks: list[Track] | None) -> list[Track] | None:
+        if tracks is None:
+            return None
+        moved = [
+            track.model_copy(
+                update={"box": in_crop(track.box, crop), "boxes": boxes_in(track.boxes)}
+            )
+            for track in tracks
+        ]
+        return [track for track in moved if _is_seen(track.box)]
+
+    changes: dict[str, Any] = {
+        "box": evidence.box and in_crop(evidence.box, crop),
+        "faces": tracks_in(evidence.faces),
+        "things": tracks_in(evidence.things),
+        "text_boxes": boxes_in(evidence.text_boxes),
+    }
+    if evidence.classes is not None:
+        changes["classes"] = [
+            each.model_copy(update={"box": in_crop(each.box, crop)}) for each in evidence.classes
+        ]
+    if evidence.picture is not None:
+        boxes = boxes_in([evidence.picture.content_box, *evidence.picture.overlays]) or []
+        changes["picture"] = evidence.picture.model_copy(
+            update={
+                "content_box": boxes[0],
+                "overlays": [box for box in boxes[1:] if _is_seen(box)],
+            }
+        )
+    return evidence.model_copy(update=changes)
+
+
+def _crop(item: Item) -> Shares:
+    x0, y0, x1, y1 = item.evidence["cut"].get("crop", WHOLE)
+    return x0, y0, x1, y1
+
+
+def _is_seen(box: NormalBox) -> bool:
+    return box[2] > box[0] and box[3] > box[1]
+
+
 def read_localization(item: Item, *, width: int, height: int) -> Localization | None:
-    """What `look` found, in pixels of frames of another size; None where it found no place."""
+    """What `look` found, in pixels of frames of the cut clip; None where it found no place."""
     path = item.folders["look"] / HEAT_NAME
     if not path.is_file():
         return None
-    evidence = LookEvidence.model_validate(item.evidence["look"])
+    evidence = look_of_cut(item)
     heat = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
-    heat_HW = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
-    box = evidence.box and (
-        evidence.box[0] * width,
-        evidence.box[1] * height,
-        evidence.box[2] * width,
-        evidence.box[3] * height,
-    )
     return Localization(
         correlation=evidence.correlation,
         p_value=evidence.p_value,
         margin=evidence.margin,
         lag_s=evidence.lag_s,
-        heat_HW=heat_HW.astype(np.float32) / 255.0,
-        box=box,
+        heat_HW=_heat_in_crop(heat, _crop(item), (width, height)),
+        box=evidence.box and pixel_box(evidence.box, width=width, height=height),
         confidence=evidence.localization_confidence,
         details=evidence.measures,
     )
+
+
+def _heat_in_crop(heat: Frames, crop: Shares, size: tuple[int, int]) -> Heat:
+    x0, y0, x1, y1 = pixel_box(crop, width=heat.shape[1], height=heat.shape[0])
+    rows = slice(int(y0), max(int(y0) + 1, round(y1)))
+    columns = slice(int(x0), max(int(x0) + 1, round(x1)))
+    heat_HW = cv2.resize(heat[rows, columns], size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(heat_HW / 255.0, np.float32)
 
 
 def normal_box(box: Box, *, width: int, height: int) -> NormalBox:
@@ -248,8 +306,8 @@ def pixel_box(box: NormalBox, *, width: int, height: int) -> Box:
 
 
 def read_speakers(item: Item, *, width: int, height: int) -> ActiveSpeakers | None:
-    """The faces that `look` found, in pixels of frames of another size, every few frames."""
-    evidence = LookEvidence.model_validate(item.evidence["look"])
+    """The faces that `look` found, in pixels of frames of the cut clip, every few frames."""
+    evidence = look_of_cut(item)
     if evidence.faces is None:
         return None
     tracks = []
@@ -258,10 +316,7 @@ def read_speakers(item: Item, *, width: int, height: int) -> ActiveSpeakers | No
         tracks.append(
             SpeakerTrack(
                 frames=tuple(first + n * face.box_step_frames for n in range(len(face.boxes))),
-                boxes=tuple(
-                    (x0 * width, y0 * height, x1 * width, y1 * height)
-                    for x0, y0, x1, y1 in face.boxes
-                ),
+                boxes=tuple(pixel_box(box, width=width, height=height) for box in face.boxes),
                 scores=tuple(face.scores),
                 sync_correlation=face.sync_correlation,
                 sync_p_value=face.sync_p_value,
