@@ -31,7 +31,7 @@ from avipipe.manifests.evidence import (
     SpeakerTurn,
     ThingSeen,
 )
-from avipipe.manifests.records import Keep, Outcome
+from avipipe.manifests.records import Evidence, Keep, Outcome
 from avipipe.media.crop import WHOLE, Shares, in_crop
 from avipipe.media.decode import read_audio, read_frames
 from avipipe.media.normalize import FPS
@@ -222,46 +222,52 @@ def look_of_cut(item: Item) -> LookEvidence:
     What lies in the bars that were cut off is gone; the box of what is nowhere seen is empty.
     """
     evidence = LookEvidence.model_validate(item.evidence["look"])
-    crop = _crop(item)
-
-    def boxes_in(boxes: Sequence[NormalBox] | None) -> list[NormalBox] | None:
-        return None if boxes is None else [in_crop(box, crop) for box in boxes]
-
-    def tracks_in(tracks: list[Track] | None) -> list[Track] | None:
-        if tracks is None:
-            return None
-        moved = [
-            track.model_copy(
-                update={"box": in_crop(track.box, crop), "boxes": boxes_in(track.boxes)}
-            )
-            for track in tracks
-        ]
-        return [track for track in moved if _is_seen(track.box)]
-
+    crop = crop_of(item.evidence["cut"])
     changes: dict[str, Any] = {
         "box": evidence.box and in_crop(evidence.box, crop),
-        "faces": tracks_in(evidence.faces),
-        "things": tracks_in(evidence.things),
-        "text_boxes": boxes_in(evidence.text_boxes),
+        "faces": tracks_in(evidence.faces, crop),
+        "things": tracks_in(evidence.things, crop),
     }
+    if evidence.text_boxes is not None:
+        changes["text_boxes"] = _boxes_in(evidence.text_boxes, crop)
     if evidence.classes is not None:
         changes["classes"] = [
             each.model_copy(update={"box": in_crop(each.box, crop)}) for each in evidence.classes
         ]
     if evidence.picture is not None:
-        boxes = boxes_in([evidence.picture.content_box, *evidence.picture.overlays]) or []
         changes["picture"] = evidence.picture.model_copy(
             update={
-                "content_box": boxes[0],
-                "overlays": [box for box in boxes[1:] if _is_seen(box)],
+                "content_box": in_crop(evidence.picture.content_box, crop),
+                "overlays": _boxes_in(evidence.picture.overlays, crop),
             }
         )
     return evidence.model_copy(update=changes)
 
 
-def _crop(item: Item) -> Shares:
-    x0, y0, x1, y1 = item.evidence["cut"].get("crop", WHOLE)
+def crop_of(cut: Evidence) -> Shares:
+    """What of the whole picture is in the cut one."""
+    x0, y0, x1, y1 = cut.get("crop", WHOLE)
     return x0, y0, x1, y1
+
+
+def tracks_in(tracks: list[Track] | None, crop: Shares) -> list[Track] | None:
+    """Tracks with their boxes in what is left of the picture, but for those that are outside."""
+    if tracks is None:
+        return None
+    moved = [
+        track.model_copy(
+            update={
+                "box": in_crop(track.box, crop),
+                "boxes": [in_crop(box, crop) for box in track.boxes],
+            }
+        )
+        for track in tracks
+    ]
+    return [track for track in moved if _is_seen(track.box)]
+
+
+def _boxes_in(boxes: Sequence[NormalBox], crop: Shares) -> list[NormalBox]:
+    return [moved for moved in (in_crop(box, crop) for box in boxes) if _is_seen(moved)]
 
 
 def _is_seen(box: NormalBox) -> bool:
@@ -280,7 +286,7 @@ def read_localization(item: Item, *, width: int, height: int) -> Localization | 
         p_value=evidence.p_value,
         margin=evidence.margin,
         lag_s=evidence.lag_s,
-        heat_HW=_heat_in_crop(heat, _crop(item), (width, height)),
+        heat_HW=_heat_in_crop(heat, crop_of(item.evidence["cut"]), (width, height)),
         box=evidence.box and pixel_box(evidence.box, width=width, height=height),
         confidence=evidence.localization_confidence,
         details=evidence.measures,
