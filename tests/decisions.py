@@ -65,7 +65,7 @@ LISTEN: dict[str, Any] = {
     "speakers": [{"start_s": 0.5, "end_s": 4.5, "label": "S0"}],
     "overlap_ratio": 0.0,
     "num_speakers": 1,
-        "onsets_s": [0.5, 2.0],
+    "onsets_s": [0.5, 2.0],
     "speech_ratio": 0.8,
     "backends": {"tag": "ear@1", "vad": "ear@1"},
 }

@@ -75,6 +75,7 @@ def record(
             "width": SIZE[1],
             "height": SIZE[0],
             "duration_s": 2.0,
+            "crop": [0.0, 0.0, 1.0, 1.0],
             "sync": {"av_offset_ms": 1.5, "method": "packets"},
         },
         "fingerprint": {

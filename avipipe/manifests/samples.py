@@ -168,6 +168,7 @@ def sample_facts(record: ClipRecord, split: str) -> dict[str, Any]:
         "num_frames": cut["num_frames"],
         "num_samples": cut["num_samples"],
         "size": [cut["height"], cut["width"]],
+        "crop": cut["crop"],
         "boxes": _boxes(record.files["masks.json"]),
         "sync": cut["sync"],
         "evidence": _text({k: v for k, v in record.evidence.items() if k not in _OWN_PLACE}),

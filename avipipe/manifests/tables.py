@@ -64,10 +64,21 @@ def clips_schema() -> "pa.Schema":
     """Columns of `clips.parquet`: scalars of the evidence as `stage.measure`, then all of it."""
     columns = dict(_CLIP_COLUMNS)
     for stage, model in _models().items():
-        for name, field in model.model_fields.items():
-            if _arrow_type(field.annotation) is not None:
-                columns[f"{stage}.{name}"] = field.annotation
+        columns |= _scalars(stage, model)
     return _schema({**columns, "evidence": str, "provenance": str})
+
+
+def _scalars(prefix: str, model: type[BaseModel]) -> Row:
+    """Column -> type of what has a simple one in a model, and in what it holds one of."""
+    columns: Row = {}
+    for name, field in model.model_fields.items():
+        inner = [field.annotation, *get_args(field.annotation)]
+        models = [arm for arm in inner if isinstance(arm, type) and issubclass(arm, BaseModel)]
+        if models and get_origin(field.annotation) is not list:
+            columns |= _scalars(f"{prefix}.{name}", models[0])
+        elif _arrow_type(field.annotation) is not None:
+            columns[f"{prefix}.{name}"] = field.annotation
+    return columns
 
 
 def _models() -> dict[str, type[BaseModel]]:

@@ -25,7 +25,13 @@ from avipipe.pipeline.report.pictures import (
     picture,
     still,
 )
-from avipipe.stages.look import HEAT_NAME, NUM_PREVIEW_FRAMES, PREVIEW_NAME
+from avipipe.stages.look import (
+    HEAT_NAME,
+    NUM_PREVIEW_FRAMES,
+    PREVIEW_NAME,
+    crop_of,
+    tracks_in,
+)
 
 NUM_FRAMES = 4
 MAX_LEVELS = 6
@@ -96,7 +102,9 @@ class Maker:
         folders = {visit.stage.name: self.folder(visit.key) for visit in state.visits}
         caption, cut = evidence.get("caption", {}), evidence.get("cut", {})
         tracks = faces.tracks(evidence.get("look"))
-        frames, pair_frame, levels = _frames(folders, cut.get("num_frames", 0), tracks)
+        frames, pair_frame, levels = _frames(
+            folders, cut.get("num_frames", 0), tracks_in(tracks, crop_of(cut)) or []
+        )
         stills = _stills(folders, state, [HEAT_NAME] if frames else list(_STILLS), tracks)
         return ClipCard(
             clip_id=state.clip_id,
