@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from avipipe.decision.checks import CHECKS, KNOWN, Check, Sense
+from avipipe.decision.check import Check, Sense
+from avipipe.decision.checks import CHECKS, KNOWN
 from avipipe.decision.model import (
     Contribution,
     DecisionModel,

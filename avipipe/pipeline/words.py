@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from avipipe.decision.checks import KNOWN, Check
+from avipipe.decision.check import Check
+from avipipe.decision.checks import KNOWN
 from avipipe.decision.judge import Finding
 from avipipe.decision.model import Contribution
 from avipipe.manifests.evidence import FaceTrack

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Le
 
-from avipipe.decision.checks import CHECKS, KNOWN, Check, measures
+from avipipe.decision.check import Check
+from avipipe.decision.checks import CHECKS, KNOWN, measures
 from avipipe.decision.judge import Finding, Judge, Judgement, used_backends
 from avipipe.decision.model import Contribution
 from avipipe.manifests.records import Evidence
