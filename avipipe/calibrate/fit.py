@@ -144,7 +144,8 @@ def _scale(examples: Sequence[Example], name: str) -> Scale:
     found = [min(max(v, low), high) for e in examples if (v := e.values.get(name)) is not None]
     if len(found) < 2:
         return Scale((low + high) / 2, (high - low) / 2)
-    return Scale(float(np.mean(found)), max(float(np.std(found)), (high - low) / 20))
+    # What is nearly always the same must not count hugely where for once it is not.
+    return Scale(float(np.mean(found)), max(float(np.std(found)), (high - low) / 8))
 
 
 def _knots(name: str, scale: Scale, weight: float) -> tuple[Knot, ...]:
