@@ -92,7 +92,7 @@ def test_the_outlook_is_what_deciding_anew_would_give(clips: list[dict[str, floa
         ]
         if kept:
             assert outlook.precision[n] == pytest.approx(sum(kept) / len(kept))
-            assert outlook.precision[n] >= outlook.xs[n]  # type: ignore[operator]
+            assert outlook.precision[n] >= outlook.xs[n]
         else:
             assert outlook.precision[n] is None
         assert outlook.recall[n] == pytest.approx(sum(kept) / everything)
