@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from avipipe.decision.checks import CHECKS, KNOWN, measures
-from avipipe.decision.judge import Judge, Judgement, Values, used_backends
+from avipipe.decision.judge import Judge, Judgement, Values, priors_of
 from avipipe.decision.model import DecisionModel, Term
 from avipipe.manifests.records import DropReason
 from avipipe.stages.decide import DecideConfig
@@ -158,7 +158,7 @@ def limit(name: str, value: Any) -> Judge:
 
 
 def judged(judge: Judge, evidence: Mapping[str, dict[str, Any]]) -> Judgement:
-    return judge.judge(measures(evidence), used_backends(evidence))
+    return judge.judge(measures(evidence), priors_of(judge.model, evidence))
 
 
 def reason(**values: Any) -> DropReason | None:

@@ -8,6 +8,9 @@ from avipipe.manifests.records import DropReason
 
 Sense = Literal["at_least", "at_most"]
 
+STAGES = ("listen", "look", "mask")
+"""Whose evidence is measured, in the order in which it is gathered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Check:

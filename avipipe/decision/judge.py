@@ -5,11 +5,11 @@ speaks for or against a clip, and a clip falls when the probability that it is g
 is asked, whatever evidence is still to come. So an early decision never differs from a late one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from avipipe.decision.check import Check, Sense
+from avipipe.decision.check import STAGES, Check, Sense
 from avipipe.decision.checks import CHECKS, KNOWN
 from avipipe.decision.model import (
     Contribution,
@@ -93,18 +93,18 @@ class Judge:
     limits: Mapping[str, float]
     min_probability: float
 
-    def judge(self, values: Values, backends: Mapping[str, str]) -> Judgement:
+    def judge(self, values: Values, priors: Collection[str]) -> Judgement:
         """Decide a clip.
 
         Args:
-            backends: role -> `name@version` of the annotators that gave the evidence.
+            priors: the measures that count by what the literature says (`priors_of`).
         """
         findings = tuple(
             _finding(check, self.limits[check.name], values[check.name])
             for check in CHECKS
             if check.name in self.limits and check.name in values
         )
-        found = contributions(self.model, values, by_prior(self.model, backends))
+        found = contributions(self.model, values, priors)
         best = best_log_odds(self.model, values, found)
         missed = next((each.reason for each in findings if not each.passed), None)
         unlikely = probability(best) < self.min_probability
@@ -122,6 +122,21 @@ def by_prior(model: DecisionModel, backends: Mapping[str, str]) -> frozenset[str
     """The measures that other annotators gave than those that the model was fitted on."""
     others = {role for role, backend in backends.items() if model.backends.get(role) != backend}
     return frozenset(name for name in model.terms if not others.isdisjoint(KNOWN[name].roles))
+
+
+def priors_of(model: DecisionModel, known: Mapping[str, Evidence]) -> frozenset[str]:
+    """The same of a clip. What a later stage asks changes nothing of what an earlier one measured.
+
+    Args:
+        known: stage -> its evidence, as far as it has been gathered.
+    """
+    found: set[str] = set()
+    backends: dict[str, str] = {}
+    for stage in STAGES:
+        backends |= known.get(stage, {}).get("backends", {})
+        own = by_prior(model, backends)
+        found |= {name for name in own if KNOWN[name].stage == stage}
+    return frozenset(found)
 
 
 def used_backends(known: Mapping[str, Evidence]) -> dict[str, str]:

@@ -6,7 +6,7 @@ the log-odds of the probability that is shown.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -16,8 +16,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from avipipe.decision.checks import KNOWN
 from avipipe.errors import ConfigError
 from avipipe.manifests.records import digest
 
@@ -105,6 +106,16 @@ class DecisionModel(_Model):
     figures: Mapping[str, Figure] = {}
     reliability: tuple[Reliability, ...] = ()
 
+    @field_validator("terms")
+    @classmethod
+    def _check_terms(cls, terms: Mapping[str, Term]) -> Mapping[str, Term]:
+        unknown = sorted(set(terms) - KNOWN.keys())
+        if unknown:
+            raise ValueError(
+                f"has measures that this version of avipipe lacks: {', '.join(unknown)}"
+            )
+        return terms
+
     def digest(self) -> str:
         """Of what decides: the numbers, not what is told about them."""
         numbers = self.model_dump(mode="json", exclude={"name", "data", "figures", "reliability"})
@@ -134,26 +145,26 @@ class Contribution:
 
 
 def contributions(
-    model: DecisionModel, values: Mapping[str, float | None], by_prior: frozenset[str]
+    model: DecisionModel, values: Mapping[str, float | None], priors: Collection[str]
 ) -> list[Contribution]:
     """Of all known measures, what speaks against the clip most strongly first.
 
     Args:
         values: measure -> its value, as far as evidence was gathered.
-        by_prior: measures that other backends measured than those that the model knows.
+        priors: measures that other backends gave than those that the model knows.
     """
     found = []
     for name, term in model.terms.items():
         value = values.get(name)
         if value is not None:
-            adds = term.adds(value, by_prior=name in by_prior)
-            found.append(Contribution(name, value, adds, name in by_prior))
+            adds = term.adds(value, by_prior=name in priors)
+            found.append(Contribution(name, value, adds, name in priors))
     return sorted(found, key=lambda each: (each.log_odds, each.measure))
 
 
 def log_odds(model: DecisionModel, found: Sequence[Contribution]) -> float:
     """That the clip is good, on what is known."""
-    return model.intercept + sum(sorted(each.log_odds for each in found))
+    return math.fsum([model.intercept, *(each.log_odds for each in found)])
 
 
 def best_log_odds(
@@ -164,8 +175,9 @@ def best_log_odds(
     Args:
         values: has a key for each measure whose evidence is there, unknown (None) or not.
     """
-    open_terms = [term for name, term in model.terms.items() if name not in values]
-    return log_odds(model, found) + sum(term.most for term in open_terms)
+    still = [term.most for name, term in model.terms.items() if name not in values]
+    # Rounded once: sums that are rounded on the way depend on their order.
+    return math.fsum([model.intercept, *(each.log_odds for each in found), *still])
 
 
 def probability(odds: float) -> float:
@@ -205,8 +217,6 @@ def parse_model(text: str, where: str) -> DecisionModel:
     Raises:
         ConfigError: not YAML, another version, or not what a model has.
     """
-    from avipipe.decision.checks import KNOWN
-
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -227,10 +237,4 @@ def parse_model(text: str, where: str) -> DecisionModel:
             f"{where}: `{place}`: {first['msg']}; restore the file, or make it anew with "
             "`avipipe calibrate`"
         ) from error
-    unknown = sorted(set(model.terms) - KNOWN.keys())
-    if unknown:
-        raise ConfigError(
-            f"{where}: has measures that this version of avipipe lacks: {', '.join(unknown)}; "
-            "make it anew with `avipipe calibrate`"
-        )
     return model

@@ -170,7 +170,7 @@ def lips_logit(known: Known) -> float | None:
 def surprise(known: Known) -> float | None:
     """-log10 of the chance that sound and motion agree by accident."""
     value = known["look"]["p_value"]
-    return 0.0 if value is None else -math.log10(max(float(value), LEAST_P))
+    return 0.0 if value is None else math.log10(1 / max(float(value), LEAST_P))
 
 
 def lip_surprise(known: Known) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from avipipe.decision.checks import measures
-from avipipe.decision.judge import Judge, Judgement, used_backends
+from avipipe.decision.judge import Judge, Judgement, priors_of
 from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.records import Evidence, Keep
 from avipipe.stages.decide import Decide
@@ -32,7 +32,7 @@ class ClipMeasures:
 
     def judged(self, judge: Judge) -> Judgement:
         """The decision on what is known of it."""
-        return judge.judge(measures(self.evidence), used_backends(self.evidence))
+        return judge.judge(measures(self.evidence), priors_of(judge.model, self.evidence))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,11 @@ def refilter(ledger: Ledger, old: Judge, new: Judge) -> Refiltered:
     after: Counter[str] = Counter()
     for clip in load_measures(ledger):
         # Measuring takes most of the time, and is the same for both.
-        values, backends = measures(clip.evidence), used_backends(clip.evidence)
-        was, now = (_decision(judge.judge(values, backends)) for judge in (old, new))
+        values = measures(clip.evidence)
+        was, now = (
+            _decision(judge.judge(values, priors_of(judge.model, clip.evidence)))
+            for judge in (old, new)
+        )
         before[was] += 1
         after[now] += 1
         if was != now:

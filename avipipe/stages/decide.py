@@ -6,8 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from avipipe.decision.check import STAGES
 from avipipe.decision.checks import CHECKS, measures
-from avipipe.decision.judge import Judge, used_backends
+from avipipe.decision.judge import Judge, priors_of
 from avipipe.decision.model import DecisionModel, read_model
 from avipipe.manifests.records import Drop, Keep, Outcome
 from avipipe.stages.base import Item, Stage
@@ -143,7 +144,7 @@ class Decide(Stage):
 
     version: ClassVar[int] = 8
     level: ClassVar[Literal["source", "clip"]] = "clip"
-    EVIDENCE: ClassVar[tuple[str, ...]] = ("listen", "look", "mask")
+    EVIDENCE: ClassVar[tuple[str, ...]] = STAGES
 
     def __init__(self, judge: Judge, *, after: str) -> None:
         self.judge = judge
@@ -159,6 +160,7 @@ class Decide(Stage):
         }
 
     def run(self, item: Item, folder: Path) -> Outcome:
-        found = self.judge.judge(measures(item.evidence), used_backends(item.evidence))
+        known = {stage: item.evidence[stage] for stage in self.needs}
+        found = self.judge.judge(measures(known), priors_of(self.judge.model, known))
         evidence = found.to_json()
         return Keep(evidence) if found.reason is None else Drop(found.reason, evidence)

@@ -138,8 +138,8 @@ def test_numbers_of_ones_own_travel_with_the_dataset(
     path.unlink()
     flips = avipipe("refilter", "--out", copy, "--set", "stages.decide.min_clip_s=60", "--json")
     assert {flip["after"] for flip in json.loads(flips.out)} == {"too_short"}
-    config = copy / "config.yaml"
-    done = build(small_clips / "sources.txt", copy, "--config", str(config), "--executor", "inline")
+    config = str(copy / "config.yaml")
+    done = build(small_clips / "sources.txt", copy, "--config", config, "--executor", "inline")
     assert "The decision is not calibrated for" not in done.err, "a level needs no annotator"
     card = (copy / "README.md").read_text()
     assert "numbers are `mine`, fitted on five clips of my own." in card

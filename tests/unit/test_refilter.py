@@ -35,7 +35,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for stage in there:
                 name = f"clip-{number:05d}"
                 outcome = Keep(evidence(number)[stage])
-                ledger.append(Record(name, stage, f"{stage} of {name}", outcome, COST))
+                ledger.append(Record(f"{stage}-{name}", stage, name, outcome, COST))
     return path
 
 

@@ -10,7 +10,7 @@ from annotated_types import Ge, Le
 
 from avipipe.decision.check import Check
 from avipipe.decision.checks import CHECKS, KNOWN, measures
-from avipipe.decision.judge import Finding, Judge, Judgement, used_backends
+from avipipe.decision.judge import Finding, Judge, Judgement, priors_of, used_backends
 from avipipe.decision.model import Contribution
 from avipipe.manifests.records import Evidence
 from avipipe.pipeline.calibration import uncalibrated
@@ -35,7 +35,7 @@ def gathered(evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
 def judged(judge: Judge, evidence: Mapping[str, Evidence]) -> Judgement:
     """The decision on the evidence of a clip."""
     known = gathered(evidence)
-    return judge.judge(measures(known), used_backends(known))
+    return judge.judge(measures(known), priors_of(judge.model, known))
 
 
 def verdict(judge: Judge, evidence: Mapping[str, Evidence]) -> Verdict | None:
