@@ -6,8 +6,8 @@ FOLDER holds the clips and `labels.csv`; see `bench/labelled.py`. Evidence is ga
 build that drops nothing before all evidence of sound and picture is there; with `--out` it stays,
 and the same command goes on with it, or judges anew in seconds.
 
-Everything is cross-validated in folds by repository: weights, shrinkage, calibration and the least
-probability are fitted in the other folds. The repositories of the *last* folder that a seeded draw
+Everything is cross-validated in folds by repository: weights, shrinkage and calibration are fitted
+in the other folds. The repositories of the *last* folder that a seeded draw
 puts aside are left out; `--reveal` reports them too, judged by what was fitted on all others, and
 `--write FILE` then fits the numbers that are shipped on everything.
 
@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from judged import FIGURES, Judged, share, table, trade
 from labelled import Label, overlap_s, put_aside, read_labels
 
 from avipipe.calibrate.crossval import (
-    Tuned,
     bootstrapped,
     calibration_error,
     out_of_fold,
@@ -39,7 +39,7 @@ from avipipe.calibrate.fit import Example, Floats
 from avipipe.calibrate.write import as_yaml, decision_model
 from avipipe.decision.checks import CHECKS, measures
 from avipipe.decision.judge import used_backends
-from avipipe.decision.model import Figure
+from avipipe.decision.model import EVEN_ODDS, Figure
 from avipipe.manifests.records import Evidence, Fail, Keep, Span
 from avipipe.pipeline.accounting import ItemState
 from avipipe.pipeline.workspace import Workspace
@@ -167,82 +167,22 @@ def examples(clips: Sequence[Clip]) -> list[Example]:
     ]
 
 
-@dataclass(frozen=True)
-class Judged:
-    """Files by their best clip that counts.
-
-    Attributes:
-        probability_F: of that clip; 0 where there is none.
-        least_F: from which the file counts as kept.
-    """
-
-    files: list[str]
-    labels: list[Label]
-    probability_F: Floats
-    least_F: Floats
-
-    @property
-    def kept(self) -> np.ndarray:
-        return self.probability_F >= self.least_F
-
-    @property
-    def good(self) -> np.ndarray:
-        return np.array([label.is_keep for label in self.labels])
-
-    def figure(self, name: str, chosen: np.ndarray | None = None) -> Figure:
-        """A figure of `FIGURES` over the files chosen, with its interval."""
-        of = np.flatnonzero(np.ones(len(self.files), bool) if chosen is None else chosen)
-        kept, good, said = self.kept[of], self.good[of], self.probability_F[of]
-        groups = [self.labels[n].repository for n in of]
-        return bootstrapped(groups, lambda at: FIGURES[name](kept[at], good[at], said[at]))
-
-
-def _share(part: np.ndarray) -> float:
-    return float(part.mean()) if len(part) else np.nan
-
-
-def _auc(kept: np.ndarray, good: np.ndarray, said: np.ndarray) -> float:
-    if good.all() or not good.any():
-        return np.nan
-    above = said[good][:, None] - said[~good][None, :]
-    return float((above > 0).mean() + (above == 0).mean() / 2)
-
-
-FIGURES = {
-    "balanced_accuracy": lambda kept, good, said: (_share(kept[good]) + _share(~kept[~good])) / 2,
-    "keep_precision": lambda kept, good, said: _share(good[kept]),
-    "recall": lambda kept, good, said: _share(kept[good]),
-    "auc": _auc,
-}
-
-
-def by_file(
-    clips: Sequence[Clip], labels: Mapping[str, Label], probability_N: Floats, least_N: Floats
-) -> Judged:
+def by_file(clips: Sequence[Clip], labels: Mapping[str, Label], probability_N: Floats) -> Judged:
     """Files judged by their clips; one without any clip is not kept."""
-    best: dict[str, tuple[float, float]] = dict.fromkeys(labels, (0.0, 1.0))
-    for clip, probability, least in zip(clips, probability_N, least_N, strict=True):
-        said = 0.0 if clip.missed else float(probability)
-        if clip.counts and said / least > best[clip.file][0] / best[clip.file][1]:
-            best[clip.file] = (said, float(least))
-    files = list(labels)
-    columns = np.array([best[file] for file in files])
-    return Judged(files, [labels[file] for file in files], columns[:, 0], columns[:, 1])
+    best = dict.fromkeys(labels, 0.0)
+    for clip, probability in zip(clips, probability_N, strict=True):
+        if clip.counts and not clip.missed:
+            best[clip.file] = max(best[clip.file], float(probability))
+    return Judged(list(best), list(labels.values()), np.array(list(best.values())))
 
 
-def cross_validated(clips: Sequence[Clip], seed: int = 0) -> tuple[Floats, Floats]:
-    """Probability of each clip, and the least that was asked, from fits to the other folds."""
-    rows = examples(clips)
-    fits: dict[int, Tuned] = {}
+def cross_validated(clips: Sequence[Clip], seed: int = 0) -> Floats:
+    """Probability of each clip (N,), from fits to the other folds."""
 
-    def fitted(others: Sequence[Example]) -> Tuned:
-        return fits.setdefault(hash(frozenset(e.group for e in others)), tuned(others, NAMES))
+    def judged(others: Sequence[Example], at: Sequence[Example]) -> Floats:
+        return sigmoid(tuned(others, NAMES).fit.log_odds(at))
 
-    said_N = out_of_fold(rows, lambda others, at: sigmoid(fitted(others).fit.log_odds(at)), seed)
-    least_N = out_of_fold(
-        rows, lambda others, at: np.full(len(at), fitted(others).min_probability), seed
-    )
-    return said_N, least_N
+    return out_of_fold(examples(clips), judged, seed)
 
 
 def naive(clip: Clip) -> bool:
@@ -255,29 +195,6 @@ def naive(clip: Clip) -> bool:
     if share is None or voice is None or voice + (values.get("voice_seen") or 0.0) < 0.5:
         return True
     return share >= 0.5 and (second or 0.0) < 0.5
-
-
-def table(title: str, judged: Judged) -> list[str]:
-    """Figures of all, and by class of what sounds (a class's drops are all drops)."""
-    lines = [
-        f"## {title}: {len(judged.files)} files, "
-        f"{len({label.repository for label in judged.labels})} repositories",
-        "",
-        "| files | balanced accuracy | keep-precision | recall | AUC |",
-        "|---|---|---|---|---|",
-        _row("all", judged, None),
-    ]
-    for kind in sorted({label.kind for label in judged.labels if label.is_keep and label.kind}):
-        chosen = np.array([not label.is_keep or label.kind == kind for label in judged.labels])
-        count = sum(label.kind == kind for label in judged.labels)
-        lines.append(_row(f"{kind} ({count} to keep, all drops)", judged, chosen))
-    return [*lines, ""]
-
-
-def _row(name: str, judged: Judged, chosen: np.ndarray | None) -> str:
-    figures = [judged.figure(figure, chosen) for figure in FIGURES]
-    cells = [f"{each.value:.3f} ({each.low:.2f}–{each.high:.2f})" for each in figures]
-    return f"| {name} | {' | '.join(cells)} |"
 
 
 def calibrated(clips: Sequence[Clip], said_N: Floats) -> tuple[list[str], dict[str, Figure]]:
@@ -321,17 +238,18 @@ def wrong(clips: Sequence[Clip], judged: Judged, said_N: Floats) -> Iterator[str
 
 def report(clips: Sequence[Clip], labels: Mapping[str, Label]) -> Iterator[str]:
     """All tables of cross-validation."""
-    said_N, least_N = cross_validated(clips)
-    judged = by_file(clips, labels, said_N, least_N)
+    said_N = cross_validated(clips)
+    judged = by_file(clips, labels, said_N)
     yield from table("Cross-validated", judged)
+    yield from trade(judged)
     plain_N = np.array([naive(clip) for clip in clips], float)
     yield from table(
         "Naive: loud, no music, one face if speech prevails",
-        by_file(clips, labels, plain_N, np.full(len(clips), 0.5)),
+        by_file(clips, labels, plain_N),
     )
-    kept_N = np.array([not clip.missed for clip in clips]) & (said_N >= least_N)
+    kept_N = np.array([not clip.missed for clip in clips]) & (said_N >= EVEN_ODDS)
     good_N = np.array([clip.is_good for clip in clips])
-    yield f"Precision by clip: {_share(good_N[kept_N]):.3f} of {kept_N.sum()} kept."
+    yield f"Precision by clip: {share(good_N[kept_N]):.3f} of {kept_N.sum()} kept."
     yield ""
     lines, _ = calibrated(clips, said_N)
     yield from lines
@@ -341,8 +259,8 @@ def report(clips: Sequence[Clip], labels: Mapping[str, Label]) -> Iterator[str]:
 
 def shipped(clips: Sequence[Clip], labels: Mapping[str, Label], name: str) -> str:
     """The file of numbers, fitted on everything, with what cross-validation says of it."""
-    said_N, least_N = cross_validated(clips)
-    judged = by_file(clips, labels, said_N, least_N)
+    said_N = cross_validated(clips)
+    judged = by_file(clips, labels, said_N)
     figures = {each: judged.figure(each) for each in FIGURES}
     _, more = calibrated(clips, said_N)
     repositories = {label.repository for label in labels.values()}
@@ -411,10 +329,10 @@ def revealed(clips: Sequence[Clip], labels: Mapping[str, Label], aside: set[str]
     made = tuned(examples([clip for clip in clips if clip.file not in aside]), NAMES)
     others = [clip for clip in clips if clip.file in aside]
     said_N = sigmoid(made.fit.log_odds(examples(others)))
-    least_N = np.full(len(others), made.min_probability)
     own = {file: label for file, label in labels.items() if file in aside}
-    judged = by_file(others, own, said_N, least_N)
+    judged = by_file(others, own, said_N)
     yield from table("Put aside", judged)
+    yield from trade(judged)
     lines, _ = calibrated(others, said_N)
     yield from lines
     yield from wrong(others, judged, said_N)

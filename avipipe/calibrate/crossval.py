@@ -1,7 +1,7 @@
 """What a decision is worth on clips that it was not fitted on.
 
 Folds are whole groups (repositories, sources), since clips of one group are alike. Everything that
-is chosen from labels (shrinkage, calibration, the least probability) is chosen inside the folds.
+is chosen from labels (shrinkage, calibration) is chosen inside the folds.
 """
 
 import hashlib
@@ -17,7 +17,6 @@ from avipipe.decision.model import Figure, Reliability
 
 SHRINKAGES = (1.0, 3.0, 10.0, 30.0)
 NUM_FOLDS = 8
-_BETA = 0.5
 NUM_BINS = 8
 
 Indices = npt.NDArray[np.int64]
@@ -28,10 +27,9 @@ Predict = Callable[[Sequence[Example], Sequence[Example]], Floats]
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """A fit with calibrated log-odds, and from which probability on clips are kept."""
+    """A fit with calibrated log-odds."""
 
     fit: Fit
-    min_probability: float
     shrinkage: float
 
 
@@ -72,8 +70,7 @@ def tuned(examples: Sequence[Example], names: Sequence[str], seed: int = 0) -> T
     )
     slope, shift = slopes[shrinkage]
     best = fit(examples, names, shrinkage=shrinkage).scaled(slope, shift)
-    probability_N = sigmoid(predicted[shrinkage] * slope + shift)
-    return Tuned(best, least_probability(probability_N, examples), shrinkage)
+    return Tuned(best, shrinkage)
 
 
 def _fitting(names: Sequence[str], shrinkage: float) -> Predict:
@@ -93,25 +90,6 @@ def calibration(odds_N: Floats, examples: Sequence[Example]) -> tuple[float, flo
     bounds = [(0.05, 3.0), (None, None)]
     found = scipy.optimize.minimize(loss, np.array([1.0, 0.0]), bounds=bounds)
     return float(found.x[0]), float(found.x[1])
-
-
-def least_probability(probability_N: Floats, examples: Sequence[Example]) -> float:
-    """From which probability on to keep clips: where the expected F0.5 is best; in hundredths.
-
-    F0.5 (van Rijsbergen 1979) counts precision twice as much as recall: clips are plenty, bad ones
-    are dear. Expected, as from calibrated probabilities, it moves less than a counted one where
-    labels are few.
-    """
-    weight_N, _ = _columns(examples)
-    good = float(weight_N @ probability_N)
-
-    def score(percent: int) -> float:
-        kept_N = probability_N >= percent / 100
-        found = float(weight_N[kept_N] @ probability_N[kept_N])
-        kept = float(weight_N[kept_N].sum())
-        return (1 + _BETA**2) * found / (_BETA**2 * good + kept) if good + kept else 0.0
-
-    return max(range(5, 96), key=score) / 100
 
 
 def reliability(probability_N: Floats, examples: Sequence[Example]) -> tuple[Reliability, ...]:

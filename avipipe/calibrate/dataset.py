@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.calibrate.crossval import bootstrapped, reliability
-from avipipe.calibrate.fit import Example
-from avipipe.calibrate.rescale import Calibrated, calibrated, error_of, own_terms
+from avipipe.calibrate.fit import Example, Floats
+from avipipe.calibrate.rescale import calibrated, error_of, own_terms
 from avipipe.decision.checks import measures
 from avipipe.decision.judge import Judge, by_prior, used_backends
 from avipipe.decision.model import VERSION, DecisionModel, Figure
@@ -70,7 +70,7 @@ def calibrate(
         version=VERSION,
         name=name,
         intercept=round(fitted.fit.intercept, 4),
-        min_probability=fitted.min_probability,
+        min_probability=judge.min_probability,
         backends=dict(sorted(backends.items())),
         terms=fitted.fit.terms,
         data=(
@@ -78,7 +78,7 @@ def calibrate(
             "figures cross-validated in folds by source, each label weighted by how many clips of "
             "its probability there are"
         ),
-        figures=_figures(fitted, examples),
+        figures=_figures(fitted.probability_N, judge.min_probability, examples),
         reliability=reliability(fitted.probability_N, examples),
     )
     before = error_of(_said_before(clips, said, judge), examples)
@@ -132,9 +132,11 @@ def _said_before(
     return np.array([clip.judged(judge).probability for clip in clips if clip.clip_id in said])
 
 
-def _figures(fitted: Calibrated, examples: Sequence[Example]) -> dict[str, Figure]:
-    """Of the decision at its least probability, with intervals over groups."""
-    kept_N = fitted.probability_N >= fitted.min_probability
+def _figures(
+    said_N: Floats, min_probability: float, examples: Sequence[Example]
+) -> dict[str, Figure]:
+    """Of the decision on what it was not fitted on, with intervals over groups."""
+    kept_N = said_N >= min_probability
     good_N = np.array([each.is_good for each in examples])
     weight_N = np.array([each.weight for each in examples])
     groups = [each.group for each in examples]
@@ -152,6 +154,6 @@ def _figures(fitted: Calibrated, examples: Sequence[Example]) -> dict[str, Figur
         "recall": share(kept_N, good_N),
         "calibration_error": bootstrapped(
             groups,
-            lambda at: error_of(fitted.probability_N[at], [examples[n] for n in at]),
+            lambda at: error_of(said_N[at], [examples[n] for n in at]),
         ),
     }

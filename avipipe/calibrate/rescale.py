@@ -15,7 +15,6 @@ from avipipe.calibrate.crossval import (
     Predict,
     calibration,
     calibration_error,
-    least_probability,
     out_of_fold,
     sigmoid,
 )
@@ -48,7 +47,6 @@ class Calibrated:
     """
 
     fit: Rescaled
-    min_probability: float
     probability_N: Floats = field(repr=False)
 
 
@@ -101,7 +99,7 @@ def calibrated(terms: dict[str, Term], examples: Sequence[Example], seed: int = 
         {name: _times(term, slope) for name, term in plain.terms.items()},
         plain.intercept * slope + shift,
     )
-    return Calibrated(fit, least_probability(said_N, examples), said_N)
+    return Calibrated(fit, said_N)
 
 
 def _rescaling(terms: dict[str, Term], shrinkage: float) -> Predict:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import yaml
 
 from avipipe.calibrate.crossval import Tuned
-from avipipe.decision.model import VERSION, DecisionModel, Figure, Reliability
+from avipipe.decision.model import EVEN_ODDS, VERSION, DecisionModel, Figure, Reliability
 
 _HEAD = """# What each measure adds to the log-odds that a clip is good (avipipe/decision/model.py).
 # Between two knots [value, log-odds] it is linear, beyond them it stays; unknown adds nothing.
@@ -27,7 +27,7 @@ def decision_model(
         version=VERSION,
         name=name,
         intercept=round(tuned.fit.intercept, 4),
-        min_probability=tuned.min_probability,
+        min_probability=EVEN_ODDS,
         backends=dict(sorted(backends.items())),
         terms=tuned.fit.terms(),
         data=data,

@@ -23,6 +23,9 @@ from avipipe.errors import ConfigError
 from avipipe.manifests.records import digest
 
 VERSION = 1
+EVEN_ODDS = 0.5
+"""From which probability on a clip is kept by default: it is as likely good as not, or likelier."""
+
 MAX_BYTES = 1_000_000
 
 Knot = tuple[float, float]

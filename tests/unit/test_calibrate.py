@@ -13,7 +13,6 @@ from avipipe.calibrate.crossval import (
     calibration,
     calibration_error,
     folds,
-    least_probability,
     out_of_fold,
     sigmoid,
     tuned,
@@ -110,18 +109,6 @@ def test_probabilities_become_what_is_so() -> None:
     after = calibration_error(sigmoid(odds_N * slope + shift), good_N, ones_N)
     assert slope < 1
     assert after < before / 2
-
-
-def test_the_least_probability_counts_precision_twice() -> None:
-    """The best threshold of an F-measure is the best value over 1 + beta squared."""
-    examples = made_up(400)
-    made = tuned(examples, NAMES)
-    said_N = sigmoid(made.fit.log_odds(examples))
-    least = least_probability(said_N, examples)
-    kept = said_N[said_N >= least]
-    best = 1.25 * kept.sum() / (0.25 * said_N.sum() + len(kept))
-    assert least == pytest.approx(best / 1.25, abs=0.02)
-    assert least > 0.5
 
 
 def test_intervals_come_from_whole_groups() -> None:
