@@ -199,7 +199,7 @@ def _pillar(
 ) -> Alpha:
     """What stands in the way at a place (x, y); nothing in most kinds."""
     cover_HW = np.zeros(size, np.float32)
-    half_px = {"occluded": 0.15, "hidden": 0.6}.get(kind, 0.0) * high
+    half_px = {"occluded": 0.1, "hidden": 0.6}.get(kind, 0.0) * high
     if half_px:
         cover_HW[:, round(place[0] - half_px) : round(place[0] + half_px)] = 1.0
     return cover_HW

@@ -5,7 +5,7 @@ free of that, but its outline is poorer, and it may be the neighbour. So at each
 the track is asked first: does its box fit, and does it still have the colours of its seed? Only
 where it does not, a sight that surely is the thing takes over: it looks like the seed, is where the
 thing may have got to, is of its size, and no other sight is nearly as good. It is then carried on,
-and back to where both tracks meet.
+and back to where both tracks meet. What is left that has none of the thing's colours is a gap.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from avipipe.annotators.mask_quality import bounding_box, box_overlap, overlap
 MAX_CORRECTIONS = 4
 """A track that needs more of them each way is no track."""
 
-_FITS, _FITS_BARELY = 0.65, 0.4
+_FITS, _FITS_BARELY = 0.55, 0.4
 """Overlap of boxes from which a sight speaks for the track, and under which none does."""
 _SHRUNK = 0.65
 """Area over the last sure one from which on a part of the thing may be lost."""
@@ -38,12 +38,17 @@ _LIKE = 0.7
 """Likeness to the seed's colours under which a mask is in doubt."""
 _SURE = 0.75
 """Likeness that a sight needs to be the thing: of others 3 in a hundred have more."""
+_STRANGE = 0.35
+"""Likeness under which a mask shows something else: of masks below 0.4 in carried tracks, 99 in a
+hundred had less than a tenth of the thing."""
+_SPECK = 0.1
+"""Area over the seed's under which a mask that is too small for colours is a remnant."""
 _LEAD = 0.05
 """By how much it must be better than the carried mask or than any other sight."""
 _PART = 0.6
 """Share of the carried mask in a sight's from which that may be the rest of it."""
-_SIZES = (0.4, 2.5)
-"""Area over the last sure one that a thing may have grown to."""
+_GROWTH = 1.6
+"""Of the area from one look to a later one, or the other way; two things in one box have more."""
 _REACH = 0.25
 """Of the picture's diagonal: how far from where it should be a thing may be a quarter of a second
 later."""
@@ -77,22 +82,21 @@ class Anchoring:
         frames_THWC: Frames,
         sights: Sequence[Detection],
         *,
-        seed_frame: int,
+        seed: Detection,
         seed_mask_HW: Mask,
         segmenter: Segmenter,
         propagator: Propagator,
-        label: str = "",
     ) -> None:
         self._frames_THWC = frames_THWC
         self._palette = Palette(frames_THWC)
-        self._seed_frame = seed_frame
-        self._known = [self._palette.of(seed_frame, seed_mask_HW)]
-        self._label = label
+        self._seed_frame, self._label = seed.frame, seed.label
+        self._seed_px = int(seed_mask_HW.sum())
+        self._known = [self._palette.of(seed.frame, seed_mask_HW)]
         self._segmenter = segmenter
         self._propagator = propagator
         self._sights: dict[int, list[Detection]] = {}
         for sight in sights:
-            named = not label or sight.label == label
+            named = sight.label == seed.label
             if sight.score >= (_MIN_SCORE if named else _MIN_STRANGE_SCORE):
                 self._sights.setdefault(sight.frame, []).append(sight)
 
@@ -101,7 +105,7 @@ class Anchoring:
         anchors: list[Anchor] = []
         for way in (1, -1):
             of_way = [frame for frame in self._sights if way * (frame - self._seed_frame) > 0]
-            first_known, last, corrections = len(self._known), self._seed_frame, 0
+            last, corrections = self._seed_frame, 0
             for frame in sorted(of_way, reverse=way < 0):
                 mask_HW = track.masks_THW[frame]
                 if self._is_sure(frame, mask_HW, track.masks_THW[last]):
@@ -114,13 +118,28 @@ class Anchoring:
                         anchors.append(anchor)
                         last = frame
                         corrections += 1
-            del self._known[first_known:]
-        return track, anchors
+        return self._with_gaps(track), anchors
 
     def _like(self, frame: int, mask_HW: Mask) -> float:
         """To what the thing looked like where the track was sure; a thing turns in the light."""
         colours = self._palette.of(frame, mask_HW)
         return max(likeness(colours, known) for known in self._known)
+
+    def _with_gaps(self, track: MaskTrack) -> MaskTrack:
+        """Without the masks that show something else, where the thing must be hidden or away."""
+        if self._known[0] is None:
+            return track
+        masks_THW, quality_T = track.masks_THW.copy(), track.quality_T.copy()
+        for frame, mask_HW in enumerate(masks_THW):
+            colours = self._palette.of(frame, mask_HW)
+            if colours is None:
+                strange = mask_HW.sum() < _SPECK * self._seed_px
+            else:
+                strange = max(likeness(colours, known) for known in self._known) < _STRANGE
+            if strange:
+                mask_HW[:] = False
+                quality_T[frame] = 0.0
+        return replace(track, masks_THW=masks_THW, quality_T=quality_T)
 
     def _is_sure(self, frame: int, mask_HW: Mask, last_HW: Mask) -> bool:
         box = bounding_box(mask_HW)
@@ -147,9 +166,9 @@ class Anchoring:
                 self._frames_THWC[frame],
                 box=sight.box,
                 rough_HW=_moved(last_HW, last_box, sight.box),
-                label=self._label or sight.label,
+                label=self._label,
             )
-            if _SIZES[0] <= segment.mask_HW.sum() / last_HW.sum() <= _SIZES[1]:
+            if 1.0 / _GROWTH <= segment.mask_HW.sum() / last_HW.sum() <= _GROWTH:
                 like = self._like(frame, segment.mask_HW)
                 found.append(_Candidate(Anchor(sight, segment), like, like - 0.1 * away))
         if not found:
@@ -170,7 +189,7 @@ class Anchoring:
         if abs(lead) >= _LEAD:
             return lead > 0.0
         shared = int((candidate.anchor.segment.mask_HW & mask_HW).sum())
-        return shared >= _PART * mask_HW.sum()
+        return bool(shared >= _PART * mask_HW.sum())
 
     def _taken_over(self, track: MaskTrack, anchor: Anchor, last: int, way: int) -> MaskTrack:
         """Carried from the anchor outwards, and inwards to where it meets the track."""

@@ -1,0 +1,90 @@
+"""Signs of how good a mask track is, for `annotators.predicted_jf`."""
+
+from collections.abc import Sequence
+from statistics import fmean
+
+import numpy as np
+
+from avipipe.annotators.base import Detection, Frames
+from avipipe.annotators.colours import Palette, likeness
+from avipipe.annotators.instance import Instance, Return
+from avipipe.annotators.mask_quality import (
+    area_changes,
+    bounding_box,
+    box_overlap,
+    mean_parts,
+    persistence,
+)
+
+_STEP_FRAMES = 6
+_LOW = 10.0
+"""Percentile that stands for the worst moments of a track."""
+
+
+def signs(
+    frames_THWC: Frames,
+    instance: Instance,
+    sights: Sequence[Detection],
+    returned: Return | None,
+) -> dict[str, float | None]:
+    """What speaks for a track and what against it; None where nothing can be told.
+
+    * `trust`, `low_trust`: of the propagator in its masks, the mean and a low one; 0 in gaps.
+    * `return`: overlap with what is carried back.
+    * `agreement`: with what was segmented by itself in other frames.
+    * `fit`, `low_fit`: overlap of the mask's box with the best of all boxes that were detected.
+    * `likeness`, `low_likeness`: of the mask's colours to the seed's.
+    * `steadiness`: one minus the mean change of the area from frame to frame.
+    * `seed`: how far the segmenter stands by the mask that was carried.
+    * `size`: root of the mask's share of the picture.
+    * `persistence`; `wholeness`: one over the number of connected parts.
+    """
+    masks_THW = instance.track.masks_THW
+    changes = area_changes(masks_THW)
+    fits = _fits(instance, sights)
+    likes = _likes(frames_THWC, instance)
+    parts = mean_parts(masks_THW)
+    seen_T = masks_THW.any(axis=(1, 2))
+    area = float(masks_THW[seen_T].mean()) if seen_T.any() else 0.0
+    return {
+        "trust": float(instance.track.quality_T.mean()),
+        "low_trust": float(np.percentile(instance.track.quality_T, _LOW)),
+        "return": returned and returned.mean,
+        "return_end": returned and returned.worst,
+        "agreement": instance.agreement,
+        "fit": fmean(fits) if fits else None,
+        "low_fit": float(np.percentile(fits, _LOW)) if fits else None,
+        "likeness": fmean(likes) if likes else None,
+        "low_likeness": float(np.percentile(likes, _LOW)) if likes else None,
+        "steadiness": 1.0 - fmean(min(change, 1.0) for change in changes) if changes else None,
+        "seed": instance.seed.segment.score,
+        "size": area**0.5,
+        "persistence": persistence(masks_THW),
+        "wholeness": 1.0 / parts if parts else None,
+        "anchors": float(instance.num_anchors),
+    }
+
+
+def _fits(instance: Instance, sights: Sequence[Detection]) -> list[float]:
+    """For each frame that was looked at, 0 where there is no mask or nothing near it."""
+    best: dict[int, float] = {}
+    for sight in sights:
+        box = bounding_box(instance.track.masks_THW[sight.frame])
+        fit = 0.0 if box is None else box_overlap(box, sight.box)
+        best[sight.frame] = max(best.get(sight.frame, 0.0), fit)
+    return list(best.values())
+
+
+def _likes(frames_THWC: Frames, instance: Instance) -> list[float]:
+    palette = Palette(frames_THWC)
+    masks_THW = instance.track.masks_THW
+    seed = palette.of(instance.seed.detection.frame, masks_THW[instance.seed.detection.frame])
+    return [
+        likeness(seed, palette.of(frame, masks_THW[frame]))
+        for frame in range(0, len(masks_THW), _STEP_FRAMES)
+        if masks_THW[frame].any()
+    ]
+
+
+def predicted_jf(signs: dict[str, float | None]) -> float:
+    return 0.5
