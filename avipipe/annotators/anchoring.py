@@ -33,7 +33,7 @@ MAX_CORRECTIONS = 4
 _FITS, _FITS_BARELY = 0.55, 0.4
 """Overlap of boxes from which a sight speaks for the track, and under which none does."""
 _SHRUNK = 0.65
-"""Area over the last sure one from which on a part of the thing may be lost."""
+"""Area over the whole one from which on a part of the thing may be lost."""
 _LIKE = 0.7
 """Likeness to the seed's colours under which a mask is in doubt."""
 _SURE = 0.75
@@ -49,6 +49,9 @@ _PART = 0.6
 """Share of the carried mask in a sight's from which that may be the rest of it."""
 _GROWTH = 1.6
 """Of the area from one look to a later one, or the other way; two things in one box have more."""
+_RECENT = 4
+"""Sure looks of which the one with the largest mask shows the whole thing: the last one before it
+was hidden shows a part."""
 _REACH = 0.25
 """Of the picture's diagonal: how far from where it should be a thing may be a quarter of a second
 later."""
@@ -105,18 +108,19 @@ class Anchoring:
         anchors: list[Anchor] = []
         for way in (1, -1):
             of_way = [frame for frame in self._sights if way * (frame - self._seed_frame) > 0]
-            last, corrections = self._seed_frame, 0
+            sure, corrections = [self._seed_frame], 0
             for frame in sorted(of_way, reverse=way < 0):
                 mask_HW = track.masks_THW[frame]
-                if self._is_sure(frame, mask_HW, track.masks_THW[last]):
+                whole_HW = _largest(track.masks_THW, sure[-_RECENT:])
+                if self._is_sure(frame, mask_HW, whole_HW):
                     self._known.append(self._palette.of(frame, mask_HW))
-                    last = frame
+                    sure.append(frame)
                 elif corrections < MAX_CORRECTIONS:
-                    anchor = self._anchor(frame, track, last)
+                    anchor = self._anchor(frame, track, sure[-1], whole_HW)
                     if anchor is not None:
-                        track = self._taken_over(track, anchor, last, way)
+                        track = self._taken_over(track, anchor, sure[-1], way)
                         anchors.append(anchor)
-                        last = frame
+                        sure.append(frame)
                         corrections += 1
         return self._with_gaps(track), anchors
 
@@ -141,19 +145,21 @@ class Anchoring:
                 quality_T[frame] = 0.0
         return replace(track, masks_THW=masks_THW, quality_T=quality_T)
 
-    def _is_sure(self, frame: int, mask_HW: Mask, last_HW: Mask) -> bool:
+    def _is_sure(self, frame: int, mask_HW: Mask, whole_HW: Mask) -> bool:
         box = bounding_box(mask_HW)
         if box is None or self._like(frame, mask_HW) < _LIKE:
             return False
         fit = max(box_overlap(box, sight.box) for sight in self._sights[frame])
-        shrunk = mask_HW.sum() < _SHRUNK * last_HW.sum()
+        shrunk = mask_HW.sum() < _SHRUNK * whole_HW.sum()
         return fit >= (_FITS if shrunk else _FITS_BARELY)
 
-    def _anchor(self, frame: int, track: MaskTrack, last: int) -> Anchor | None:
+    def _anchor(
+        self, frame: int, track: MaskTrack, last: int, whole_HW: Mask
+    ) -> Anchor | None:
         """The one sight in a frame that must be the thing; None where that cannot be told."""
-        mask_HW, last_HW = track.masks_THW[frame], track.masks_THW[last]
-        last_box = bounding_box(last_HW)
-        if last_box is None:
+        mask_HW = track.masks_THW[frame]
+        last_box, whole_box = bounding_box(track.masks_THW[last]), bounding_box(whole_HW)
+        if last_box is None or whole_box is None:
             return None
         steps = max(1.0, abs(frame - last) / _STEP_FRAMES)
         reach_px = _REACH * float(np.hypot(*mask_HW.shape)) * steps
@@ -165,10 +171,10 @@ class Anchoring:
             segment = self._segmenter.segment(
                 self._frames_THWC[frame],
                 box=sight.box,
-                rough_HW=_moved(last_HW, last_box, sight.box),
+                rough_HW=_moved(whole_HW, whole_box, sight.box),
                 label=self._label,
             )
-            if 1.0 / _GROWTH <= segment.mask_HW.sum() / last_HW.sum() <= _GROWTH:
+            if 1.0 / _GROWTH <= segment.mask_HW.sum() / whole_HW.sum() <= _GROWTH:
                 like = self._like(frame, segment.mask_HW)
                 found.append(_Candidate(Anchor(sight, segment), like, like - 0.1 * away))
         if not found:
@@ -212,6 +218,11 @@ class Anchoring:
         for f in range(start, end + way, way):
             masks_THW[f], quality_T[f] = new.masks_THW[f - low], new.quality_T[f - low]
         return replace(track, masks_THW=masks_THW, quality_T=quality_T, confidence=float(quality_T.mean()))
+
+
+def _largest(masks_THW: Mask, frames: Sequence[int]) -> Mask:
+    best: Mask = max((masks_THW[frame] for frame in frames), key=lambda mask_HW: mask_HW.sum())
+    return best
 
 
 def _moved(mask_HW: Mask, box: Box, to: Box) -> Mask:
