@@ -194,9 +194,7 @@ def _path(random: np.random.Generator, height: int, width: int) -> npt.NDArray[n
     return np.stack([x * width, y * height], axis=1)
 
 
-def _pillar(
-    kind: str, place: npt.NDArray[np.float64], high: float, size: tuple[int, int]
-) -> Alpha:
+def _pillar(kind: str, place: npt.NDArray[np.float64], high: float, size: tuple[int, int]) -> Alpha:
     """What stands in the way at a place (x, y); nothing in most kinds."""
     cover_HW = np.zeros(size, np.float32)
     half_px = {"occluded": 0.1, "hidden": 0.6}.get(kind, 0.0) * high

@@ -52,9 +52,7 @@ class Model:
 
     def table(self) -> Iterator[str]:
         yield f"_CONSTANT = {self.constant}"
-        for sign, *numbers in zip(
-            self.signs, self.centres, self.scales, self.weights, strict=True
-        ):
+        for sign, *numbers in zip(self.signs, self.centres, self.scales, self.weights, strict=True):
             yield f'    "{sign}": ({", ".join(str(float(each)) for each in numbers)}),'
 
 

@@ -128,7 +128,9 @@ def real(arguments: argparse.Namespace, backends: dict[str, Any]) -> None:
     dense = [track for track in given if len(track.known) > 2]
     rows = []
     for seed in arguments.seeds:
-        for track in chain(dense if seed == arguments.seeds[0] else (), _made(given, arguments, seed)):
+        for track in chain(
+            dense if seed == arguments.seeds[0] else (), _made(given, arguments, seed)
+        ):
             rows += [follower.score(track, each) for each in arguments.given]
     if arguments.signs is not None:
         arguments.signs.write_text(json.dumps([asdict(row) for row in rows]))

@@ -1,4 +1,4 @@
-"""How good mask tracks are where the truth is known, and whether their predicted quality says so."""
+"""How good mask tracks of known truth are, and whether their predicted quality says so."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence

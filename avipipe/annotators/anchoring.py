@@ -1,14 +1,14 @@
 """Corrects a carried mask by what is detected on the way, where it is in doubt and identity is sure.
 
-A mask that is carried drifts, or goes on with a neighbour after a crossing. What a detector sees is
-free of that, but its outline is poorer, and it may be the neighbour. So at each sight of something
-the track is asked first: does its box fit, and does it still have the colours of its seed? Only
-where it does not, a sight that surely is the thing takes over: it looks like the seed, is where the
-thing may have got to, is of its size, and no other sight is nearly as good. It is then carried on,
+A mask that is carried drifts, or goes on with a neighbour after a crossing. What a detector sees
+is free of that, but its outline is poorer, and it may be the neighbour. So at each look the track
+is asked first: does its box fit something that is seen, and does it still have its colours? Only
+where it does not, a sight that surely is the thing takes over: it looks like the thing, is where it
+may have got to, is of its size, and no other sight is nearly as good. It is carried on from there,
 and back to where both tracks meet. What is left that has none of the thing's colours is a gap.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -153,9 +153,7 @@ class Anchoring:
         shrunk = mask_HW.sum() < _SHRUNK * whole_HW.sum()
         return fit >= (_FITS if shrunk else _FITS_BARELY)
 
-    def _anchor(
-        self, frame: int, track: MaskTrack, last: int, whole_HW: Mask
-    ) -> Anchor | None:
+    def _anchor(self, frame: int, track: MaskTrack, last: int, whole_HW: Mask) -> Anchor | None:
         """The one sight in a frame that must be the thing; None where that cannot be told."""
         mask_HW = track.masks_THW[frame]
         last_box, whole_box = bounding_box(track.masks_THW[last]), bounding_box(whole_HW)
@@ -217,7 +215,9 @@ class Anchoring:
         masks_THW, quality_T = track.masks_THW.copy(), track.quality_T.copy()
         for f in range(start, end + way, way):
             masks_THW[f], quality_T[f] = new.masks_THW[f - low], new.quality_T[f - low]
-        return replace(track, masks_THW=masks_THW, quality_T=quality_T, confidence=float(quality_T.mean()))
+        return replace(
+            track, masks_THW=masks_THW, quality_T=quality_T, confidence=float(quality_T.mean())
+        )
 
 
 def _largest(masks_THW: Mask, frames: Sequence[int]) -> Mask:
@@ -228,9 +228,13 @@ def _largest(masks_THW: Mask, frames: Sequence[int]) -> Mask:
 def _moved(mask_HW: Mask, box: Box, to: Box) -> Mask:
     """A mask from one box scaled into another."""
     scale = np.array([(to[2] - to[0]) / (box[2] - box[0]), (to[3] - to[1]) / (box[3] - box[1])])
-    at = np.array([[scale[0], 0.0, to[0] - scale[0] * box[0]], [0.0, scale[1], to[1] - scale[1] * box[1]]])
+    at = np.array(
+        [[scale[0], 0.0, to[0] - scale[0] * box[0]], [0.0, scale[1], to[1] - scale[1] * box[1]]]
+    )
     size = (mask_HW.shape[1], mask_HW.shape[0])
-    return np.asarray(cv2.warpAffine(mask_HW.astype(np.uint8), at, size, flags=cv2.INTER_NEAREST) > 0)
+    return np.asarray(
+        cv2.warpAffine(mask_HW.astype(np.uint8), at, size, flags=cv2.INTER_NEAREST) > 0
+    )
 
 
 def _distance(one: Box, other: Box) -> float:

@@ -39,9 +39,7 @@ class Palette:
 
     def _bins(self, frame: int) -> npt.NDArray[np.int64]:
         if frame not in self._bins_HW:
-            small = cv2.resize(
-                self._frames_THWC[frame], self._size, interpolation=cv2.INTER_AREA
-            )
+            small = cv2.resize(self._frames_THWC[frame], self._size, interpolation=cv2.INTER_AREA)
             lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.int64)
             # Lightness has 256 steps; the colours of pictures keep to the middle half of theirs.
             steps = lab[..., 0] // 32, (lab[..., 1] - 64) // 16, (lab[..., 2] - 64) // 16

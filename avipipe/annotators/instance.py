@@ -96,7 +96,11 @@ def find_instance(
             best = instance
         if instance.agreement is None or instance.agreement >= min_agreement:
             break
-    return best if best is None else _corrected(best, seeds, sights, frames_THWC, segmenter, propagator)
+    return (
+        best
+        if best is None
+        else _corrected(best, seeds, sights, frames_THWC, segmenter, propagator)
+    )
 
 
 def carried(
@@ -175,9 +179,7 @@ def carried_back(
         overlaps = [overlap(one, other) for one, other in both]
         ends.append(overlaps[near - first])
         seen_T = np.any(back.masks_THW | masks_THW[first : last + 1], axis=(1, 2))
-        on_the_way += [
-            overlaps[n] for n in np.flatnonzero(seen_T).tolist() if first + n != far
-        ]
+        on_the_way += [overlaps[n] for n in np.flatnonzero(seen_T).tolist() if first + n != far]
     return Return(min(ends), fmean(on_the_way)) if on_the_way else None
 
 

@@ -1,7 +1,8 @@
-"""Signs of how good a mask track is, for `annotators.predicted_jf`."""
+"""Signs of how good a mask track is, and the J&F that they make likely."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
+from types import MappingProxyType
 
 import numpy as np
 
@@ -15,6 +16,21 @@ from avipipe.annotators.mask_quality import (
     mean_parts,
     persistence,
 )
+
+THRESHOLD_JF = 0.65
+"""Predicted J&F from which a track is good."""
+
+_CONSTANT = 0.65
+_TERMS: Mapping[str, tuple[float, float, float]] = MappingProxyType(
+    {
+        "return": (0.7, 0.2, 0.1),
+    }
+)
+"""Sign -> its centre and scale over the tracks fitted on, and its weight.
+
+Printed by `bench/mask_signs.py` for composites (`bench/masks.py --composites`) and DAVIS tracks,
+with a ridge, and no weight below 0.
+"""
 
 _STEP_FRAMES = 6
 _LOW = 10.0
@@ -86,5 +102,11 @@ def _likes(frames_THWC: Frames, instance: Instance) -> list[float]:
     ]
 
 
-def predicted_jf(signs: dict[str, float | None]) -> float:
-    return 0.5
+def predicted_jf(signs: Mapping[str, float | None]) -> float:
+    """J&F that a track is likely to have, in [0, 1], by what its signs add up to."""
+    terms = [
+        weight * (value - centre) / scale
+        for name, (centre, scale, weight) in _TERMS.items()
+        if (value := signs.get(name)) is not None
+    ]
+    return min(1.0, max(0.0, _CONSTANT + sum(terms)))

@@ -29,15 +29,16 @@ _HEAT_WEIGHT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Boxes in every half second, in pixels.
+    """Boxes in pixels.
 
     Attributes:
-        chosen: of the thing that sounds, and after it in each frame of those that rival it, best
-            frames first.
-        sights: of everything that is seen, whatever it is.
+        chosen: of the thing that sounds, every half second, best first.
+        rivals: at the same times, of what may be it as well.
+        sights: of everything that is seen, whatever it is, in all frames that were looked at.
     """
 
     chosen: list[Detection]
+    rivals: list[Detection]
     sights: list[Detection]
 
 
@@ -57,6 +58,7 @@ def named_candidates(
     """
     boxes = [_boxes(thing, size, num_frames) for thing in things]
     sights = [sight for found in boxes for sight in found]
+    nothing = Candidates([], [], sights)
     faces = speaking_tracks(speakers)
     spoken = [max((frames_spoken(each, faces) for each in found), default=0) for found in boxes]
     worths = [
@@ -64,22 +66,24 @@ def named_candidates(
         for thing, found in zip(things, boxes, strict=True)
     ]
     if faces and not any(spoken):
-        return Candidates([], sights)  # the face is seen, and its person is not: begin at the face
+        return nothing  # the face is seen, and its person is not: begin at the face
     ranks = [
         (frames if is_person(thing.label) else 0, worth)
         for thing, frames, worth in zip(things, spoken, worths, strict=True)
     ]
     order = sorted((n for n in range(len(things)) if boxes[n]), key=ranks.__getitem__, reverse=True)
     if not order or (not spoken[order[0]] and worths[order[0]] < _MIN_WORTH):
-        return Candidates([], sights)
+        return nothing
     best, *others = order
     rivals = [
         n
         for n in others
         if (spoken[n] if spoken[best] else worths[n] >= _RIVAL_WORTH * worths[best])
     ]
-    of_best = sorted(boxes[best], key=lambda each: -each.score)
-    return Candidates([*of_best, *(each for n in rivals for each in boxes[n])], sights)
+    chosen = sorted(_at_times(things[best], boxes[best]), key=lambda each: -each.score)
+    return Candidates(
+        chosen, [each for n in rivals for each in _at_times(things[n], boxes[n])], sights
+    )
 
 
 def _worth(
@@ -98,19 +102,17 @@ def _worth(
 
 
 def _boxes(thing: ThingSeen, size: tuple[int, int], num_frames: int) -> list[Detection]:
-    """Its boxes in the frames in which the clip is looked at."""
     first = round(thing.start_s * FPS)
-    found = []
-    for n, (box, score) in enumerate(zip(thing.boxes, thing.scores, strict=True)):
-        frame = first + n * thing.box_step_frames
-        if frame < num_frames and _is_looked_at(frame, thing.box_step_frames):
-            found.append(Detection(frame, _in_pixels(box, size), thing.label, score))
-    return found
+    return [
+        Detection(frame, _in_pixels(box, size), thing.label, score)
+        for n, (box, score) in enumerate(zip(thing.boxes, thing.scores, strict=True))
+        if (frame := first + n * thing.box_step_frames) < num_frames
+    ]
 
 
-def _is_looked_at(frame: int, step: int) -> bool:
-    """Of frames that are `step` apart, the one next to each half second."""
-    return frame % STEP_FRAMES < step
+def _at_times(thing: ThingSeen, boxes: Sequence[Detection]) -> list[Detection]:
+    """Those next to each half second."""
+    return [each for each in boxes if each.frame % STEP_FRAMES < thing.box_step_frames]
 
 
 def _in_pixels(box: Box, size: tuple[int, int]) -> Box:

@@ -60,7 +60,7 @@ class MaskConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     height_px: int = Field(360, ge=64, description="Short side of the frames that are segmented.")
-    max_seeds: int = Field(3, ge=1, description="Seed frames tried while tracks disagree.")
+    max_seeds: int = Field(2, ge=1, description="Seed frames tried while tracks disagree.")
     min_agreement: float = Field(
         0.8, ge=0, le=1, description="Overlap with other frames' segments that ends the search."
     )
@@ -110,8 +110,8 @@ class Mask(AnnotatedStage):
             self._detect(scene, item), scene.localization, scene.speakers
         )
         sights = candidates.sights or detections
-        similarity = self._similarity(scene, detections, item)
-        if similarity is not None:
+        similarity = self._similarity(scene, [*detections, *candidates.rivals], item)
+        if similarity is not None and not candidates.chosen:
             detections.sort(key=lambda found: found.label != similarity.label)
         instance = find_instance(
             scene.frames_THWC,
@@ -124,6 +124,7 @@ class Mask(AnnotatedStage):
         )
         if instance is None:
             return Keep(self._nothing(len(scene.frames_THWC)).model_dump(mode="json"))
+        detections = [*detections, *candidates.rivals]
         evidence = self._measure(scene, detections, sights, instance, similarity)
         size = (cut["height"], cut["width"])
         rle.write_masks(folder / MASKS_NAME, _full_size(instance.track.masks_THW, size), size=size)

@@ -42,9 +42,7 @@ def returned(frames_THWC: Frames, masks_THW: Mask, *, stretch: int = 12) -> Retu
     track = MaskTrack(masks_THW, np.ones(len(masks_THW), np.float32), 1.0)
     segment = GrabCutSegmenter().segment(frames_THWC[SEED], box=(0, 0, 40, 40))
     seed = Seed(detection(SEED, masks_THW[SEED], 1.0), segment)
-    return carried_back(
-        frames_THWC, Instance(seed, track, None), FlowPropagator(), stretch=stretch
-    )
+    return carried_back(frames_THWC, Instance(seed, track, None), FlowPropagator(), stretch=stretch)
 
 
 def test_detections_count_as_far_as_they_can_be_believed() -> None:
