@@ -185,15 +185,14 @@ def _detections(thing: ThingTrack) -> Iterator[Detection]:
 
 
 def _seen(track: Track, things: Iterable[ThingTrack]) -> list[Detection]:
-    """The boxes of that of the detector's things which is most on the true one."""
+    """The boxes of the detector's thing that is longest on the true one, and mostly there."""
     best: list[Detection] = []
-    most = 0.0
+    most = 0
     for thing in things:
         found = list(_detections(thing))
-        overlaps = [_overlap(track.truth_THW[each.frame], each.box) for each in found]
-        shared = sum(each for each in overlaps if each >= SAME_BOX)
-        if shared > most:
-            best, most = found, shared
+        right = sum(_overlap(track.truth_THW[each.frame], each.box) >= SAME_BOX for each in found)
+        if right > max(most, len(found) / 2):
+            best, most = found, right
     return sorted(best, key=lambda each: -each.score)
 
 

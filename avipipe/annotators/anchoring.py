@@ -1,4 +1,4 @@
-"""Corrects a carried mask by what is detected on the way, where it is in doubt and identity is sure.
+"""Corrects a carried mask by what is seen on the way, where it is in doubt and identity is sure.
 
 A mask that is carried drifts, or goes on with a neighbour after a crossing. What a detector sees
 is free of that, but its outline is poorer, and it may be the neighbour. So at each look the track
