@@ -22,7 +22,7 @@ from tracks import BAD_JF, calibration
 Array = npt.NDArray[np.float64]
 
 SIGNS = ("return", "fit", "likeness", "persistence")
-"""Few, and of each kind of evidence one. Agreement, steadiness and trust got no weight beside them."""
+"""Few, each of another kind; agreement, steadiness and trust got no weight beside them."""
 SHRINKAGE = 10.0
 """Weight of the ridge, in tracks."""
 
