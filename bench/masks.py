@@ -1,25 +1,43 @@
-"""How well the weight-free chain masks the sounding thing, on synthetic clips of known masks.
+"""How good the masks are: on synthetic clips, on real tracks, and against boxes that were drawn.
 
     python bench/masks.py --seeds 1 2
+    python bench/masks.py --profile light --composites MASKS --clips FOLDER [--signs FILE]
+    python bench/masks.py --boxes CSV --dataset DATASET
 
-Each clip goes through localization, detection, segmentation and propagation as in a build; the
+Synthetic clips go through localization, detection, segmentation and propagation as in a build; the
 mask of every frame is compared with what was drawn.
+
+`--composites`: the DAVIS tracks in MASKS, and their things cut out and moved over the labelled
+clips in FOLDER (`bench/composites.py`); J&F with and without what corrects a track, the predicted
+one, and what passes the threshold. `--given` chooses what is given, the true mask of the first
+frame or the boxes of what the detector has seen. `--signs` keeps what `bench/mask_signs.py` fits
+the prediction on.
+
+`--boxes`: the masks of a dataset against the boxes in CSV (`bench/boxes.py`).
 """
 
 import argparse
+import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
+import boxes
 import numpy as np
 import numpy.typing as npt
+import tracks
+from composites import Track, composites, davis_tracks
+from tracks import Follower
 
 from avipipe.annotators.instance import find_instance
 from avipipe.annotators.mask_quality import overlap
 from avipipe.annotators.registry import create, profile
 from avipipe.annotators.signal import resample
+from avipipe.annotators.track_signs import THRESHOLD_JF
 from avipipe.manifests.rle import decode
 from avipipe.synth import KINDS, SynthClip, render
 
@@ -54,6 +72,7 @@ def measure(clip: SynthClip, backends: dict[str, Any]) -> Row:
         propagator=propagator,
         max_seeds=3,
         min_agreement=0.8,
+        sights=detections,
     )
     spent_s = time.process_time() - began_s
     if instance is None:
@@ -83,17 +102,7 @@ def _clips(seeds: list[int], *, duration_s: float, height_px: int) -> Iterator[S
                 yield render(name, seed, duration_s=duration_s, height_px=height_px, fps=FPS)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--duration-s", type=float, default=4.0)
-    parser.add_argument("--height-px", type=int, default=180)
-    parser.add_argument("--profile", default="embedded")
-    arguments = parser.parse_args()
-    names = profile(arguments.profile)
-    backends = {role: create(role, names[role]) for role in ROLES}
-    for backend in backends.values():
-        backend.setup()
+def synthetic(arguments: argparse.Namespace, backends: dict[str, Any]) -> None:
     print(
         f"{'kind':<26}{'seed':>5}{'p':>7}{'seed IoU':>10}{'mean IoU':>10}{'min IoU':>9}{'CPU s':>7}"
     )
@@ -111,6 +120,63 @@ def main() -> None:
     good = sum(row.mean_iou >= 0.9 for row in rows)
     mean = np.mean([row.mean_iou for row in rows])
     print(f"mean IoU {mean:.3f} over {len(rows)} clips; at least 0.9 in {good}")
+
+
+def real(arguments: argparse.Namespace, backends: dict[str, Any]) -> None:
+    follower = Follower(backends)
+    given = davis_tracks(arguments.composites)
+    dense = [track for track in given if len(track.known) > 2]
+    rows = []
+    for seed in arguments.seeds:
+        for track in chain(
+            dense if seed == arguments.seeds[0] else (), _made(given, arguments, seed)
+        ):
+            rows += [follower.score(track, each) for each in arguments.given]
+    if arguments.signs is not None:
+        arguments.signs.write_text(json.dumps([asdict(row) for row in rows]))
+    print("\n".join(tracks.table(rows, arguments.threshold)))
+    for each in arguments.given:
+        group = [row for row in rows if row.given == each]
+        print(f"\ngiven the {each}, as shipped (fitted on tracks such as these):")
+        told = tracks.calibration([r.jf for r in group], [r.predicted for r in group])
+        print("\n".join(told))
+    print(f"CPU s: {sum(row.cpu_s for row in rows):.0f}")
+
+
+def _made(given: list[Track], arguments: argparse.Namespace, seed: int) -> Iterator[Track]:
+    return composites(given, arguments.clips, seed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--duration-s", type=float, default=4.0)
+    parser.add_argument("--height-px", type=int, default=180)
+    parser.add_argument("--profile", default="embedded")
+    parser.add_argument("--composites", type=Path, metavar="MASKS", help="holds davis_*")
+    parser.add_argument("--clips", type=Path, help="labelled clips, for their pictures")
+    parser.add_argument("--given", nargs="+", choices=("mask", "box"), default=["mask", "box"])
+    parser.add_argument("--threshold", type=float, default=THRESHOLD_JF, help="of predicted J&F")
+    parser.add_argument("--signs", type=Path, help="keep them in this file")
+    parser.add_argument("--boxes", type=Path, help="table of the boxes that were drawn")
+    parser.add_argument("--dataset", type=Path, help="whose masks are compared with them")
+    arguments = parser.parse_args()
+    if arguments.boxes is not None:
+        if arguments.dataset is None:
+            parser.error("--boxes needs --dataset")
+        rows = list(boxes.compare(arguments.dataset, boxes.read_drawn(arguments.boxes)))
+        print("\n".join(boxes.table(rows)))
+        return
+    names = profile(arguments.profile)
+    backends = {role: create(role, names[role]) for role in ROLES}
+    for backend in backends.values():
+        backend.setup()
+    if arguments.composites is None:
+        synthetic(arguments, backends)
+    elif arguments.clips is None:
+        parser.error("--composites needs --clips")
+    else:
+        real(arguments, backends)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
     python bench/propagation.py --davis ../shared/masks
 
-`davis_dogs-jump`: the mask of the first frame is given, the others are compared with the truth, the
-first and the last frame left out. `davis_judo` has each truth only once: the clip is played forth
-and back again, and what comes home is compared with what was given. Every registered backend runs
+Of every object of every clip in the folder the mask of the first frame is given, and the others are
+compared with the truth, the first and the last frame left out. Where an object's truth is known
+only once, the clip is played forth and back again, and what comes home is compared with what was
+given. Every registered backend runs
 in a process of its own, whose peak memory is printed; one that cannot run says why.
 
 Source: Perazzi et al., A benchmark dataset and evaluation methodology for VOS, CVPR 2016.
@@ -17,17 +18,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from composites import Track, davis_tracks
 
 from avipipe.annotators.registry import BACKENDS, create
 from avipipe.errors import WeightsError
 
 Mask = npt.NDArray[np.bool_]
-Frames = npt.NDArray[np.uint8]
 
 BOUNDARY_TOLERANCE = 0.008
 """Of the picture's diagonal: how far apart two boundaries still agree."""
@@ -64,49 +63,37 @@ def _near(edge_HW: Mask, radius_px: int) -> Mask:
     return np.asarray(cv2.dilate(edge_HW.astype(np.uint8), disc) > 0)
 
 
-def _indices(path: Path) -> npt.NDArray[np.uint8]:
-    return np.asarray(Image.open(path))
-
-
 def _row(name: str, scores: list[tuple[float, float]], seconds: float, frames: int) -> float:
     j, f = np.mean(scores, axis=0)
     print(f"{name:<28}{j:8.3f}{f:8.3f}{(j + f) / 2:8.3f}{seconds / frames * 1e3:12.1f}")
     return float(j + f) / 2
 
 
-def dogs_jump(root: Path, propagator: Any) -> None:
-    """Each of three objects from the first frame on."""
-    with av.open(str(root / "frames.mp4")) as container:
-        frames_THWC = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode()])
-    truth_THW = np.stack([_indices(path) for path in sorted((root / "masks").glob("*.png"))])
-    means = []
-    for index in (1, 2, 3):
-        began_s = time.process_time()
-        track = propagator.propagate(frames_THWC, seed_frame=0, seed_mask_HW=truth_THW[0] == index)
-        spent_s = time.process_time() - began_s
-        pairs = list(zip(track.masks_THW, truth_THW == index, strict=True))[1:-1]
-        scores = [(region_similarity(*pair), boundary_accuracy(*pair)) for pair in pairs]
-        means.append(_row(f"dogs-jump, object {index}", scores, spent_s, len(frames_THWC)))
-    print(f"{'dogs-jump, mean':<28}{'':16}{np.mean(means):8.3f}")
+def followed(track: Track, propagator: Any) -> float:
+    """From the first true mask on."""
+    first = track.known[0]
+    began_s = time.process_time()
+    found = propagator.propagate(
+        track.frames_THWC, seed_frame=first, seed_mask_HW=track.truth_THW[first]
+    )
+    spent_s = time.process_time() - began_s
+    pairs = [(found.masks_THW[n], track.truth_THW[n]) for n in track.known[1:-1]]
+    scores = [(region_similarity(*pair), boundary_accuracy(*pair)) for pair in pairs]
+    return _row(track.name, scores, spent_s, len(track.frames_THWC))
 
 
-def judo(root: Path, propagator: Any) -> None:
-    """Each object from its one true mask, to an end of the clip and back."""
-    paths = sorted((root / "frames").glob("*.jpg"))
-    frames_THWC = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
-    for path in sorted((root / "masks").glob("*.png")):
-        start = int(path.stem)
-        index_HW = _indices(path)
-        given_HW = np.zeros(frames_THWC.shape[1:3], np.bool_)
-        given_HW[:, : index_HW.shape[1]] = index_HW > 0
-        ahead = frames_THWC[start:] if start < len(paths) // 2 + 1 else frames_THWC[start::-1]
-        there_and_back = np.concatenate([ahead, ahead[-2::-1]])
-        began_s = time.process_time()
-        track = propagator.propagate(there_and_back, seed_frame=0, seed_mask_HW=given_HW)
-        spent_s = time.process_time() - began_s
-        home = track.masks_THW[-1]
-        scores = [(region_similarity(home, given_HW), boundary_accuracy(home, given_HW))]
-        _row(f"judo, there and back from {start}", scores, spent_s, len(there_and_back))
+def there_and_back(track: Track, propagator: Any) -> float:
+    """From the one true mask to the farther end of the clip and home again."""
+    (start,) = track.known
+    given_HW, frames_THWC = track.truth_THW[start], track.frames_THWC
+    ahead = frames_THWC[start:] if start < len(frames_THWC) // 2 + 1 else frames_THWC[start::-1]
+    way_THWC = np.concatenate([ahead, ahead[-2::-1]])
+    began_s = time.process_time()
+    found = propagator.propagate(way_THWC, seed_frame=0, seed_mask_HW=given_HW)
+    spent_s = time.process_time() - began_s
+    home = found.masks_THW[-1]
+    scores = [(region_similarity(home, given_HW), boundary_accuracy(home, given_HW))]
+    return _row(f"{track.name}, there and back", scores, spent_s, len(way_THWC))
 
 
 def bench(root: Path, backend: str) -> None:
@@ -119,17 +106,21 @@ def bench(root: Path, backend: str) -> None:
         print(f"not measured: {error}")
         return
     print(f"{'clip':<28}{'J':>8}{'F':>8}{'J&F':>8}{'CPU ms/frame':>14}")
-    dogs_jump(root / "davis_dogs-jump", propagator)
-    judo(root / "davis_judo", propagator)
+    tracks = davis_tracks(root)
+    means = [
+        (followed if len(track.known) > 2 else there_and_back)(track, propagator)
+        for track in tracks
+    ]
+    dense = [mean for track, mean in zip(tracks, means, strict=True) if len(track.known) > 2]
+    for name, group in (("mean of those followed", dense), ("mean of all", means)):
+        print(f"{name:<28}{'':16}{np.mean(group):8.3f}")
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of the process: {peak_mib:.0f} MiB")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--davis", type=Path, required=True, help="holds davis_dogs-jump, davis_judo"
-    )
+    parser.add_argument("--davis", type=Path, required=True, help="holds folders davis_*")
     parser.add_argument("--backend", choices=BACKENDS["propagate"], help="only this one")
     arguments = parser.parse_args()
     for backend in [arguments.backend] if arguments.backend else BACKENDS["propagate"]:

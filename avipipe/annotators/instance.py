@@ -1,7 +1,8 @@
 """From detections to the mask track of one instance: segment, choose a seed, carry it both ways.
 
 Any backends will do. A bad seed shows: what is carried from it does not meet what was segmented by
-itself in the other frames; then the next one is tried.
+itself in the other frames; then the next one is tried. What is carried is corrected where it goes
+astray (`annotators.anchoring`).
 """
 
 import math
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
 
+import numpy as np
+
+from avipipe.annotators.anchoring import Anchoring
 from avipipe.annotators.base import (
     Detection,
     Frames,
@@ -50,13 +54,16 @@ class Seed:
 class Instance:
     """A mask track and the seed that it was carried from.
 
-    `agreement` is the mean overlap with the masks of the other seeds, those counting more that
-    detector and segmenter stand by; None if there was one seed.
+    Attributes:
+        agreement: mean overlap with the masks of the other seeds, those counting more that detector
+            and segmenter stand by; None if there was one seed.
+        num_anchors: how often something that was detected on the way took the track over.
     """
 
     seed: Seed
     track: MaskTrack
     agreement: float | None
+    num_anchors: int = 0
 
 
 def find_instance(
@@ -67,12 +74,14 @@ def find_instance(
     propagator: Propagator,
     max_seeds: int,
     min_agreement: float,
+    sights: Sequence[Detection] = (),
 ) -> Instance | None:
     """The mask track of the instance in the best detection of each frame; None without any.
 
     Args:
         frames_THWC: uint8 RGB; the detections are in pixels of these.
         detections: best first.
+        sights: everything that was detected, by which the track is corrected.
         max_seeds: how many seeds are tried until one agrees with the others.
         min_agreement: mean overlap that is good enough.
     """
@@ -87,17 +96,70 @@ def find_instance(
             best = instance
         if instance.agreement is None or instance.agreement >= min_agreement:
             break
-    return best
+    return (
+        best
+        if best is None
+        else _corrected(best, seeds, sights, frames_THWC, segmenter, propagator)
+    )
 
 
-def return_overlap(
+def carried(
+    frames_THWC: Frames,
+    seed: Seed,
+    sights: Sequence[Detection],
+    *,
+    segmenter: Segmenter,
+    propagator: Propagator,
+) -> Instance:
+    """The mask track of a seed that is known, corrected by what else was detected."""
+    track = propagator.propagate(
+        frames_THWC, seed_frame=seed.detection.frame, seed_mask_HW=seed.segment.mask_HW
+    )
+    instance = Instance(seed, track, None)
+    return _corrected(instance, [seed], sights, frames_THWC, segmenter, propagator)
+
+
+def _corrected(
+    instance: Instance,
+    seeds: Sequence[Seed],
+    sights: Sequence[Detection],
+    frames_THWC: Frames,
+    segmenter: Segmenter,
+    propagator: Propagator,
+) -> Instance:
+    seed = instance.seed
+    anchoring = Anchoring(
+        frames_THWC,
+        sights,
+        seed=seed.detection,
+        seed_mask_HW=seed.segment.mask_HW,
+        segmenter=segmenter,
+        propagator=propagator,
+    )
+    track, anchors = anchoring.correct(instance.track)
+    return Instance(seed, track, _agreement(track, seed, seeds), len(anchors))
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """How much of a track comes back when it is carried back towards its seed.
+
+    Attributes:
+        worst: overlap at the near end of the stretch in which least comes back.
+        mean: overlap of both ways over all frames in which either has a mask.
+    """
+
+    worst: float
+    mean: float
+
+
+def carried_back(
     frames_THWC: Frames, instance: Instance, propagator: Propagator, *, stretch: int
-) -> float | None:
-    """How much of the track comes back, in the stretch in which it is worst.
+) -> Return | None:
+    """Compares a track with what comes back of it; None where it is never seen at both ends.
 
     Each way from the seed is cut into stretches. What the track has at the far end of one is
-    carried back to its near end, and compared with what the track has there. None where the thing
-    is never seen at both ends.
+    carried back to its near end, and compared with what the track has on the way and there.
 
     Args:
         stretch: most frames that are gone back at a time; over longer ones a thing may change so
@@ -105,7 +167,7 @@ def return_overlap(
     Source: Kalal et al., Forward-backward error, ICPR 2010, with masks for points.
     """
     masks_THW = instance.track.masks_THW
-    overlaps = []
+    ends, on_the_way = [], []
     for near, far in _stretches(instance.seed.detection.frame, len(frames_THWC), stretch):
         if not (masks_THW[near].any() and masks_THW[far].any()):
             continue
@@ -113,8 +175,12 @@ def return_overlap(
         back = propagator.propagate(
             frames_THWC[first : last + 1], seed_frame=far - first, seed_mask_HW=masks_THW[far]
         )
-        overlaps.append(overlap(back.masks_THW[near - first], masks_THW[near]))
-    return min(overlaps, default=None)
+        both = zip(back.masks_THW, masks_THW[first : last + 1], strict=True)
+        overlaps = [overlap(one, other) for one, other in both]
+        ends.append(overlaps[near - first])
+        seen_T = np.any(back.masks_THW | masks_THW[first : last + 1], axis=(1, 2))
+        on_the_way += [overlaps[n] for n in np.flatnonzero(seen_T).tolist() if first + n != far]
+    return Return(min(ends), fmean(on_the_way)) if on_the_way else None
 
 
 def _stretches(seed: int, num_frames: int, length: int) -> list[tuple[int, int]]:

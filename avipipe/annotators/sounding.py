@@ -1,6 +1,7 @@
 """Which of several detections is the one that sounds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +20,8 @@ _PERSON_WORDS = frozenset(
 )
 _MIN_SPEAKING_RATIO = 0.2
 _NEAR_FRAMES = 6
+_LOST_FRAMES = 48
+_GROWTH = 1.5
 
 
 def sounding_first(
@@ -37,11 +40,11 @@ def sounding_first(
 
     Detections that are equal in both keep their order. All boxes are in pixels of `heat_HW`.
     """
-    faces = [track for track in speakers.tracks if _speaks(track)] if speakers else []
+    faces = speaking_tracks(speakers)
 
     def worth(detection: Detection) -> tuple[int, float]:
-        lift = _lift(localization, detection.box) if localization is not None else 0.0
-        return _frames_spoken(detection, faces), detection.score * (1.0 + lift)
+        worth = detection.score * (1.0 + lift(localization, detection.box))
+        return frames_spoken(detection, faces), worth
 
     return sorted(detections, key=worth, reverse=True)
 
@@ -56,8 +59,8 @@ def competitors(
     Where a face speaks, people with such a face. Else what has in its box at least half as much
     heat as the hottest of its frame; everything where no heat is known.
     """
-    faces = [track for track in speakers.tracks if _speaks(track)] if speakers else []
-    speaking = [found for found in detections if _frames_spoken(found, faces)]
+    faces = speaking_tracks(speakers)
+    speaking = [found for found in detections if frames_spoken(found, faces)]
     if speaking or localization is None or not localization.heat_HW.any():
         return speaking or list(detections)
     hottest: dict[int, float] = {}
@@ -78,7 +81,49 @@ def is_person(label: str) -> bool:
 
 def speaks(detection: Detection, faces: Sequence[SpeakerTrack]) -> bool:
     """Whether it is a person whose face is one of these, and has a positive logit at some time."""
-    return _frames_spoken(detection, faces) > 0
+    return frames_spoken(detection, faces) > 0
+
+
+def speaking_tracks(speakers: ActiveSpeakers | None) -> list[SpeakerTrack]:
+    """The faces that have a positive logit in at least a fifth of their frames."""
+    return [track for track in speakers.tracks if _speaks(track)] if speakers else []
+
+
+def joined(speakers: ActiveSpeakers) -> ActiveSpeakers:
+    """The same faces, those that go on after a moment in which they were lost made one.
+
+    A face that turns away or is hidden comes back within two seconds, at most its own width from
+    where it was, and as large.
+    """
+    chains: list[SpeakerTrack] = []
+    for track in sorted(speakers.tracks, key=lambda each: each.frames[0]):
+        earlier = next((n for n, chain in enumerate(chains) if _goes_on(chain, track)), None)
+        if earlier is None:
+            chains.append(track)
+        else:
+            chains[earlier] = _one(chains[earlier], track)
+    return ActiveSpeakers(tuple(chains), speakers.confidence)
+
+
+def _goes_on(track: SpeakerTrack, later: SpeakerTrack) -> bool:
+    if not 0 < later.frames[0] - track.frames[-1] <= _LOST_FRAMES:
+        return False
+    x0, y0, x1, y1 = track.boxes[-1]
+    u0, v0, u1, v1 = later.boxes[0]
+    away = np.hypot(x0 + x1 - u0 - u1, y0 + y1 - v0 - v1) / 2
+    growth = (u1 - u0) / max(x1 - x0, 1e-6)
+    return bool(away <= x1 - x0) and 1 / _GROWTH <= growth <= _GROWTH
+
+
+def _one(track: SpeakerTrack, later: SpeakerTrack) -> SpeakerTrack:
+    """Both as one; what was measured on the mouth is of the longer part."""
+    longer = max(track, later, key=lambda each: len(each.frames))
+    return replace(
+        longer,
+        frames=track.frames + later.frames,
+        boxes=track.boxes + later.boxes,
+        scores=track.scores + later.scores,
+    )
 
 
 def _speaks(track: SpeakerTrack) -> bool:
@@ -89,7 +134,8 @@ def _num_positive(track: SpeakerTrack) -> int:
     return sum(score > 0.0 for score in track.scores)
 
 
-def _frames_spoken(detection: Detection, faces: Sequence[SpeakerTrack]) -> int:
+def frames_spoken(detection: Detection, faces: Sequence[SpeakerTrack]) -> int:
+    """In how many frames a person's face speaks, of the faces given; 0 for one with none."""
     if not is_person(detection.label):
         return 0
     return max((_num_positive(face) for face in faces if _holds(detection, face)), default=0)
@@ -105,13 +151,17 @@ def _holds(detection: Detection, face: SpeakerTrack) -> bool:
     return x0 <= (fx0 + fx1) / 2 < x1 and y0 <= (fy0 + fy1) / 2 < y1
 
 
-def _lift(localization: Localization, box: Box) -> float:
-    if not localization.heat_HW.any():
+def lift(localization: Localization | None, box: Box) -> float:
+    """A box's share of the heat minus its share of the picture, times the confidence in it.
+
+    0 where no heat is known; a confidence that is unknown counts as 1.
+    """
+    if localization is None or not localization.heat_HW.any():
         return 0.0
     height, width = localization.heat_HW.shape
     x0, y0, x1, y1 = _inside(box, height, width)
-    lift: float = _heat_share(localization, box) - (x1 - x0) * (y1 - y0) / (width * height)
-    return lift if localization.confidence is None else localization.confidence * lift
+    over: float = _heat_share(localization, box) - (x1 - x0) * (y1 - y0) / (width * height)
+    return over if localization.confidence is None else localization.confidence * over
 
 
 def _heat_share(localization: Localization, box: Box) -> float:

@@ -150,4 +150,16 @@ MASK: tuple[Check, ...] = (
         "share",
         roles=_MASKS,
     ),
+    Check(
+        "predicted_jf",
+        "mask",
+        heard.field("mask", "predicted_jf"),
+        "at_least",
+        (0.4, 0.7),
+        R.MASK_UNSTABLE,
+        "its masks are likely to be right",
+        "predicted J&F",
+        roles=_MASKS,
+        limit="min_predicted_jf",
+    ),
 )

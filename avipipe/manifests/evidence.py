@@ -254,6 +254,9 @@ class MaskEvidence(_Evidence):
         longest_gap_s: the longest time for which the instance is away before it comes back.
         return_iou: overlap of a mask with what comes back to it when a later one, at most 2 s
             farther from the seed, is carried back; of the stretch of the track where it is least.
+        num_anchors: how often a detection took over a track that was in doubt.
+        signs: what speaks for the track and against it (`annotators.track_signs`).
+        predicted_jf: how good the masks are likely to be, by the signs: J&F in [0, 1].
         boxes: around the mask in every `box_step_frames`-th frame; None where it has none.
         backends: role -> `name@version`.
     """
@@ -280,6 +283,9 @@ class MaskEvidence(_Evidence):
     edge_ratio: Rounded | None = None
     longest_gap_s: Rounded
     return_iou: Rounded | None = None
+    num_anchors: int = 0
+    signs: dict[str, Rounded] = {}
+    predicted_jf: Rounded | None = None
     boxes: list[NormalBox | None]
     box_step_frames: int
     backends: dict[str, str]

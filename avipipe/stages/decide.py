@@ -127,6 +127,10 @@ class DecideConfig(BaseModel):
         description="Overlap of the masks with what is carried back to them over 2 s, at worst.",
     )
 
+    min_predicted_jf: float | None = Field(
+        None, ge=0, le=1, description="How good the masks are likely to be: J&F."
+    )
+
     @property
     def limits(self) -> dict[str, float]:
         """Name of a check -> the hard limit that is set."""

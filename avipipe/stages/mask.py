@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from avipipe.annotators import base, mask_quality
+from avipipe.annotators import base, mask_quality, track_signs
 from avipipe.annotators.audioset import nouns_of
 from avipipe.annotators.base import (
     ActiveSpeakers,
@@ -23,8 +23,8 @@ from avipipe.annotators.base import (
     Propagator,
     Segmenter,
 )
-from avipipe.annotators.instance import Instance, find_instance, return_overlap
-from avipipe.annotators.sounding import competitors, sounding_first
+from avipipe.annotators.instance import Instance, carried_back, find_instance
+from avipipe.annotators.sounding import competitors, joined, sounding_first
 from avipipe.decision.hearing import is_voice
 from avipipe.manifests import rle
 from avipipe.manifests.evidence import MaskEvidence, NormalBox
@@ -34,7 +34,8 @@ from avipipe.media.normalize import AUDIO_NAME, FPS, VIDEO_NAME
 from avipipe.media.probe import probe
 from avipipe.stages.annotated import AnnotatedStage
 from avipipe.stages.base import Item
-from avipipe.stages.look import normal_box, read_localization, read_speakers
+from avipipe.stages.candidates import Candidates, named_candidates
+from avipipe.stages.look import look_of_cut, normal_box, read_localization, read_speakers
 
 MASKS_NAME = "masks.json"
 BOX_STEP_FRAMES = 6
@@ -59,7 +60,7 @@ class MaskConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     height_px: int = Field(360, ge=64, description="Short side of the frames that are segmented.")
-    max_seeds: int = Field(3, ge=1, description="Seed frames tried while tracks disagree.")
+    max_seeds: int = Field(2, ge=1, description="Seed frames tried while tracks disagree.")
     min_agreement: float = Field(
         0.8, ge=0, le=1, description="Overlap with other frames' segments that ends the search."
     )
@@ -73,7 +74,7 @@ class Mask(AnnotatedStage):
     """Writes `masks.json` (`MaskEvidence`); no file, and persistence 0, where nothing is found."""
 
     name = "mask"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     level: ClassVar[Literal["source", "clip"]] = "clip"
     needs = ("look", "listen", "cut")
 
@@ -104,9 +105,13 @@ class Mask(AnnotatedStage):
     def run(self, item: Item, folder: Path) -> Outcome:
         cut = item.evidence["cut"]
         scene = self._scene(item)
-        detections = sounding_first(self._detect(scene, item), scene.localization, scene.speakers)
-        similarity = self._similarity(scene, detections, item)
-        if similarity is not None:
+        candidates = self._named(scene, item)
+        detections = candidates.chosen or sounding_first(
+            self._detect(scene, item), scene.localization, scene.speakers
+        )
+        sights = candidates.sights or detections
+        similarity = self._similarity(scene, [*detections, *candidates.rivals], item)
+        if similarity is not None and not candidates.chosen:
             detections.sort(key=lambda found: found.label != similarity.label)
         instance = find_instance(
             scene.frames_THWC,
@@ -115,10 +120,12 @@ class Mask(AnnotatedStage):
             propagator=self._propagator,
             max_seeds=self.config.max_seeds,
             min_agreement=self.config.min_agreement,
+            sights=sights,
         )
         if instance is None:
             return Keep(self._nothing(len(scene.frames_THWC)).model_dump(mode="json"))
-        evidence = self._measure(scene, detections, instance, similarity)
+        detections = [*detections, *candidates.rivals]
+        evidence = self._measure(scene, detections, sights, instance, similarity)
         size = (cut["height"], cut["width"])
         rle.write_masks(folder / MASKS_NAME, _full_size(instance.track.masks_THW, size), size=size)
         return Keep(evidence.model_dump(mode="json"), files=(MASKS_NAME,))
@@ -134,10 +141,23 @@ class Mask(AnnotatedStage):
             height_px=self.config.height_px,
         )
         height, width = frames_THWC.shape[1:3]
+        speakers = read_speakers(item, width=width, height=height)
         return _Scene(
             frames_THWC,
             read_localization(item, width=width, height=height),
-            read_speakers(item, width=width, height=height),
+            speakers and joined(speakers),
+        )
+
+    def _named(self, scene: "_Scene", item: Item) -> Candidates:
+        """The thing that explains the sound, of those that `look` has names for."""
+        things = look_of_cut(item).things or []
+        num_frames, height, width = scene.frames_THWC.shape[:3]
+        return named_candidates(
+            things,
+            localization=scene.localization,
+            speakers=scene.speakers if is_voice(item.evidence["listen"]) else None,
+            size=(width, height),
+            num_frames=num_frames,
         )
 
     def _detect(self, scene: "_Scene", item: Item) -> list[Detection]:
@@ -192,6 +212,7 @@ class Mask(AnnotatedStage):
         self,
         scene: "_Scene",
         detections: Sequence[Detection],
+        sights: Sequence[Detection],
         instance: Instance,
         similarity: "_Similarity | None",
     ) -> MaskEvidence:
@@ -202,6 +223,10 @@ class Mask(AnnotatedStage):
         rivals = Counter(
             found.frame for found in competitors(detections, scene.localization, scene.speakers)
         )
+        returned = carried_back(
+            scene.frames_THWC, instance, self._propagator, stretch=RETURN_FRAMES
+        )
+        signs = track_signs.signs(scene.frames_THWC, instance, sights, returned)
         return MaskEvidence(
             num_frames=len(masks_THW),
             seed_frame=instance.seed.detection.frame,
@@ -224,9 +249,10 @@ class Mask(AnnotatedStage):
             largest_area_jump=mask_quality.largest_area_jump(masks_THW),
             edge_ratio=mask_quality.edge_ratio(masks_THW),
             longest_gap_s=mask_quality.longest_gap_s(masks_THW, fps=FPS),
-            return_iou=return_overlap(
-                scene.frames_THWC, instance, self._propagator, stretch=RETURN_FRAMES
-            ),
+            return_iou=returned and returned.worst,
+            num_anchors=instance.num_anchors,
+            signs={name: value for name, value in signs.items() if value is not None},
+            predicted_jf=track_signs.predicted_jf(signs),
             boxes=[_box(mask_HW) for mask_HW in masks_THW[::BOX_STEP_FRAMES]],
             box_step_frames=BOX_STEP_FRAMES,
             backends=self.backend_names(),

@@ -10,7 +10,7 @@ import pytest
 
 from avipipe.annotators.registry import create, profile
 from avipipe.manifests import rle
-from avipipe.manifests.evidence import LookEvidence, MaskEvidence
+from avipipe.manifests.evidence import LookEvidence, MaskEvidence, ThingSeen
 from avipipe.manifests.records import Evidence, Keep, SourceLine, Span
 from avipipe.media.probe import probe
 from avipipe.stages.base import Item
@@ -154,6 +154,51 @@ def test_bars_and_logos_are_not_looked_at_and_boxes_are_of_the_whole_picture() -
     x0, y0, x1, y1 = np.array(seen.box) * np.tile((240, 180), 2) - np.tile((40, 30), 2)
     reach = np.asarray(masks.any(axis=0))
     assert reach[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))].mean() > 0.3
+
+
+def named(clip: SynthClip, *, explains: dict[bool, float]) -> list[ThingSeen]:
+    """What a detector with names for them would see, by whether they sound."""
+    things = []
+    for thing in clip.truth.objects:
+        boxes, size = [], clip.size[::-1]
+        for counts in thing.frames[::6]:
+            x, y, width, height = cv2.boundingRect(rle.decode(counts, clip.size).astype(np.uint8))
+            corners = (x, y, x + width, y + height)
+            boxes.append(tuple(float(n / of) for n, of in zip(corners, 2 * size, strict=True)))
+        things.append(
+            ThingSeen(
+                label="hammer",
+                start_s=0.0,
+                end_s=DURATION_S,
+                box=boxes[0],
+                score=0.6,
+                boxes=boxes,
+                scores=[0.6] * len(boxes),
+                box_step_frames=6,
+                explains=explains[thing.sounding],
+            )
+        )
+    return things
+
+
+def test_the_thing_that_explains_the_sound_is_cut_out(tmp_path: Path) -> None:
+    """Though the heat, and so all motion that goes with the sound, is elsewhere or unknown."""
+    clip = written("strike_beside_drifter", tmp_path)
+    look = looked(tmp_path).evidence
+    for sounds in (True, False):
+        things = named(clip, explains={sounds: 0.9, not sounds: 0.0})
+        told = look | {"things": [each.model_dump(mode="json") for each in things]}
+        (tmp_path / "look" / HEAT_NAME).unlink(missing_ok=True)
+        mask = masked(tmp_path, told, into=f"mask_{sounds}")
+        evidence = MaskEvidence.model_validate(mask.evidence)
+        assert evidence.predicted_jf is not None
+        track = rle.read_masks(tmp_path / f"mask_{sounds}" / MASKS_NAME)
+        truth = next(thing for thing in clip.truth.objects if thing.sounding == sounds)
+        overlaps = [
+            overlap(track.mask(n)[::2, ::2], rle.decode(truth.frames[n], clip.size))
+            for n in range(0, NUM_FRAMES, 8)
+        ]
+        assert np.mean(overlaps) > 0.6
 
 
 def test_results_are_the_same_every_time(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from avipipe.annotators.base import Detection, Frames, Mask, MaskTrack
 from avipipe.annotators.embedded.propagate import FlowPropagator
 from avipipe.annotators.embedded.segment import GrabCutSegmenter
-from avipipe.annotators.instance import Instance, Seed, find_instance, return_overlap
+from avipipe.annotators.instance import Instance, Return, Seed, carried_back, find_instance
 from tests.pictures import SIZE, overlap, square_on_wall, swing, texture
 
 NUM_FRAMES = 60
@@ -37,14 +37,12 @@ def follow(frames_THWC: Frames, detections: list[Detection]) -> Instance:
     return found
 
 
-def returned(frames_THWC: Frames, masks_THW: Mask, *, stretch: int = 12) -> float | None:
+def returned(frames_THWC: Frames, masks_THW: Mask, *, stretch: int = 12) -> Return | None:
     """What comes back of a track, whoever has made it."""
     track = MaskTrack(masks_THW, np.ones(len(masks_THW), np.float32), 1.0)
     segment = GrabCutSegmenter().segment(frames_THWC[SEED], box=(0, 0, 40, 40))
     seed = Seed(detection(SEED, masks_THW[SEED], 1.0), segment)
-    return return_overlap(
-        frames_THWC, Instance(seed, track, None), FlowPropagator(), stretch=stretch
-    )
+    return carried_back(frames_THWC, Instance(seed, track, None), FlowPropagator(), stretch=stretch)
 
 
 def test_detections_count_as_far_as_they_can_be_believed() -> None:
@@ -67,9 +65,10 @@ def test_detections_count_as_far_as_they_can_be_believed() -> None:
 
 def test_a_track_that_keeps_to_its_thing_comes_back() -> None:
     frames, masks = square_on_wall(swing(NUM_FRAMES))
-    worst = returned(frames, masks)
-    assert worst is not None
-    assert worst > 0.8
+    back = returned(frames, masks)
+    assert back is not None
+    assert back.worst > 0.8
+    assert back.mean > 0.8
 
 
 def test_a_track_that_is_lost_on_the_way_does_not() -> None:
@@ -78,17 +77,18 @@ def test_a_track_that_is_lost_on_the_way_does_not() -> None:
     lost = masks.copy()
     lost[50:] = elsewhere(masks[50])
     assert overlap(lost[50], masks[50]) == 0.0
-    worst = returned(frames, lost)
-    assert worst is not None
-    assert worst < 0.2
+    back = returned(frames, lost)
+    assert back is not None
+    assert back.worst < 0.2
+    assert back.mean < 0.9
 
 
 def test_what_is_away_at_one_end_of_a_stretch_is_not_asked_back() -> None:
     frames, masks = square_on_wall(swing(NUM_FRAMES))
     gone = masks.copy()
     gone[:10] = gone[44:] = False
-    worst = returned(frames, gone, stretch=10)
-    assert worst is not None
-    assert worst > 0.8
+    back = returned(frames, gone, stretch=10)
+    assert back is not None
+    assert back.worst > 0.8
     gone[:SEED] = gone[SEED + 1 :] = False
     assert returned(frames, gone) is None

@@ -1,0 +1,137 @@
+"""Which of several things that have names is the one that sounds."""
+
+import numpy as np
+
+from avipipe.annotators.base import ActiveSpeakers, Localization, SpeakerTrack
+from avipipe.annotators.sounding import joined
+from avipipe.manifests.evidence import NormalBox, ThingSeen
+from avipipe.stages.candidates import STEP_FRAMES, Candidates, named_candidates
+
+SIZE = (200, 100)
+NUM_FRAMES = 96
+LEFT: NormalBox = (0.1, 0.2, 0.4, 0.9)
+RIGHT: NormalBox = (0.6, 0.2, 0.9, 0.9)
+
+
+def thing(
+    label: str,
+    box: NormalBox,
+    *,
+    explains: float | None,
+    score: float = 0.8,
+    start_s: float = 0.0,
+    num_boxes: int = 16,
+) -> ThingSeen:
+    return ThingSeen(
+        label=label,
+        start_s=start_s,
+        end_s=start_s + num_boxes / 4,
+        box=box,
+        score=score,
+        boxes=[box] * num_boxes,
+        scores=[score] * num_boxes,
+        box_step_frames=6,
+        explains=explains,
+    )
+
+
+def face(box: tuple[float, float, float, float], *, logit: float) -> SpeakerTrack:
+    frames = tuple(range(0, NUM_FRAMES, 6))
+    return SpeakerTrack(frames, (box,) * len(frames), (logit,) * len(frames))
+
+
+def heat_in(box: NormalBox) -> Localization:
+    heat_HW = np.zeros(SIZE[::-1], np.float32)
+    heat_HW[
+        round(box[1] * SIZE[1]) : round(box[3] * SIZE[1]),
+        round(box[0] * SIZE[0]) : round(box[2] * SIZE[0]),
+    ] = 1.0
+    return Localization(0.5, 0.01, 0.3, 0.0, heat_HW, None, 1.0)
+
+
+def found(
+    *things: ThingSeen,
+    localization: Localization | None = None,
+    speakers: ActiveSpeakers | None = None,
+) -> Candidates:
+    return named_candidates(
+        things,
+        localization=localization,
+        speakers=speakers,
+        size=SIZE,
+        num_frames=NUM_FRAMES,
+    )
+
+
+def test_what_explains_the_sound_comes_before_what_is_surer_seen() -> None:
+    candidates = found(
+        thing("chair", LEFT, explains=0.0, score=0.95), thing("dog", RIGHT, explains=0.9, score=0.5)
+    )
+    assert {each.label for each in candidates.chosen} == {"dog"}
+    assert candidates.chosen[0].box == (120.0, 20.0, 180.0, 90.0)
+    assert {each.label for each in candidates.sights} == {"chair", "dog"}
+
+
+def test_it_is_looked_at_twice_a_second() -> None:
+    frames = [each.frame for each in found(thing("dog", LEFT, explains=1.0)).chosen]
+    assert sorted(frames) == list(range(0, NUM_FRAMES, STEP_FRAMES))
+
+
+def test_of_two_that_explain_it_alike_the_one_that_moves_with_it_is_first() -> None:
+    dogs = thing("dog", LEFT, explains=0.9), thing("dog", RIGHT, explains=0.9)
+    for place in (LEFT, RIGHT):
+        candidates = found(*dogs, localization=heat_in(place))
+        assert {each.box[0] for each in candidates.chosen} == {place[0] * SIZE[0]}
+        assert len(candidates.rivals) == len(candidates.chosen) == NUM_FRAMES / STEP_FRAMES
+
+
+def test_what_comes_for_a_moment_counts_less() -> None:
+    candidates = found(
+        thing("dog", LEFT, explains=0.9, num_boxes=3), thing("dog", RIGHT, explains=0.7)
+    )
+    assert candidates.chosen[0].box[0] == RIGHT[0] * SIZE[0]
+
+
+def test_a_speaking_face_chooses_the_person_around_it() -> None:
+    people = (
+        thing("person", LEFT, explains=0.9, score=0.9),
+        thing("person", RIGHT, explains=0.9, score=0.5),
+    )
+    silent, speaking = face((40, 30, 60, 50), logit=-2.0), face((140, 30, 160, 50), logit=2.0)
+    chosen = found(*people, speakers=ActiveSpeakers((silent, speaking), 1.0)).chosen
+    assert {each.box[0] for each in chosen} == {RIGHT[0] * SIZE[0]}
+
+
+def test_a_speaking_face_without_a_person_around_it_leaves_the_choice_to_others() -> None:
+    speakers = ActiveSpeakers((face((140, 30, 160, 50), logit=2.0),), 1.0)
+    candidates = found(thing("person", LEFT, explains=0.9), speakers=speakers)
+    assert candidates.chosen == []
+    assert len(candidates.sights) == NUM_FRAMES / 6
+
+
+def test_nothing_is_chosen_that_explains_nothing() -> None:
+    for explains in (0.0, 0.1, None):
+        assert found(thing("chair", LEFT, explains=explains)).chosen == []
+
+
+def part(start: int, end: int, box: tuple[float, float, float, float]) -> SpeakerTrack:
+    frames = tuple(range(start, end, 6))
+    return SpeakerTrack(frames, (box,) * len(frames), (1.0,) * len(frames))
+
+
+def test_a_face_that_is_lost_for_a_moment_is_one() -> None:
+    before, after = part(0, 40, (40, 30, 60, 50)), part(66, 96, (45, 32, 65, 52))
+    (track,) = joined(ActiveSpeakers((before, after), 1.0)).tracks
+    assert track.frames == before.frames + after.frames
+    assert track.boxes == before.boxes + after.boxes
+
+
+def test_another_face_is_another() -> None:
+    before = part(0, 40, (40, 30, 60, 50))
+    for other in (
+        part(66, 96, (140, 30, 160, 50)),  # elsewhere
+        part(66, 96, (40, 30, 90, 80)),  # much nearer
+        part(30, 96, (42, 30, 62, 50)),  # at the same time
+        part(96, 120, (40, 30, 60, 50)),  # too late
+    ):
+        assert len(joined(ActiveSpeakers((before, other), 1.0)).tracks) == 2
