@@ -32,7 +32,7 @@ _BLURRED = 0.35
 """Detail of a blurred side over that of the picture between, at most."""
 _NARROWEST = 0.05
 """Width of a blurred side, as a share of the picture, at least."""
-_SEAM = 0.85
+_SEAM = 0.7
 """Share of its length on which a blurred side must end in a step."""
 _LEAST_LEFT = 0.15
 """Share of the picture that must be left: what is smaller is a thing on a plain ground."""
