@@ -24,6 +24,8 @@ _MOST = 0.9
 """Share of a bar's end beyond which something else must begin at once, where it stands alone."""
 _SOME = 0.3
 """The same for bars on both sides that are equally wide: pictures are often dark somewhere."""
+_MIXED = 0.85
+"""Contrast of a line with the bar, over that of the next line, under which it is partly bar."""
 _BLACK = 32
 """Brightest level of a bar on one side only: a plain wall or sky is brighter."""
 _ALIKE = 0.02
@@ -32,7 +34,7 @@ _BLURRED = 0.35
 """Detail of a blurred side over that of the picture between, at most."""
 _NARROWEST = 0.05
 """Width of a blurred side, as a share of the picture, at least."""
-_SEAM = 0.85
+_SEAM = 0.7
 """Share of its length on which a blurred side must end in a step."""
 _LEAST_LEFT = 0.15
 """Share of the picture that must be left: what is smaller is a thing on a plain ground."""
@@ -127,7 +129,10 @@ def _bar(grey_SLW: Frames) -> _Bar:
         return _Bar(0, colour, 0.0, is_even=False)
     ended = float(off_LW[size : size + 2].any(axis=0).mean())
     return _Bar(
-        size + _is_mixed(grey_SLW, size), colour, ended, _is_even(grey_SLW[:, :size], colour)
+        size + _is_mixed(grey_SLW, size, colour),
+        colour,
+        ended,
+        _is_even(grey_SLW[:, :size], colour),
     )
 
 
@@ -137,10 +142,7 @@ def _is_even(bar_SLW: Frames, colour: int) -> bool:
     return bool(np.abs(lines_SLW - colour).mean() <= _EVEN)
 
 
-def _is_mixed(grey_SLW: Frames, line: int) -> bool:
-    """Whether a line is half bar and half picture, as scaling leaves it."""
-    near = grey_SLW[:, line : line + 3].astype(np.int16)
-    if near.shape[1] < 3:
-        return False
-    first, second = np.abs(np.diff(near, axis=1)).mean(axis=(0, 2))
-    return bool(first > 2 * second + 2)
+def _is_mixed(grey_SLW: Frames, line: int, colour: int) -> bool:
+    """Whether a line is partly bar and partly picture, as scaling leaves it."""
+    near = np.abs(grey_SLW[:, line : line + 2].astype(np.int16) - colour).mean(axis=(0, 2))
+    return bool(len(near) == 2 and near[0] < _MIXED * near[1])
