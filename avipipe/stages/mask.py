@@ -1,5 +1,6 @@
 """Mask: the exact mask of the sounding instance in every frame of a cut clip."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from avipipe.annotators import base, mask_quality, track_signs
@@ -27,7 +29,7 @@ from avipipe.annotators.instance import Instance, carried_back, find_instance
 from avipipe.annotators.sounding import competitors, joined, sounding_first
 from avipipe.decision.hearing import is_voice
 from avipipe.manifests import rle
-from avipipe.manifests.evidence import MaskEvidence, NormalBox
+from avipipe.manifests.evidence import LookEvidence, MaskEvidence, NormalBox
 from avipipe.manifests.records import Evidence, Keep, Outcome
 from avipipe.media.decode import read_audio, read_frames
 from avipipe.media.normalize import AUDIO_NAME, FPS, VIDEO_NAME
@@ -124,6 +126,7 @@ class Mask(AnnotatedStage):
         )
         if instance is None:
             return Keep(self._nothing(len(scene.frames_THWC)).model_dump(mode="json"))
+        _cut_overlays(instance.track.masks_THW, look_of_cut(item))
         detections = [*detections, *candidates.rivals]
         evidence = self._measure(scene, detections, sights, instance, similarity)
         size = (cut["height"], cut["width"])
@@ -308,6 +311,14 @@ def _sound_share(localization: Localization | None, masks_THW: base.Mask) -> flo
         return None
     covered_HW = masks_THW.any(axis=0)
     return float(localization.heat_HW[covered_HW].sum() / localization.heat_HW.sum())
+
+
+def _cut_overlays(masks_THW: npt.NDArray[np.bool_], look: LookEvidence) -> None:
+    """Take logos and captions, which lie over the picture, out of masks in place."""
+    height, width = masks_THW.shape[1:]
+    for x0, y0, x1, y1 in look.picture.overlays if look.picture is not None else ():
+        rows = slice(math.floor(y0 * height), math.ceil(y1 * height))
+        masks_THW[:, rows, math.floor(x0 * width) : math.ceil(x1 * width)] = False
 
 
 def _crop(frames_THWC: Frames, box: base.Box) -> Frames:

@@ -4,8 +4,9 @@ import numpy as np
 
 from avipipe.annotators.base import ActiveSpeakers, Localization, SpeakerTrack
 from avipipe.annotators.sounding import joined
-from avipipe.manifests.evidence import NormalBox, ThingSeen
+from avipipe.manifests.evidence import LookEvidence, NormalBox, PictureSeen, ThingSeen
 from avipipe.stages.candidates import STEP_FRAMES, Candidates, named_candidates
+from avipipe.stages.mask import _cut_overlays
 
 SIZE = (200, 100)
 NUM_FRAMES = 96
@@ -135,3 +136,28 @@ def test_another_face_is_another() -> None:
         part(96, 120, (40, 30, 60, 50)),  # too late
     ):
         assert len(joined(ActiveSpeakers((before, other), 1.0)).tracks) == 2
+
+
+def test_logos_and_captions_are_cut_out_of_masks() -> None:
+    masks_THW = np.ones((2, 20, 40), np.bool_)
+    picture = PictureSeen(
+        content_box=(0.0, 0.0, 1.0, 1.0),
+        overlays=[(0.76, 0.0, 1.0, 0.24)],
+        num_panels=1,
+        camera_px=0.0,
+        residual_ratio=None,
+        still_ratio=0.0,
+        change=1.0,
+        largest_jump=1.0,
+        flat_ratio=0.0,
+    )
+    unknown = (
+        *("correlation", "p_value", "margin", "lag_s", "box", "localization_confidence"),
+        *("sync_offset_s", "sync_z", "motion_px", "faces"),
+    )
+    known = {"num_frames": 2, "measures": {}, "picture": picture, "backends": {}}
+    nothing = LookEvidence.model_validate({**dict.fromkeys(unknown), **known})
+    _cut_overlays(masks_THW, nothing)
+    assert not masks_THW[:, :5, 30:].any()
+    assert masks_THW[:, 5:].all()
+    assert masks_THW[:, :, :30].all()
