@@ -11,6 +11,9 @@ in the other folds. The repositories of the *last* folder that a seeded draw
 puts aside are left out; `--reveal` reports them too, judged by what was fitted on all others, and
 `--write FILE` then fits the numbers that are shipped on everything.
 
+`--synth FOLDER`, written by `avipipe synth`, adds clips of known truth to all fits; they are never
+judged. Without names of things (`embedded`) real labels alone say little.
+
 A drop file counts as kept as soon as one of its clips is; a keep file if half of its good time, or
 2 s of it, is. A clip is good if half of it lies in the good time of a keep file.
 """
@@ -19,6 +22,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +48,12 @@ from avipipe.manifests.records import Evidence, Fail, Keep, Span
 from avipipe.pipeline.accounting import ItemState
 from avipipe.pipeline.workspace import Workspace
 from avipipe.stages.decide import DecideConfig
+from avipipe.synth import load_truth
 
 MEASURED = ("listen", "look")
+ABOUT_MASKS = frozenset({"tiny", "huge", "leaving"})
+"""Kinds of `avipipe synth` that are good or not by what only masks show."""
+
 ENOUGH_S = 2.0
 """Good time of a file that is enough to count it as kept."""
 
@@ -57,6 +65,9 @@ TOLD_BETTER = frozenset(
 )
 """Measures that say nothing beside the others: without them cross-validation gains a little. Those
 that are exact are hard limits."""
+
+LEAST_KNOWN = 0.05
+"""Share of the clips that must have a measure for a weight to be fitted."""
 
 NAMES = tuple(
     check.name
@@ -176,13 +187,40 @@ def by_file(clips: Sequence[Clip], labels: Mapping[str, Label], probability_N: F
     return Judged(list(best), list(labels.values()), np.array(list(best.values())))
 
 
-def cross_validated(clips: Sequence[Clip], seed: int = 0) -> Floats:
-    """Probability of each clip (N,), from fits to the other folds."""
+def measured(clips: Sequence[Clip]) -> tuple[str, ...]:
+    """The measures that enough of the clips have."""
+    known = Counter(name for clip in clips for name in NAMES if clip.values.get(name) is not None)
+    return tuple(name for name in NAMES if known[name] >= LEAST_KNOWN * len(clips))
+
+
+def cross_validated(clips: Sequence[Clip], made: Sequence[Example] = (), seed: int = 0) -> Floats:
+    """Probability of each clip (N,), from fits to the other folds.
+
+    Args:
+        made: examples of known truth that every fit sees besides.
+    """
+    names = measured(clips)
 
     def judged(others: Sequence[Example], at: Sequence[Example]) -> Floats:
-        return sigmoid(tuned(others, NAMES).fit.log_odds(at))
+        return sigmoid(tuned([*others, *made], names).fit.log_odds(at))
 
     return out_of_fold(examples(clips), judged, seed)
+
+
+def synthetic(folder: Path, out: Path, profile: str, executor: str) -> list[Example]:
+    """The clips of a synthetic set whose verdict does not depend on their masks."""
+    truths = {Path(truth.file).name: truth for truth in load_truth(folder / "truth.jsonl")}
+    labels = {
+        name: Label(truth.verdict, truth.kind, f"synth {truth.kind}")
+        for name, truth in truths.items()
+        if truth.verdict != "either" and truth.kind not in ABOUT_MASKS
+    }
+    gather(folder / "clips", labels, out, profile, executor)
+    return [
+        Example(clip.values, clip.label.is_keep, clip.label.repository)
+        for clip in collect(out, labels)
+        if clip.values
+    ]
 
 
 def naive(clip: Clip) -> bool:
@@ -236,9 +274,11 @@ def wrong(clips: Sequence[Clip], judged: Judged, said_N: Floats) -> Iterator[str
         yield f"| {file} | {label.verdict} | {where} {missed} | {said:.2f} | {label.content} |"
 
 
-def report(clips: Sequence[Clip], labels: Mapping[str, Label]) -> Iterator[str]:
+def report(
+    clips: Sequence[Clip], labels: Mapping[str, Label], made: Sequence[Example]
+) -> Iterator[str]:
     """All tables of cross-validation."""
-    said_N = cross_validated(clips)
+    said_N = cross_validated(clips, made)
     judged = by_file(clips, labels, said_N)
     yield from table("Cross-validated", judged)
     yield from trade(judged)
@@ -257,21 +297,25 @@ def report(clips: Sequence[Clip], labels: Mapping[str, Label]) -> Iterator[str]:
     yield ""
 
 
-def shipped(clips: Sequence[Clip], labels: Mapping[str, Label], name: str) -> str:
+def shipped(
+    clips: Sequence[Clip], labels: Mapping[str, Label], made: Sequence[Example], name: str
+) -> str:
     """The file of numbers, fitted on everything, with what cross-validation says of it."""
-    said_N = cross_validated(clips)
+    said_N = cross_validated(clips, made)
     judged = by_file(clips, labels, said_N)
     figures = {each: judged.figure(each) for each in FIGURES}
     _, more = calibrated(clips, said_N)
     repositories = {label.repository for label in labels.values()}
     num_good = sum(label.is_keep for label in labels.values())
+    synth = f", and {len(made)} synthetic clips" if made else ""
     model = decision_model(
-        tuned(examples(clips), NAMES),
+        tuned([*examples(clips), *made], measured(clips)),
         name=name,
         backends={role: each for clip in clips for role, each in clip.backends.items()},
         data=(
             f"{len(labels)} labelled real files ({num_good} good) of {len(repositories)} "
-            f"repositories, {len(clips)} clips; figures cross-validated in folds by repository"
+            f"repositories, {len(clips)} clips{synth}; figures cross-validated in folds by "
+            "repository"
         ),
         figures={**figures, "calibration_error": more["calibration_error"]},
         reliability=reliability(said_N, examples(clips)),
@@ -283,6 +327,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--clips", type=Path, action="append", required=True, metavar="FOLDER")
     parser.add_argument("--labels", type=Path, action="append", help="folders of labels.csv")
+    parser.add_argument("--synth", type=Path, action="append", default=[], metavar="FOLDER")
     parser.add_argument("--profile", default="embedded")
     parser.add_argument("--executor", default="ray", choices=("ray", "inline"))
     parser.add_argument("--out", type=Path, help="where evidence is gathered, or lies already")
@@ -292,13 +337,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         out = arguments.out or Path(scratch)
         clips, labels, aside = _everything(arguments, out)
+        made = [
+            example
+            for folder in arguments.synth
+            for example in synthetic(
+                folder, out / folder.name, arguments.profile, arguments.executor
+            )
+        ]
     inside = [clip for clip in clips if clip.file not in aside]
     seen = {file: label for file, label in labels.items() if file not in aside}
-    print("\n".join(report(inside, seen)))
+    print("\n".join(report(inside, seen, made)))
     if arguments.reveal:
-        print("\n".join(revealed(clips, labels, aside)))
+        print("\n".join(revealed(clips, labels, aside, made)))
     if arguments.write:
-        arguments.write.write_text(shipped(clips, labels, arguments.profile), encoding="utf-8")
+        text = shipped(clips, labels, made, arguments.profile)
+        arguments.write.write_text(text, encoding="utf-8")
 
 
 def _everything(
@@ -324,11 +377,14 @@ def _everything(
     return clips, labels, aside
 
 
-def revealed(clips: Sequence[Clip], labels: Mapping[str, Label], aside: set[str]) -> Iterator[str]:
+def revealed(
+    clips: Sequence[Clip], labels: Mapping[str, Label], aside: set[str], made: Sequence[Example]
+) -> Iterator[str]:
     """What was put aside, by a decision fitted on all the rest."""
-    made = tuned(examples([clip for clip in clips if clip.file not in aside]), NAMES)
+    seen = [clip for clip in clips if clip.file not in aside]
     others = [clip for clip in clips if clip.file in aside]
-    said_N = sigmoid(made.fit.log_odds(examples(others)))
+    fitted = tuned([*examples(seen), *made], measured(seen)).fit
+    said_N = sigmoid(fitted.log_odds(examples(others)))
     own = {file: label for file, label in labels.items() if file in aside}
     judged = by_file(others, own, said_N)
     yield from table("Put aside", judged)
