@@ -5,7 +5,19 @@ from collections.abc import Mapping, Sequence
 import yaml
 
 from avipipe.calibrate.crossval import Tuned
-from avipipe.decision.model import EVEN_ODDS, VERSION, DecisionModel, Figure, Reliability
+from avipipe.decision.model import (
+    EVEN_ODDS,
+    VERSION,
+    DecisionModel,
+    Figure,
+    Reliability,
+    Term,
+)
+
+MASKS = Term(knots=((0.4, -3.0), (0.7, 0.0)), prior=((0.4, -3.0), (0.7, 0.0)))
+"""What the predicted J&F of a mask adds: nothing from 0.7 on, where nearly all tracks are right, and
+as much against a clip below it as makes it likely that its mask is wrong. Not fitted on labels of
+clips, which say nothing of masks, but read off tracks of known truth: bench/results/masks-2cpu.md."""
 
 _HEAD = """# What each measure adds to the log-odds that a clip is good (avipipe/decision/model.py).
 # Between two knots [value, log-odds] it is linear, beyond them it stays; unknown adds nothing.
@@ -29,7 +41,7 @@ def decision_model(
         intercept=round(tuned.fit.intercept, 4),
         min_probability=EVEN_ODDS,
         backends=dict(sorted(backends.items())),
-        terms=tuned.fit.terms(),
+        terms={**tuned.fit.terms(), "predicted_jf": MASKS},
         data=data,
         figures=figures,
         reliability=tuple(reliability),
