@@ -147,7 +147,12 @@ def _composite(
 
 
 def _placed(
-    cutout: Cutout, n: int, place: npt.NDArray[np.float64], high: float, flipped: bool, size: tuple
+    cutout: Cutout,
+    n: int,
+    place: npt.NDArray[np.float64],
+    high: float,
+    flipped: bool,
+    size: tuple[int, int],
 ) -> tuple[Picture, Alpha]:
     """The cut-out on a canvas, its middle at a place (x, y)."""
     back_and_forth = [*range(len(cutout.frames)), *range(len(cutout.frames) - 2, 0, -1)]

@@ -32,9 +32,9 @@ class Model:
 
     def __init__(self, signs: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
         self.signs = signs
-        known = [[_values(rows, sign), sign] for sign in signs]
-        self.centres = np.array([np.nanmean(values) for values, _ in known]).round(3)
-        self.scales = np.array([max(np.nanstd(values), 0.01) for values, _ in known]).round(3)
+        known = [_values(rows, sign) for sign in signs]
+        self.centres = np.array([np.nanmean(values) for values in known]).round(3)
+        self.scales = np.array([max(np.nanstd(values), 0.01) for values in known]).round(3)
         jf_N = np.array([row["jf"] for row in rows])
         self.constant = round(float(jf_N.mean()), 3)
         terms_NK = self._terms(rows)
@@ -48,7 +48,8 @@ class Model:
 
     def _terms(self, rows: Sequence[Mapping[str, Any]]) -> Array:
         values = np.stack([_values(rows, sign) for sign in self.signs], axis=1)
-        return np.nan_to_num((values - self.centres) / self.scales)
+        terms_NK: Array = np.nan_to_num((values - self.centres) / self.scales)
+        return terms_NK
 
     def table(self) -> Iterator[str]:
         yield f"_CONSTANT = {self.constant}"

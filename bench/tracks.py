@@ -141,8 +141,8 @@ def table(rows: Sequence[Scored], threshold: float) -> Iterator[str]:
         passing = [row.jf for row in group if row.predicted >= threshold]
         bad = np.mean([jf < BAD_JF for jf in passing]) if passing else float("nan")
         mean = np.mean(passing) if passing else float("nan")
-        plain = [row.carried_jf for row in group if row.carried_jf is not None]
-        before = f"{np.mean(plain):.3f}" if plain else ""
+        carried_jfs = [row.carried_jf for row in group if row.carried_jf is not None]
+        before = f"{np.mean(carried_jfs):.3f}" if carried_jfs else ""
         yield (
             f"| {name} | {given} | {len(group)} | {before} "
             f"| {np.mean([row.jf for row in group]):.3f} | {len(passing)} | {mean:.3f} "

@@ -18,7 +18,9 @@ from avipipe.manifests.evidence import ThingSeen
 from avipipe.media.normalize import FPS
 
 STEP_FRAMES = 12
-"""Two looks a second: a thing that drifts off is found again before it is far."""
+MAX_LOOKS = 8
+"""The chosen thing is cut out anew twice a second, and eight times at most, which costs as much as
+carrying its mask; all sights in between are still compared with the mask that is carried."""
 
 _MIN_WORTH = 0.15
 """Half of what a player who is surely seen is worth for a sound that is surely heard."""
@@ -32,8 +34,8 @@ class Candidates:
     """Boxes in pixels.
 
     Attributes:
-        chosen: of the thing that sounds, every half second, best first.
-        rivals: at the same times, of what may be it as well.
+        chosen: of the thing that sounds, best first.
+        rivals: every half second, of what may be it as well.
         sights: of everything that is seen, whatever it is, in all frames that were looked at.
     """
 
@@ -80,10 +82,11 @@ def named_candidates(
         for n in others
         if (spoken[n] if spoken[best] else worths[n] >= _RIVAL_WORTH * worths[best])
     ]
-    chosen = sorted(_at_times(things[best], boxes[best]), key=lambda each: -each.score)
-    return Candidates(
-        chosen, [each for n in rivals for each in _at_times(things[n], boxes[n])], sights
-    )
+    at_times = _at_times(things[best], boxes[best])
+    count = min(MAX_LOOKS, len(at_times))
+    looks = [at_times[(2 * n + 1) * len(at_times) // (2 * count)] for n in range(count)]
+    of_rivals = [each for n in rivals for each in _at_times(things[n], boxes[n])]
+    return Candidates(sorted(looks, key=lambda each: -each.score), of_rivals, sights)
 
 
 def _worth(

@@ -64,7 +64,7 @@ class MaskConfig(BaseModel):
     height_px: int = Field(360, ge=64, description="Short side of the frames that are segmented.")
     max_seeds: int = Field(2, ge=1, description="Seed frames tried while tracks disagree.")
     min_agreement: float = Field(
-        0.8, ge=0, le=1, description="Overlap with other frames' segments that ends the search."
+        0.7, ge=0, le=1, description="Overlap with other frames' segments that ends the search."
     )
     min_tag: float = Field(
         0.3, ge=0, le=1, description="Score from which a sound is looked for by name."
