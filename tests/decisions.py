@@ -46,6 +46,7 @@ LIMITS: Mapping[str, float] = {
     "min_temporal_iou": 0.5,
     "max_area_jump_ratio": 0.2,
     "min_agreement": 0.2,
+    "min_predicted_jf": 0.6,
 }
 """A hard limit for every check that can have one, where single measures are wanted."""
 
@@ -92,6 +93,7 @@ MASK: dict[str, Any] = {
     "temporal_iou": 0.9,
     "area_jump_ratio": 0.0,
     "sound_share": 0.8,
+    "predicted_jf": 0.9,
     "backends": {"segment": "hand@1"},
 }
 GOOD: dict[str, dict[str, Any]] = {"listen": LISTEN, "look": LOOK, "mask": MASK}

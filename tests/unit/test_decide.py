@@ -66,6 +66,7 @@ def test_a_good_clip_is_kept() -> None:
         ({"mask__mean_quality": 0.2}, DropReason.MASK_UNSTABLE),
         ({"mask__return_iou": 0.3}, DropReason.MASK_UNSTABLE),
         ({"mask__agreement": 0.1}, DropReason.MASK_UNSTABLE),
+        ({"mask__predicted_jf": 0.5}, DropReason.MASK_UNSTABLE),
     ],
 )
 def test_each_fault_has_its_reason(values: dict[str, Any], expected: DropReason) -> None:
