@@ -193,7 +193,7 @@ def test_too_few_labels_or_all_alike_are_refused(verdicts: list[Verdict], found:
 
 
 def test_a_dataset_is_calibrated_by_its_labels(tmp_path: Path) -> None:
-    """Loud clips are called good; afterwards loudness speaks for a clip at least as strongly."""
+    """What stands out from its floor is called good; afterwards that speaks for a clip more."""
     clips = [clip(n) for n in range(60)]
     base = shipped("light")
     verdicts: list[Verdict] = ["keep" if n < 30 else "wrong_mask" for n in range(60)]
@@ -201,7 +201,7 @@ def test_a_dataset_is_calibrated_by_its_labels(tmp_path: Path) -> None:
     found = calibrate(clips, labels, Judge(base, {}, 0.5), str, name="d")
     assert len(labels) > MIN_LABELS
     assert found.verdicts == {"keep": 30, "wrong_mask": 30}
-    was, now = base.terms["level"].knots, found.model.terms["level"].knots
+    was, now = base.terms["level_over_floor"].knots, found.model.terms["level_over_floor"].knots
     assert now[-1][1] - now[0][1] > was[-1][1] - was[0][1]
     assert found.model.figures["keep_precision"].value > 0.8
     assert "60 clips of this dataset" in found.model.data
