@@ -16,8 +16,8 @@ from avipipe.decision.model import (
 
 MASKS = Term(knots=((0.4, -3.0), (0.7, 0.0)), prior=((0.4, -3.0), (0.7, 0.0)))
 """What the predicted J&F of a mask adds: nothing from 0.7 on, where nearly all tracks are right;
-below it, as much against a clip as its mask is likely to be wrong. Labels of clips say nothing of masks:
-it is read off tracks of known truth (bench/results/masks-2cpu.md)."""
+below it, as much against a clip as its mask is likely to be wrong. Labels of clips say nothing of
+masks: it is read off tracks of known truth (bench/results/masks-2cpu.md)."""
 
 _HEAD = """# What each measure adds to the log-odds that a clip is good (avipipe/decision/model.py).
 # Between two knots [value, log-odds] it is linear, beyond them it stays; unknown adds nothing.
