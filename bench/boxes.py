@@ -10,9 +10,11 @@ from statistics import fmean
 from avipipe.annotators.mask_quality import box_overlap
 from avipipe.manifests.evidence import MaskEvidence
 from avipipe.manifests.records import Keep
+from avipipe.media.crop import WHOLE, in_crop
 from avipipe.media.normalize import FPS
 from avipipe.pipeline.accounting import ItemState
 from avipipe.pipeline.workspace import Workspace
+from avipipe.stages.look import crop_of
 
 Box = tuple[float, float, float, float]
 SAME_BOX = 0.5
@@ -62,12 +64,13 @@ def compare(dataset: Path, drawn: Mapping[str, Sequence[Drawn]]) -> Iterator[Com
     with Workspace.at(str(dataset)).survey() as (survey, lines):
         for state in survey.clips(lines):
             masks = _masks(state)
+            crop = _crop(state)
             file = Path(state.row.source.uri).name
             span = state.row.span
             assert span is not None
             times = [each for each in drawn.get(file, ()) if span.start_s <= each.t < span.end_s]
             if masks is not None and times:
-                overlaps = tuple(_overlap(masks, each, span.start_s) for each in times)
+                overlaps = tuple(_overlap(masks, each, span.start_s, crop) for each in times)
                 kept = not state.stopped
                 yield Compared(file, span.start_s, kept, masks.predicted_jf, overlaps)
 
@@ -100,8 +103,20 @@ def _masks(state: ItemState) -> MaskEvidence | None:
     return None
 
 
-def _overlap(masks: MaskEvidence, drawn: Drawn, start_s: float) -> float:
-    """With the better of the boxes that were drawn."""
+def _crop(state: ItemState) -> Box:
+    """What of the source's picture the masks are of."""
+    for visit in state.visits:
+        if visit.stage.name == "cut" and visit.record is not None:
+            outcome = visit.record.outcome
+            if isinstance(outcome, Keep):
+                return crop_of(outcome.evidence)
+    return WHOLE
+
+
+def _overlap(masks: MaskEvidence, drawn: Drawn, start_s: float, crop: Box) -> float:
+    """With the better of the boxes that were drawn, in what is left of the picture."""
     number = round((drawn.t - start_s) * float(FPS) / masks.box_step_frames)
     box = masks.boxes[min(number, len(masks.boxes) - 1)]
-    return 0.0 if box is None else max(box_overlap(box, each) for each in drawn.boxes)
+    if box is None:
+        return 0.0
+    return max(box_overlap(box, in_crop(each, crop)) for each in drawn.boxes)
