@@ -61,7 +61,10 @@ RARE = frozenset({"second_family", "short_lip_chance", "speech_chance", "player_
 """Measures that too few clips have for a weight to be fitted; they stay hard limits."""
 
 TOLD_BETTER = frozenset(
-    {"length", "level", "motion", "silence", "singing", "background", "thing_heard", "lead"}
+    {
+        *("length", "level", "motion", "silence", "singing", "background", "thing_heard", "lead"),
+        *("source_size", "source_rate"),
+    }
 )
 """Measures that say nothing beside the others: without them cross-validation gains a little. Those
 that are exact are hard limits."""

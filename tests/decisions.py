@@ -47,6 +47,8 @@ LIMITS: Mapping[str, float] = {
     "max_area_jump_ratio": 0.2,
     "min_agreement": 0.2,
     "min_predicted_jf": 0.6,
+    "min_source_short_side_px": 240,
+    "min_source_fps": 12.0,
 }
 """A hard limit for every check that can have one, where single measures are wanted."""
 
@@ -78,6 +80,8 @@ LOOK: dict[str, Any] = {
     "sync_offset_s": 0.04,
     "sync_z": 5.0,
     "faces": None,
+    "source_short_side_px": 720.0,
+    "source_fps": 25.0,
     "backends": {"localize": "eye@1"},
 }
 """As an avipipe stored it that knew no names of things: without `things`, `match`, `text_area`."""

@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +30,8 @@ class Tally:
     licences: Counter[str] = field(default_factory=Counter)
     """Of kept clips."""
     labels: Counter[str] = field(default_factory=Counter)
+    num_upscaled: int = 0
+    """Kept clips whose source has smaller pictures than theirs."""
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """By label, of kept clips."""
     num_judged: int = 0
@@ -43,6 +46,8 @@ class Tally:
             self.licences[row["licence"] or "unknown"] += 1
             self.labels[label] += 1
             self.seconds[label] += row["end_s"] - row["start_s"]
+            source_px = row["look.source_short_side_px"] or math.inf
+            self.num_upscaled += source_px < min(row["cut.width"] or 0, row["cut.height"] or 0)
             if (probability := row.get("probability")) is not None:
                 self.num_judged += 1
                 self.sum_probability += probability
@@ -100,7 +105,7 @@ def render_card(index: DatasetIndex, tally: Tally, facts: CardFacts) -> str:
         " shows one thing that sounds, with its mask in every frame, coarser masks by precision"
         " factor, and a caption. Built by avipipe; every clip that was considered stands in"
         " `manifest/clips.parquet` with the evidence for its decision.",
-        _splits(index),
+        _splits(index) + _upscaled(tally, kept),
         _labels(tally),
         _decisions(tally, facts),
         _decision(tally, facts.decision),
@@ -173,6 +178,16 @@ def _splits(index: DatasetIndex) -> str:
         else ""
     )
     return "## Splits\n" + _table(("split", "clips", "hours", "shards"), rows) + retracted
+
+
+def _upscaled(tally: Tally, kept: int) -> str:
+    if not kept:
+        return ""
+    share = tally.num_upscaled / kept
+    return (
+        f"\n\n{tally.num_upscaled} of {kept} kept clips ({share:.0%}) were scaled up: their sources"
+        " have smaller pictures."
+    )
 
 
 def _labels(tally: Tally) -> str:

@@ -205,6 +205,7 @@ class LookEvidence(_Evidence):
         match: the sources that are heard, the best explained first; None where no backend
             compares them with what is seen, or no class of sounds is known.
         picture: what the pictures are like as such; None where an older version has looked.
+        source_short_side_px, source_fps: of the source's pictures, upright; None as above.
         backends: role -> `name@version`.
     """
 
@@ -226,6 +227,8 @@ class LookEvidence(_Evidence):
     text_boxes: list[NormalBox] | None = None
     match: list[SoundExplained] | None = None
     picture: PictureSeen | None = None
+    source_short_side_px: Rounded | None = None
+    source_fps: Rounded | None = None
     backends: dict[str, str]
 
 

@@ -41,6 +41,7 @@ class DropReason(StrEnum):
     INSTANCE_TOO_LARGE = "instance_too_large"
     INSTANCE_NOT_PERSISTENT = "instance_not_persistent"
     MASK_UNSTABLE = "mask_unstable"
+    POOR_SOURCE = "poor_source"
     SPLIT_BRIDGE = "split_bridge"
 
 

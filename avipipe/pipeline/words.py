@@ -30,6 +30,7 @@ REASONS: Mapping[DropReason, str] = {
     DropReason.INSTANCE_TOO_LARGE: "The mask leaves too little of the picture to keep.",
     DropReason.INSTANCE_NOT_PERSISTENT: "The instance is missing in too many frames.",
     DropReason.MASK_UNSTABLE: "The masks of the frames do not hold together.",
+    DropReason.POOR_SOURCE: "Its source has too small pictures, or too few a second.",
     DropReason.SPLIT_BRIDGE: "It would join groups that are published in different splits.",
 }
 """A sentence for each reason."""

@@ -131,6 +131,11 @@ class DecideConfig(BaseModel):
         None, ge=0, le=1, description="How good the masks are likely to be: J&F."
     )
 
+    min_source_short_side_px: float | None = Field(
+        None, ge=0, description="Of the source's pictures, in square pixels; smaller are upscaled."
+    )
+    min_source_fps: float | None = Field(None, ge=0, description="Of the source's pictures.")
+
     @property
     def limits(self) -> dict[str, float]:
         """Name of a check -> the hard limit that is set."""

@@ -116,12 +116,16 @@ class Look(AnnotatedStage):
         listen = item.evidence["listen"]
         speech = [SpeakerTurn.model_validate(turn) for turn in listen["speech"]]
         evidence, heat_HW = self.look(frames_THWC, wav_CN[0], speech, listen["tag_classes"])
+        source = {
+            "source_short_side_px": float(min(info.video.shape)),
+            "source_fps": float(info.video.fps),
+        }
         files = [PREVIEW_NAME]
         (folder / PREVIEW_NAME).write_bytes(_preview(frames_THWC))
         if heat_HW.any():
             files.append(HEAT_NAME)
             (folder / HEAT_NAME).write_bytes(_heat_png(heat_HW))
-        return Keep(evidence.model_dump(mode="json"), files=tuple(files))
+        return Keep(evidence.model_dump(mode="json") | source, files=tuple(files))
 
     def look(
         self,

@@ -175,6 +175,7 @@ def report() -> Report:
         splits=(SplitRow("train", 1, 4.0, 1, 1_234_000),),
         num_retracted=0,
         num_clips=5,
+        num_upscaled=1,
         items=Tally(1, 2, 1, 1),
         hours=Tally(0.01, 0.02, 0.01, 0.01),
         fates=(silent, timeout),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+import pytest
 import yaml
 
 from avipipe.manifests.card import CardFacts, DecisionFacts, Tally, render_card
@@ -14,9 +15,12 @@ NASTY = "<img src=x onerror=alert(1)>|[here](javascript:x) ![](http://h/p) `a` *
 DECISION = DecisionFacts("light", "3 clips", 0.6, {"max_x": 1.0})
 
 
+SIZES = {"look.source_short_side_px": 360.0, "cut.width": 1280, "cut.height": 720}
+
+
 def card(title: str, label: str, licence: str) -> str:
     tally = Tally()
-    row = {"decision": "keep", "reason": "", "start_s": 0.0, "end_s": 2.0}
+    row = {"decision": "keep", "reason": "", "start_s": 0.0, "end_s": 2.0} | SIZES
     tally.add({**row, "caption.label": label, "licence": licence})
     facts = CardFacts(title, DECISION, [("tag", "a_b")], [], {"train": 1.0}, {"ok": 1})
     return render_card(DatasetIndex(config_hash="0", versions={}), tally, facts)
@@ -42,7 +46,9 @@ def decision(decided: DecisionFacts, probabilities: Sequence[float | None] = ())
     for probability in probabilities:
         times = {"start_s": 0.0, "end_s": 2.0, "probability": probability}
         tally.add(
-            {"decision": "keep", "reason": "", "caption.label": "dog", "licence": "CC0"} | times
+            {"decision": "keep", "reason": "", "caption.label": "dog", "licence": "CC0"}
+            | times
+            | SIZES
         )
     tally.add({"decision": "drop", "reason": "silent", "probability": 0.01})
     facts = CardFacts("t", decided, [], [], {}, {})
@@ -102,3 +108,15 @@ def test_plain_words_stay_as_they_are() -> None:
 
 def test_an_overlong_label_is_cut() -> None:
     assert max(map(len, card("t", "x" * 10_000, "CC0").splitlines())) < 1000
+
+
+@pytest.mark.parametrize(
+    ("source_px", "told"), [(360.0, "1 of 1"), (720.0, "0 of 1"), (None, "0 of 1")]
+)
+def test_it_says_how_much_was_scaled_up(source_px: float | None, told: str) -> None:
+    tally = Tally()
+    row = {"decision": "keep", "reason": "", "start_s": 0.0, "end_s": 2.0, "caption.label": "dog"}
+    tally.add({**row, **SIZES, "licence": "", "look.source_short_side_px": source_px})
+    facts = CardFacts("t", DECISION, [], [], {}, {})
+    text = render_card(DatasetIndex(config_hash="0", versions={}), tally, facts)
+    assert f"{told} kept clips" in text

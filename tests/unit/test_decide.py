@@ -67,6 +67,8 @@ def test_a_good_clip_is_kept() -> None:
         ({"mask__return_iou": 0.3}, DropReason.MASK_UNSTABLE),
         ({"mask__agreement": 0.1}, DropReason.MASK_UNSTABLE),
         ({"mask__predicted_jf": 0.5}, DropReason.MASK_UNSTABLE),
+        ({"look__source_short_side_px": 180.0}, DropReason.POOR_SOURCE),
+        ({"look__source_fps": 8.0}, DropReason.POOR_SOURCE),
     ],
 )
 def test_each_fault_has_its_reason(values: dict[str, Any], expected: DropReason) -> None:

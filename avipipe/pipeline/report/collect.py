@@ -10,7 +10,7 @@ from avipipe import weights
 from avipipe.annotators.registry import chosen, create
 from avipipe.annotators.weighted import needs_of
 from avipipe.manifests.dataset import DatasetIndex
-from avipipe.manifests.records import Fail, SourceLine
+from avipipe.manifests.records import Evidence, Fail, SourceLine
 from avipipe.pipeline.accounting import ItemState, StageCount, Survey
 from avipipe.pipeline.calibration import backends_of, reliability, uncalibrated
 from avipipe.pipeline.graph import Graph
@@ -88,6 +88,7 @@ def collect(
         splits=_split_rows(index) if index else (),
         num_retracted=len(index.retracted) if index else 0,
         num_clips=gathered.num_clips,
+        num_upscaled=gathered.num_upscaled,
         items=_tally(gathered.items),
         hours=_tally(gathered.hours),
         fates=_losses(gathered.reasons, gathered.reason_hours),
@@ -108,6 +109,7 @@ class _Gathered:
     reason_hours: defaultdict[tuple[str, str], float] = field(
         default_factory=lambda: defaultdict(float)
     )
+    num_upscaled: int = 0
     num_failures: Counter[str] = field(default_factory=Counter)
     failures: defaultdict[str, list[FailureRow]] = field(default_factory=lambda: defaultdict(list))
     sources: list[ItemState] = field(default_factory=list)
@@ -137,6 +139,8 @@ class _Gathered:
         line = state.row.source.line_id
         self.clips_of[line] += 1
         self.kept_of[line] += status == "keep"
+        if status == "keep":
+            self.num_upscaled += _is_upscaled(evidence_of(state))
         if status in ("keep", "drop"):
             self.sample.offer(reason[1], state.clip_id, state.row)
         self._note_failure(state, state.clip_id)
@@ -179,6 +183,13 @@ class _Gathered:
             num_clips=self.clips_of[line],
             num_kept=self.kept_of[line],
         )
+
+
+def _is_upscaled(evidence: Mapping[str, Evidence]) -> bool:
+    """Whether a clip has larger pictures than its source."""
+    source_px = evidence["look"].get("source_short_side_px")
+    cut = evidence["cut"]
+    return bool(source_px and source_px < min(cut["width"], cut["height"]))
 
 
 def _stage_rows(

@@ -359,6 +359,8 @@ class Report:
     """Published clips that were decided against later."""
     num_clips: int
     """Ever considered."""
+    num_upscaled: int
+    """Kept clips that have larger pictures than their sources."""
     items: Tally
     """What became of every clip."""
     hours: Tally
