@@ -10,14 +10,27 @@ from avipipe.decision.model import (
     VERSION,
     DecisionModel,
     Figure,
+    Knot,
     Reliability,
     Term,
 )
 
-MASKS = Term(knots=((0.4, -3.0), (0.7, 0.0)), prior=((0.4, -3.0), (0.7, 0.0)))
-"""What the predicted J&F of a mask adds: nothing from 0.7 on, where nearly all tracks are right;
-below it, as much against a clip as its mask is likely to be wrong. Labels of clips say nothing of
-masks: it is read off tracks of known truth (bench/results/masks-2cpu.md)."""
+
+def _fixed(*knots: Knot) -> Term:
+    return Term(knots=knots, prior=knots)
+
+
+FIXED: Mapping[str, Term] = {
+    "offset": _fixed((0.1, 0.0), (0.25, -2.5)),
+    "predicted_jf": _fixed((0.4, -3.0), (0.7, 0.0)),
+}
+"""What is not fitted, as too few labelled clips show it, and only speaks against a clip.
+
+* offset: where it stands out by 4 deviations, so that hardly a clip has one. Up to 0.1 s lies
+  between the detectable and the acceptable of ITU-R BT.1359; 0.25 s is beyond both.
+* predicted_jf: from 0.7 on nearly all masks are right; below it, as much as it is likely to be
+  wrong. Read off tracks of known truth (bench/results/masks-2cpu.md).
+"""
 
 _HEAD = """# What each measure adds to the log-odds that a clip is good (avipipe/decision/model.py).
 # Between two knots [value, log-odds] it is linear, beyond them it stays; unknown adds nothing.
@@ -41,7 +54,7 @@ def decision_model(
         intercept=round(tuned.fit.intercept, 4),
         min_probability=EVEN_ODDS,
         backends=dict(sorted(backends.items())),
-        terms={**tuned.fit.terms(), "predicted_jf": MASKS},
+        terms={**tuned.fit.terms(), **FIXED},
         data=data,
         figures=figures,
         reliability=tuple(reliability),
