@@ -32,6 +32,8 @@ FIXED: Mapping[str, Term] = {
   wrong. Read off tracks of known truth (bench/results/masks-2cpu.md).
 """
 
+_LEAST = 0.01
+
 _HEAD = """# What each measure adds to the log-odds that a clip is good (avipipe/decision/model.py).
 # Between two knots [value, log-odds] it is linear, beyond them it stays; unknown adds nothing.
 # `prior` counts where other backends measured than those that this was fitted on.
@@ -54,11 +56,18 @@ def decision_model(
         intercept=round(tuned.fit.intercept, 4),
         min_probability=EVEN_ODDS,
         backends=dict(sorted(backends.items())),
-        terms={**tuned.fit.terms(), **FIXED},
+        terms={**_that_count(tuned.fit.terms()), **FIXED},
         data=data,
         figures=figures,
         reliability=tuple(reliability),
     )
+
+
+def _that_count(terms: Mapping[str, Term]) -> dict[str, Term]:
+    """Without those that the labels gave no weight."""
+    return {
+        name: term for name, term in terms.items() if max(abs(y) for _, y in term.knots) >= _LEAST
+    }
 
 
 def as_yaml(model: DecisionModel) -> str:
