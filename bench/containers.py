@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="files with one of these words")
     parser.add_argument("--messages", action="store_true", help="also print why clips failed")
     arguments = parser.parse_args()
-    config = CutConfig(short_side_px=arguments.short_side)
+    config = CutConfig(short_side_px=arguments.short_side, crop_bars=False)
     tool = versions()
     print(
         f"ffmpeg {tool['ffmpeg']}, PyAV {tool['pyav']}; clips of 2.5 s, {config.short_side_px}p\n"

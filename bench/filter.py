@@ -1,111 +1,109 @@
 """How well the single-sounding-instance decision agrees with labels of real clips.
 
-    python bench/filter.py --clips FOLDER [--profile light] [--out DATASET] [--set KEY=VALUE]
+    python bench/filter.py --clips FOLDER [--clips FOLDER2] [--profile light] [--out DATASET]
 
-FOLDER holds the clips and `labels.csv` with the columns file, verdict (keep, drop, odd), confidence
-(high, med, low) and content. Rows of confidence `low` and verdict `odd` are left out. A file counts
-as kept if at least half of the time of its clips is kept; a clip has the label of its file.
+FOLDER holds the clips and `labels.csv`; see `bench/labelled.py`. Evidence is gathered once, by a
+build that drops nothing before all evidence of sound and picture is there; with `--out` it stays,
+and the same command goes on with it, or judges anew in seconds.
 
-Evidence is gathered once, by a build whose thresholds drop nothing before all evidence of a clip is
-there. Decisions are made from that: with all checks, without those of each kind of evidence, with
-only those of it, and by simpler rules. `--set stages.decide.KEY=VALUE` tries other thresholds. With
-`--out` the evidence stays: the same command goes on with it, or decides anew in seconds.
+Everything is cross-validated in folds by repository: weights, shrinkage, calibration and the least
+probability are fitted in the other folds. The repositories of the *last* folder that a seeded draw
+puts aside are left out; `--reveal` reports them too, judged by what was fitted on all others, and
+`--write FILE` then fits the numbers that are shipped on everything.
+
+A drop file counts as kept as soon as one of its clips is; a keep file if half of its good time, or
+2 s of it, is. A clip is good if half of it lies in the good time of a keep file.
 """
 
 import argparse
-import csv
-import math
 import subprocess
 import sys
 import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from labelled import Label, overlap_s, put_aside, read_labels
+
+from avipipe.calibrate.crossval import (
+    Tuned,
+    bootstrapped,
+    calibration_error,
+    out_of_fold,
+    reliability,
+    sigmoid,
+    tuned,
+)
+from avipipe.calibrate.fit import Example, Floats
+from avipipe.calibrate.write import as_yaml, decision_model
+from avipipe.decision.checks import CHECKS, measures
+from avipipe.decision.judge import used_backends
+from avipipe.decision.model import Figure
 from avipipe.manifests.records import Evidence, Fail, Keep, Span
 from avipipe.pipeline.accounting import ItemState
-from avipipe.pipeline.config import load_config
 from avipipe.pipeline.workspace import Workspace
-from avipipe.stages.decide import CHECKS, Decide, DecideConfig, Finding, findings, verdict
+from avipipe.stages.decide import DecideConfig
 
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    "speech & speakers": ("max_speakers", "max_overlap_ratio"),
-    "tags: music": ("max_music", "max_player_p_value"),
-    "tags: ambience": ("max_ambience",),
-    "tags: crowd": ("max_crowd",),
-    "tags: second sound": ("max_second_sound", "max_second_family", "max_beside_speech"),
-    "sound & motion": (
-        *("max_p_value", "max_speech_p_value", "min_mover_share"),
-        *("min_margin", "max_rival_share"),
-    ),
-    "faces & lips": (
-        *("min_speaking_ratio", "max_speaking_faces"),
-        *("max_lip_p_value", "max_short_lip_p_value"),
-    ),
-    "sync": ("max_sync_offset_s",),
-    "mask": tuple(check.threshold for check in CHECKS if check.stage == "mask"),
-}
-"""Kind of evidence -> the thresholds of its checks."""
+MEASURED = ("listen", "look")
+ENOUGH_S = 2.0
+"""Good time of a file that is enough to count it as kept."""
 
-ALL = frozenset(check.threshold for check in CHECKS)
-"""The thresholds of all checks."""
+RARE = frozenset({"second_family", "short_lip_chance", "speech_chance", "player_chance", "offset"})
+"""Measures that too few clips have for a weight to be fitted; they stay hard limits."""
 
-REST = "length, level, movement, other"
-"""What the checks in none of the groups are about."""
+TOLD_BETTER = frozenset(
+    {"length", "level", "motion", "silence", "singing", "background", "thing_heard", "lead"}
+)
+"""Measures that say nothing beside the others: without them cross-validation gains a little. Those
+that are exact are hard limits."""
 
-KEEP = "keep"
-TALKING = 0.5
+NAMES = tuple(
+    check.name
+    for check in CHECKS
+    if check.stage in MEASURED and check.name not in RARE | TOLD_BETTER
+)
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip of a labelled file: all evidence of it, or why there is none."""
+    """One clip of a labelled file: its measures, or why there are none.
+
+    Attributes:
+        good_s: how much of it is good.
+        missed: the hard limit that it misses; empty if none.
+    """
 
     file: str
     span: Span
-    evidence: Mapping[str, Evidence]
-    failure: str = ""
+    label: Label
+    values: Mapping[str, float | None]
+    backends: Mapping[str, str]
+    missed: str
+    good_s: float
+
+    @property
+    def is_good(self) -> bool:
+        return self.good_s >= self.span.duration_s / 2
+
+    @property
+    def counts(self) -> bool:
+        """Whether the file counts as kept if this clip is."""
+        if not self.label.is_keep:
+            return True
+        total_s = sum(end_s - start_s for start_s, end_s in self.label.good)
+        return self.good_s >= min(ENOUGH_S, (total_s or self.span.duration_s) / 2)
 
 
-@dataclass(frozen=True)
-class Label:
-    verdict: str
-    content: str
-
-
-Rule = Callable[[Clip], str]
-"""From a clip to `keep` or the reason to drop it."""
-
-
-def read_labels(folder: Path) -> dict[str, Label]:
-    with (folder / "labels.csv").open(newline="", encoding="utf-8") as file:
-        return {
-            row["file"]: Label(row["verdict"], row["content"])
-            for row in csv.DictReader(file)
-            if row["verdict"] in ("keep", "drop") and row["confidence"] in ("high", "med")
-        }
-
-
-def open_thresholds() -> dict[str, float]:
-    """Those that drop nothing until all evidence is there, and then everything: the stages after
-    it would only cost time."""
-    limits = {}
-    for check in CHECKS:
-        bounds = DecideConfig.model_fields[check.threshold].metadata
-        name, default = ("ge", -1e9) if check.sense == "at_least" else ("le", 1e9)
-        found = [getattr(bound, name) for bound in bounds if hasattr(bound, name)]
-        limits[check.threshold] = found[0] if found else default
-    return {**limits, "min_instances": 1e9}
-
-
-def build(files: Iterable[Path], out: Path, profile: str, executor: str) -> None:
+def gather(folder: Path, files: Iterable[str], out: Path, profile: str, executor: str) -> None:
+    """Build, and stop when sound and picture have been measured."""
     listing = out.with_suffix(".txt")
-    listing.write_text("".join(f"{path.absolute()}\n" for path in files))
+    listing.write_text("".join(f"{(folder / name).absolute()}\n" for name in files))
     words = ["-q", "build", "--source", str(listing), "--out", str(out), "--profile", profile]
     words += ["--executor", executor]
-    for name, limit in open_thresholds().items():
-        words += ["--set", f"stages.decide.{name}={limit:.0f}"]
+    open_limits = dict.fromkeys(("min_clip_s", "min_sound_dbfs"), "null")
+    for name, limit in {**open_limits, "min_probability": "1e-9", "min_motion_px": "1e9"}.items():
+        words += ["--set", f"stages.decide.{name}={limit}"]
     core = "from avipipe.cli import main; main()"
     # The tables go to stdout, what the build says does not.
     subprocess.run(
@@ -116,213 +114,310 @@ def build(files: Iterable[Path], out: Path, profile: str, executor: str) -> None
     )
 
 
-def collect(out: Path) -> Iterator[Clip]:
+def collect(out: Path, labels: Mapping[str, Label]) -> Iterator[Clip]:
+    """The clips that were measured, and those that failed."""
     with Workspace.at(str(out)).survey() as (survey, lines):
         for state in survey.clips(lines):
-            yield _clip(state)
+            yield _clip(state, labels[Path(state.row.source.uri).name])
 
 
-def _clip(state: ItemState) -> Clip:
+def _clip(state: ItemState, label: Label) -> Clip:
     evidence: dict[str, Evidence] = {}
-    failure = ""
+    missed = ""
     for visit in state.visits:
         outcome = visit.record and visit.record.outcome
-        if isinstance(outcome, Keep) and visit.stage.name in Decide.EVIDENCE:
+        if isinstance(outcome, Keep) and visit.stage.name in MEASURED:
             evidence[visit.stage.name] = outcome.evidence
         if isinstance(outcome, Fail):
-            failure = f"{visit.stage.name}: {outcome.kind.value}"
-    assert state.row.span is not None
-    return Clip(Path(state.row.source.uri).name, state.row.span, evidence, failure)
+            missed = f"{visit.stage.name}: {outcome.kind.value}"
+    span = state.row.span
+    assert span is not None
+    values = measures(evidence) if len(evidence) == len(MEASURED) else {}
+    good_s = overlap_s(span.start_s, span.end_s, label.good)
+    if label.is_keep and not label.good:
+        good_s = span.duration_s
+    return Clip(
+        file=Path(state.row.source.uri).name,
+        span=span,
+        label=label,
+        values=values,
+        backends=used_backends(evidence),
+        missed=missed or _missed(values),
+        good_s=good_s,
+    )
 
 
-def rule(config: DecideConfig, asked: Set[str] = ALL) -> Rule:
-    """The decision by the checks with these thresholds."""
-
-    def decided(clip: Clip) -> str:
-        if clip.failure:
-            return clip.failure
-        found = [finding for finding in _findings(clip, config) if finding.threshold in asked]
-        reason = verdict(found)
-        return KEEP if reason is None else reason.value
-
-    return decided
+def _missed(values: Mapping[str, float | None]) -> str:
+    for check in CHECKS:
+        limit = DecideConfig().limits.get(check.name)
+        value = values.get(check.name)
+        if limit is not None and value is not None and (value - limit) * check.sign < 0:
+            return check.reason.value
+    return ""
 
 
-def naive(config: DecideConfig, *, always_a_face: bool) -> Rule:
-    """What is often done: loud enough, no music, and one face where speech prevails, or always."""
-
-    def decided(clip: Clip) -> str:
-        if clip.failure:
-            return clip.failure
-        listen, faces = clip.evidence["listen"], clip.evidence["look"]["faces"]
-        if listen["rms_dbfs"] < config.min_sound_dbfs:
-            return "silent"
-        if listen["tags"].get("music", 0.0) > config.max_music:
-            return "music"
-        wants_face = always_a_face or listen["speech_ratio"] >= TALKING
-        return KEEP if not wants_face or faces is None or len(faces) == 1 else "faces"
-
-    return decided
-
-
-def _findings(clip: Clip, config: DecideConfig) -> list[Finding]:
-    return findings(clip.evidence, config) if not clip.failure else []
+def examples(clips: Sequence[Clip]) -> list[Example]:
+    """Clips to fit; those of a file share its weight, but long files count somewhat more."""
+    number: dict[str, int] = {}
+    for clip in clips:
+        number[clip.file] = number.get(clip.file, 0) + 1
+    return [
+        Example(clip.values, clip.is_good, clip.label.repository, number[clip.file] ** -0.5)
+        for clip in clips
+    ]
 
 
 @dataclass(frozen=True)
-class Scores:
-    """(label, decision) -> how many."""
+class Judged:
+    """Files by their best clip that counts.
 
-    counts: Counter[tuple[str, str]]
+    Attributes:
+        probability_F: of that clip; 0 where there is none.
+        least_F: from which the file counts as kept.
+    """
 
-    def recall(self, label: str) -> float:
-        total = self.counts[label, KEEP] + self.counts[label, "drop"]
-        return self.counts[label, label] / max(total, 1)
-
-    @property
-    def balanced_accuracy(self) -> float:
-        return (self.recall(KEEP) + self.recall("drop")) / 2
-
-    @property
-    def num_kept(self) -> int:
-        return self.counts[KEEP, KEEP] + self.counts["drop", KEEP]
+    files: list[str]
+    labels: list[Label]
+    probability_F: Floats
+    least_F: Floats
 
     @property
-    def precision(self) -> float:
-        """Of what is kept; NaN where nothing is."""
-        return self.counts[KEEP, KEEP] / self.num_kept if self.num_kept else math.nan
+    def kept(self) -> np.ndarray:
+        return self.probability_F >= self.least_F
 
     @property
-    def cells(self) -> str:
-        """Cells of a table: balanced accuracy, keep-precision, and how many of those kept are
-        right."""
-        right = f"{self.counts[KEEP, KEEP]}/{self.num_kept}"
-        return f"{self.balanced_accuracy:.3f} | {self.precision:.3f} | {right}"
+    def good(self) -> np.ndarray:
+        return np.array([label.is_keep for label in self.labels])
+
+    def figure(self, name: str, chosen: np.ndarray | None = None) -> Figure:
+        """A figure of `FIGURES` over the files chosen, with its interval."""
+        of = np.flatnonzero(np.ones(len(self.files), bool) if chosen is None else chosen)
+        kept, good, said = self.kept[of], self.good[of], self.probability_F[of]
+        groups = [self.labels[n].repository for n in of]
+        return bootstrapped(groups, lambda at: FIGURES[name](kept[at], good[at], said[at]))
 
 
-def by_clip(clips: Sequence[Clip], labels: Mapping[str, Label], decided: Rule) -> Scores:
-    return Scores(
-        Counter(
-            (labels[clip.file].verdict, KEEP if decided(clip) == KEEP else "drop") for clip in clips
-        )
+def _share(part: np.ndarray) -> float:
+    return float(part.mean()) if len(part) else np.nan
+
+
+def _auc(kept: np.ndarray, good: np.ndarray, said: np.ndarray) -> float:
+    if good.all() or not good.any():
+        return np.nan
+    above = said[good][:, None] - said[~good][None, :]
+    return float((above > 0).mean() + (above == 0).mean() / 2)
+
+
+FIGURES = {
+    "balanced_accuracy": lambda kept, good, said: (_share(kept[good]) + _share(~kept[~good])) / 2,
+    "keep_precision": lambda kept, good, said: _share(good[kept]),
+    "recall": lambda kept, good, said: _share(kept[good]),
+    "auc": _auc,
+}
+
+
+def by_file(
+    clips: Sequence[Clip], labels: Mapping[str, Label], probability_N: Floats, least_N: Floats
+) -> Judged:
+    """Files judged by their clips; one without any clip is not kept."""
+    best: dict[str, tuple[float, float]] = dict.fromkeys(labels, (0.0, 1.0))
+    for clip, probability, least in zip(clips, probability_N, least_N, strict=True):
+        said = 0.0 if clip.missed else float(probability)
+        if clip.counts and said / least > best[clip.file][0] / best[clip.file][1]:
+            best[clip.file] = (said, float(least))
+    files = list(labels)
+    columns = np.array([best[file] for file in files])
+    return Judged(files, [labels[file] for file in files], columns[:, 0], columns[:, 1])
+
+
+def cross_validated(clips: Sequence[Clip], seed: int = 0) -> tuple[Floats, Floats]:
+    """Probability of each clip, and the least that was asked, from fits to the other folds."""
+    rows = examples(clips)
+    fits: dict[int, Tuned] = {}
+
+    def fitted(others: Sequence[Example]) -> Tuned:
+        return fits.setdefault(hash(frozenset(e.group for e in others)), tuned(others, NAMES))
+
+    said_N = out_of_fold(rows, lambda others, at: sigmoid(fitted(others).fit.log_odds(at)), seed)
+    least_N = out_of_fold(
+        rows, lambda others, at: np.full(len(at), fitted(others).min_probability), seed
     )
+    return said_N, least_N
 
 
-def by_file(clips: Sequence[Clip], labels: Mapping[str, Label], decided: Rule) -> Scores:
-    kept = kept_files(clips, decided)
-    return Scores(
-        Counter((label.verdict, KEEP if file in kept else "drop") for file, label in labels.items())
-    )
+def naive(clip: Clip) -> bool:
+    """What is often done: loud enough, no music, and one face where speech prevails."""
+    values = clip.values
+    music, second = values.get("music"), values.get("second_face")
+    share, voice = values.get("face_share"), values.get("voice_unseen")
+    if clip.missed or (music or 0.0) > 0.5:
+        return False
+    if share is None or voice is None or voice + (values.get("voice_seen") or 0.0) < 0.5:
+        return True
+    return share >= 0.5 and (second or 0.0) < 0.5
 
 
-def kept_files(clips: Sequence[Clip], decided: Rule) -> set[str]:
-    kept_s: dict[str, float] = defaultdict(float)
-    total_s: dict[str, float] = defaultdict(float)
-    for clip in clips:
-        total_s[clip.file] += clip.span.duration_s
-        if decided(clip) == KEEP:
-            kept_s[clip.file] += clip.span.duration_s
-    return {file for file in total_s if kept_s[file] >= total_s[file] / 2}
-
-
-def confusion(files: Scores, clips: Scores) -> list[str]:
+def table(title: str, judged: Judged) -> list[str]:
+    """Figures of all, and by class of what sounds (a class's drops are all drops)."""
     lines = [
-        "| label | files kept | files dropped | clips kept | clips dropped |",
-        "|---|---:|---:|---:|---:|",
+        f"## {title}: {len(judged.files)} files, "
+        f"{len({label.repository for label in judged.labels})} repositories",
+        "",
+        "| files | balanced accuracy | keep-precision | recall | AUC |",
+        "|---|---|---|---|---|",
+        _row("all", judged, None),
     ]
-    for label in (KEEP, "drop"):
-        numbers = [
-            scores.counts[label, decision]
-            for scores in (files, clips)
-            for decision in (KEEP, "drop")
-        ]
-        lines.append(f"| {label} | {' | '.join(map(str, numbers))} |")
-    return lines
+    for kind in sorted({label.kind for label in judged.labels if label.is_keep and label.kind}):
+        chosen = np.array([not label.is_keep or label.kind == kind for label in judged.labels])
+        count = sum(label.kind == kind for label in judged.labels)
+        lines.append(_row(f"{kind} ({count} to keep, all drops)", judged, chosen))
+    return [*lines, ""]
 
 
-def ablation(
-    clips: Sequence[Clip], labels: Mapping[str, Label], config: DecideConfig
-) -> Iterator[str]:
-    yield (
-        "| checks | files: balanced accuracy | keep-precision | right of kept "
-        "| clips: balanced accuracy | keep-precision | right of kept |"
-    )
-    yield "|---|---:|---:|---:|---:|---:|---:|"
-    rules = {"all": rule(config)}
-    rest = ALL.difference(*GROUPS.values())
-    for group, names in {**GROUPS, REST: rest}.items():
-        rules[f"all but {group}"] = rule(config, ALL.difference(names))
-        rules[f"only {group}"] = rule(config, set(names))
-    rules["naive: loud, no music, one face if speech prevails"] = naive(config, always_a_face=False)
-    rules["naive: loud, no music, one face"] = naive(config, always_a_face=True)
-    rules["none"] = rule(config, set())
-    for title, decided in rules.items():
-        files, parts = by_file(clips, labels, decided), by_clip(clips, labels, decided)
-        yield f"| {title} | {files.cells} | {parts.cells} |"
+def _row(name: str, judged: Judged, chosen: np.ndarray | None) -> str:
+    figures = [judged.figure(figure, chosen) for figure in FIGURES]
+    cells = [f"{each.value:.3f} ({each.low:.2f}–{each.high:.2f})" for each in figures]
+    return f"| {name} | {' | '.join(cells)} |"
 
 
-def wrong_clips(
-    clips: Sequence[Clip], labels: Mapping[str, Label], config: DecideConfig
-) -> Iterator[str]:
-    """With every check that fired: what was measured, and the threshold."""
-    decided = rule(config)
-    kept = kept_files(clips, decided)
-    yield "| wrong clip | label | file is | decision | checks that fired (threshold) | content |"
-    yield "|---|---|---|---|---|---|"
-    for clip in sorted(clips, key=lambda clip: (clip.file, clip.span.start_s)):
-        label, decision = labels[clip.file], decided(clip)
-        if (decision == KEEP) == (label.verdict == KEEP):
+def calibrated(clips: Sequence[Clip], said_N: Floats) -> tuple[list[str], dict[str, Figure]]:
+    """Reliability and scores of the probabilities of clips."""
+    groups = [clip.label.repository for clip in clips]
+    good_N = np.array([clip.is_good for clip in clips], float)
+    ones_N = np.ones(len(clips))
+    naive_N = np.array([naive(clip) for clip in clips], float)
+    figures = {
+        "calibration_error": bootstrapped(
+            groups, lambda at: calibration_error(said_N[at], good_N[at], ones_N[at])
+        ),
+        "brier": bootstrapped(groups, lambda at: float(((said_N[at] - good_N[at]) ** 2).mean())),
+        "brier_naive": bootstrapped(
+            groups, lambda at: float(((naive_N[at] - good_N[at]) ** 2).mean())
+        ),
+    }
+    lines = [f"- {name}: {f.value:.3f} ({f.low:.3f}–{f.high:.3f})" for name, f in figures.items()]
+    lines += ["", "| clips | said | so |", "|---:|---:|---:|"]
+    lines += [
+        f"| {bin_.num} | {bin_.mean_probability:.2f} | {bin_.share_good:.2f} |"
+        for bin_ in reliability(said_N, examples(clips))
+    ]
+    return [*lines, ""], figures
+
+
+def wrong(clips: Sequence[Clip], judged: Judged, said_N: Floats) -> Iterator[str]:
+    """Every wrong file, by its clip with the highest probability."""
+    yield "| wrong file | label | clip | probability | content |"
+    yield "|---|---|---|---:|---|"
+    for file, label, kept in zip(judged.files, judged.labels, judged.kept, strict=True):
+        if kept == label.is_keep:
             continue
-        fired = ", ".join(
-            f"{finding.threshold} {finding.value:.3g} ({finding.limit:g})"
-            for finding in _findings(clip, config)
-            if not finding.passed and finding.value is not None
-        )
-        file = "kept" if clip.file in kept else "dropped"
-        where = f"{clip.file} {clip.span.start_s:.1f}-{clip.span.end_s:.1f} s"
-        yield f"| {where} | {label.verdict} | {file} | {decision} | {fired} | {label.content} |"
+        own = [n for n, clip in enumerate(clips) if clip.file == file and clip.counts]
+        best = max(own, key=lambda n: said_N[n], default=None)
+        where = "none" if best is None else f"{clips[best].span.start_s:.1f} s"
+        said = 0.0 if best is None else said_N[best]
+        missed = "" if best is None else clips[best].missed
+        yield f"| {file} | {label.verdict} | {where} {missed} | {said:.2f} | {label.content} |"
 
 
-def report(
-    clips: Sequence[Clip], labels: Mapping[str, Label], config: DecideConfig
-) -> Iterator[str]:
-    decided = rule(config)
-    files, parts = by_file(clips, labels, decided), by_clip(clips, labels, decided)
-    yield from confusion(files, parts)
-    yield ""
-    yield (
-        f"of files: balanced accuracy {files.balanced_accuracy:.3f}, keep-precision "
-        f"{files.precision:.3f}"
+def report(clips: Sequence[Clip], labels: Mapping[str, Label]) -> Iterator[str]:
+    """All tables of cross-validation."""
+    said_N, least_N = cross_validated(clips)
+    judged = by_file(clips, labels, said_N, least_N)
+    yield from table("Cross-validated", judged)
+    plain_N = np.array([naive(clip) for clip in clips], float)
+    yield from table(
+        "Naive: loud, no music, one face if speech prevails",
+        by_file(clips, labels, plain_N, np.full(len(clips), 0.5)),
     )
-    without = len(set(labels) - {clip.file for clip in clips})
+    kept_N = np.array([not clip.missed for clip in clips]) & (said_N >= least_N)
+    good_N = np.array([clip.is_good for clip in clips])
+    yield f"Precision by clip: {_share(good_N[kept_N]):.3f} of {kept_N.sum()} kept."
     yield ""
-    yield (
-        f"{len(labels)} files, {without} of them without a clip; {len(clips)} clips, "
-        f"{sum(bool(clip.failure) for clip in clips)} failed"
+    lines, _ = calibrated(clips, said_N)
+    yield from lines
+    yield from wrong(clips, judged, said_N)
+    yield ""
+
+
+def shipped(clips: Sequence[Clip], labels: Mapping[str, Label], name: str) -> str:
+    """The file of numbers, fitted on everything, with what cross-validation says of it."""
+    said_N, least_N = cross_validated(clips)
+    judged = by_file(clips, labels, said_N, least_N)
+    figures = {each: judged.figure(each) for each in FIGURES}
+    _, more = calibrated(clips, said_N)
+    repositories = {label.repository for label in labels.values()}
+    num_good = sum(label.is_keep for label in labels.values())
+    model = decision_model(
+        tuned(examples(clips), NAMES),
+        name=name,
+        backends={role: each for clip in clips for role, each in clip.backends.items()},
+        data=(
+            f"{len(labels)} labelled real files ({num_good} good) of {len(repositories)} "
+            f"repositories, {len(clips)} clips; figures cross-validated in folds by repository"
+        ),
+        figures={**figures, "calibration_error": more["calibration_error"]},
+        reliability=reliability(said_N, examples(clips)),
     )
-    yield ""
-    yield from ablation(clips, labels, config)
-    yield ""
-    yield from wrong_clips(clips, labels, config)
+    return as_yaml(model)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--clips", type=Path, required=True, help="folder with labels.csv")
+    parser.add_argument("--clips", type=Path, action="append", required=True, metavar="FOLDER")
+    parser.add_argument("--labels", type=Path, action="append", help="folders of labels.csv")
     parser.add_argument("--profile", default="embedded")
     parser.add_argument("--executor", default="ray", choices=("ray", "inline"))
     parser.add_argument("--out", type=Path, help="where evidence is gathered, or lies already")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--reveal", action="store_true", help="report what was put aside, too")
+    parser.add_argument("--write", type=Path, help="fit on everything, and write the numbers")
     arguments = parser.parse_args()
-    labels = read_labels(arguments.clips)
-    config = load_config(None, [f"profile={arguments.profile}", *arguments.overrides])
     with tempfile.TemporaryDirectory() as scratch:
-        out = arguments.out or Path(scratch) / "dataset"
-        build(
-            (arguments.clips / name for name in labels), out, arguments.profile, arguments.executor
-        )
-        clips = list(collect(out))
-    print("\n".join(report(clips, labels, config.stages.decide)))
+        out = arguments.out or Path(scratch)
+        clips, labels, aside = _everything(arguments, out)
+    inside = [clip for clip in clips if clip.file not in aside]
+    seen = {file: label for file, label in labels.items() if file not in aside}
+    print("\n".join(report(inside, seen)))
+    if arguments.reveal:
+        print("\n".join(revealed(clips, labels, aside)))
+    if arguments.write:
+        arguments.write.write_text(shipped(clips, labels, arguments.profile), encoding="utf-8")
+
+
+def _everything(
+    arguments: argparse.Namespace, out: Path
+) -> tuple[list[Clip], dict[str, Label], set[str]]:
+    clips: list[Clip] = []
+    labels: dict[str, Label] = {}
+    aside: set[str] = set()
+    for number, folder in enumerate(arguments.clips):
+        found = read_labels((arguments.labels or arguments.clips)[number])
+        is_last = number == len(arguments.clips) - 1 and number > 0
+        aside = put_aside(found) if is_last else set()
+        parts = {"": set(found) - aside, "-aside": aside}
+        if not (arguments.reveal or arguments.write):
+            del parts["-aside"]
+        for suffix, files in parts.items():
+            if not files:
+                continue
+            dataset = out / f"{folder.name}{suffix}"
+            gather(folder, sorted(files), dataset, arguments.profile, arguments.executor)
+            clips += collect(dataset, found)
+        labels |= found if "-aside" in parts else {f: found[f] for f in parts[""]}
+    return clips, labels, aside
+
+
+def revealed(clips: Sequence[Clip], labels: Mapping[str, Label], aside: set[str]) -> Iterator[str]:
+    """What was put aside, by a decision fitted on all the rest."""
+    made = tuned(examples([clip for clip in clips if clip.file not in aside]), NAMES)
+    others = [clip for clip in clips if clip.file in aside]
+    said_N = sigmoid(made.fit.log_odds(examples(others)))
+    least_N = np.full(len(others), made.min_probability)
+    own = {file: label for file, label in labels.items() if file in aside}
+    judged = by_file(others, own, said_N, least_N)
+    yield from table("Put aside", judged)
+    lines, _ = calibrated(others, said_N)
+    yield from lines
+    yield from wrong(others, judged, said_N)
 
 
 if __name__ == "__main__":

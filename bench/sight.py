@@ -16,8 +16,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from filter import open_thresholds
-
 from avipipe.annotators import registry
 from avipipe.cli import main as avipipe
 from avipipe.manifests.records import Keep
@@ -30,6 +28,14 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "mask": ("detect", "segment", "propagate", "match"),
 }
 """Stage -> the roles that it asks."""
+
+OPEN: Mapping[str, str] = {
+    **dict.fromkeys(("min_clip_s", "min_sound_dbfs", "min_motion_px"), "null"),
+    "min_probability": "1e-9",
+    "min_persistence": "null",
+    "min_instances": "1000000",
+}
+"""Drops nothing until all is measured, and then everything: what follows would only cost time."""
 
 IN_LOOK = frozenset({"things", "explain"})
 """Methods of a detector and a matcher that only `look` asks."""
@@ -80,8 +86,8 @@ def build(files: Sequence[Path], out: Path, profile: str, overrides: Sequence[st
     listing.write_text("".join(f"{path.absolute()}\n" for path in files))
     words = ["-q", "build", "--source", str(listing), "--out", str(out), "--profile", profile]
     words += ["--executor", "inline"]
-    for name, limit in open_thresholds().items():
-        words += ["--set", f"stages.decide.{name}={limit:.0f}"]
+    for name, limit in OPEN.items():
+        words += ["--set", f"stages.decide.{name}={limit}"]
     for pair in overrides:
         words += ["--set", pair]
     vars(graph)["create"] = lambda role, name: Timed(registry.create(role, name), role, parts)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from avipipe.manifests import rle
+from avipipe.manifests.card import DecisionFacts
 from avipipe.manifests.degrade import Law
 from avipipe.manifests.lease import Lease
 from avipipe.manifests.pairs import make_pairs, write_pairs
@@ -16,7 +17,8 @@ from avipipe.manifests.samples import ClipRecord, SourceFacts, SourceRecord
 from avipipe.stages.publish import PublishConfig, Published, PublishFacts, publish
 
 SIZE = (36, 64)
-FACTS = PublishFacts("c0ffee", {"avipipe": "0.1.0", "ffmpeg": "n9"}, {"max_speakers": 1.0})
+DECISION = DecisionFacts("light", "clips of 3 repositories", 0.6, {"max_speakers": 1.0})
+FACTS = PublishFacts("c0ffee", {"avipipe": "0.1.0", "ffmpeg": "n9"}, DECISION)
 
 
 def source(number: int, **metadata: str) -> SourceFacts:
@@ -58,6 +60,7 @@ def record(
     decision: Literal["keep", "drop", "fail"] = "keep",
     reason: str = "",
     look: int | None = None,
+    probability: float = 0.8,
     **metadata: str,
 ) -> ClipRecord:
     """A clip of source `number`; clips of equal `look` are near-duplicates."""
@@ -72,17 +75,19 @@ def record(
             "width": SIZE[1],
             "height": SIZE[0],
             "duration_s": 2.0,
+            "crop": [0.0, 0.0, 1.0, 1.0],
             "sync": {"av_offset_ms": 1.5, "method": "packets"},
         },
         "fingerprint": {
             "video_phash": [f"{value:016x}" for value in rng.integers(0, 1 << 63, 3).tolist()],
             "audio_chromaprint": rng.integers(0, 1 << 32, 20).tolist(),
         },
-        "decide_mask": {"findings": []},
+        "decide_look": {"probability": 0.7, "findings": []},
+        "decide_mask": {"probability": probability, "findings": []},
         "caption": {"text": "A thing knocks.", "label": "thing", "backend": "template@1"},
     }
     if decision != "keep":
-        evidence = {"listen": evidence["listen"]}
+        evidence = {"listen": evidence["listen"], "decide_listen": {"probability": 0.25}}
     provenance = {"listen": {"version": 1, "settings": {}}}
     files = members(folder, name) if decision == "keep" else {}
     return ClipRecord(name, facts, span, decision, reason, evidence, provenance, files)

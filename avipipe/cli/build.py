@@ -56,6 +56,7 @@ def command(
     from avipipe.cli.progress import Progress
     from avipipe.manifests.sources import read_sources
     from avipipe.pipeline.build import Build
+    from avipipe.pipeline.calibration import notes
     from avipipe.pipeline.config import load_config
     from avipipe.pipeline.graph import Graph
     from avipipe.pipeline.needs import check_weights, require_weights
@@ -87,6 +88,8 @@ def command(
         lines = workspace.merged_lines(sources.lines, private)
         private.write()  # first, as a killed build must find the address of every line
         workspace.write_lines(lines)
+        for note in notes(graph):
+            echo(note, err=True)
         with workspace.open_ledger() as ledger, Progress(len(lines)) as progress:
             summary = Build(workspace, graph, lines, ledger, lease).run(progress)
     echo(_in_words(summary, out))

@@ -7,6 +7,7 @@ import click
 
 from avipipe.cli.options import json_option, out_option, work_option
 from avipipe.cli.output import echo, echo_json
+from avipipe.decision.model import shipped
 from avipipe.pipeline.config import BuildConfig, with_overrides
 from avipipe.pipeline.refilter import Refiltered, refilter
 from avipipe.pipeline.workspace import Workspace
@@ -20,27 +21,30 @@ from avipipe.pipeline.workspace import Workspace
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A threshold of stages.decide, such as stages.decide.max_speakers=2; may be repeated.",
+    help="A key of stages.decide, such as stages.decide.min_probability=0.8; may be repeated.",
 )
-@click.option("--apply", "apply_", is_flag=True, help="Make these the dataset's thresholds.")
+@click.option("--apply", "apply_", is_flag=True, help="Make this the dataset's decision.")
 @json_option
 def command(
     out: str, work: Path | None, overrides: tuple[str, ...], apply_: bool, as_json: bool
 ) -> None:
-    """Try other thresholds on stored evidence; show which clips flip.
+    """Decide otherwise on stored evidence; show which clips flip.
 
-    Nothing is decoded and nothing recomputed. With --apply, the thresholds are written to the
+    Nothing is decoded and nothing recomputed. With --apply, it is written to the
     dataset's configuration; the next `avipipe build` then makes what newly kept clips lack.
 
     \b
     Example:
-      avipipe refilter --out my-dataset --set stages.decide.max_music=0.3
+      avipipe refilter --out my-dataset --set stages.decide.min_probability=0.8
+      avipipe refilter --out my-dataset --set stages.decide.model=decision.yaml --apply
     """
     workspace = Workspace.at(out, work)
     stored = workspace.require_config()
     config = with_overrides(stored, overrides, only="stages.decide.")
     with workspace.open_ledger(read_only=True) as ledger:
-        result = refilter(ledger, stored.stages.decide, config.stages.decide)
+        numbers = shipped(config.profile)
+        old, new = stored.stages.decide.judge(numbers), config.stages.decide.judge(numbers)
+        result = refilter(ledger, old, new)
     if apply_:
         # Before anything is printed: a closed pipe (`| head`) must not undo it.
         _apply(workspace, config)

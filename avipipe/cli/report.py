@@ -18,7 +18,7 @@ def command(out: str, work: Path | None) -> None:
     """Write the HTML report of a dataset.
 
     One file, DATASET/report.html, that loads nothing else: what was kept and what was not, and
-    why, with pictures, evidence, failures, cost, and what other thresholds would keep. A build
+    why, with pictures, evidence, failures, cost, and what asking more or less would keep. A build
     writes it too; this command does so again at any time, even while a build is under way.
 
     \b

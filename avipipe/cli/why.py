@@ -9,16 +9,17 @@ import click
 
 from avipipe.cli.options import json_option, out_option, work_option
 from avipipe.cli.output import echo, echo_json
+from avipipe.decision.judge import Finding
+from avipipe.decision.model import Contribution
 from avipipe.errors import ConfigError
 from avipipe.manifests.evidence import FaceTrack
-from avipipe.manifests.records import Drop, DropReason, Evidence, Fail, Keep, SourceLine
+from avipipe.manifests.records import Drop, Evidence, Fail, Keep, SourceLine
 from avipipe.manifests.uris import local_path
 from avipipe.pipeline import words
 from avipipe.pipeline.accounting import ItemState, Survey
 from avipipe.pipeline.graph import Visit
 from avipipe.pipeline.private import Private
 from avipipe.pipeline.workspace import Workspace
-from avipipe.stages.decide import Finding
 
 
 @click.command("why")
@@ -66,6 +67,10 @@ def _matching(
             yield state
 
 
+_LEAST_LOG_ODDS = 0.05
+"""What adds less is not told."""
+
+
 class _Line(NamedTuple):
     text: str
     colour: str | None = None
@@ -86,7 +91,7 @@ def _tell(state: ItemState) -> None:
 
 
 def _chapter(visit: Visit, told: set[str]) -> Iterator[_Line]:
-    """One stage. `told`: thresholds whose checks have been told; each decision repeats them."""
+    """One stage. `told`: what decisions before it have said; each repeats it."""
     record = visit.record
     if record is None:
         yield _Line(f"  {visit.stage.name}: pending; `avipipe build` goes on here")
@@ -115,21 +120,40 @@ def _chapter(visit: Visit, told: set[str]) -> Iterator[_Line]:
 
 
 def _evidence(evidence: Evidence, told: set[str]) -> Iterator[_Line]:
-    for data in evidence.get("findings", ()):
-        finding = Finding(**{**data, "reason": DropReason(data["reason"])})
-        if finding.threshold not in told:
-            yield _check(finding)
-        told.add(finding.threshold)
+    if "probability" in evidence:
+        yield from _decision(evidence, told)
+        return
     if "tag_classes" in evidence:
         heard = (f"{name} {score:.2f}" for name, score in words.sounds(evidence))
         yield _Line(f"      heard as: {', '.join(heard) or 'nothing known'}")
     for face in evidence.get("faces") or ():
         yield _Line(f"      face: {words.face(FaceTrack.model_validate(face))}")
     for key, measured in evidence.items():
-        if key in ("findings", "faces"):
+        if key == "faces":
             continue
         text = json.dumps(measured)
         yield _Line(f"      {key} = {text if len(text) <= 100 else text[:97] + '...'}")
+
+
+def _decision(evidence: Evidence, told: set[str]) -> Iterator[_Line]:
+    """The hard limits, and what speaks for and against; what was told of it before is not again."""
+    for data in evidence["findings"]:
+        finding = Finding.from_json(data)
+        if finding.measure not in told:
+            yield _check(finding)
+        told.add(finding.measure)
+    asked = evidence["min_probability"]
+    most = evidence["best_probability"]
+    yield _Line(
+        f"      probability that it is good {evidence['probability']:.2f}, at most {most:.2f}; "
+        f"asked {asked:.2f}",
+        None if most >= asked else "yellow",
+    )
+    for data in evidence["contributions"]:
+        contribution = Contribution(**data)
+        if f"{contribution}" not in told and abs(contribution.log_odds) >= _LEAST_LOG_ODDS:
+            yield _Line(f"      {words.argument(contribution)}")
+        told.add(f"{contribution}")
 
 
 def _check(finding: Finding) -> _Line:

@@ -31,6 +31,9 @@ class Tally:
     labels: Counter[str] = field(default_factory=Counter)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """By label, of kept clips."""
+    num_judged: int = 0
+    sum_probability: float = 0.0
+    """Of the `num_judged` kept clips that have one; what an older avipipe published has none."""
 
     def add(self, row: Row) -> None:
         self.num_clips += 1
@@ -40,6 +43,29 @@ class Tally:
             self.licences[row["licence"] or "unknown"] += 1
             self.labels[label] += 1
             self.seconds[label] += row["end_s"] - row["start_s"]
+            if (probability := row.get("probability")) is not None:
+                self.num_judged += 1
+                self.sum_probability += probability
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionFacts:
+    """What clips were decided by.
+
+    Attributes:
+        model: name of the numbers; `data` is what they were fitted on, in words.
+        min_probability: of a clip that is kept, to be good.
+        limits: hard limit -> its value, of those that are set.
+        figures: cross-validated figure -> value and 95 % interval, as text.
+        uncalibrated: `ROLE (BACKEND)` of each annotator that the numbers were not fitted on.
+    """
+
+    model: str
+    data: str
+    min_probability: float
+    limits: Mapping[str, float] = field(default_factory=dict)
+    figures: Mapping[str, str] = field(default_factory=dict)
+    uncalibrated: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +74,7 @@ class CardFacts:
 
     Attributes:
         title: of the dataset.
-        thresholds: of the decision, by name.
+        decision: what clips were decided by.
         backends: (role, backend) of each annotator.
         weights: (name, licence) of the models among them.
         split_fractions: share of the groups by split.
@@ -56,7 +82,7 @@ class CardFacts:
     """
 
     title: str
-    thresholds: Mapping[str, Any]
+    decision: DecisionFacts
     backends: Sequence[tuple[str, str]]
     weights: Sequence[tuple[str, str]]
     split_fractions: Mapping[str, float]
@@ -77,7 +103,7 @@ def render_card(index: DatasetIndex, tally: Tally, facts: CardFacts) -> str:
         _splits(index),
         _labels(tally),
         _decisions(tally, facts),
-        "## Thresholds\n" + _table(("threshold", "value"), facts.thresholds.items()),
+        _decision(tally, facts.decision),
         _annotators(facts),
         _licences(tally),
         _READING.replace("SHARD", index.shards[0].name if index.shards else "shards/NAME.tar"),
@@ -114,7 +140,8 @@ its keys is JSON as text within `json`: `evidence`, `provenance`, and `origin` a
 
 _LIMITS = """## Limits
 - Decisions, masks, labels and captions are made by machines with the backends above; nobody looked
-  at every clip. The evidence is stored so that stricter thresholds can be applied to it.
+  at every clip. The evidence is stored, and `probability` of each clip with it, so that more can
+  be asked.
 - Near-duplicates are found by fingerprints of three pictures and of the sound. A copy that was
   cropped, mirrored or slowed down may be missed, and the sound of clips under about 4 s is not
   compared.
@@ -171,6 +198,34 @@ def _decisions(tally: Tally, facts: CardFacts) -> str:
     )
 
 
+def _decision(tally: Tally, facts: DecisionFacts) -> str:
+    paragraphs = [
+        "A clip is kept where its probability to be good, which adds up from all that was measured,"
+        f" is at least **{facts.min_probability:g}**, and where it passes each hard limit. The"
+        f" numbers are `{_code(facts.model)}`, fitted on {_markdown(facts.data)}."
+    ]
+    if tally.num_judged:
+        mean = tally.sum_probability / tally.num_judged
+        paragraphs.append(
+            f"Expected precision: {mean:.2f}, the mean probability of the {tally.num_judged} kept"
+            " clips that have one."
+        )
+    if facts.uncalibrated:
+        paragraphs.append(
+            f"Not calibrated for {_markdown(', '.join(facts.uncalibrated))}: what these measure"
+            " counts by what the literature says, so probabilities are less sure."
+        )
+    tables = []
+    if facts.figures:
+        tables.append(
+            "Cross-validated on labelled clips:\n"
+            + _table(("figure", "value (95 % interval)"), facts.figures.items())
+        )
+    limits = [(name, f"{value:g}") for name, value in facts.limits.items()]
+    tables.append(_table(("hard limit", "value"), limits) if limits else "No hard limit is set.")
+    return "## The decision\n" + "\n\n".join(part.strip() for part in [*paragraphs, *tables])
+
+
 def _annotators(facts: CardFacts) -> str:
     weights = (
         "\n\nModel weights:\n" + _table(("weights", "licence"), facts.weights)
@@ -201,6 +256,11 @@ def _table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines = [" | ".join(names), " | ".join("---" for _ in names)]
     lines += [" | ".join(_markdown(str(value)) for value in row) for row in rows]
     return "\n" + "\n".join(f"| {line} |" for line in lines)
+
+
+def _code(text: str) -> str:
+    """A name from outside within backquotes."""
+    return safe_text(text, max_chars=MAX_NAME_CHARS).replace("`", "'")
 
 
 def _markdown(text: str) -> str:

@@ -157,6 +157,36 @@ class SoundExplained(_Evidence):
     match: Rounded
 
 
+class PictureSeen(_Evidence):
+    """What the pictures of a clip are like as such.
+
+    Attributes:
+        content_box: what lies within bars, borders and blurred sides; all of it where there are
+            none.
+        overlays: what stays over the moving picture: logos, captions. None are told where most of
+            the picture stays as it is.
+        num_panels: pictures that it is put together from, side by side or one in another; 1 for
+            one that is whole.
+        camera_px: mean motion of the whole picture in px/frame at 180 px height.
+        residual_ratio: share of the change that is left once that motion is undone: 0 for a still
+            that is panned or zoomed, 1 with a camera that keeps still. None where nothing changes.
+        still_ratio: share of pictures, at 24 fps, that repeat the one before.
+        change: mean absolute difference of successive pictures, in levels of 255.
+        largest_jump: the largest of these differences over the usual one.
+        flat_ratio: share of the picture that is evenly coloured, as drawings are.
+    """
+
+    content_box: NormalBox
+    overlays: list[NormalBox]
+    num_panels: int
+    camera_px: Rounded
+    residual_ratio: Rounded | None
+    still_ratio: Rounded
+    change: Rounded
+    largest_jump: Rounded
+    flat_ratio: Rounded
+
+
 class LookEvidence(_Evidence):
     """What the picture of a clip says, and how it goes with the sound.
 
@@ -174,6 +204,7 @@ class LookEvidence(_Evidence):
             in its place. None where no backend looked for any.
         match: the sources that are heard, the best explained first; None where no backend
             compares them with what is seen, or no class of sounds is known.
+        picture: what the pictures are like as such; None where an older version has looked.
         backends: role -> `name@version`.
     """
 
@@ -194,6 +225,7 @@ class LookEvidence(_Evidence):
     text_area: Rounded | None = None
     text_boxes: list[NormalBox] | None = None
     match: list[SoundExplained] | None = None
+    picture: PictureSeen | None = None
     backends: dict[str, str]
 
 

@@ -16,6 +16,9 @@ from avipipe.manifests.shards import Member
 FPS = 24
 SAMPLE_RATE_HZ = 48_000
 
+DECIDED_AFTER = ("mask", "look", "listen")
+"""The stages after which clips are decided, the last one first."""
+
 _OWN_PLACE = frozenset({"caption", "cut", "fingerprint"})
 """Stages whose evidence a sample's `json` shows in other places, or not at all."""
 
@@ -101,6 +104,15 @@ class ClipRecord:
     provenance: Mapping[str, Any]
     files: Mapping[str, Path] = field(default_factory=dict)
 
+    @property
+    def probability(self) -> float | None:
+        """That it is good, by the last decision about it; None where there was none."""
+        for after in DECIDED_AFTER:
+            found = self.evidence.get(f"decide_{after}", {}).get("probability")
+            if found is not None:
+                return float(found)
+        return None
+
     def split_clip(self) -> SplitClip:
         """What decides which clips it must stay with."""
         return split_clip(
@@ -142,6 +154,7 @@ def sample_facts(record: ClipRecord, split: str) -> dict[str, Any]:
         "split": split,
         "caption": {"text": caption["text"], "backend": caption["backend"]},
         "label": caption["label"],
+        "probability": record.probability,
         "source": {
             "source_id": source.source_id,
             "uri": source.uri,
@@ -155,6 +168,7 @@ def sample_facts(record: ClipRecord, split: str) -> dict[str, Any]:
         "num_frames": cut["num_frames"],
         "num_samples": cut["num_samples"],
         "size": [cut["height"], cut["width"]],
+        "crop": cut["crop"],
         "boxes": _boxes(record.files["masks.json"]),
         "sync": cut["sync"],
         "evidence": _text({k: v for k, v in record.evidence.items() if k not in _OWN_PLACE}),

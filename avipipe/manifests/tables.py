@@ -38,6 +38,7 @@ _CLIP_COLUMNS: Mapping[str, Any] = {
     **dict.fromkeys(("clip_id", "source_id", "source_uri"), str),
     **_TIMES,
     **dict.fromkeys(("decision", "reason", "split", "shard", "licence", "channel"), str),
+    "probability": float,
     **dict.fromkeys(("caption.text", "caption.label", "caption.backend"), str),
     **dict.fromkeys(("cut.num_frames", "cut.width", "cut.height"), int),
     **dict.fromkeys(("cut.duration_s", "cut.sync.av_offset_ms"), float),
@@ -63,10 +64,21 @@ def clips_schema() -> "pa.Schema":
     """Columns of `clips.parquet`: scalars of the evidence as `stage.measure`, then all of it."""
     columns = dict(_CLIP_COLUMNS)
     for stage, model in _models().items():
-        for name, field in model.model_fields.items():
-            if _arrow_type(field.annotation) is not None:
-                columns[f"{stage}.{name}"] = field.annotation
+        columns |= _scalars(stage, model)
     return _schema({**columns, "evidence": str, "provenance": str})
+
+
+def _scalars(prefix: str, model: type[BaseModel]) -> Row:
+    """Column -> type of what has a simple one in a model, and in what it holds one of."""
+    columns: Row = {}
+    for name, field in model.model_fields.items():
+        inner = [field.annotation, *get_args(field.annotation)]
+        models = [arm for arm in inner if isinstance(arm, type) and issubclass(arm, BaseModel)]
+        if models and get_origin(field.annotation) is not list:
+            columns |= _scalars(f"{prefix}.{name}", models[0])
+        elif _arrow_type(field.annotation) is not None:
+            columns[f"{prefix}.{name}"] = field.annotation
+    return columns
 
 
 def _models() -> dict[str, type[BaseModel]]:
@@ -120,6 +132,7 @@ def clip_row(record: ClipRecord, *, split: str, shard: str) -> Row:
         "reason": record.reason,
         "split": split,
         "shard": shard,
+        "probability": record.probability,
         "licence": record.source.licence,
         "channel": record.source.channel,
         "evidence": _text(record.evidence),

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from avipipe.errors import FailKind, MediaError
 from avipipe.media.container import open_media
+from avipipe.media.crop import WHOLE, Crop, Shares
 from avipipe.media.decode import num_ticks, read_audio, scaled_size, shown_frames
 from avipipe.media.feed import PictureFeed, is_full_range
 from avipipe.media.ffmpeg import ToolRun, run
@@ -60,13 +61,14 @@ class NormalizeConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Normalized:
-    """What was written. `num_samples` is exactly `2000 * num_frames`."""
+    """What was written. `num_samples` is exactly `2000 * num_frames`; `crop` is what was kept."""
 
     num_frames: int
     num_samples: int
     width: int
     height: int
     duration_s: float
+    crop: Shares
     run: ToolRun
 
 
@@ -78,6 +80,7 @@ def normalize(
     end_s: float,
     folder: Path,
     config: NormalizeConfig,
+    content: Shares = WHOLE,
     reference: bool = False,
 ) -> Normalized:
     """Write `video.mp4` and `audio.flac` of `[start_s, end_s)` in source time into `folder`.
@@ -89,6 +92,7 @@ def normalize(
     The same input gives the same bytes.
 
     Args:
+        content: what of the upright picture to keep.
         reference: read the source the slow and sure way; see `avipipe.media.reader.pictures`.
     Raises:
         MediaError: RANGE_OUTSIDE, TOOL_FAILED, TIMEOUT, or CORRUPT where the source cannot be
@@ -99,8 +103,9 @@ def normalize(
         raise MediaError(FailKind.RANGE_OUTSIDE, message)
     num_frames = num_ticks(end_s - start_s, FPS)
     num_samples = num_frames * SAMPLES_PER_FRAME
+    crop = Crop.within(info.video, content)
     size = scaled_size(
-        info.video,
+        crop.of(info.video),
         config.short_side_px,
         upscale=True,
         max_long_side_px=config.max_long_side_px,
@@ -120,7 +125,7 @@ def normalize(
         sound.seek(0)
         pictures, fed = os.pipe()
         inputs = (pictures, os.dup(sound.fileno()))
-        args = _command(info.video, *inputs, num_frames, size, folder, config)
+        args = _command(info.video, crop, *inputs, num_frames, size, folder, config)
         finished = run(
             args,
             timeout_s=60.0 + config.timeout_factor * (end_s - start_s),
@@ -130,11 +135,19 @@ def normalize(
         )
     _check_video(folder / VIDEO_NAME, num_frames, size, finished)
     _check_audio(folder / AUDIO_NAME, num_samples, finished)
-    return Normalized(num_frames, num_samples, *size, float(num_frames / FPS), finished)
+    return Normalized(
+        num_frames,
+        num_samples,
+        *size,
+        float(num_frames / FPS),
+        crop.shares(info.video),
+        finished,
+    )
 
 
 def _command(
     video: VideoInfo,
+    crop: Crop,
     pictures: int,
     sound: int,
     num_frames: int,
@@ -149,7 +162,7 @@ def _command(
     ).audio
     sounds = heard.filter_multi_output("asplit")
     written = ffmpeg.output(
-        _picture(seen, video, num_frames, size),
+        _picture(seen, video, crop, num_frames, size),
         sounds[0],
         f"file:{folder / VIDEO_NAME}",
         format="mp4",
@@ -172,10 +185,14 @@ def _command(
     return list(ffmpeg.merge_outputs(written, audio).compile()[1:])
 
 
-def _picture(picture: Any, video: VideoInfo, num_frames: int, size: tuple[int, int]) -> Any:
+def _picture(
+    picture: Any, video: VideoInfo, crop: Crop, num_frames: int, size: tuple[int, int]
+) -> Any:
     """The graph of the pictures. The dear filters come before those that repeat."""
     turns = video.rotation_deg // 90
     coded = size[::-1] if turns % 2 else size
+    if not crop.is_whole(video):
+        picture = picture.filter("crop", crop.width, crop.height, crop.left, crop.top)
     scaled = _tone_mapped if video.is_hdr else _scaled
     picture = scaled(picture, video, coded)
     for _ in range(turns):

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from avipipe.media.crop import WHOLE, Shares
 from avipipe.media.decode import iter_pictures, iter_sound, num_ticks, scaled_size
 from avipipe.media.probe import MediaInfo
 
@@ -24,6 +25,8 @@ REFERENCE_NAMES = (PICTURES_NAME, TIMES_NAME, SOUND_NAME)
 SOUND_RATE_HZ = 16_000
 SIDE_PX = 16
 PICTURE_HEIGHT_PX = 64
+_FINE = 16
+"""Samples for each mean, across and down, of a picture that is cropped."""
 
 _MU = 255.0
 
@@ -41,6 +44,39 @@ def small_grey(picture_HWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 def kept_grey(picture_HWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """`small_grey` as it is kept: rounded, as hours of it must fit in memory."""
     return np.asarray(np.round(small_grey(picture_HWC)), np.uint8)
+
+
+def cells_within(crop: Shares) -> npt.NDArray[np.bool_]:
+    """Which of the 256 means are of pixels that all lie in a part of the picture."""
+    edges = np.arange(SIDE_PX + 1) / SIDE_PX
+    x0, y0, x1, y1 = crop
+    columns = (edges[:-1] >= x0) & (edges[1:] <= x1)
+    rows = (edges[:-1] >= y0) & (edges[1:] <= y1)
+    return np.asarray(rows[:, None] & columns).ravel()
+
+
+def cropped_grey(picture_HWC: npt.NDArray[np.uint8], crop: Shares) -> npt.NDArray[np.float32]:
+    """Those of `small_grey` of the whole picture that a part of it tells, `cells_within`."""
+    if crop == WHOLE:
+        return small_grey(picture_HWC)
+    grey_HW = picture_HWC.mean(axis=2, dtype=np.float32)
+    height, width = grey_HW.shape
+    x0, y0, x1, y1 = crop
+    # Where the whole picture's fine cells lie in the part; those outside are not looked at.
+    fine = SIDE_PX * _FINE
+    middles = (np.arange(fine, dtype=np.float32) + 0.5) / fine
+    columns, rows = np.meshgrid(
+        (middles - x0) / (x1 - x0) * width - 0.5, (middles - y0) / (y1 - y0) * height - 0.5
+    )
+    fine_HW = cv2.remap(
+        grey_HW,
+        columns.astype(np.float32),
+        rows.astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    small_HW = cv2.resize(fine_HW, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    return np.asarray(small_HW, np.float32).ravel()[cells_within(crop)]
 
 
 @dataclass(frozen=True, slots=True)

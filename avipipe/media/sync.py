@@ -13,9 +13,10 @@ import numpy.typing as npt
 import scipy
 
 from avipipe.media.container import open_media
+from avipipe.media.crop import WHOLE, Shares
 from avipipe.media.normalize import FPS
 from avipipe.media.probe import MediaInfo, probe
-from avipipe.media.reference import SOUND_RATE_HZ, Reference, small_grey, watch
+from avipipe.media.reference import SOUND_RATE_HZ, Reference, cells_within, cropped_grey, watch
 
 _Wave = npt.NDArray[np.float32]
 _Matrix = npt.NDArray[np.float64]
@@ -84,16 +85,25 @@ class SyncCertificate:
 
 
 def certify(
-    reference: Reference, info: MediaInfo, *, start_s: float, video: Path, audio: Path
+    reference: Reference,
+    info: MediaInfo,
+    *,
+    start_s: float,
+    video: Path,
+    audio: Path,
+    crop: Shares = WHOLE,
 ) -> SyncCertificate:
     """Compare `video` and `audio`, written from `start_s` on, with their source.
+
+    Args:
+        crop: what of the source's upright picture `video` shows.
 
     Costs one decode of the written files, whatever the length of the source.
 
     Raises:
         MediaError: CORRUPT where a written file cannot be decoded.
     """
-    picture = _video_offset(reference, info, start_s, video)
+    picture = _video_offset(reference, info, start_s, video, crop)
     sound = _audio_offset(reference, start_s, audio)
     methods = (picture.method, sound.method)
     if methods[0] == methods[1]:
@@ -112,14 +122,17 @@ def certify(
     )
 
 
-def _video_offset(reference: Reference, info: MediaInfo, start_s: float, video: Path) -> Offset:
+def _video_offset(
+    reference: Reference, info: MediaInfo, start_s: float, video: Path, crop: Shares
+) -> Offset:
     written = probe(video)
     seen = list(watch(video, written, start_s=0.0, end_s=written.video.end_s))
     times_N = np.array([time_s for time_s, _ in seen]) + start_s + written.start_s
-    written_NP = np.stack([small_grey(picture_HWC) for _, picture_HWC in seen])
+    written_NP = np.stack([cropped_grey(picture_HWC, crop) for _, picture_HWC in seen])
     source_times_M, source_MP = reference.pictures(
         times_N[0] - _VIDEO_SEARCH_S, times_N[-1] + _VIDEO_SEARCH_S
     )
+    source_MP = source_MP[:, cells_within(crop)]
     if info.video.is_hdr:
         # A tone map has changed all levels. It must not be done for others: levels that are free
         # to move hide a shift in a fade.

@@ -104,8 +104,8 @@ class BuildConfig(BaseModel):
 
 
 PROFILE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    # XMem was made for 480 lines; a detector that knows things must agree with the track.
-    "full": {"stages": {"mask": {"height_px": 480}, "decide": {"min_agreement": 0.5}}},
+    # XMem was made for 480 lines.
+    "full": {"stages": {"mask": {"height_px": 480}}},
 }
 """Profile -> what it sets where the user does not."""
 

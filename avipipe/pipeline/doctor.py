@@ -14,8 +14,10 @@ from avipipe.annotators.base import Annotator
 from avipipe.annotators.packages import missing_packages
 from avipipe.annotators.registry import BACKENDS, PROFILES, create
 from avipipe.annotators.weighted import needs_of
+from avipipe.decision.model import shipped
 from avipipe.errors import AvipipeError
 from avipipe.media import ffmpeg
+from avipipe.pipeline.calibration import reliability
 
 PYTHON = (3, 11)
 SMALL_BYTES = 50_000_000
@@ -196,7 +198,9 @@ def _torch_obstacle() -> Obstacle | None:
 def _profile(name: str, roles: Mapping[str, str]) -> Finding:
     obstacles = [each for pair in roles.items() if (each := _obstacle(*pair)) is not None]
     if not obstacles:
-        return Finding(f"profile {name}", True, "can run as a whole", "", name == "embedded")
+        held = reliability(shipped(name), name)
+        found = f"can run as a whole; {held}" if held else "can run as a whole"
+        return Finding(f"profile {name}", True, found, "", name == "embedded")
     found = f"{len(obstacles)} of {len(roles)} backends cannot run"
     remedy = _next_step(name, obstacles)
     return Finding(f"profile {name}", False, found, remedy, name == "embedded")

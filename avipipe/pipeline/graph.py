@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from avipipe.annotators.registry import chosen, create
+from avipipe.decision.model import shipped
 from avipipe.manifests.records import (
     Evidence,
     Keep,
@@ -94,7 +95,9 @@ class Graph:
             return create(role, backends[role])
 
         stages = config.stages
+        judge = stages.decide.judge(shipped(config.profile))
         self.config = config
+        self.judge = judge
         self.source_stages: tuple[Stage, ...] = (
             Fetch(stages.fetch),
             Probe(stages.probe),
@@ -108,7 +111,7 @@ class Graph:
                 separator=annotator("separate"),
                 tagger=annotator("tag"),
             ),
-            Decide(stages.decide, after="listen"),
+            Decide(judge, after="listen"),
             Look(
                 stages.look,
                 localizer=annotator("localize"),
@@ -120,7 +123,7 @@ class Graph:
                     matcher=annotator("match"),
                 ),
             ),
-            Decide(stages.decide, after="look"),
+            Decide(judge, after="look"),
             Cut(stages.cut),
             Fingerprint(),
             Mask(
@@ -130,7 +133,7 @@ class Graph:
                 propagator=annotator("propagate"),
                 matcher=annotator("match"),
             ),
-            Decide(stages.decide, after="mask"),
+            Decide(judge, after="mask"),
             Caption(stages.caption, captioner=annotator("caption")),
             Pair(stages.pair),
         )

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from avipipe import __version__, weights
 from avipipe.annotators.registry import chosen
+from avipipe.decision.checks import KNOWN
+from avipipe.manifests.card import DecisionFacts
 from avipipe.manifests.dataset import read_index
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.lease import Lease
@@ -15,6 +17,7 @@ from avipipe.manifests.tables import CLIPS_NAME, PublishedTables
 from avipipe.media import ffmpeg
 from avipipe.media.normalize import AUDIO_NAME, VIDEO_NAME
 from avipipe.pipeline.accounting import ItemState, Survey, clip_visits
+from avipipe.pipeline.calibration import backends_of, interval, uncalibrated
 from avipipe.pipeline.graph import Graph
 from avipipe.pipeline.needs import used_weights
 from avipipe.stages.fetch import of_line
@@ -109,9 +112,22 @@ def facts_of(graph: Graph) -> PublishFacts:
             "pyarrow": metadata.version("pyarrow"),
             **ffmpeg.versions(),
         },
-        thresholds=config.stages.decide.model_dump(mode="json"),
+        decision=_decision(graph),
         backends=tuple(chosen(config.profile, config.annotators).items()),
         weights=tuple(_licences(graph)),
+    )
+
+
+def _decision(graph: Graph) -> DecisionFacts:
+    judge = graph.judge
+    model = judge.model
+    return DecisionFacts(
+        model=model.name,
+        data=model.data,
+        min_probability=judge.min_probability,
+        limits={KNOWN[name].limit: limit for name, limit in judge.limits.items()},
+        figures={name: interval(found) for name, found in model.figures.items()},
+        uncalibrated=uncalibrated(model, backends_of(graph)),
     )
 
 

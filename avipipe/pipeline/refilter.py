@@ -4,20 +4,23 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from avipipe.decision.checks import measures
+from avipipe.decision.judge import Judge, Judgement, used_backends
 from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.records import Evidence, Keep
-from avipipe.stages.decide import FIELDS, Decide, DecideConfig, findings, verdict
+from avipipe.stages.decide import Decide
 
 KEEP = "keep"
+_LONG = frozenset({"waveform", "boxes", "classes"})
 
 
 @dataclass(slots=True)
 class ClipMeasures:
-    """What the decision needs to know of one clip: a few numbers instead of all its evidence."""
+    """What the decision needs to know of one clip: a little of all its evidence."""
 
     clip_id: str
     evidence: dict[str, Evidence] = field(default_factory=dict)
-    """The fields that decisions read, by stage."""
+    """What measures read, by stage."""
 
     @property
     def hours(self) -> float:
@@ -27,10 +30,9 @@ class ClipMeasures:
     def complete(self) -> bool:
         return len(self.evidence) == len(Decide.EVIDENCE)
 
-    def decision(self, config: DecideConfig) -> str:
-        """`keep`, or the reason to drop it."""
-        reason = verdict(findings(self.evidence, config))
-        return KEEP if reason is None else reason.value
+    def judged(self, judge: Judge) -> Judgement:
+        """The decision on what is known of it."""
+        return judge.judge(measures(self.evidence), used_backends(self.evidence))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +65,37 @@ def load_measures(ledger: Ledger) -> Iterator[ClipMeasures]:
             continue
         evidence = record.outcome.evidence
         clip = clips.setdefault(record.item_id, ClipMeasures(record.item_id))
-        clip.evidence[record.stage] = {name: evidence[name] for name in FIELDS[record.stage]}
+        clip.evidence[record.stage] = slim(evidence)
     yield from clips.values()
 
 
-def refilter(ledger: Ledger, old: DecideConfig, new: DecideConfig) -> Refiltered:
-    """Decide every clip with its dataset's thresholds and with others."""
+def slim(evidence: Evidence) -> Evidence:
+    """Evidence without the long lists, which no measure reads."""
+    return {
+        name: [slim(each) if isinstance(each, dict) else each for each in value]
+        if isinstance(value, list)
+        else value
+        for name, value in evidence.items()
+        if name not in _LONG
+    }
+
+
+def refilter(ledger: Ledger, old: Judge, new: Judge) -> Refiltered:
+    """Decide every clip as its dataset does and in another way."""
     flips = []
     before: Counter[str] = Counter()
     after: Counter[str] = Counter()
     for clip in load_measures(ledger):
-        was, now = clip.decision(old), clip.decision(new)
+        # Measuring takes most of the time, and is the same for both.
+        values, backends = measures(clip.evidence), used_backends(clip.evidence)
+        was, now = (_decision(judge.judge(values, backends)) for judge in (old, new))
         before[was] += 1
         after[now] += 1
         if was != now:
             flips.append(Flip(clip.clip_id, was, now, clip.hours, clip.complete))
     return Refiltered(tuple(sorted(flips, key=lambda flip: flip.clip_id)), before, after)
+
+
+def _decision(found: Judgement) -> str:
+    """`keep`, or the reason to drop it."""
+    return KEEP if found.reason is None else found.reason.value

@@ -1,7 +1,7 @@
 """Measures published clips again, against the sources that they were cut from."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from avipipe.errors import MediaError
 from avipipe.files import sha256_of
 from avipipe.manifests.uris import is_url, local_path
 from avipipe.media.container import DEFAULT_LIMITS, MediaLimits
+from avipipe.media.crop import WHOLE
 from avipipe.media.probe import MediaInfo, probe
 from avipipe.media.reference import Reference
 from avipipe.media.sync import certify
@@ -50,13 +51,19 @@ class Remeasure:
             return
         self.num_measured += 1
         try:
-            yield from self._faults(path, span["start_s"], span["end_s"], members)
+            yield from self._faults(path, span, facts.get("crop", WHOLE), members)
         except MediaError as error:
             yield f"cannot be measured again: {error}"
 
     def _faults(
-        self, path: Path, start_s: float, end_s: float, members: Mapping[str, bytes]
+        self,
+        path: Path,
+        span: Mapping[str, float],
+        crop: Sequence[float],
+        members: Mapping[str, bytes],
     ) -> Iterator[str]:
+        start_s, end_s = span["start_s"], span["end_s"]
+        x0, y0, x1, y1 = crop
         if path not in self._infos:
             self._infos[path] = probe(path, self.limits)
         info = self._infos[path]
@@ -66,7 +73,14 @@ class Remeasure:
             video, audio = Path(name, "clip.mp4"), Path(name, "clip.flac")
             video.write_bytes(members["mp4"])
             audio.write_bytes(members["flac"])
-            found = certify(reference, info, start_s=start_s, video=video, audio=audio)
+            found = certify(
+                reference,
+                info,
+                start_s=start_s,
+                video=video,
+                audio=audio,
+                crop=(x0, y0, x1, y1),
+            )
         if found.wrong_picture_s > 0:
             yield f"shows other pictures than its source for {found.wrong_picture_s:.2f} s"
         if found.wrong_sound_s > 0:

@@ -1,11 +1,12 @@
 """Decisions in words: what each check asks, why a clip is dropped, what was heard and seen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from avipipe.decision.checks import KNOWN, Check
+from avipipe.decision.judge import Finding
+from avipipe.decision.model import Contribution
 from avipipe.manifests.evidence import FaceTrack
 from avipipe.manifests.records import DropReason, Evidence
-from avipipe.stages.decide import Finding
 
 NUM_SOUNDS = 5
 LEAST_SOUND = 0.05
@@ -33,63 +34,33 @@ REASONS: Mapping[DropReason, str] = {
 """A sentence for each reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wording:
-    """A check in words: `claim` is true of a clip that passes, `quantity` is what is compared."""
-
-    claim: str
-    quantity: str
-    unit: str = ""
-
-
-WORDINGS: Mapping[str, Wording] = {
-    "min_clip_s": Wording("it is long enough", "length", "s"),
-    "min_sound_dbfs": Wording("it is loud enough", "level", "dBFS"),
-    "max_music": Wording("no music is laid over it", "score"),
-    "max_ambience": Wording("things prevail over wind, water, noise", "ratio"),
-    "max_crowd": Wording("single things prevail over crowds", "ratio"),
-    "max_second_sound": Wording("one kind of sound is heard", "second kind"),
-    "max_second_family": Wording("one family of instruments is heard", "second over first"),
-    "max_beside_speech": Wording("nothing else sounds beside the voice", "score"),
-    "max_overlap_ratio": Wording("voices do not overlap", "share"),
-    "min_motion_px": Wording("something moves", "motion", "px/frame"),
-    "max_speakers": Wording("few enough voices are heard", "voices"),
-    "max_speaking_faces": Wording("few enough faces speak", "faces"),
-    "min_speaking_ratio": Wording("a face speaks when the voice does", "share"),
-    "max_lip_p_value": Wording("lips go with the voice", "p"),
-    "max_short_lip_p_value": Wording("lips go with the voice, seen briefly", "p"),
-    "max_p_value": Wording("motion goes with the sound", "p"),
-    "max_speech_p_value": Wording("motion goes with the voice", "p"),
-    "max_player_p_value": Wording("motion goes with the music", "p"),
-    "min_mover_share": Wording("one thing moves most", "share"),
-    "min_margin": Wording("one place leads its rival", "lead"),
-    "max_rival_share": Wording("no second place goes with the sound", "heat"),
-    "max_sync_offset_s": Wording("sound and motion are in time", "offset", "s"),
-    "min_instances": Wording("there is something to mask", "things"),
-    "min_persistence": Wording("it is masked nearly all the time", "share"),
-    "min_area_ratio": Wording("the mask is large enough", "area"),
-    "max_area_ratio": Wording("the mask is small enough", "area"),
-    "max_instances": Wording("few enough things compete", "things"),
-    "min_similarity_margin": Wording("what is masked is likest the sound", "lead"),
-    "min_mask_quality": Wording("masks are carried with trust", "quality"),
-    "min_return_iou": Wording("the mask comes back when carried back", "IoU"),
-    "min_agreement": Wording("other frames give the same mask", "IoU"),
-    "min_temporal_iou": Wording("the mask goes on from frame to frame", "IoU"),
-    "max_area_jump_ratio": Wording("the mask's size does not jump", "share"),
-}
-"""Threshold -> its check."""
-
-
 def sentence(finding: Finding) -> str:
-    """`lips go with the voice: p 0.03 ≤ 0.1`; one that fails says what is so: `p 0.4 > 0.1`."""
-    wording = WORDINGS[finding.threshold]
+    """`voices do not overlap: share 0.03 ≤ 0.1`; where it fails, what is so: `share 0.4 > 0.1`."""
+    check = KNOWN[finding.measure]
     if finding.value is None:
-        return f"{wording.claim}: not asked, or unknown"
+        return f"{check.claim}: not asked, or unknown"
     signs = ("≥", "<") if finding.sense == "at_least" else ("≤", ">")
     sign = signs[0] if finding.passed else signs[1]
-    unit = f" {wording.unit}" if wording.unit else ""
-    quantity = f"{wording.quantity} {finding.value:.3g}{unit}"
-    return f"{wording.claim}: {quantity} {sign} {finding.limit:g}{unit}"
+    unit = f" {check.unit}" if check.unit else ""
+    return f"{check.claim}: {quantity(check, finding.value)} {sign} {finding.limit:g}{unit}"
+
+
+def argument(contribution: Contribution) -> str:
+    """`lips move as the voice does: speaking score 1.8 (+0.62)`; `in doubt: …` where it is against.
+
+    Log-odds: +0.7 makes a clip twice as likely to be good as not, -0.7 half as likely.
+    """
+    check = KNOWN[contribution.measure]
+    doubt = "in doubt: " if contribution.log_odds < 0 else ""
+    prior = ", by prior" if contribution.by_prior else ""
+    value = quantity(check, contribution.value)
+    return f"{doubt}{check.claim}: {value} ({contribution.log_odds:+.2f}{prior})"
+
+
+def quantity(check: Check, value: float) -> str:
+    """A value of a check, with its name and unit."""
+    unit = f" {check.unit}" if check.unit else ""
+    return f"{check.quantity} {value + 0.0:.3g}{unit}"  # + 0.0: no minus before a zero
 
 
 def sounds(listen: Evidence) -> list[tuple[str, float]]:

@@ -224,7 +224,7 @@ class Workspace:
             changes = "\n  ".join(difference(stored.identity(), config.identity()))
             raise ConfigError(
                 f"{self.out} holds a dataset with another configuration:\n  {changes}\n"
-                "Use the same configuration, another --out, or, for thresholds of "
+                "Use the same configuration, another --out, or, for keys of "
                 "stages.decide, `avipipe refilter --apply`."
             )
 
@@ -236,6 +236,10 @@ class Workspace:
         destination = Destination(self.out)
         if destination.read(CONFIG_NAME) != text.encode():
             destination.write(CONFIG_NAME, text.encode())
+
+    def has_work(self) -> bool:
+        """Whether the work of a build is here; once published, its folder may be deleted."""
+        return self._lines_path.exists()
 
     def lines(self) -> list[SourceLine]:
         """Every source line that the dataset was ever asked to hold, in order.

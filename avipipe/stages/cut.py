@@ -8,7 +8,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from avipipe.errors import FailKind, MediaError
+from avipipe.manifests.evidence import LookEvidence
 from avipipe.manifests.records import Keep, Outcome
+from avipipe.media.crop import WHOLE, Shares
 from avipipe.media.ffmpeg import versions
 from avipipe.media.normalize import (
     AUDIO_NAME,
@@ -30,23 +32,29 @@ class CutConfig(NormalizeConfig):
     max_offset_ms: float = Field(
         20.0, gt=0, description="Largest measured offset between sound and picture."
     )
+    crop_bars: bool = Field(
+        True, description="Whether bars, borders and blurred sides are cut off before scaling."
+    )
 
 
 class Cut(Stage):
     """Writes `video.mp4` and `audio.flac` of a clip.
 
-    Evidence: `num_frames`, `num_samples`, `width`, `height`, `duration_s`, and `sync`, the fields
-    of `SyncCertificate`.
+    Evidence: `num_frames`, `num_samples`, `width`, `height`, `duration_s`; `crop`, what of the
+    source's upright picture is left, as shares (x0, y0, x1, y1); and `sync`, the fields of
+    `SyncCertificate`.
     """
 
     name = "cut"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     level: ClassVar[Literal["source", "clip"]] = "clip"
-    needs = ("fetch", "probe", "shots")
+    needs: tuple[str, ...] = ("fetch", "probe", "shots")
     timeout_s = 3600.0
 
     def __init__(self, config: CutConfig) -> None:
         self.config = config
+        if config.crop_bars:
+            self.needs = (*type(self).needs, "look")
         self.resources = Resources(num_cpus=config.threads)
 
     def settings(self) -> Mapping[str, Any]:
@@ -68,6 +76,7 @@ class Cut(Stage):
             "width": written.width,
             "height": written.height,
             "duration_s": written.duration_s,
+            "crop": list(written.crop),
             "sync": asdict(sync),
         }
         return Keep(evidence, files=(VIDEO_NAME, AUDIO_NAME))
@@ -88,6 +97,7 @@ class Cut(Stage):
             end_s=span.end_s,
             folder=folder,
             config=self.config,
+            content=self._content(item),
             reference=reference,
         )
         sync = certify(
@@ -96,6 +106,7 @@ class Cut(Stage):
             start_s=span.start_s,
             video=folder / VIDEO_NAME,
             audio=folder / AUDIO_NAME,
+            crop=written.crop,
         )
         if sync.wrong_picture_s > 0 or sync.wrong_sound_s > 0:
             message = (
@@ -111,3 +122,9 @@ class Cut(Stage):
             )
             raise MediaError(FailKind.OUT_OF_SYNC, message)
         return written, sync
+
+    def _content(self, item: Item) -> Shares:
+        if not self.config.crop_bars:
+            return WHOLE
+        picture = LookEvidence.model_validate(item.evidence["look"]).picture
+        return WHOLE if picture is None else picture.content_box

@@ -36,6 +36,7 @@ NUM_NAMED = 2
 NUM_KEPT = 8
 """Classes and sources that are told, of hundreds."""
 FACE = "face"
+WHOLE: NormalBox = (0.0, 0.0, 1.0, 1.0)
 _MARGIN = 0.1
 _SAME_PLACE = 0.5
 _WHOLE_PART = 0.5
@@ -96,18 +97,20 @@ class Eyes:
         heard: Mapping[str, float],
         faces: Sequence[FaceTrack],
         place: NormalBox | None,
+        content: NormalBox = WHOLE,
     ) -> Seen:
         """Everything by name in a clip at 24 fps.
 
         Args:
             heard: AudioSet class -> score.
             place: where motion goes with the sound.
+            content: what of the pictures is no bar or border.
         """
         tracks = None if self._finder is None else self._finder.things(frames_THWC, fps=FPS)
         looked = spread(len(frames_THWC))
         size = frames_THWC.shape[2], frames_THWC.shape[1]
         things = None if tracks is None else [self._thing(each, size, heard) for each in tracks]
-        classes = self._classes(frames_THWC, looked, tracks or [], place, heard)
+        classes = self._classes(frames_THWC, looked, tracks or [], place, content, heard)
         text_area, text_boxes = self._text([frames_THWC[frame] for frame in looked], size)
         duration_s = len(frames_THWC) / float(FPS)
         seen = seen_scores(things or [], classes or [], faces, duration_s=duration_s)
@@ -136,6 +139,7 @@ class Eyes:
         looked: Sequence[int],
         tracks: Sequence[ThingTrack],
         place: NormalBox | None,
+        content: NormalBox,
         heard: Mapping[str, float],
     ) -> list[ClassSeen] | None:
         """What the picture shows, and its parts, its surest things and where the sound is."""
@@ -144,7 +148,7 @@ class Eyes:
         sights: dict[str, list[tuple[float, NormalBox]]] = {}
         for frame in looked:
             frame_HWC = frames_THWC[frame]
-            views = [*parts(frame_HWC), *_views_of(tracks, place, frame, frame_HWC)]
+            views = [*_parts(content, frame_HWC), *_views_of(tracks, place, frame, frame_HWC)]
             named = self._classifier.classify([frame_HWC[view] for view in views])
             best: dict[str, tuple[float, NormalBox]] = {}
             for view, scores in zip(views, named, strict=True):
@@ -227,8 +231,7 @@ def _views_of(
     """Of the surest things in a frame, and of the place of the sound, a tenth wider."""
     height, width = frame_HWC.shape[:2]
     if place is not None:
-        x0, y0, x1, y1 = place
-        yield grown((x0 * width, y0 * height, x1 * width, y1 * height), _MARGIN, frame_HWC)
+        yield grown(_in_pixels(place, (width, height)), _MARGIN, frame_HWC)
     there = [track for track in tracks if track.frames[0] <= frame <= track.frames[-1]]
     for track in there[:NUM_NAMED]:
         columns = np.array(track.boxes).T
@@ -248,6 +251,21 @@ def _covered(boxes: Sequence[Box], size: Size) -> float:
 def _is_among(box: Box, boxes: Sequence[Box]) -> bool:
     """Whether one of the boxes is in the same place."""
     return bool(boxes) and overlaps(np.array([box]), np.array(boxes)).max() >= _SAME_PLACE
+
+
+def _parts(content: NormalBox, frame_HWC: Frames) -> Iterator[View]:
+    """What a frame shows within its bars, and the parts of that."""
+    box = _in_pixels(content, (frame_HWC.shape[1], frame_HWC.shape[0]))
+    rows, columns = grown(box, 0.0, frame_HWC)
+    for part_rows, part_columns in parts(frame_HWC[rows, columns]):
+        yield (
+            slice(rows.start + part_rows.start, rows.start + part_rows.stop),
+            slice(columns.start + part_columns.start, columns.start + part_columns.stop),
+        )
+
+
+def _in_pixels(box: NormalBox, size: Size) -> Box:
+    return box[0] * size[0], box[1] * size[1], box[2] * size[0], box[3] * size[1]
 
 
 def _normal(box: Box, size: Size) -> NormalBox:

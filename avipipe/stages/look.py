@@ -1,8 +1,9 @@
 """Look: what the picture of a clip says, and how it goes with the sound, from one small decode."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -20,13 +21,18 @@ from avipipe.annotators.base import (
     SpeakerTrack,
     Wave,
 )
+from avipipe.annotators.embedded.motion import SHORT_SIDE_PX
+from avipipe.annotators.picture.measure import blanked, measure_picture
 from avipipe.manifests.evidence import (
     FaceTrack,
     LookEvidence,
     NormalBox,
+    PictureSeen,
     SpeakerTurn,
+    ThingSeen,
 )
-from avipipe.manifests.records import Keep, Outcome
+from avipipe.manifests.records import Evidence, Keep, Outcome
+from avipipe.media.crop import WHOLE, Shares, in_crop
 from avipipe.media.decode import read_audio, read_frames
 from avipipe.media.normalize import FPS
 from avipipe.media.probe import MediaInfo
@@ -43,6 +49,8 @@ HEAT_SCALE = 4
 NUM_PREVIEW_FRAMES = 6
 PREVIEW_HEIGHT_PX = 160
 PREVIEW_QUALITY = 75
+
+Track = TypeVar("Track", FaceTrack, ThingSeen)
 
 
 class LookConfig(BaseModel):
@@ -63,7 +71,7 @@ class Look(AnnotatedStage):
     """
 
     name = "look"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     level: ClassVar[Literal["source", "clip"]] = "clip"
     needs = ("fetch", "probe", "listen")
 
@@ -133,12 +141,17 @@ class Look(AnnotatedStage):
         )
         faces = _faces(speakers, speech, width=frames_THWC.shape[2], height=frames_THWC.shape[1])
         small_THWC = _shrunk(frames_THWC, self.config.height_px)
-        found = self._localizer.localize(
-            small_THWC, fps=FPS, wav_N=wav_N, sample_rate_hz=SAMPLE_RATE_HZ
-        )
+        picture = seen_picture(_shrunk(small_THWC, SHORT_SIDE_PX))
+        found = self._localize(small_THWC, wav_N, picture)
         height, width = small_THWC.shape[1:3]
         place = found.box and normal_box(found.box, width=width, height=height)
-        seen = self._eyes.see(frames_THWC, heard=heard, faces=faces or (), place=place)
+        seen = self._eyes.see(
+            frames_THWC,
+            heard=heard,
+            faces=faces or (),
+            place=place,
+            content=picture.content_box,
+        )
         measures = dict(found.details)
         evidence = LookEvidence(
             num_frames=len(frames_THWC),
@@ -158,35 +171,134 @@ class Look(AnnotatedStage):
             text_area=seen.text_area,
             text_boxes=seen.text_boxes,
             match=seen.match,
+            picture=picture,
             backends=self.backend_names(),
         )
         return evidence, found.heat_HW
 
+    def _localize(self, frames_THWC: Frames, wav_N: Wave, picture: PictureSeen) -> Localization:
+        """Where the sound is in what is filmed, in pixels of the whole frames."""
+        height, width = frames_THWC.shape[1:3]
+        boxes = [pixel_box(box, width=width, height=height) for box in picture.overlays]
+        x0, y0, x1, y1 = pixel_box(picture.content_box, width=width, height=height)
+        left, top, right, bottom = round(x0), round(y0), round(x1), round(y1)
+        found = self._localizer.localize(
+            blanked(frames_THWC, boxes)[:, top:bottom, left:right],
+            fps=FPS,
+            wav_N=wav_N,
+            sample_rate_hz=SAMPLE_RATE_HZ,
+        )
+        heat_HW = np.zeros((height, width), np.float32)
+        heat_HW[top:bottom, left:right] = found.heat_HW
+        box = found.box and (
+            found.box[0] + left,
+            found.box[1] + top,
+            found.box[2] + left,
+            found.box[3] + top,
+        )
+        return replace(found, heat_HW=heat_HW, box=box)
+
+
+def seen_picture(frames_THWC: Frames) -> PictureSeen:
+    """What small frames of a clip (180 px) at 24 fps are like as such."""
+    height, width = frames_THWC.shape[1:3]
+    found = measure_picture(frames_THWC, fps=FPS)
+    return PictureSeen(
+        content_box=normal_box(found.content, width=width, height=height),
+        overlays=[normal_box(box, width=width, height=height) for box in found.overlays],
+        num_panels=found.num_panels,
+        camera_px=found.camera.camera_px,
+        residual_ratio=found.camera.residual_ratio,
+        still_ratio=found.changes.still_ratio,
+        change=found.changes.change,
+        largest_jump=found.changes.largest_jump,
+        flat_ratio=found.flat_ratio,
+    )
+
+
+def look_of_cut(item: Item) -> LookEvidence:
+    """What `look` found, with all boxes as shares of the picture that `cut` has left.
+
+    What lies in the bars that were cut off is gone; the box of what is nowhere seen is empty.
+    """
+    evidence = LookEvidence.model_validate(item.evidence["look"])
+    crop = crop_of(item.evidence["cut"])
+    changes: dict[str, Any] = {
+        "box": evidence.box and in_crop(evidence.box, crop),
+        "faces": tracks_in(evidence.faces, crop),
+        "things": tracks_in(evidence.things, crop),
+    }
+    if evidence.text_boxes is not None:
+        changes["text_boxes"] = _boxes_in(evidence.text_boxes, crop)
+    if evidence.classes is not None:
+        changes["classes"] = [
+            each.model_copy(update={"box": in_crop(each.box, crop)}) for each in evidence.classes
+        ]
+    if evidence.picture is not None:
+        changes["picture"] = evidence.picture.model_copy(
+            update={
+                "content_box": in_crop(evidence.picture.content_box, crop),
+                "overlays": _boxes_in(evidence.picture.overlays, crop),
+            }
+        )
+    return evidence.model_copy(update=changes)
+
+
+def crop_of(cut: Evidence) -> Shares:
+    """What of the whole picture is in the cut one."""
+    x0, y0, x1, y1 = cut.get("crop", WHOLE)
+    return x0, y0, x1, y1
+
+
+def tracks_in(tracks: list[Track] | None, crop: Shares) -> list[Track] | None:
+    """Tracks with their boxes in what is left of the picture, but for those that are outside."""
+    if tracks is None:
+        return None
+    moved = [
+        track.model_copy(
+            update={
+                "box": in_crop(track.box, crop),
+                "boxes": [in_crop(box, crop) for box in track.boxes],
+            }
+        )
+        for track in tracks
+    ]
+    return [track for track in moved if _is_seen(track.box)]
+
+
+def _boxes_in(boxes: Sequence[NormalBox], crop: Shares) -> list[NormalBox]:
+    return [moved for moved in (in_crop(box, crop) for box in boxes) if _is_seen(moved)]
+
+
+def _is_seen(box: NormalBox) -> bool:
+    return box[2] > box[0] and box[3] > box[1]
+
 
 def read_localization(item: Item, *, width: int, height: int) -> Localization | None:
-    """What `look` found, in pixels of frames of another size; None where it found no place."""
+    """What `look` found, in pixels of frames of the cut clip; None where it found no place."""
     path = item.folders["look"] / HEAT_NAME
     if not path.is_file():
         return None
-    evidence = LookEvidence.model_validate(item.evidence["look"])
+    evidence = look_of_cut(item)
     heat = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
-    heat_HW = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
-    box = evidence.box and (
-        evidence.box[0] * width,
-        evidence.box[1] * height,
-        evidence.box[2] * width,
-        evidence.box[3] * height,
-    )
     return Localization(
         correlation=evidence.correlation,
         p_value=evidence.p_value,
         margin=evidence.margin,
         lag_s=evidence.lag_s,
-        heat_HW=heat_HW.astype(np.float32) / 255.0,
-        box=box,
+        heat_HW=_heat_in_crop(heat, crop_of(item.evidence["cut"]), (width, height)),
+        box=evidence.box and pixel_box(evidence.box, width=width, height=height),
         confidence=evidence.localization_confidence,
         details=evidence.measures,
     )
+
+
+def _heat_in_crop(heat: Frames, crop: Shares, size: tuple[int, int]) -> Heat:
+    x0, y0, x1, y1 = pixel_box(crop, width=heat.shape[1], height=heat.shape[0])
+    rows = slice(int(y0), max(int(y0) + 1, round(y1)))
+    columns = slice(int(x0), max(int(x0) + 1, round(x1)))
+    heat_HW = cv2.resize(heat[rows, columns], size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(heat_HW / 255.0, np.float32)
 
 
 def normal_box(box: Box, *, width: int, height: int) -> NormalBox:
@@ -194,9 +306,14 @@ def normal_box(box: Box, *, width: int, height: int) -> NormalBox:
     return box[0] / width, box[1] / height, box[2] / width, box[3] / height
 
 
+def pixel_box(box: NormalBox, *, width: int, height: int) -> Box:
+    """A box in shares of the picture as pixels of it."""
+    return box[0] * width, box[1] * height, box[2] * width, box[3] * height
+
+
 def read_speakers(item: Item, *, width: int, height: int) -> ActiveSpeakers | None:
-    """The faces that `look` found, in pixels of frames of another size, every few frames."""
-    evidence = LookEvidence.model_validate(item.evidence["look"])
+    """The faces that `look` found, in pixels of frames of the cut clip, every few frames."""
+    evidence = look_of_cut(item)
     if evidence.faces is None:
         return None
     tracks = []
@@ -205,10 +322,7 @@ def read_speakers(item: Item, *, width: int, height: int) -> ActiveSpeakers | No
         tracks.append(
             SpeakerTrack(
                 frames=tuple(first + n * face.box_step_frames for n in range(len(face.boxes))),
-                boxes=tuple(
-                    (x0 * width, y0 * height, x1 * width, y1 * height)
-                    for x0, y0, x1, y1 in face.boxes
-                ),
+                boxes=tuple(pixel_box(box, width=width, height=height) for box in face.boxes),
                 scores=tuple(face.scores),
                 sync_correlation=face.sync_correlation,
                 sync_p_value=face.sync_p_value,

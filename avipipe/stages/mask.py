@@ -25,6 +25,7 @@ from avipipe.annotators.base import (
 )
 from avipipe.annotators.instance import Instance, find_instance, return_overlap
 from avipipe.annotators.sounding import competitors, sounding_first
+from avipipe.decision.hearing import is_voice
 from avipipe.manifests import rle
 from avipipe.manifests.evidence import MaskEvidence, NormalBox
 from avipipe.manifests.records import Evidence, Keep, Outcome
@@ -34,7 +35,6 @@ from avipipe.media.probe import probe
 from avipipe.stages.annotated import AnnotatedStage
 from avipipe.stages.base import Item
 from avipipe.stages.look import normal_box, read_localization, read_speakers
-from avipipe.stages.measures import is_voice
 
 MASKS_NAME = "masks.json"
 BOX_STEP_FRAMES = 6

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import merge
 from operator import itemgetter
 from typing import Any, Self
@@ -19,7 +19,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from avipipe.errors import RunError
-from avipipe.manifests.card import CARD_NAME, CardFacts, Tally, render_card
+from avipipe.manifests.card import CARD_NAME, CardFacts, DecisionFacts, Tally, render_card
 from avipipe.manifests.copies import (
     keep_unhashed,
     refuse_changed_copies,
@@ -89,12 +89,12 @@ class PublishFacts:
     Attributes:
         config_hash: of the resolved configuration.
         versions: of avipipe, ffmpeg and its libraries.
-        thresholds, backends, weights: for the card; see `CardFacts`.
+        decision, backends, weights: for the card; see `CardFacts`.
     """
 
     config_hash: str
     versions: Mapping[str, str]
-    thresholds: Mapping[str, float] = field(default_factory=dict)
+    decision: DecisionFacts
     backends: tuple[tuple[str, str], ...] = ()
     weights: tuple[tuple[str, str], ...] = ()
 
@@ -163,7 +163,7 @@ def publish(
         write_copies(destination, index)
         card = CardFacts(
             title=config.title,
-            thresholds=facts.thresholds,
+            decision=facts.decision,
             backends=facts.backends,
             weights=facts.weights,
             split_fractions=config.splits,

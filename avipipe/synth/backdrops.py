@@ -109,6 +109,53 @@ def arcade(rng: np.random.Generator, size: Size) -> Backdrop:
     return at
 
 
+def journey(rng: np.random.Generator, size: Size, travelled: Path2D) -> Backdrop:
+    """A landscape with houses that goes by; the camera has travelled by (x, y) heights."""
+    height, width = size
+    picture = texture(rng, (height, 2 * width), ((58, 66, 50), (150, 148, 132)), detail=0.85)
+    for _ in range(40):
+        _furnish(rng, picture, PALETTES[int(rng.integers(len(PALETTES)))])
+    # Mirrored, so that it can go by for ever without a seam.
+    picture = np.hstack([picture, picture[:, ::-1]])
+    picture = np.vstack([picture, picture[::-1]])
+
+    def at(time_s: float, _: tuple[float, float]) -> Frame:
+        x, y = travelled(time_s)
+        onto = np.array([[1.0, 0.0, -x * height], [0.0, 1.0, -y * height]])
+        seen = cv2.warpAffine(picture, onto, (width, height), borderMode=cv2.BORDER_WRAP)
+        return np.asarray(seen, np.uint8)
+
+    return at
+
+
+def zoomed(picture: Frame, *, rate: float) -> Backdrop:
+    """A still that is zoomed into, by a share of its size each second."""
+    height, width = picture.shape[:2]
+
+    def at(time_s: float, _: tuple[float, float]) -> Frame:
+        onto = cv2.getRotationMatrix2D((0.45 * width, 0.4 * height), 0.0, 1.0 + rate * time_s)
+        return np.asarray(cv2.warpAffine(picture, onto, (width, height)), np.uint8)
+
+    return at
+
+
+def beside(left: Backdrop, right: Backdrop) -> Backdrop:
+    """Two pictures side by side."""
+    return lambda time_s, shake: np.hstack([left(time_s, shake), right(time_s, shake)])
+
+
+def inset(whole: Backdrop, part: Backdrop, *, top: float, left: float) -> Backdrop:
+    """A small picture in a large one, its corner at shares of the large one's size."""
+
+    def at(time_s: float, shake: tuple[float, float]) -> Frame:
+        frame, small = whole(time_s, shake), part(time_s, shake)
+        y, x = round(top * frame.shape[0]), round(left * frame.shape[1])
+        frame[y : y + small.shape[0], x : x + small.shape[1]] = small
+        return frame
+
+    return at
+
+
 def handheld(rng: np.random.Generator, *, reach: float = 0.012) -> Path2D:
     """A camera in a hand: slow drift and faster tremor, at most `_MARGIN` heights."""
     rates_hz = np.array([0.3, 0.8, 1.9, 4.1])

@@ -72,6 +72,8 @@ class Shot:
         sprites: back to front.
         shake: how far the camera has moved, in heights.
         noise_level: standard deviation of sensor noise, in grey levels.
+        overlays: what was laid over the picture afterwards: no camera moves it, and it has no
+            noise; things are not seen behind it.
     """
 
     start_s: float
@@ -79,30 +81,47 @@ class Shot:
     sprites: tuple[Sprite, ...]
     shake: Path2D = lambda _: (0.0, 0.0)
     noise_level: float = 2.0
+    overlays: tuple[Sprite, ...] = ()
 
     def draw(self, time_s: float, size: Size, *, seed: int = 0) -> Frame:
         """The picture at a time, uint8 RGB (H, W, 3)."""
         shake = self.shake(time_s)
         frame = self.backdrop(time_s, shake)
-        for sprite in self.sprites:
-            matrix = sprite.motion(time_s).matrix(size, shake)
-            for layer in sprite.layers:
-                _paint(frame, layer, time_s, matrix)
+        _paint_all(frame, self.sprites, time_s, shake)
         if self.noise_level > 0:
             _add_noise(frame, self.noise_level, [seed, round(time_s * 1e6)])
+        _paint_all(frame, self.overlays, time_s, (0.0, 0.0))
         return frame
 
     def masks(self, time_s: float, size: Size) -> Iterator[tuple[Sprite, Mask]]:
         """What can be seen of each sprite, bool (H, W), front to back."""
         shake = self.shake(time_s)
         covered = np.zeros(size, np.uint8)
+        for sprite in self.overlays:
+            covered |= _outline(sprite, time_s, size, (0.0, 0.0))
         for sprite in reversed(self.sprites):
-            matrix = sprite.motion(time_s).matrix(size, shake)
-            mask = np.zeros(size, np.uint8)
-            for layer in sprite.layers:
-                _fill(mask, _pixels(layer.outline(time_s), matrix))
+            mask = _outline(sprite, time_s, size, shake)
             yield sprite, (mask > covered)
             covered |= mask
+
+
+def _paint_all(
+    frame: Frame, sprites: Sequence[Sprite], time_s: float, shake: tuple[float, float]
+) -> None:
+    for sprite in sprites:
+        matrix = sprite.motion(time_s).matrix((frame.shape[0], frame.shape[1]), shake)
+        for layer in sprite.layers:
+            _paint(frame, layer, time_s, matrix)
+
+
+def _outline(
+    sprite: Sprite, time_s: float, size: Size, shake: tuple[float, float]
+) -> npt.NDArray[np.uint8]:
+    matrix = sprite.motion(time_s).matrix(size, shake)
+    mask = np.zeros(size, np.uint8)
+    for layer in sprite.layers:
+        _fill(mask, _pixels(layer.outline(time_s), matrix))
+    return mask
 
 
 def texture(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from avipipe.manifests.records import DropReason as Why
-from avipipe.synth import drops, keeps
+from avipipe.synth import drops, edited, keeps
 from avipipe.synth.takes import Scene, Take
 from avipipe.synth.truth import Verdict
 
@@ -214,6 +214,33 @@ _ALL = (
         drops.leaving,
         "A ball leaves the picture and is heard on.",
         Why.INSTANCE_NOT_PERSISTENT,
+        *_UNSEEN,
+    ),
+    _keep("letterboxed", edited.letterboxed, "A ball; black bars over and under the picture."),
+    _keep("logo_over", edited.logo_over, "A car and a camera beside it; a logo in a corner."),
+    _keep("captioned", edited.captioned, "A person walks and talks over a caption."),
+    _keep("vehicle_followed", edited.vehicle_followed, "A car and a camera beside it."),
+    _drop(
+        "split_screen",
+        edited.split_screen,
+        "Two people talk in turn, in pictures side by side.",
+        Why.SEVERAL_SPEAKERS,
+        *_MANY,
+        *_UNSEEN,
+    ),
+    _drop(
+        "picture_in_picture",
+        edited.picture_in_picture,
+        "A hammer strikes; a second film runs in a corner, and is heard.",
+        *_MANY,
+        *_UNSEEN,
+    ),
+    _drop("carried", edited.carried, "The view from a vehicle that is heard.", *_UNSEEN),
+    _drop(
+        "zoomed_still",
+        edited.zoomed_still,
+        "Blows over a still picture that is zoomed into.",
+        Why.STATIC_PICTURE,
         *_UNSEEN,
     ),
     Kind("sync_ruler", "either", "A lamp flashes with a beep.", keeps.sync_ruler),

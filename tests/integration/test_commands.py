@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from avipipe.manifests.shards import read_shard
 from avipipe.pipeline.remeasure import Remeasure
@@ -61,8 +62,10 @@ def test_why_tells_the_story_of_a_clip(built: Path) -> None:
     story = avipipe("why", name, "--out", built).out
     for stage in ("fetch", "listen", "look", "cut", "mask", "pair"):
         assert f"{stage}: kept" in story
-    assert "ok   motion goes with the sound: p 0." in story
+    assert "ok   something moves: motion " in story
     assert story.count("(no_instance)") == 1
+    assert story.count("probability that it is good 0.") == 3, "one for each decision"
+    assert "motion goes with the sound: p 0." in story
     assert "heard as: " in story
     stages = json.loads(avipipe("why", name, "--out", built, "--json").out)[0]["stages"]
     assert stages[-1]["status"] == "keep"
@@ -105,6 +108,47 @@ def test_refilter_applied_retracts_and_takes_back(small_clips: Path, copy: Path)
     build(source, copy, "--set", usual, "--executor", "inline")
     assert json.loads((copy / "dataset.json").read_text())["retracted"] == []
     assert clip_ids(copy) == kept
+
+
+def decision_file(folder: Path, *, min_probability: float) -> Path:
+    """Numbers that like clips by their loudness."""
+    knots = [[-60.0, -1.0], [-10.0, 1.0]]
+    numbers = {
+        "version": 1,
+        "name": "mine",
+        "intercept": 0.0,
+        "min_probability": min_probability,
+        "backends": {},
+        "terms": {"level": {"knots": knots, "prior": knots}},
+        "data": "five clips of my own",
+    }
+    path = folder / "decision.yaml"
+    path.write_text(yaml.safe_dump(numbers), encoding="utf-8")
+    return path
+
+
+def test_numbers_of_ones_own_travel_with_the_dataset(
+    small_clips: Path, copy: Path, tmp_path: Path
+) -> None:
+    path = decision_file(tmp_path, min_probability=0.1)
+    chosen = f"stages.decide.model={path}"
+    changed = json.loads(avipipe("refilter", "--out", copy, "--set", chosen, "--json").out)
+    assert all(flip["before"] != flip["after"] for flip in changed)
+    assert avipipe("refilter", "--out", copy, "--set", chosen, "--apply").code == 0
+    path.unlink()
+    flips = avipipe("refilter", "--out", copy, "--set", "stages.decide.min_clip_s=60", "--json")
+    assert {flip["after"] for flip in json.loads(flips.out)} == {"too_short"}
+    config = copy / "config.yaml"
+    done = build(small_clips / "sources.txt", copy, "--config", str(config), "--executor", "inline")
+    assert "The decision is not calibrated for" not in done.err, "a level needs no annotator"
+    card = (copy / "README.md").read_text()
+    assert "numbers are `mine`, fitted on five clips of my own." in card
+    assert "is at least **0.1**" in card
+    name = clip_ids(copy)[0]
+    last = json.loads(avipipe("why", name, "--out", copy, "--json").out)[0]["stages"]
+    decided = next(stage for stage in last if stage["stage"] == "decide_mask")["evidence"]
+    assert [each["measure"] for each in decided["contributions"]] == ["level"]
+    assert avipipe("verify", "--out", copy).code == 0
 
 
 def test_verify_measures_clips_against_their_sources_again(built: Path) -> None:

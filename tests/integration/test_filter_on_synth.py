@@ -1,7 +1,7 @@
 """Each kind of evidence by itself, on the synthetic clips that were made for it.
 
-Not whether a clip is kept in the end, but whether the measure that ought to tell does tell, at the
-default thresholds, with backends that need no weights and with the light ones.
+Not whether a clip is kept in the end, but whether the measure that ought to tell does tell, at hard
+limits that are set for all of them, with backends that need no weights and with the light ones.
 """
 
 from collections.abc import Iterator
@@ -15,15 +15,16 @@ from typing import Any, Literal
 import pytest
 
 from avipipe.annotators.registry import create, profile
+from avipipe.decision.checks import CHECKS, KNOWN
 from avipipe.errors import WeightsError
 from avipipe.manifests.records import Evidence, Keep, SourceLine, Span
 from avipipe.media.probe import probe
 from avipipe.stages.base import Item, Stage
-from avipipe.stages.decide import CHECKS, DecideConfig, findings
 from avipipe.stages.eyes import Eyes
 from avipipe.stages.listen import Listen, ListenConfig
 from avipipe.stages.look import Look, LookConfig
 from avipipe.synth import render, write_clip
+from tests.decisions import judged, strict
 
 SEED = 1
 DURATION_S = 5.0
@@ -31,8 +32,8 @@ LONGER_S = {"dubbed": 8.0}
 """In 5 s, one foreign mouth in three moves with the sound by chance."""
 HEIGHT_PX = 240
 
-HEARD = frozenset(check.threshold for check in CHECKS if check.stage == "listen")
-ALL = frozenset(check.threshold for check in CHECKS if check.stage != "mask")
+HEARD = frozenset(check.limit for check in CHECKS if check.limit and check.stage == "listen")
+ALL = frozenset(check.limit for check in CHECKS if check.limit and check.stage != "mask")
 LIPS = frozenset({"min_speaking_ratio", "max_lip_p_value", "max_short_lip_p_value"})
 UNSEEN = LIPS | {"max_p_value", "max_speech_p_value"}
 RIVALS = frozenset({"max_rival_share", "min_margin"})
@@ -45,24 +46,24 @@ Side = Literal["drops", "passes"]
 
 @dataclass(frozen=True)
 class Claim:
-    """A clip falls below at least one of the thresholds, or passes them all."""
+    """A clip misses at least one of the hard limits, or passes them all."""
 
     kind: str
-    thresholds: frozenset[str]
+    limits: frozenset[str]
     side: Side
     about: str
 
     @property
     def is_cheap(self) -> bool:
-        return self.thresholds <= HEARD
+        return self.limits <= HEARD
 
 
 def keeps(*kinds: str) -> list[Claim]:
     return [Claim(kind, ALL, "passes", "all") for kind in kinds]
 
 
-def drops(thresholds: frozenset[str], about: str, *kinds: str) -> list[Claim]:
-    return [Claim(kind, thresholds, "drops", about) for kind in kinds]
+def drops(limits: frozenset[str], about: str, *kinds: str) -> list[Claim]:
+    return [Claim(kind, limits, "drops", about) for kind in kinds]
 
 
 CLAIMS = (
@@ -122,13 +123,13 @@ class Senses:
     look: Look
     clips: Path
 
-    def fired(self, kind: str, thresholds: frozenset[str]) -> dict[str, float | None]:
-        """Those of the thresholds that the clip does not pass, and what was measured."""
-        found = findings(self._evidence(kind, look=not thresholds <= HEARD), DecideConfig())
+    def fired(self, kind: str, limits: frozenset[str]) -> dict[str, float | None]:
+        """Those of the limits that the clip does not pass, and what was measured."""
+        found = judged(strict(), self._evidence(kind, look=not limits <= HEARD)).findings
         return {
-            finding.threshold: finding.value
+            KNOWN[finding.measure].limit: finding.value
             for finding in found
-            if finding.threshold in thresholds and not finding.passed
+            if KNOWN[finding.measure].limit in limits and not finding.passed
         }
 
     def _evidence(self, kind: str, *, look: bool) -> dict[str, Evidence]:
@@ -217,7 +218,7 @@ def test_evidence_tells(name: str, claim: Claim, clips: Path) -> None:
         senses = ready(name, clips)
     except (WeightsError, ImportError) as error:
         pytest.skip(f"{name} cannot run here: {error}")
-    fired = senses.fired(claim.kind, claim.thresholds)
+    fired = senses.fired(claim.kind, claim.limits)
     known = KNOWN_WRONG.get((name, claim.kind, claim.about))
     tells = bool(fired) == (claim.side == "drops")
     assert tells == (known is None), f"{fired or 'no check'} fired; known: {known}"

@@ -18,7 +18,8 @@ from avipipe.stages.eyes import Eyes
 from avipipe.stages.look import HEAT_NAME, PREVIEW_NAME, Look, LookConfig
 from avipipe.stages.mask import MASKS_NAME, Mask, MaskConfig
 from avipipe.synth import SynthClip, render, write_clip
-from tests.pictures import overlap
+from tests.pictures import hops, overlap, square_on_wall
+from tests.sounds import knocks
 
 DURATION_S = 4.0
 NUM_FRAMES = 96
@@ -129,6 +130,30 @@ def test_a_strike_is_seen_and_masked_in_every_frame(tmp_path: Path) -> None:
         for n in range(0, NUM_FRAMES, 5)
     ]
     assert np.mean(overlaps) > 0.85
+
+
+def test_bars_and_logos_are_not_looked_at_and_boxes_are_of_the_whole_picture() -> None:
+    landings_s = (0.5, 1.2, 1.9, 2.61, 3.7, 4.4)
+    corners = hops(120, [round(at * 24) for at in landings_s])
+    bare, masks = square_on_wall(corners)
+    boxed = np.zeros((120, 180, 240, 3), np.uint8)
+    boxed[:, 30:150, 40:200] = bare
+    sound = knocks(landings_s)
+    look = look_stage()
+    alone, _ = look.look(bare, sound, [], {})
+    seen, heat = look.look(boxed, sound, [], {})
+    assert seen.picture is not None
+    assert seen.picture.content_box == pytest.approx(
+        (40 / 240, 30 / 180, 200 / 240, 150 / 180), abs=1e-4
+    )
+    assert (seen.picture.overlays, seen.picture.num_panels) == ([], 1)
+    assert (seen.p_value, seen.correlation) == (alone.p_value, alone.correlation)
+    assert not heat[:30].any()
+    assert not heat[:, 200:].any()
+    assert seen.box is not None
+    x0, y0, x1, y1 = np.array(seen.box) * np.tile((240, 180), 2) - np.tile((40, 30), 2)
+    reach = np.asarray(masks.any(axis=0))
+    assert reach[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))].mean() > 0.3
 
 
 def test_results_are_the_same_every_time(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_even_the_shortest_source_has_a_clip(tmp_path: Path) -> None:
 
 
 def test_cut_writes_and_certifies(three_shots: Path, tmp_path: Path) -> None:
-    stage = Cut(CutConfig(short_side_px=72))
+    stage = Cut(CutConfig(short_side_px=72, crop_bars=False))
     shots_of(three_shots)
     found = kept(stage.run(item(three_shots, span=Span(2.08, 3.58)), tmp_path))
     assert found.files == (VIDEO_NAME, AUDIO_NAME)
@@ -105,7 +105,7 @@ def test_cut_writes_and_certifies(three_shots: Path, tmp_path: Path) -> None:
 def test_cut_refuses_what_it_cannot_keep_in_sync(tmp_path: Path) -> None:
     """Pictures 10 ms off the grid stay 10 ms off; this gate is tighter than that."""
     source = write(tmp_path / "source.mp4", video=picture("24"))
-    stage = Cut(CutConfig(short_side_px=72, max_offset_ms=5))
+    stage = Cut(CutConfig(short_side_px=72, max_offset_ms=5, crop_bars=False))
     shots_of(source)
     with pytest.raises(MediaError) as caught:
         stage.run(item(source, span=Span(0.51, 3.51)), tmp_path)
@@ -119,7 +119,9 @@ def test_cut_refuses_what_the_source_does_not_hold(tmp_path: Path) -> None:
     shots_of(source)
     write(source, video="mandelbrot=s=160x120:r=24,trim=duration=4")
     with pytest.raises(MediaError) as caught:
-        Cut(CutConfig(short_side_px=72)).run(item(source, span=Span(0.5, 3.5)), tmp_path)
+        Cut(CutConfig(short_side_px=72, crop_bars=False)).run(
+            item(source, span=Span(0.5, 3.5)), tmp_path
+        )
     assert caught.value.kind is FailKind.WRONG_CONTENT
 
 
@@ -142,9 +144,12 @@ def test_what_is_too_large_is_refused_before_it_is_decoded(
 
 
 def test_keys_depend_on_what_changes_the_bytes() -> None:
+    upstream = {"fetch": "a", "probe": "b", "shots": "c", "look": "d"}
+
     def key(**config: Any) -> str:
-        return Cut(CutConfig(**config)).key("item", {"fetch": "a", "probe": "b", "shots": "c"})
+        return Cut(CutConfig(**config)).key("item", upstream)
 
     assert key() == key(timeout_factor=9.0)
     assert key() != key(crf=20)
+    assert key() != key(crop_bars=False)
     assert "ffmpeg" in Cut(CutConfig()).settings()["versions"]

@@ -31,7 +31,7 @@ RICH_EVIDENCE: dict[str, dict[str, Any]] = {
         "speech_confidence": 0.5,
         "new_measure": [[1, 2], []],
     },
-    "decide_mask": {"findings": [{"check": "too_short", "value": 1.5}]},
+    "decide_mask": {"probability": 0.9, "findings": [{"check": "too_short", "value": 1.5}]},
 }
 POOR_EVIDENCE: dict[str, dict[str, Any]] = {
     "listen": {
@@ -40,7 +40,7 @@ POOR_EVIDENCE: dict[str, dict[str, Any]] = {
         "num_speakers": None,
         "speech_confidence": None,
     },
-    "decide_mask": {"findings": []},
+    "decide_mask": {"probability": 1, "findings": []},
 }
 
 
@@ -97,6 +97,8 @@ def check_sample(sample: Mapping[str, Any], facts: Mapping[str, Any], clip: Clip
     assert facts["caption"] == {"text": "A thing knocks.", "backend": "template@1"}
     assert facts["span"] == {"start_s": clip.span.start_s, "end_s": clip.span.end_s}
     assert facts["size"] == list(SIZE)
+    assert type(facts["probability"]) is float
+    assert facts["probability"] == clip.probability
     assert json.loads(facts["source"]["origin"]) == clip.source.origin
     assert json.loads(facts["source"]["metadata"]) == clip.source.metadata
     assert json.loads(facts["provenance"]) == clip.provenance

@@ -313,9 +313,26 @@ def test_card_is_true(tmp_path: Path, clips: dict[str, ClipRecord]) -> None:
     assert f'WebDataset("{index.shards[0].name}"' in card
     assert "| drop | silent | 1 |" in card
     assert "| thing | 20 | 0.01 |" in card
+    assert "Expected precision: 0.80, the mean probability of the 20 kept clips" in card
+    assert "| max_speakers | 1 |" in card
     total = sum(split.num_samples for split in index.splits.values())
     assert f"\n{total} clips, " in card
     assert np.isclose(sum(split.duration_s for split in index.splits.values()), 2.0 * total)
+
+
+def test_every_judged_clip_has_its_probability(tmp_path: Path) -> None:
+    """That of the last decision about it."""
+    kept = record(tmp_path, 1, probability=0.75)
+    dropped = record(tmp_path, 2, decision="drop", reason="silent")
+    failed = record(tmp_path, 3, decision="fail", reason="timeout")
+    failed = replace(failed, evidence={"listen": failed.evidence["listen"]})
+    index = publish_all(tmp_path / "out", by_id([kept, dropped, failed]), CONFIG).index
+    found = {name: row["probability"] for name, row in rows_of(tmp_path / "out").items()}
+    assert found == {kept.clip_id: 0.75, dropped.clip_id: 0.25, failed.clip_id: None}
+    (shard,) = index.shards
+    with (tmp_path / "out" / shard.name).open("rb") as file:
+        ((_, sample),) = read_shard(file, shard.name)
+    assert json.loads(sample["json"])["probability"] == 0.75
 
 
 def test_what_a_killed_process_left_is_removed_after_a_day(

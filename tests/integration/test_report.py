@@ -12,6 +12,7 @@ from avipipe.manifests.records import DropReason
 from avipipe.pipeline.report import faces
 from avipipe.pipeline.report.measures import WhatIf, measure
 from avipipe.pipeline.report.model import (
+    Argument,
     ClipCard,
     FailureGroup,
     FailureRow,
@@ -24,12 +25,14 @@ from avipipe.pipeline.report.model import (
     StageRow,
     Stripe,
     Tally,
+    Verdict,
 )
 from avipipe.pipeline.report.pictures import outline, picture
 from avipipe.pipeline.report.render import render
 from avipipe.pipeline.words import REASONS
-from avipipe.stages.decide import DecideConfig, judge
+from avipipe.stages.decide import DecideConfig
 from tests.browser import browse, in_browser, text_of
+from tests.decisions import model
 
 HOSTILE = """<script>document.title="owned"</script><img src=x onerror="alert(1)">'"&--></style>"""
 
@@ -46,7 +49,8 @@ FACES = [
         sync_p_value=0.03,
     )
 ]
-VALUES = {"min_clip_s": 4.0, "min_sound_dbfs": -20.0, "max_speakers": 2.0, "max_music": None}
+JUDGE = DecideConfig(max_speakers=1, max_music=0.5).judge(model({"level": (-1.0, 1.0)}))
+VALUES = {"length": 4.0, "level": -20.0, "speakers": 2.0, "music": None}
 
 
 def card(clip_id: str, reason: DropReason | None = None) -> ClipCard:
@@ -62,14 +66,13 @@ def card(clip_id: str, reason: DropReason | None = None) -> ClipCard:
         frames.append(replace(drawn, faces=seen))
     box_HW = np.zeros((180, 320), bool)
     box_HW[50:130, 40:120] = True
-    found = judge(VALUES, DecideConfig())
     return ClipCard(
         clip_id=clip_id,
         status="keep" if reason is None else "drop",
         reason="" if reason is None else reason.value,
         stage="pair" if reason is None else "decide_listen",
         because="" if reason is None else REASONS[reason],
-        deciding="few enough voices are heard: voices 2 > 1",
+        deciding="" if reason is None else "Not passed: few enough voices are heard: voices 2 > 1",
         source_uri=f"/media/{clip_id}.mp4",
         start_s=1.0,
         end_s=5.0,
@@ -90,9 +93,29 @@ def card(clip_id: str, reason: DropReason | None = None) -> ClipCard:
         ),
         faces=faces.rows(FACES),
         num_faces=len(FACES),
-        measures=tuple(measure(finding) for finding in found),
+        verdict=verdict(),
         backends=(("tag", "yamnet@1"), ("active_speaker", "lr_asd@1")),
         command=f"avipipe why {clip_id} --out ball",
+    )
+
+
+def verdict() -> Verdict:
+    """0.25 - 2 + 1.25 + 0.05 - 0.03 are log-odds of -0.48, a probability of 0.38."""
+    return Verdict(
+        probability=0.38,
+        best_probability=0.71,
+        min_probability=0.6,
+        start=0.25,
+        strong=(
+            Argument("no music is laid over it", "score 0.9", -2.0, by_prior=True),
+            Argument("lips move as the voice does", "speaking score 1.8", 1.25, by_prior=False),
+        ),
+        weak=(
+            Argument("something moves", "motion 0.4 px/frame", 0.05, by_prior=False),
+            Argument("the camera stands", "motion 0.9 px/frame", -0.03, by_prior=False),
+        ),
+        limits=tuple(measure(finding) for finding in JUDGE.judge(VALUES, {}).findings),
+        uncalibrated=("tag (yamnet@1)",),
     )
 
 
@@ -116,9 +139,10 @@ def stage(name: str, level: str, num_in: int, *losses: Loss, pending: int = 0) -
 
 
 def report() -> Report:
-    what_if = WhatIf(DecideConfig())
-    for level_dbfs in (-70.0, -60.0, -40.0, -20.0):
-        what_if.add({**VALUES, "min_sound_dbfs": level_dbfs}, 0.01)
+    what_if = WhatIf(JUDGE)
+    for level_dbfs in (-70.0, -60.0, -40.0, -20.0, -10.0):
+        values = {**VALUES, "speakers": 1.0, "level": level_dbfs}
+        what_if.take(JUDGE.judge(values, {}), 0.01, complete=level_dbfs != -10.0)
     silent = Loss("drop", "silent", 2, 0.02)
     timeout = Loss("fail", "timeout", 1, 0.01)
     failure = FailureRow("ball_00000000_00004000", "look", "took too long", 3, "frame 17\nframe 18")
@@ -136,6 +160,9 @@ def report() -> Report:
             stage("look", "clip", 3, timeout, pending=1),
         ),
         clips=(card("ball_00001000_00005000"), card("ball_00005000_00009000", DropReason.SILENT)),
+        uncalibrated=("tag (yamnet@1)",),
+        held="cross-validated on labelled clips: keep-precision 0.90 (0.85 to 0.94)",
+        outlook=what_if.outlook(),
         curves=what_if.curves(),
         failures=(
             FailureGroup("timeout", 7, "avipipe retry --out ball --kind timeout", (failure,)),
@@ -173,6 +200,13 @@ def test_the_page_renders_with_its_numbers_and_asks_for_nothing(tmp_path: Path) 
         "face 1 0.0–2.0 s, speaking score +1.2, lips p 0.03",
         "tag yamnet@1",
         "vad silero silero_vad MIT",
+        "Profile embedded, cross-validated on labelled clips: keep-precision 0.90 (0.85 to 0.94).",
+        "Not calibrated for tag (yamnet@1)",
+        "in doubt: no music is laid over it score 0.9 prior −2.00",
+        "lips move as the voice does speaking score 1.8 +1.25",
+        "2 that hardly matter, together +0.02",
+        "Every clip starts at +0.25; with these it stands at −0.48 , a probability of 0.38 .",
+        "At 0.5, as configured: 1 0.60 min kept, at most 1 0.60 min more; expected precision 66 %",
     ):
         assert expected in page.text, expected
     # The script ran under the page's own policy: it alone adds copy buttons.
@@ -241,6 +275,54 @@ def test_what_is_unknown_takes_one_line() -> None:
     assert html.count('<tr class="missed">') == 2
 
 
+def test_each_card_draws_what_speaks_for_it_and_what_against() -> None:
+    html = render(report())
+    article = html.partition("<article")[2].partition("</article>")[0]
+    rows = re.findall(r'<tr class="(pro|con)">(.*?)</tr>', article, re.DOTALL)
+    bars = [
+        (side, *re.findall(r'<i style="(left|right):50%;width:([\d.]+)%"', row)[0])
+        for side, row in rows
+    ]
+    assert bars == [
+        ("con", "right", "50.0"),
+        ("pro", "left", "31.25"),
+        ("pro", "left", "1.25"),
+        ("con", "right", "0.75"),
+    ]
+    folded = article.partition("<details>")[2].partition("</details>")[0]
+    assert re.findall(r'<tr class="(pro|con)">', folded) == ["pro", "con"]
+    assert '<div class="chance keep" role="img"' in article
+    assert "Probability that it is good 0.38, at most 0.71; asked 0.60" in article
+    assert 'class="fill" style="width:38.0%"' in article
+    assert 'class="may" style="left:38.0%;width:33.0%"' in article
+    assert 'class="asked" style="left:60.0%"' in article
+
+
+def test_a_clip_that_nothing_is_known_of_has_no_verdict() -> None:
+    plain = report()
+    html = render(replace(plain, clips=(replace(plain.clips[0], verdict=None),)))
+    article = html.partition("<article")[2].partition("</article>")[0]
+    assert "A ball rolls over a gradient." in article
+    assert 'class="chance' not in article
+    assert "arguments" not in article
+
+
+def test_the_outlook_comes_before_the_limits_that_are_set() -> None:
+    html = render(report())
+    section = html.partition('<section id="what-if">')[2].partition("</section>")[0]
+    names = re.findall(
+        r'aria-label="(?:Clips|Expected precision and recall)[^"]* ([\w]+)"', section
+    )
+    assert names == [
+        "min_probability",
+        "min_probability",
+        "min_clip_s",
+        "min_sound_dbfs",
+        "max_music",
+        "max_speakers",
+    ]
+
+
 def test_every_link_leads_somewhere() -> None:
     html = render(report())
     names = set(re.findall(r'\bid="([^"]+)"', html))
@@ -275,6 +357,7 @@ def test_an_empty_dataset(tmp_path: Path) -> None:
         generation=0,
         stages=(stage("fetch", "source", 0), stage("listen", "clip", 0)),
         clips=(),
+        outlook=None,
         curves=(),
         failures=(),
         sources=(),
@@ -298,6 +381,7 @@ def test_a_dataset_whose_sources_all_failed(tmp_path: Path) -> None:
         plain,
         stages=(stage("fetch", "source", 3, Loss("fail", "no_such_file", 3, 0.0)),),
         clips=(),
+        outlook=None,
         curves=(),
         num_clips=0,
         items=Tally(),

@@ -2,6 +2,11 @@
 
 import re
 from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
 
 from avipipe.manifests.records import DropReason
 from avipipe.pipeline.words import REASONS
@@ -9,6 +14,11 @@ from tests.browser import browse, in_browser, text_of
 from tests.integration.builds import avipipe, status
 
 PARTS = ("in", "keep", "drop", "fail", "pending")
+
+
+def clip_rows(out: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(out / "manifest/clips.parquet").to_pylist()
+    return rows
 
 
 def test_it_counts_what_status_counts(built: Path) -> None:
@@ -39,7 +49,25 @@ def test_it_shows_kept_clips_with_masks_and_every_reason(built: Path) -> None:
     for reason in reasons:
         name = reason.removeprefix("drop:")
         assert name.replace("_", " ") in text_of(html)
-        assert text_of(html).count(f"{REASONS[DropReason(name)]} Not passed: ") >= 1
+        why = re.escape(REASONS[DropReason(name)])
+        assert re.search(f"{why} (Not passed|Most against it): ", text_of(html))
+
+
+def test_each_card_shows_the_probability_that_was_decided_on(built: Path) -> None:
+    html = (built / "report.html").read_text(encoding="utf-8")
+    card = re.compile(r'<article class="card (\w+)" id="clip-([^"]+)"(.*?)</article>', re.DOTALL)
+    asked = yaml.safe_load((built / "config.yaml").read_text())["stages"]["decide"]
+    assert asked["min_probability"] is None
+    rows = {row["clip_id"]: row for row in clip_rows(built)}
+    cards = card.findall(html)
+    assert {clip_id for _, clip_id, _ in cards} == set(rows)
+    for fate, clip_id, body in cards:
+        shown = re.search(r'<div class="chance (\w+)".*?<b>(0\.\d\d)</b>', body, re.DOTALL)
+        assert shown is not None
+        assert shown[1] == fate == rows[clip_id]["decision"]
+        assert float(shown[2]) == pytest.approx(rows[clip_id]["probability"], abs=0.011)
+        assert '<tr class="pro">' in body
+        assert '<tr class="con">' in body
 
 
 def test_writing_it_again_changes_nothing(built: Path) -> None:

@@ -26,12 +26,13 @@ def evidence(
     onsets_s: tuple[float, ...] = (),
     speech: tuple[tuple[float, float], ...] = (),
     classes: dict[str, float] | None = None,
+    match: tuple[dict[str, Any], ...] = (),
 ) -> dict[str, Any]:
     turns = [{"start_s": a, "end_s": b, "label": "speech"} for a, b in speech]
     ratio = sum(b - a for a, b in speech) / 4.0
     listen = {"tags": tags, "speech": turns, "speech_ratio": ratio, "onsets_s": list(onsets_s)}
     listen["tag_classes"] = classes or {}
-    return {"listen": listen, "look": {}, "mask": {"boxes": boxes}}
+    return {"listen": listen, "look": {"match": list(match)}, "mask": {"boxes": boxes}}
 
 
 def caption(**given: Any) -> Caption:
@@ -120,3 +121,35 @@ def test_it_is_deterministic_and_travels() -> None:
     assert captioner.caption(NO_FRAMES, evidence=given) == caption(
         tags={"impact": 0.8, "speech": 0.8}, boxes=boxes_at(0.2), onsets_s=(1.0,)
     )
+
+
+def explained(source: str, thing: str | None, match: float) -> dict[str, Any]:
+    return {"source": source, "heard": 0.6, "thing": thing, "match": match}
+
+
+def test_what_is_seen_and_heard_is_named() -> None:
+    found = caption(
+        tags={},
+        boxes=boxes_at(0.5, 0.5),
+        onsets_s=(0.5, 1.2),
+        classes={"Dog": 0.6, "Bark": 0.7, "Speech": 0.1},
+        match=(explained("voice", "person", 0.1), explained("dog", "dog", 1.0)),
+    )
+    assert found.label == "dog"
+    assert found.text == (
+        "A dog in the middle, staying in place, makes dog sounds (bark) at 0.5, 1.2 s."
+    )
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        explained("dog", "dog", 0.2),
+        explained("dog", None, 0.0),
+        explained("voice", "face", 0.9),
+    ],
+)
+def test_what_hardly_explains_the_sound_gives_no_name(match: dict[str, Any]) -> None:
+    classes = {"Vehicle horn, car horn, honking": 0.8}
+    plain = caption(tags={}, boxes=[], classes=classes)
+    assert caption(tags={}, boxes=[], classes=classes, match=(match,)) == plain

@@ -1,20 +1,24 @@
 """The dataset card: what comes from outside is shown, not obeyed."""
 
 import re
+from collections.abc import Sequence
 
 import yaml
 
-from avipipe.manifests.card import CardFacts, Tally, render_card
+from avipipe.manifests.card import CardFacts, DecisionFacts, Tally, render_card
 from avipipe.manifests.dataset import DatasetIndex
 
 NASTY = "<img src=x onerror=alert(1)>|[here](javascript:x) ![](http://h/p) `a` **b** _c_ $d$ ~e~"
+
+
+DECISION = DecisionFacts("light", "3 clips", 0.6, {"max_x": 1.0})
 
 
 def card(title: str, label: str, licence: str) -> str:
     tally = Tally()
     row = {"decision": "keep", "reason": "", "start_s": 0.0, "end_s": 2.0}
     tally.add({**row, "caption.label": label, "licence": licence})
-    facts = CardFacts(title, {"max_x": 1.0}, [("tag", "a_b")], [], {"train": 1.0}, {"ok": 1})
+    facts = CardFacts(title, DECISION, [("tag", "a_b")], [], {"train": 1.0}, {"ok": 1})
     return render_card(DatasetIndex(config_hash="0", versions={}), tally, facts)
 
 
@@ -30,6 +34,56 @@ def test_nothing_from_outside_is_markup() -> None:
         assert not re.search(r"(?<![\\\w])_|(?<!\\)_(?!\w)", line), line
     rows = [line for line in body.splitlines() if line.startswith("|") and "alert" in line]
     assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [4, 3]
+
+
+def decision(decided: DecisionFacts, probabilities: Sequence[float | None] = ()) -> str:
+    """The card's section about it."""
+    tally = Tally()
+    for probability in probabilities:
+        times = {"start_s": 0.0, "end_s": 2.0, "probability": probability}
+        tally.add(
+            {"decision": "keep", "reason": "", "caption.label": "dog", "licence": "CC0"} | times
+        )
+    tally.add({"decision": "drop", "reason": "silent", "probability": 0.01})
+    facts = CardFacts("t", decided, [], [], {}, {})
+    text = render_card(DatasetIndex(config_hash="0", versions={}), tally, facts)
+    return text.split("## The decision\n")[1].split("\n## ")[0]
+
+
+def test_it_says_what_decides_and_how_far_that_holds() -> None:
+    text = decision(
+        DecisionFacts(
+            "light",
+            "261 clips of 125 repositories",
+            0.62,
+            {"min_clip_s": 2.0, "max_speakers": 1.0},
+            {"keep_precision": "0.91 (0.86 to 0.95)"},
+            ["tag (ast@1)", "vad (other@2)"],
+        ),
+        [0.9, 0.7, None],
+    )
+    assert "is at least **0.62**" in text
+    assert "numbers are `light`, fitted on 261 clips of 125 repositories." in text
+    assert "Expected precision: 0.80, the mean probability of the 2 kept clips that have" in text
+    assert "Not calibrated for tag (ast@1), vad (other@2):" in text
+    assert "| keep_precision | 0.91 (0.86 to 0.95) |" in text
+    assert "| min_clip_s | 2 |\n| max_speakers | 1 |" in text
+
+
+def test_what_is_not_known_of_the_decision_is_not_said() -> None:
+    text = decision(DecisionFacts("mine", "twelve clips", 0.5))
+    assert "No hard limit is set." in text
+    for absent in ("Expected precision", "Not calibrated", "Cross-validated"):
+        assert absent not in text
+
+
+def test_numbers_from_a_file_are_no_markup() -> None:
+    text = decision(DecisionFacts(NASTY, NASTY, 0.5, {}, {NASTY: NASTY}, [NASTY]))
+    assert "<" not in re.sub(r"`[^`]*`", "", text)
+    (line,) = (line for line in text.splitlines() if "numbers are" in line)
+    name = line.split("`")[1]
+    assert name.startswith("<img")
+    assert "a'" in name
 
 
 def test_the_header_is_yaml_whatever_the_title() -> None:

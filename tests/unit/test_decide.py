@@ -1,64 +1,40 @@
-"""Each check drops for its own reason, and unknown evidence drops nothing."""
+"""A decision is a pure function: hard limits, each for its own reason, and what adds up."""
 
 import copy
+import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from hypothesis import given
+from pydantic import ValidationError
 
-from avipipe.manifests.evidence import ListenEvidence, LookEvidence, MaskEvidence
+from avipipe.decision.checks import CHECKS, KNOWN, LIMITS, measures
+from avipipe.decision.judge import Judge, Values, by_prior
+from avipipe.decision.model import DecisionModel, Term, probability, shipped
 from avipipe.manifests.records import Drop, DropReason, Keep, SourceLine, Span
 from avipipe.stages.base import Item
-from avipipe.stages.decide import CHECKS, FIELDS, Decide, DecideConfig, findings, verdict
+from avipipe.stages.decide import Decide, DecideConfig
+from tests import decisions
+from tests.decisions import (
+    GOOD,
+    LISTEN,
+    LOOK,
+    MASK,
+    SEEN,
+    SPEAKING,
+    STAGES,
+    changed,
+    judged,
+    limit,
+    model,
+    reason,
+    until,
+)
 
-GOOD: dict[str, dict[str, Any]] = {
-    "listen": {
-        "duration_s": 5.0,
-        "rms_dbfs": -20.0,
-        "tags": {"music": 0.1, "speech": 0.9},
-        "tag_details": {},
-        "tag_classes": {},
-        "speech": [{"start_s": 0.5, "end_s": 4.5, "label": "speech"}],
-        "overlap_ratio": 0.0,
-        "num_speakers": 1,
-        "speech_ratio": 0.8,
-    },
-    "look": {
-        "motion_px": 0.4,
-        "p_value": 0.01,
-        "margin": 0.3,
-        "measures": {"num_regions": 1.0},
-        "sync_offset_s": 0.04,
-        "sync_z": 5.0,
-        "faces": None,
-    },
-    "mask": {
-        "num_instances": 1,
-        "persistence": 1.0,
-        "mean_area_ratio": 0.2,
-        "mean_quality": 0.9,
-        "return_iou": 0.9,
-        "agreement": 0.9,
-        "similarity_margin": None,
-        "temporal_iou": 0.9,
-        "area_jump_ratio": 0.0,
-    },
-}
-
-
-def changed(**values: Any) -> dict[str, dict[str, Any]]:
-    """The good clip, but for some `stage__field` values."""
-    evidence = copy.deepcopy(GOOD)
-    for name, value in values.items():
-        stage, field = name.split("__")
-        evidence[stage][field] = value
-    return evidence
-
-
-def reason(**values: Any) -> DropReason | None:
-    return verdict(findings(changed(**values), DecideConfig()))
+# Hard limits
 
 
 def test_a_good_clip_is_kept() -> None:
@@ -116,13 +92,6 @@ def test_a_sound_that_is_no_voice_needs_less_proof() -> None:
     assert reason(look__p_value=0.07, listen__speech_ratio=0.0, listen__tags=strike) is None
 
 
-SPEAKING = {
-    "start_s": 0.0,
-    "end_s": 5.0,
-    "scores": [2.0] * 20,
-    "box_step_frames": 6,
-    "sync_p_value": 0.02,
-}
 BYSTANDER = {**SPEAKING, "scores": [-2.0] * 20, "sync_p_value": None}
 NODDING = {**SPEAKING, "scores": [-2.0, 0.5] * 10}
 """Taken to speak now and then, but never more surely than who does."""
@@ -270,39 +239,272 @@ def test_a_rival_as_hot_as_the_best_place_is_a_second_source() -> None:
     assert reason(**STRIKE, look__measures=measures) is DropReason.SEVERAL_SOURCES
 
 
-def test_thresholds_come_from_the_configuration() -> None:
-    config = DecideConfig(max_speakers=2)
-    assert verdict(findings(changed(listen__num_speakers=2), config)) is None
+@pytest.mark.parametrize("name", sorted(LIMITS))
+def test_a_limit_drops_for_the_reason_of_its_check_and_by_itself(name: str) -> None:
+    check = LIMITS[name]
+    value = 1 if int in getattr(DecideConfig.model_fields[name].annotation, "__args__", ()) else 0.5
+    judge = limit(name, value)
+    assert judge.limits == {check.name: value}
+    for found, kept in ((value, True), (value - 2 * check.sign, False), (None, True)):
+        judgement = judge.judge({check.name: found}, {})
+        assert judgement.reason is (None if kept else check.reason)
+        (finding,) = judgement.findings
+        assert (finding.value, finding.passed) == (found, kept)
 
 
-def test_every_check_has_a_threshold_of_its_own() -> None:
-    names = [check.threshold for check in CHECKS]
-    assert sorted(names) == sorted(set(names))
-    assert set(names) == set(DecideConfig.model_fields)
+def test_limits_that_are_none_ask_nothing() -> None:
+    asks_nothing = DecideConfig.model_validate(dict.fromkeys(DecideConfig.model_fields))
+    judge = asks_nothing.judge(model())
+    assert judge.limits == {}
+    worst = {check.name: -1e9 * check.sign for check in CHECKS}
+    assert judge.judge(worst, {}).findings == ()
+    assert judge.judge(worst, {}).reason is None
 
 
-def test_the_fields_read_are_in_the_evidence() -> None:
-    models: dict[str, type[BaseModel]] = {
-        "listen": ListenEvidence,
-        "look": LookEvidence,
-        "mask": MaskEvidence,
-    }
-    for stage, fields in FIELDS.items():
-        assert set(fields) <= set(models[stage].model_fields)
-        assert set(fields) == set(GOOD[stage])
+def test_only_what_is_exact_is_asked_by_default() -> None:
+    assert set(DecideConfig().limits) == {"length", "level", "motion", "found", "persistence"}
+
+
+def test_limits_come_from_the_configuration() -> None:
+    two = decisions.strict(max_speakers=2)
+    assert judged(two, changed(listen__num_speakers=2)).reason is None
+
+
+def test_every_limit_belongs_to_one_check() -> None:
+    named = [check.limit for check in CHECKS if check.limit]
+    assert sorted(named) == sorted(set(named))
+    assert set(named) == set(DecideConfig.model_fields) - {"model", "min_probability"}
+    assert set(decisions.LIMITS) == set(named)
+
+
+# What is measured
+
+
+EVIDENCE = {
+    "good": GOOD,
+    "named": {**GOOD, "look": {**LOOK, **SEEN}},
+    "nobody seen": {**GOOD, "look": {**LOOK, **SEEN, "faces": [], "things": [], "match": []}},
+    "nobody looked": {**GOOD, "look": {**LOOK, "things": None, "match": None, "text_area": None}},
+    "unsure": {
+        **GOOD,
+        "look": {**LOOK, "p_value": None, "margin": None, "sync_offset_s": None, "sync_z": None},
+    },
+    "deaf": {
+        **GOOD,
+        "listen": {**LISTEN, "tags": {}, "num_speakers": None, "overlap_ratio": None},
+    },
+    "nothing to mask": {
+        **GOOD,
+        "mask": {**dict.fromkeys(MASK), "num_instances": 0, "persistence": 0.0, "backends": {}},
+    },
+}
+"""Forms that evidence has or had."""
+
+
+@pytest.mark.parametrize("name", EVIDENCE)
+def test_every_measure_runs_on_every_form_of_evidence(name: str) -> None:
+    for there in (STAGES[:1], STAGES[:2], STAGES):
+        known = {stage: EVIDENCE[name][stage] for stage in there}
+        found = measures(known)
+        assert list(found) == [check.name for check in CHECKS if check.stage in there]
+        assert all(value is None or math.isfinite(value) for value in found.values())
+
+
+def test_what_a_stage_measures_stays_when_more_is_known() -> None:
+    known = EVIDENCE["named"]
+    heard = measures({"listen": known["listen"]})
+    seen = measures({stage: known[stage] for stage in STAGES[:2]})
+    everything = measures(known)
+    assert heard == {name: seen[name] for name in heard}
+    assert seen == {name: everything[name] for name in seen}
+    assert set(everything) == set(KNOWN)
+
+
+def test_a_clip_with_names_has_nearly_all_measures() -> None:
+    found = measures(EVIDENCE["named"])
+    for name in ("match", "unexplained", "people", "face_share", "lips", "voice_seen", "text"):
+        assert found[name] is not None, name
+
+
+# What adds up
+
+
+@given(decisions.models(), decisions.values(), decisions.backends())
+def test_contributions_add_up_to_the_log_odds(
+    numbers: DecisionModel, values: Values, backends: dict[str, str]
+) -> None:
+    found = Judge(numbers, {}, 0.5).judge(values, backends)
+    odds = numbers.intercept + math.fsum(each.log_odds for each in found.contributions)
+    assert found.probability == pytest.approx(1 / (1 + math.exp(-odds)))
+    assert found.best_probability == pytest.approx(found.probability)
+    known = {name for name in numbers.terms if values[name] is not None}
+    assert {each.measure for each in found.contributions} == known
+    against = [each.log_odds for each in found.contributions]
+    assert against == sorted(against)
+
+
+@given(decisions.models(), decisions.values(), decisions.backends())
+def test_every_contribution_is_bounded_and_follows_the_sense_of_its_check(
+    numbers: DecisionModel, values: Values, backends: dict[str, str]
+) -> None:
+    priors = by_prior(numbers, backends)
+    for name, term in numbers.terms.items():
+        low, high = KNOWN[name].span
+        span = high - low
+        steps = [low + part * span for part in (-9.0, 0.0, 0.1, 0.5, 0.9, 1.0, 9.0)]
+        adds = [KNOWN[name].sign * term.adds(v, by_prior=name in priors) for v in steps]
+        assert all(b >= a - 1e-9 for a, b in itertools.pairwise(adds))
+        assert adds[0] == adds[1]
+        assert adds[-1] == adds[-2]
+        assert term.adds(None, by_prior=name in priors) == 0.0
+        assert max(term.adds(v, by_prior=name in priors) for v in steps) <= term.most
+
+
+@given(decisions.models(), decisions.values(), decisions.backends())
+def test_early_and_late_decisions_never_differ(
+    numbers: DecisionModel, values: Values, backends: dict[str, str]
+) -> None:
+    limits = DecideConfig.model_validate(decisions.LIMITS).limits
+    for judge in (
+        Judge(numbers, {}, numbers.min_probability),
+        Judge(numbers, limits, numbers.min_probability),
+    ):
+        found = [judge.judge(until(stage, values), backends) for stage in STAGES]
+        best = [each.best_probability for each in found]
+        assert all(b <= a + 1e-12 for a, b in itertools.pairwise(best))
+        # A clip that a stage drops is dropped by all that come after it.
+        dropped = [each.reason is not None for each in found]
+        assert dropped == sorted(dropped)
+
+
+@pytest.mark.xfail(strict=True, reason="sums of floats depend on how they are grouped")
+def test_rounding_drops_no_clip_early_that_would_be_kept_late() -> None:
+    adds = {"level": 0.1, "motion": 0.6, "surprise": 0.7, "mover": 0.8}
+    judge = Judge(model({name: (0.0, y) for name, y in adds.items()}, intercept=-2.2), {}, 0.5)
+    best: Values = {name: KNOWN[name].span[1] for name in adds}
+    assert judge.judge(best, {}).reason is None
+    assert judge.judge(until("listen", best), {}).reason is None
+
+
+@pytest.mark.xfail(strict=True, reason="who detects for `mask` counts for what `look` measured")
+def test_who_measures_later_things_changes_nothing_of_earlier_ones() -> None:
+    """A detector that only boxes what it is asked for has no part in `look`."""
+    known = copy.deepcopy(EVIDENCE["named"])
+    known["mask"]["backends"] = {"detect": "boxes@1"}
+    span = KNOWN["match"].span
+    term = Term(knots=((span[0], 0.0), (span[1], 1.0)), prior=((span[0], 0.0), (span[1], 0.1)))
+    fitted = model(backends={"detect": "yolox@1", "tag": "ear@1"})
+    judge = Judge(fitted.model_copy(update={"terms": {"match": term}}), {}, 0.5)
+    early = judged(judge, {stage: known[stage] for stage in STAGES[:2]})
+    assert judged(judge, known).contributions == early.contributions
+
+
+def test_what_may_come_saves_a_clip_only_as_far_as_it_can() -> None:
+    numbers = model({"level": (-2.0, 0.0), "surprise": (-1.0, 1.5)})
+    judge = Judge(numbers, {}, 0.5)
+    quiet = {"level": KNOWN["level"].span[0]}
+    assert judge.judge(quiet, {}).reason is DropReason.SILENT
+    halfway = {"level": sum(KNOWN["level"].span) / 2}
+    early = judge.judge(halfway, {})
+    assert early.reason is None
+    assert early.probability == pytest.approx(probability(-1.0))
+    assert early.best_probability == pytest.approx(probability(0.5))
+    late = judge.judge({**halfway, "surprise": 0.0}, {})
+    assert late.reason is not None
+    assert late.best_probability == late.probability
+
+
+def test_the_reason_is_what_speaks_most_against_it() -> None:
+    numbers = model({"level": (-1.0, 1.0), "music": (0.5, -2.0), "surprise": (-1.5, 1.0)})
+    judge = Judge(numbers, {}, 0.5)
+    bad = {"level": KNOWN["level"].span[0], "music": 1.0, "surprise": 0.0}
+    assert judge.judge(bad, {}).reason is DropReason.MUSIC_OVER_PICTURE
+    assert judge.judge({**bad, "music": 0.0}, {}).reason is DropReason.NO_VISIBLE_SOURCE
+    assert judge.judge({**bad, "music": None}, {}).reason is DropReason.NO_VISIBLE_SOURCE
+    first = judge.judge(bad, {}).contributions[0]
+    assert (first.measure, first.value, first.log_odds) == ("music", 1.0, -2.0)
+
+
+def test_a_missed_limit_comes_before_what_speaks_against_it() -> None:
+    judge = Judge(model({"music": (0.0, -9.0)}), {"length": 2.0}, 0.5)
+    assert judge.judge({"length": 1.0, "music": 1.0}, {}).reason is DropReason.TOO_SHORT
+
+
+def test_more_that_is_asked_never_keeps_more() -> None:
+    config = DecideConfig(min_probability=0.9)
+    numbers = model({"surprise": (-1.0, 1.0)}, min_probability=0.3)
+    assert config.judge(numbers).min_probability == 0.9
+    assert DecideConfig().judge(numbers).min_probability == 0.3
+    sure = {"surprise": KNOWN["surprise"].span[1]}
+    assert DecideConfig().judge(numbers).judge(sure, {}).reason is None
+    assert config.judge(numbers).judge(sure, {}).reason is DropReason.NO_VISIBLE_SOURCE
+
+
+def test_other_annotators_than_were_fitted_on_count_by_the_prior() -> None:
+    span = KNOWN["surprise"].span
+    term = Term(knots=((span[0], -1.0), (span[1], 1.0)), prior=((span[0], -0.5), (span[1], 0.5)))
+    numbers = model(backends={"localize": "motion@2"}).model_copy(
+        update={"terms": {"surprise": term}}
+    )
+    judge = Judge(numbers, {}, 0.5)
+    for backends, adds, prior in (
+        ({"localize": "motion@2"}, 1.0, False),
+        ({"localize": "motion@3"}, 0.5, True),
+        ({"localize": "motion@2", "tag": "another@1"}, 1.0, False),
+        ({}, 1.0, False),
+    ):
+        (found,) = judge.judge({"surprise": span[1]}, backends).contributions
+        assert (found.log_odds, found.by_prior) == (adds, prior)
+
+
+@pytest.mark.parametrize("profile", ["embedded", "light", "full"])
+def test_shipped_numbers_follow_the_sense_of_every_check(profile: str) -> None:
+    for name, term in shipped(profile).terms.items():
+        for knots in (term.knots, term.prior):
+            adds = [KNOWN[name].sign * y for _, y in knots]
+            assert adds == sorted(adds), name
+
+
+# The stage
 
 
 @pytest.mark.parametrize(("after", "num_stages"), [("listen", 1), ("look", 2), ("mask", 3)])
 def test_the_stage_decides_on_what_is_there(after: str, num_stages: int) -> None:
-    stage = Decide(DecideConfig(), after=after)
-    assert stage.needs == ("listen", "look", "mask")[:num_stages]
+    stage = Decide(decisions.strict(), after=after)
+    assert stage.needs == STAGES[:num_stages]
     line = SourceLine(0, "clip.mp4", None, "list.txt:1")
     evidence = {name: GOOD[name] for name in stage.needs}
     item = Item("clip", line, Span(0.0, 5.0), evidence, {})
     kept = stage.run(item, Path())
     assert isinstance(kept, Keep)
-    assert len(kept.evidence["findings"]) == sum(check.stage in stage.needs for check in CHECKS)
+    asked = [check for check in CHECKS if check.limit and check.stage in stage.needs]
+    assert len(kept.evidence["findings"]) == len(asked)
+    assert kept.evidence["probability"] == 0.5
+    assert json.loads(json.dumps(kept.evidence)) == kept.evidence
     evidence["listen"] = {**GOOD["listen"], "rms_dbfs": -90.0}
     dropped = stage.run(Item("clip", line, Span(0.0, 5.0), evidence, {}), Path())
     assert isinstance(dropped, Drop)
     assert dropped.reason is DropReason.SILENT
+    assert set(dropped.evidence) == set(kept.evidence)
+
+
+def test_what_decides_stands_in_the_key_and_what_is_told_of_it_does_not() -> None:
+    def settings(numbers: DecisionModel, **config: Any) -> Any:
+        return Decide(DecideConfig(**config).judge(numbers), after="listen").settings()
+
+    plain = model({"level": (-1.0, 1.0)})
+    other_words = plain.model_copy(update={"name": "other", "data": "other clips"})
+    assert settings(plain) == settings(other_words)
+    for changed_ in (
+        settings(model({"level": (-1.0, 1.1)})),
+        settings(plain, min_probability=0.51),
+        settings(plain, min_clip_s=None),
+        settings(plain, max_speakers=1),
+    ):
+        assert changed_ != settings(plain)
+
+
+def test_an_impossible_limit_is_refused() -> None:
+    for wrong in ({"min_probability": 1.0}, {"max_music": 2}, {"max_speakers": -1}):
+        with pytest.raises(ValidationError):
+            DecideConfig.model_validate(wrong)

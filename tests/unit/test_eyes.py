@@ -12,7 +12,7 @@ from avipipe.annotators.base import Box, Detection, Frames, Heat, ThingTrack
 from avipipe.annotators.match.classes import ClassMatcher
 from avipipe.annotators.registry import create
 from avipipe.manifests.evidence import ClassSeen, FaceTrack, NormalBox, ThingSeen
-from avipipe.stages.eyes import Eyes, Seen, seen_scores, spread
+from avipipe.stages.eyes import WHOLE, Eyes, Seen, seen_scores, spread
 from tests.pictures import SIZE, square_on_wall, swing
 
 HEARD = {"Bark": 0.9, "Speech": 0.3}
@@ -80,11 +80,12 @@ def see(
     *,
     heard: Mapping[str, float] = HEARD,
     place: NormalBox | None = None,
+    content: NormalBox = WHOLE,
     **own: Any,
 ) -> Seen:
     backends = {"detector": Finder(), "classifier": Classifier(), "text_finder": TextFinder()}
     eyes = Eyes(**{**backends, "matcher": ClassMatcher(), **own})
-    return eyes.see(frames, heard=heard, faces=(), place=place)
+    return eyes.see(frames, heard=heard, faces=(), place=place, content=content)
 
 
 def test_without_backends_that_see_nothing_is_known() -> None:
@@ -135,6 +136,17 @@ def test_a_class_has_the_box_of_the_part_that_shows_it_best() -> None:
     assert by_place.score > 0.3, "the place of the sound is shown by itself"
     (by_parts,) = see(frames, detector=create("detect", "motion")).classes or []
     assert by_parts.score < by_place.score
+
+
+def test_what_lies_in_the_bars_is_shown_to_no_classifier() -> None:
+    frames, _ = square_on_wall([(10.0, 10.0)] * 24)
+    blind = create("detect", "motion")
+    assert see(frames, detector=blind, content=(0.3, 0.4, 1.0, 1.0)).classes == []
+    (seen,) = see(frames, detector=blind, content=(0.05, 0.05, 0.3, 0.4)).classes or []
+    (whole,) = see(frames, detector=blind).classes or []
+    assert seen.score > whole.score
+    assert seen.box[0] >= 0.05 - 1 / SIZE[1]
+    assert seen.box[3] <= 0.4 + 1 / SIZE[0]
 
 
 def test_text_that_stays_in_its_place_is_told_from_what_moves() -> None:

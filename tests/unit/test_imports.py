@@ -23,10 +23,12 @@ BELOW["weights"] = BELOW["media"] | {"media"}
 BELOW["manifests"] = BELOW["media"] | {"media"}
 BELOW["synth"] = BELOW["manifests"] | {"manifests"}
 BELOW["annotators"] = BELOW["manifests"] | {"manifests", "weights"}
-BELOW["stages"] = BELOW["annotators"] | {"annotators"}
+BELOW["decision"] = BELOW["annotators"] | {"annotators"}
+BELOW["stages"] = BELOW["decision"] | {"decision"}
 BELOW["pipeline"] = BELOW["stages"] | {"stages"}
+BELOW["calibrate"] = BELOW["pipeline"] | {"pipeline"}
 BELOW["editor"] = BELOW["annotators"] | {"annotators", "synth"}
-BELOW["cli"] = BELOW["pipeline"] | {"pipeline", "synth", "editor"}
+BELOW["cli"] = BELOW["calibrate"] | {"calibrate", "synth", "editor"}
 """Part of avipipe -> the parts that it may import."""
 
 RAY_FILES = {"pipeline/ray_data.py", "editor/train/launch_ray.py"}

@@ -5,6 +5,7 @@ from typing import Any
 
 from avipipe.annotators import audioset
 from avipipe.annotators.base import Caption, Frames
+from avipipe.annotators.match.table import heard_sources
 
 LABELS = {
     "speech": "speaker",
@@ -26,6 +27,8 @@ _SOUNDS = {
 }
 _GROUP_SOUNDS = {"speech": "speech", "singing": "a song", "instrument": "music"}
 _LEAST_CLASS_SCORE = 0.3
+_LEAST_MATCH = 0.3
+_PEOPLE = frozenset({None, "person", "face", "hand"})
 _MANY_ONSETS = 6
 _STILL = 0.08
 
@@ -33,12 +36,13 @@ _STILL = 0.08
 class TemplateCaptioner:
     """Says what sounds, where it is in the picture, how it moves and when it is heard.
 
-    It sees no pixels. Of a tagger that knows classes it takes the noun of the likeliest thing, of
-    another one the group. Its backend name marks it in every record.
+    It sees no pixels. It names the thing that was seen and explains best what is heard; where none
+    does, the noun of the likeliest class of sounds, and of a tagger that knows none the group. Its
+    backend name marks it in every record.
     """
 
     name = "template"
-    version = 1
+    version = 2
     num_frames = 0
     """Frames that it wants to see."""
 
@@ -57,11 +61,29 @@ class TemplateCaptioner:
             evidence: of the stages `listen`, `look` and `mask`.
         """
         listen = evidence["listen"]
-        label, sound = _source(listen)
+        label, sound = _seen_source(evidence) or _source(listen)
         boxes = [box for box in evidence["mask"].get("boxes", []) if box is not None]
         subject = f"{_with_article(label).capitalize()} {_place(boxes)}, {_movement(boxes)},"
         text = f"{subject} makes {sound}{_times(listen)}."
         return Caption(text=text, label=label, confidence=None)
+
+
+def _seen_source(evidence: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The thing that explains best what is heard, and its sound; people are named by what they do.
+
+    None where nothing is explained well enough.
+    """
+    found = evidence["look"].get("match") or []
+    best = max(found, key=lambda each: each["match"], default=None)
+    if best is None or best["match"] < _LEAST_MATCH or best["thing"] in _PEOPLE:
+        return None
+    heard = [
+        (score, name)
+        for name, score in evidence["listen"]["tag_classes"].items()
+        if best["source"] in heard_sources({name: score})
+    ]
+    as_class = f" ({max(heard)[1].split(',')[0].lower()})" if heard else ""
+    return best["thing"], f"{best['source']} sounds{as_class}"
 
 
 def _source(listen: Mapping[str, Any]) -> tuple[str, str]:

@@ -5,10 +5,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from avipipe.pipeline.report.model import Curve, Measure, StageRow
+from avipipe.pipeline.report.model import Curve, Measure, Outlook, StageRow
 
-PLOT_WIDTH, PLOT_HEIGHT = 340.0, 170.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 10.0, 12.0, 24.0
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Of a drawing, in its own units."""
+
+    width: float
+    height: float
+
+    def x_at(self, value: float, low: float, high: float) -> float:
+        inner = self.width - _LEFT - _RIGHT
+        return _LEFT + inner * (value - low) / ((high - low) or 1)
+
+    def y_at(self, value: float, top: float) -> float:
+        return self.height - _BOTTOM - (self.height - _TOP - _BOTTOM) * value / top
+
+
+SMALL, LARGE = Size(340.0, 170.0), Size(540.0, 260.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +49,9 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A what-if curve in the coordinates of a PLOT_WIDTH by PLOT_HEIGHT drawing."""
+    """A what-if curve in the coordinates of a drawing of its size."""
 
+    size: Size
     settled_line: str
     settled_area: str
     open_area: str
@@ -76,7 +94,7 @@ def waveform(peaks: Sequence[float]) -> str:
     return f"M0 50L{'L'.join(upper)}L1000 50L{'L'.join(lower)}Z"
 
 
-def plot(curve: Curve, *, per_hour: float | None) -> Plot:
+def plot(curve: Curve | Outlook, size: Size, *, per_hour: float | None) -> Plot:
     """Draw a what-if curve: settled clips as a line, open ones as an area above it.
 
     Args:
@@ -91,31 +109,74 @@ def plot(curve: Curve, *, per_hour: float | None) -> Plot:
     whole = per_hour is None
     y_ticks = ticks(0, max([*total, 1 if whole else 1e-6]), 3, whole=whole)
     top = max(y_ticks[-1], max(total))
-    x_low, x_high = curve.xs[0], curve.xs[-1]
-    x_ticks = ticks(x_low, x_high, 5, whole=all(x.is_integer() for x in curve.xs))
-
-    def x_at(value: float) -> float:
-        return _LEFT + (PLOT_WIDTH - _LEFT - _RIGHT) * (value - x_low) / ((x_high - x_low) or 1)
-
-    def y_at(value: float) -> float:
-        return PLOT_HEIGHT - _BOTTOM - (PLOT_HEIGHT - _TOP - _BOTTOM) * value / top
+    low, high = curve.xs[0], curve.xs[-1]
 
     def points(values: Sequence[float]) -> list[str]:
         steps = _steps(curve.xs, values, late=curve.sense == "at_most")
-        return [f"{x_at(x):.1f} {y_at(y):.1f}" for x, y in steps]
+        return [f"{size.x_at(x, low, high):.1f} {size.y_at(y, top):.1f}" for x, y in steps]
 
     line = "M" + "L".join(points(settled))
-    baseline = f"L{x_at(x_high):.1f} {y_at(0):.1f}L{x_at(x_low):.1f} {y_at(0):.1f}Z"
+    floor, right, left = size.y_at(0, top), size.x_at(high, low, high), size.x_at(low, low, high)
     now = curve.xs.index(curve.limit)
     return Plot(
+        size=size,
         settled_line=line,
-        settled_area=line + baseline,
+        settled_area=f"{line}L{right:.1f} {floor:.1f}L{left:.1f} {floor:.1f}Z",
         open_area="M" + "L".join(points(total)) + "L" + "L".join(points(settled)[::-1]) + "Z",
-        limit_x=x_at(curve.limit),
-        limit_y=y_at(settled[now]),
-        x_ticks=tuple(Tick(x_at(v), v) for v in x_ticks if x_low <= v <= x_high),
-        y_ticks=tuple(Tick(y_at(v), v) for v in y_ticks),
+        limit_x=size.x_at(curve.limit, low, high),
+        limit_y=size.y_at(settled[now], top),
+        x_ticks=_x_ticks(curve.xs, size),
+        y_ticks=tuple(Tick(size.y_at(v, top), v) for v in y_ticks),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SharePlot:
+    """Expected precision and recall as lines, in the coordinates of a drawing of its size."""
+
+    size: Size
+    precision_line: str
+    recall_line: str
+    limit_x: float
+    precision_y: float | None
+    recall_y: float | None
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+
+
+def share_plot(outlook: Outlook, size: Size) -> SharePlot:
+    """Draw what an outlook expects; a line ends where nothing is kept any more."""
+    low, high = outlook.xs[0], outlook.xs[-1]
+
+    def line(values: Sequence[float | None]) -> str:
+        pairs = zip(outlook.xs, values, strict=True)
+        points = [
+            f"{size.x_at(x, low, high):.1f} {size.y_at(y, 1):.1f}"
+            for x, y in pairs
+            if y is not None
+        ]
+        return "M" + "L".join(points) if points else ""
+
+    def now(values: Sequence[float | None]) -> float | None:
+        value = values[outlook.now]
+        return None if value is None else size.y_at(value, 1)
+
+    return SharePlot(
+        size=size,
+        precision_line=line(outlook.precision),
+        recall_line=line(outlook.recall),
+        limit_x=size.x_at(outlook.limit, low, high),
+        precision_y=now(outlook.precision),
+        recall_y=now(outlook.recall),
+        x_ticks=_x_ticks(outlook.xs, size),
+        y_ticks=tuple(Tick(size.y_at(v, 1), 100 * v) for v in (0.0, 0.25, 0.5, 0.75, 1.0)),
+    )
+
+
+def _x_ticks(xs: Sequence[float], size: Size) -> tuple[Tick, ...]:
+    low, high = xs[0], xs[-1]
+    found = ticks(low, high, 5, whole=all(x.is_integer() for x in xs))
+    return tuple(Tick(size.x_at(v, low, high), v) for v in found if low <= v <= high)
 
 
 def _steps(

@@ -12,6 +12,7 @@ from avipipe.annotators.weighted import needs_of
 from avipipe.manifests.dataset import DatasetIndex
 from avipipe.manifests.records import Fail, SourceLine
 from avipipe.pipeline.accounting import ItemState, StageCount, Survey
+from avipipe.pipeline.calibration import backends_of, reliability, uncalibrated
 from avipipe.pipeline.graph import Graph
 from avipipe.pipeline.report.gallery import Maker, Sample, evidence_of
 from avipipe.pipeline.report.measures import WhatIf
@@ -25,7 +26,6 @@ from avipipe.pipeline.report.model import (
     StageRow,
     Tally,
 )
-from avipipe.stages.decide import measures
 from avipipe.text import safe_text, without_secrets
 
 
@@ -57,14 +57,15 @@ def collect(
         index: of the published dataset; None before the first publication.
     """
     out = safe_text(without_secrets(out))
-    gathered = _Gathered(limits, WhatIf(graph.config.stages.decide))
+    gathered = _Gathered(limits, WhatIf(graph.judge))
     counts = survey.counts(lines)
     for source in survey.sources(lines):
         gathered.add_source(source)
     for clip in survey.clips(lines):
         gathered.add_clip(clip)
     config = graph.config
-    maker = Maker(config.stages.decide, folder, out)
+    maker = Maker(graph.judge, folder, out)
+    model = graph.judge.model
     return Report(
         title=out.rstrip("/").rsplit("/", 1)[-1],
         out=out,
@@ -77,6 +78,9 @@ def collect(
         ),
         stages=_stage_rows(graph, counts, len(lines), gathered.num_clips),
         clips=tuple(maker.card(survey.state(row)) for row in gathered.sample.rows()),
+        uncalibrated=uncalibrated(model, backends_of(graph)),
+        held=reliability(model, config.profile),
+        outlook=gathered.what_if.outlook(),
         curves=gathered.what_if.curves(),
         failures=gathered.failure_groups(out),
         sources=gathered.source_rows(),
@@ -136,7 +140,7 @@ class _Gathered:
         if status in ("keep", "drop"):
             self.sample.offer(reason[1], state.clip_id, state.row)
         self._note_failure(state, state.clip_id)
-        self.what_if.add(measures(evidence_of(state)), hours)
+        self.what_if.add(evidence_of(state), hours)
 
     def _note_failure(self, state: ItemState, item_id: str) -> None:
         record = state.last.record

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from avipipe.decision.judge import Judge, used_backends
 from avipipe.manifests.evidence import FaceTrack, ListenEvidence, SpeakerTurn
 from avipipe.manifests.pairs import read_pairs
 from avipipe.manifests.records import Drop, Evidence, Keep, digest
@@ -15,7 +16,7 @@ from avipipe.pipeline import words
 from avipipe.pipeline.accounting import ItemState
 from avipipe.pipeline.graph import Row
 from avipipe.pipeline.report import faces
-from avipipe.pipeline.report.measures import deciding, measure
+from avipipe.pipeline.report.measures import deciding, gathered, verdict
 from avipipe.pipeline.report.model import ClipCard, Level, Picture, Sound, Stripe
 from avipipe.pipeline.report.pictures import (
     FRAME_HEIGHT_PX,
@@ -24,14 +25,17 @@ from avipipe.pipeline.report.pictures import (
     picture,
     still,
 )
-from avipipe.stages.decide import DecideConfig, findings
-from avipipe.stages.look import HEAT_NAME, NUM_PREVIEW_FRAMES, PREVIEW_NAME
+from avipipe.stages.look import (
+    HEAT_NAME,
+    NUM_PREVIEW_FRAMES,
+    PREVIEW_NAME,
+    crop_of,
+    tracks_in,
+)
 
 NUM_FRAMES = 4
 MAX_LEVELS = 6
 
-_ANNOTATED = ("listen", "look", "mask")
-_NONE: Evidence = {"backends": {}}
 _STILLS = {
     PREVIEW_NAME: "frames, evenly spread",
     HEAT_NAME: "motion with the sound",
@@ -84,7 +88,7 @@ def _in_turn(
 class Maker:
     """Makes a card of a clip from what its stages have left."""
 
-    config: DecideConfig
+    judge: Judge
     folder: Callable[[str], Path]
     out: str
 
@@ -98,19 +102,17 @@ class Maker:
         folders = {visit.stage.name: self.folder(visit.key) for visit in state.visits}
         caption, cut = evidence.get("caption", {}), evidence.get("cut", {})
         tracks = faces.tracks(evidence.get("look"))
-        frames, pair_frame, levels = _frames(folders, cut.get("num_frames", 0), tracks)
+        frames, pair_frame, levels = _frames(
+            folders, cut.get("num_frames", 0), tracks_in(tracks, crop_of(cut)) or []
+        )
         stills = _stills(folders, state, [HEAT_NAME] if frames else list(_STILLS), tracks)
-        found = findings(evidence, self.config)
-        decisive = deciding(found)
-        if decisive and decisive.passed and record.status == "drop":
-            decisive = None
         return ClipCard(
             clip_id=state.clip_id,
             status=record.status,
             reason=record.reason,
             stage=record.stage,
             because=words.REASONS[drop.reason] if isinstance(drop := record.outcome, Drop) else "",
-            deciding=words.sentence(decisive) if decisive else "",
+            deciding=deciding(self.judge, evidence) if record.status == "drop" else "",
             source_uri=state.row.source.uri,
             start_s=span.start_s,
             end_s=span.end_s,
@@ -125,12 +127,8 @@ class Maker:
             sound=_sound(evidence.get("listen")),
             faces=faces.rows(tracks),
             num_faces=len(tracks),
-            measures=tuple(map(measure, found)),
-            backends=tuple(
-                pair
-                for stage in _ANNOTATED
-                for pair in evidence.get(stage, _NONE)["backends"].items()
-            ),
+            verdict=verdict(self.judge, evidence),
+            backends=tuple(used_backends(gathered(evidence)).items()),
             command=f"avipipe why {shlex.quote(state.clip_id)} --out {shlex.quote(self.out)}",
         )
 

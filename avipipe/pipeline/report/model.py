@@ -131,8 +131,47 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True)
+class Argument:
+    """What one measure speaks for or against a clip."""
+
+    claim: str
+    """What is so where it speaks for it."""
+    value: str
+    log_odds: float
+    by_prior: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a clip was judged, on the evidence that it has.
+
+    Attributes:
+        best_probability: the most that the probability may become with evidence to come.
+        start: log-odds that a clip has before anything is known; with those of all arguments they
+            are those of the probability.
+        strong, weak: what speaks for and against, strongest first; the weak ones hardly matter.
+        limits: the hard limits that are set.
+        uncalibrated: `ROLE (BACKEND)` of the annotators whose measures count by their priors.
+    """
+
+    probability: float
+    best_probability: float
+    min_probability: float
+    start: float
+    strong: tuple[Argument, ...]
+    weak: tuple[Argument, ...]
+    limits: tuple["Measure", ...]
+    uncalibrated: tuple[str, ...]
+
+    @property
+    def scale(self) -> float:
+        """Log-odds at the ends of the bars."""
+        return max([1.0, *(abs(argument.log_odds) for argument in self.strong)])
+
+
+@dataclass(frozen=True, slots=True)
 class Measure:
-    """One piece of evidence against its threshold. `low` and `high` bound the scale it is on."""
+    """One piece of evidence against a hard limit. `low` and `high` bound the scale it is on."""
 
     stage: str
     """Whose evidence it is."""
@@ -160,7 +199,7 @@ class ClipCard:
     because: str
     """Why it was dropped, in a sentence; empty for a kept one."""
     deciding: str
-    """The check that it did not pass; of a kept clip the one that it passed most narrowly."""
+    """The hard limit that it misses, or what speaks most against it; empty for a kept one."""
     source_uri: str
     start_s: float
     end_s: float
@@ -179,7 +218,8 @@ class ClipCard:
     faces: tuple[Face, ...]
     num_faces: int
     """`faces` may be fewer."""
-    measures: tuple[Measure, ...]
+    verdict: Verdict | None
+    """None where nothing was measured."""
     backends: tuple[tuple[str, str], ...]
     """(role, `name@version`) of everything that looked at it or listened to it."""
     command: str
@@ -207,20 +247,51 @@ class FailureGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """Clips and hours that would be kept as one threshold moves and the others stay.
+class Outlook:
+    """What would be kept as the probability that is asked moves, and how good it is said to be.
 
     `settled` clips have every piece of evidence that `decide` reads; `open` ones were stopped
-    before the rest of it was gathered, and might still fall.
+    before the rest of it was gathered, and are kept at most.
 
     Attributes:
-        xs: values of the threshold, rising.
-        settled, open: items at each of them; `settled_hours`, `open_hours` alike.
-        num_known: clips that have the evidence this threshold is about.
-        limit: the threshold as it is configured; one of `xs`.
+        xs: probabilities asked, rising.
+        settled, open: clips at each of them; `settled_hours`, `open_hours` alike.
+        precision: mean probability of the settled clips that are kept; None where there are none.
+        recall: what is kept of the sum of the probabilities of all settled clips; None without any.
+        limit: the probability that is asked, as it is configured; one of `xs`.
+        num_settled: of all settled clips, kept or not.
     """
 
-    threshold: str
+    xs: tuple[float, ...]
+    settled: tuple[int, ...]
+    open: tuple[int, ...]
+    settled_hours: tuple[float, ...]
+    open_hours: tuple[float, ...]
+    precision: tuple[float | None, ...]
+    recall: tuple[float | None, ...]
+    limit: float
+    num_settled: int
+    sense: Literal["at_least"] = "at_least"
+
+    @property
+    def now(self) -> int:
+        """Where in `xs` the configured one stands."""
+        return self.xs.index(self.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Clips and hours that would be kept as one hard limit moves and all else stays.
+
+    Attributes:
+        name: of the limit, in `stages.decide`.
+        xs: values of the limit, rising.
+        settled, open: clips at each of them, as in `Outlook`; `settled_hours`, `open_hours` alike.
+        num_known: clips that have the evidence this limit is about.
+        limit: as it is configured; one of `xs`.
+    """
+
+    name: str
     claim: str
     quantity: str
     unit: str
@@ -273,6 +344,12 @@ class Report:
     """(role, backend, its weights as (name, licence))."""
     stages: tuple[StageRow, ...]
     clips: tuple[ClipCard, ...]
+    uncalibrated: tuple[str, ...]
+    """`ROLE (BACKEND)` of the annotators of this build for which its decision is not calibrated."""
+    held: str
+    """How well its profile's decisions hold, cross-validated; empty where that is not known."""
+    outlook: Outlook | None
+    """None where no clip has evidence."""
     curves: tuple[Curve, ...]
     failures: tuple[FailureGroup, ...]
     sources: tuple[SourceRow, ...]

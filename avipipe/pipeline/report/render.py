@@ -79,6 +79,17 @@ def format_number(value: float) -> str:
     return f"{value:.3g}".replace("-", _MINUS) if abs(value) < 1e6 else format_count(value)
 
 
+def format_signed(value: float) -> str:
+    """Log-odds: `+0.62`, `−1.20`, `0.00`."""
+    text = f"{value:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", _MINUS)
+
+
+def format_chance(value: float) -> str:
+    """A probability: `0.83`; never `1.00` or `0.00`, as nothing is sure."""
+    return f"{min(max(value, 0.01), 0.99):.2f}"
+
+
 def format_bytes(value: float) -> str:
     """`1.2 GB`, in powers of ten."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
@@ -142,10 +153,12 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(
         amount=format_amount,
         bytes=format_bytes,
+        chance=format_chance,
         clock=format_clock,
         count=format_count,
         duration=format_duration,
         number=format_number,
+        signed=format_signed,
         words=words,
     )
     environment.globals["percent"] = format_percent

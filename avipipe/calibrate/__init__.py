@@ -1,0 +1,1 @@
+"""Fitting the numbers of the decision to clips that people have judged."""

@@ -1,0 +1,157 @@
+"""From a dataset and what people said of its clips to a decision of its own."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from avipipe.calibrate.crossval import bootstrapped, reliability
+from avipipe.calibrate.fit import Example
+from avipipe.calibrate.rescale import Calibrated, calibrated, error_of, own_terms
+from avipipe.decision.checks import measures
+from avipipe.decision.judge import Judge, by_prior, used_backends
+from avipipe.decision.model import VERSION, DecisionModel, Figure
+from avipipe.errors import ManifestError
+from avipipe.manifests.labels import ReviewLabel
+from avipipe.pipeline.refilter import ClipMeasures
+
+MIN_LABELS = 20
+MIN_OF_EACH = 5
+_NUM_STRATA = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What was fitted, and what it is worth on the dataset.
+
+    Attributes:
+        verdicts: how many of each were given.
+        before: expected calibration error of the decision that the dataset was built with.
+    """
+
+    model: DecisionModel
+    verdicts: Mapping[str, int]
+    before: float
+
+
+def calibrate(
+    clips: Sequence[ClipMeasures],
+    labels: Sequence[ReviewLabel],
+    judge: Judge,
+    group_of: Callable[[str], str],
+    *,
+    name: str,
+    seed: int = 0,
+) -> Calibration:
+    """Fit a dataset's decision to labels of its clips.
+
+    A clip with a wrong mask is none to publish, so it counts as one to drop; where people were
+    unsure, nothing was said. Each label stands for all clips of about its probability.
+
+    Args:
+        clips: all of the dataset whose sound was measured.
+        judge: who decided so far; its numbers are what the new ones are drawn to.
+        group_of: clip id -> what must not be torn apart by cross-validation, such as its source.
+    Raises:
+        ManifestError: labels are too few, or all alike.
+    """
+    verdicts = Counter(label.verdict for label in labels)
+    said = {label.clip_id: label.verdict == "keep" for label in labels if label.verdict != "unsure"}
+    _refuse_too_few(said.values())
+    backends = {
+        role: backend for clip in clips for role, backend in used_backends(clip.evidence).items()
+    }
+    terms = own_terms(judge.model, by_prior(judge.model, backends))
+    examples = _examples(clips, said, judge, group_of)
+    fitted = calibrated(terms, examples, seed)
+    model = DecisionModel(
+        version=VERSION,
+        name=name,
+        intercept=round(fitted.fit.intercept, 4),
+        min_probability=fitted.min_probability,
+        backends=dict(sorted(backends.items())),
+        terms=fitted.fit.terms,
+        data=(
+            f"{len(said)} clips of this dataset that people looked at, beside {judge.model.data}; "
+            "figures cross-validated in folds by source, each label weighted by how many clips of "
+            "its probability there are"
+        ),
+        figures=_figures(fitted, examples),
+        reliability=reliability(fitted.probability_N, examples),
+    )
+    before = error_of(_said_before(clips, said, judge), examples)
+    return Calibration(model, {str(name): count for name, count in verdicts.items()}, before)
+
+
+def _refuse_too_few(verdicts: Iterable[bool]) -> None:
+    good = Counter(verdicts)
+    num = good[True] + good[False]
+    if num < MIN_LABELS or min(good[True], good[False]) < MIN_OF_EACH:
+        raise ManifestError(
+            f"expected at least {MIN_LABELS} labels, {MIN_OF_EACH} of them `keep` and "
+            f"{MIN_OF_EACH} `drop` or `wrong_mask`; found {good[True]} and {good[False]}. Judge "
+            "more clips (`avipipe review --count …`)"
+        )
+
+
+def _examples(
+    clips: Sequence[ClipMeasures],
+    said: Mapping[str, bool],
+    judge: Judge,
+    group_of: Callable[[str], str],
+) -> list[Example]:
+    """The labelled clips, weighted by how many clips each stands for; mean weight 1."""
+    strata = [_stratum(clip.judged(judge).probability) for clip in clips]
+    population = Counter(strata)
+    labelled = [
+        (clip, stratum) for clip, stratum in zip(clips, strata, strict=True) if clip.clip_id in said
+    ]
+    drawn = Counter(stratum for _, stratum in labelled)
+    examples = [
+        Example(
+            measures(clip.evidence),
+            said[clip.clip_id],
+            group_of(clip.clip_id),
+            population[stratum] / drawn[stratum],
+        )
+        for clip, stratum in labelled
+    ]
+    mean = sum(each.weight for each in examples) / len(examples)
+    return [replace(each, weight=each.weight / mean) for each in examples]
+
+
+def _stratum(probability: float) -> int:
+    return min(int(probability * _NUM_STRATA), _NUM_STRATA - 1)
+
+
+def _said_before(
+    clips: Sequence[ClipMeasures], said: Mapping[str, bool], judge: Judge
+) -> npt.NDArray[np.float64]:
+    return np.array([clip.judged(judge).probability for clip in clips if clip.clip_id in said])
+
+
+def _figures(fitted: Calibrated, examples: Sequence[Example]) -> dict[str, Figure]:
+    """Of the decision at its least probability, with intervals over groups."""
+    kept_N = fitted.probability_N >= fitted.min_probability
+    good_N = np.array([each.is_good for each in examples])
+    weight_N = np.array([each.weight for each in examples])
+    groups = [each.group for each in examples]
+
+    def share(of_N: npt.NDArray[np.bool_], among_N: npt.NDArray[np.bool_]) -> Figure:
+        def statistic(at: npt.NDArray[np.int64]) -> float:
+            total = float(weight_N[at][among_N[at]].sum())
+            part = float(weight_N[at][among_N[at] & of_N[at]].sum())
+            return part / total if total else float("nan")
+
+        return bootstrapped(groups, statistic)
+
+    return {
+        "keep_precision": share(good_N, kept_N),
+        "recall": share(kept_N, good_N),
+        "calibration_error": bootstrapped(
+            groups,
+            lambda at: error_of(fitted.probability_N[at], [examples[n] for n in at]),
+        ),
+    }

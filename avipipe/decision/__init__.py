@@ -1,0 +1,1 @@
+"""The decision: from stored evidence to keep or drop, and why."""

@@ -1,0 +1,80 @@
+"""What is known of the numbers that decide: how far they hold, and for whose evidence."""
+
+from collections.abc import Iterator, Mapping
+
+from avipipe.decision.checks import KNOWN
+from avipipe.decision.model import DecisionModel, Figure
+from avipipe.pipeline.graph import Graph
+from avipipe.stages.decide import Decide
+
+REMEDY = "`avipipe review`, then `avipipe calibrate`"
+"""What makes numbers of one's own."""
+
+REAL_MATERIAL_PROFILE = "light"
+"""What the `embedded` profile, which knows no names of things, is told to be left for."""
+
+FIGURES = ("balanced_accuracy", "keep_precision")
+"""Of those that a model has, the ones that are told first."""
+
+
+def uncalibrated(model: DecisionModel, backends: Mapping[str, str]) -> tuple[str, ...]:
+    """`ROLE (BACKEND)` of each annotator whose measures count by their priors only.
+
+    Args:
+        backends: role -> `name@version`, as evidence has them.
+    """
+    asked = {role for name in model.terms for role in KNOWN[name].roles}
+    return tuple(
+        f"{role} ({backend})"
+        for role, backend in sorted(backends.items())
+        if role in asked and model.backends.get(role) != backend and not _is_none(backend)
+    )
+
+
+def _is_none(backend: str) -> bool:
+    """Whether it measures nothing, so that nothing counts by it."""
+    return backend.partition("@")[0] == "none"
+
+
+def backends_of(graph: Graph) -> dict[str, str]:
+    """Role -> `name@version` of the annotators that evidence for decisions will come from."""
+    return {
+        role: backend
+        for stage in graph.annotated
+        if stage.name in Decide.EVIDENCE
+        for role, backend in stage.backend_names().items()
+    }
+
+
+def figure(name: str, found: Figure) -> str:
+    """`keep-precision 0.91 (0.86 to 0.95)`."""
+    label = {"keep_precision": "keep-precision"}.get(name, name.replace("_", " "))
+    return f"{label} {interval(found)}"
+
+
+def interval(found: Figure) -> str:
+    """`0.91 (0.86 to 0.95)`."""
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+
+
+def reliability(model: DecisionModel, profile: str) -> str:
+    """How well a profile's decisions hold, cross-validated; empty where nobody has measured it."""
+    if model.name != profile:
+        return ""
+    told = [figure(name, model.figures[name]) for name in FIGURES if name in model.figures]
+    if not told:
+        return ""
+    advice = f"; for real material use `{REAL_MATERIAL_PROFILE}`" if profile == "embedded" else ""
+    return f"cross-validated on labelled clips: {', '.join(told)}{advice}"
+
+
+def notes(graph: Graph) -> Iterator[str]:
+    """What a user should know of the decision before a build begins."""
+    profile, model = graph.config.profile, graph.judge.model
+    if held := reliability(model, profile):
+        yield f"Profile {profile}, {held}"
+    if others := uncalibrated(model, backends_of(graph)):
+        yield (
+            f"The decision is not calibrated for {', '.join(others)}: what they measure counts by "
+            f"what the literature says; {REMEDY}"
+        )

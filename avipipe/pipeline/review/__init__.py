@@ -1,0 +1,1 @@
+"""The review page: a sample of a dataset's clips, for people to judge."""

@@ -1,0 +1,168 @@
+"""Draws the clips to review as one HTML file that needs nothing else."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jinja2
+from markupsafe import Markup
+
+from avipipe import __version__
+from avipipe.decision.judge import Finding
+from avipipe.decision.model import Contribution
+from avipipe.manifests.records import DropReason, Evidence, digest
+from avipipe.pipeline import words
+from avipipe.pipeline.review.clips import Clip, decision_of, probability_of
+from avipipe.pipeline.review.film import Film
+
+_HERE = Path(__file__).parent
+_ID_CHARS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Something that spoke for (sign 1) or against (-1) a clip.
+
+    Attributes:
+        log_odds: how much; None where thresholds alone decide.
+    """
+
+    words: str
+    sign: int
+    log_odds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PageClip:
+    """What the page says of a clip; its film stands beside it.
+
+    Attributes:
+        because: why it was dropped, in a sentence; empty for a kept one.
+        no_mask: why there is none, in a sentence; empty where there is one.
+    """
+
+    clip_id: str
+    decision: Literal["keep", "drop"]
+    reason: str
+    because: str
+    probability: float | None
+    source: str
+    start_s: float
+    end_s: float
+    label: str
+    caption: str
+    no_mask: str
+    points: tuple[Point, ...]
+    heard: tuple[tuple[str, float], ...]
+    width: int
+    height: int
+    num_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Everything on a page but the films.
+
+    Attributes:
+        title: of the dataset, for people.
+        dataset: the same for labels.
+        seed: of the draw.
+        num_clips: that were decided on, of which these were drawn.
+    """
+
+    title: str
+    dataset: str
+    seed: int
+    num_clips: int
+    clips: tuple[PageClip, ...]
+
+    @property
+    def page_id(self) -> str:
+        """What is judged is kept under this: the same clips in the same order go on."""
+        return digest([self.dataset, [clip.clip_id for clip in self.clips]])[:_ID_CHARS]
+
+
+def page_clip(clip: Clip, film: Film) -> PageClip:
+    """What there is to say of a clip."""
+    evidence = clip.evidence
+    caption = evidence.get("caption", {})
+    return PageClip(
+        clip_id=clip.clip_id,
+        decision=clip.decision,
+        reason=clip.reason,
+        because=words.REASONS[DropReason(clip.reason)] if clip.reason else "",
+        probability=probability_of(evidence),
+        source=clip.source_uri,
+        start_s=clip.start_s,
+        end_s=clip.end_s,
+        label=str(caption.get("label") or clip.metadata.get("label", "")),
+        caption=str(caption.get("text", "")),
+        no_mask="" if film.outlines else no_mask_words(evidence),
+        points=tuple(points(decision_of(evidence))),
+        heard=tuple(words.sounds(evidence["listen"])) if "listen" in evidence else (),
+        width=film.width,
+        height=film.height,
+        num_frames=film.num_frames,
+    )
+
+
+def no_mask_words(evidence: Mapping[str, Evidence]) -> str:
+    """Why there is no mask. It does not say why the clip fell: that is for after the verdict."""
+    if "mask" in evidence:
+        return "No mask: nothing was found that could be masked."
+    return "No mask: none was made of this clip. Judge what is seen and heard."
+
+
+def points(decision: Evidence) -> Iterator[Point]:
+    """What the decision rests on: hard limits that were missed, then the strongest first."""
+    for data in decision.get("findings", ()):
+        found = Finding.from_json(data)
+        if not found.passed:
+            yield Point(words.sentence(found), -1, None)
+    arguments = [Contribution(**data) for data in decision.get("contributions", ())]
+    for each in sorted(arguments, key=lambda each: -abs(each.log_odds)):
+        if each.log_odds:
+            yield Point(words.argument(each), 1 if each.log_odds > 0 else -1, each.log_odds)
+
+
+def render(page: Page, films: Sequence[Film]) -> str:
+    """The page: HTML with its styles, script, videos and masks inside.
+
+    A content security policy in the page forbids every request and every script but its own, so
+    not even a hostile caption could change that.
+    """
+    script = (_HERE / "review.js").read_text(encoding="utf-8")
+    sha256 = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    data = {**asdict(page), "page_id": page.page_id}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("review.html").render(
+        page=page,
+        data=_inside_script(data),
+        films=[(Markup(film.video), _inside_script(film.outlines)) for film in films],
+        css=Markup(_styles()),
+        script=Markup(script),
+        script_hash=sha256,
+        version=__version__,
+    )
+
+
+def _styles() -> str:
+    """The report's, and the page's own."""
+    report = _HERE.parent / "report" / "report.css"
+    return "".join(path.read_text(encoding="utf-8") for path in (report, _HERE / "review.css"))
+
+
+def _inside_script(value: Any) -> Markup:
+    """JSON that nothing in it can end the element around it."""
+    text = json.dumps(value, separators=(",", ":"), sort_keys=True)
+    return Markup(text.replace("<", "\\u003c"))

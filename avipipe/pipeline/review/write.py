@@ -1,0 +1,154 @@
+"""Writes the review page of a dataset."""
+
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from avipipe.errors import ConfigError, MediaError
+from avipipe.files import write_whole
+from avipipe.pipeline.graph import Row
+from avipipe.pipeline.review.clips import Clip, PublishedClips, WorkClips
+from avipipe.pipeline.review.draw import Candidate, Draw
+from avipipe.pipeline.review.film import Film, film
+from avipipe.pipeline.review.page import Page, PageClip, page_clip, render
+from avipipe.pipeline.workspace import Workspace
+from avipipe.text import safe_text, without_secrets
+
+logger = logging.getLogger(__name__)
+
+_PAGE_BYTES = 100_000
+"""Of a page without clips: styles, script and what frames them take about half of it."""
+
+_WORDS_BYTES = 10_000
+"""Of what is said of a clip: caption, evidence, ids; about a third of it as a rule."""
+
+
+class Listener(Protocol):
+    """Is told how the writing of a page goes on."""
+
+    def drew(self, num_clips: int, counts: Counter[str]) -> None:
+        """So many clips are wanted at most; what became of all of them."""
+
+    def filmed(self, num_clips: int, num_bytes: int) -> None:
+        """So many are ready, and take so much of the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written. `unreadable`: clips that were drawn and have no video any more."""
+
+    num_clips: int
+    num_bytes: int
+    unreadable: int
+
+
+def write_review(
+    workspace: Workspace, path: Path, *, count: int, seed: int, max_bytes: int, listener: Listener
+) -> Written:
+    """Write a page with `count` clips, or as many as there are.
+
+    Args:
+        max_bytes: of the page; videos get coarser until it holds.
+    Raises:
+        ConfigError: the dataset has no clip to show, or they do not fit.
+        RunError: the page cannot be written.
+    """
+    config = workspace.require_config()
+    with _open(workspace) as clips:
+        draw, counts = Draw(count, seed), Counter[str]()
+        for candidate in clips.candidates(counts):
+            draw.offer(candidate)
+        listener.drew(min(count, counts["keep"] + counts["drop"] - counts["without_video"]), counts)
+        shown, unreadable = _filmed(
+            clips, draw, max_bytes - _PAGE_BYTES - count * _WORDS_BYTES, listener
+        )
+    if not shown:
+        raise ConfigError(_nothing_to_show(workspace.out, counts))
+    # Not in the order of the draw, in which kept and dropped ones take turns.
+    shown.sort(key=lambda pair: draw.rank(f"place of {pair[0].clip_id}"))
+    out = safe_text(without_secrets(workspace.out))
+    title = out.rstrip("/").rsplit("/", 1)[-1]
+    page = Page(
+        title=title,
+        dataset=f"{title}-{config.identity_hash()[:12]}",
+        seed=seed,
+        num_clips=counts["keep"] + counts["drop"],
+        clips=tuple(clip for clip, _ in shown),
+    )
+    data = render(page, [film for _, film in shown]).encode()
+    write_whole(path, data)
+    return Written(len(shown), len(data), unreadable)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clips:
+    """Those of the work folder, and beside them what only the publication has."""
+
+    work: WorkClips | None
+    published: PublishedClips
+    scratch: Path
+
+    def candidates(self, counts: Counter[str]) -> Iterator[Candidate]:
+        if self.work is not None:
+            yield from self.work.candidates(counts)
+        yield from self.published.candidates(self.work.ids if self.work else (), counts)
+
+    def clip(self, candidate: Candidate) -> Clip:
+        if isinstance(candidate.row, Row):
+            assert self.work is not None
+            return self.work.clip(candidate.row)
+        return self.published.clip(candidate.row)
+
+
+@contextmanager
+def _open(workspace: Workspace) -> Iterator[_Clips]:
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="avipipe-")))
+        work = None
+        if workspace.has_work():
+            work = WorkClips(*stack.enter_context(workspace.survey()))
+        (scratch / "taken").mkdir()
+        (scratch / "film").mkdir()
+        yield _Clips(work, PublishedClips(workspace.out, scratch / "taken"), scratch / "film")
+
+
+def _filmed(
+    clips: _Clips, draw: Draw, max_bytes: int, listener: Listener
+) -> tuple[list[tuple[PageClip, Film]], int]:
+    """The first clips of the draw that can be shown; and how many before them cannot."""
+    shown: list[tuple[PageClip, Film]] = []
+    used_bytes = unreadable = 0
+    for candidate in draw:
+        # What a clip does not need, those after it may use.
+        share = (max_bytes - used_bytes) // (draw.count - len(shown))
+        try:
+            clip = clips.clip(candidate)
+            taken = film(clip.footage, clips.scratch, max_bytes=share)
+        except MediaError as error:
+            logger.warning("%s is left out: %s", candidate.clip_id, error)
+            unreadable += 1
+            continue
+        shown.append((page_clip(clip, taken), taken))
+        used_bytes += taken.num_bytes
+        listener.filmed(len(shown), used_bytes)
+        if len(shown) == draw.count:
+            break
+    return shown, unreadable
+
+
+def _nothing_to_show(out: str, counts: Counter[str]) -> str:
+    decided = counts["keep"] + counts["drop"]
+    if decided:
+        return (
+            f"{out}: none of {decided} clips has a video any more; bring their sources back to "
+            "where they were"
+        )
+    return (
+        f"{out} has no clip that was kept or dropped ({counts['pending']} pending, "
+        f"{counts['fail']} failed); run `avipipe build` first, or see `avipipe status`"
+    )
