@@ -20,6 +20,7 @@ from avipipe.media.reference import SOUND_RATE_HZ, Reference, cells_within, crop
 
 _Wave = npt.NDArray[np.float32]
 _Matrix = npt.NDArray[np.float64]
+_Vector = npt.NDArray[np.float64]
 
 _VIDEO_SEARCH_S = 0.25
 _GRID_S = 0.001
@@ -31,6 +32,13 @@ _SAME_TIMES_USUAL = 3.0
 # Beyond this share of the variance of all pictures nothing is alike, however usual it is.
 _OTHER_SHARE = 0.3
 _MIN_VARIANCE = 25.0
+# A source that shrinks midway, and is scaled up from there on, is further away from there on (0.5,
+# then 3 to 7, of a variance of 14,500). So what is usual on one side for half a second counts too
+# (12 pictures and itself), up to a thousandth of the variance, and only where the source moves
+# enough to tell its pictures apart: a wrong one is as far away as others, not a thirtieth of that.
+_AROUND = 13
+_WORSE_SHARE = 0.001
+_TOLD_TIMES = 30.0
 _AUDIO_SEARCH_S = 0.5
 _PEAK_WIDTH_S = 0.005
 _MIN_LEVEL = 1e-3
@@ -177,10 +185,27 @@ def _is_wrong(
     near_N = _nearest(distances_NM, middles_N, source_times_M)
     is_far_NM = np.abs(source_times_M - middles_N[:, None]) > _VIDEO_SEARCH_S
     best_N = np.where(is_far_NM, np.inf, distances_NM).min(axis=1)
-    usual = float(np.median(near_N))
     is_elsewhere_N = near_N > _SAME_TIMES_USUAL * best_N + _SAME
-    is_another_N = near_N > min(_SAME_TIMES_USUAL * usual + _SAME, _OTHER_SHARE * variance)
-    return np.asarray(is_elsewhere_N | is_another_N)
+    others_N = np.median(distances_NM, axis=1)
+    allowed_N = np.minimum(_allowed(near_N, others_N, variance), _OTHER_SHARE * variance)
+    return np.asarray(is_elsewhere_N | (near_N > allowed_N))
+
+
+def _allowed(near_N: _Vector, others_N: _Vector, variance: float) -> _Vector:
+    """How far a written picture may be from the right one: by what is usual in its clip.
+
+    Args:
+        others_N: how far it is from the source's other pictures.
+    """
+    in_clip = _SAME_TIMES_USUAL * float(np.median(near_N)) + _SAME
+    reach = _AROUND // 2
+    before_N, after_N = (
+        scipy.ndimage.median_filter(near_N, _AROUND, mode="reflect", origin=origin)
+        for origin in (reach, -reach)
+    )
+    around_N = _SAME_TIMES_USUAL * np.maximum(before_N, after_N) + _SAME
+    most_N = np.minimum(_WORSE_SHARE * variance + _SAME, others_N / _TOLD_TIMES)
+    return np.asarray(np.maximum(in_clip, np.minimum(around_N, most_N)))
 
 
 def _nearest(

@@ -1,5 +1,6 @@
 """A certificate tells what has moved, by how much, and when it cannot know."""
 
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from avipipe.media.normalize import AUDIO_NAME, VIDEO_NAME, NormalizeConfig, nor
 from avipipe.media.probe import probe
 from avipipe.media.reference import Reference
 from avipipe.media.sync import SyncCertificate, certify
+from tests.containers.table import FILES
 from tests.integration.lavfi import picture, sound, write
 
 CONFIG = NormalizeConfig(short_side_px=72)
 FRAME_MS = float(Fraction(1000, 24))
+SHRUNK_START_S = 2.276
 
 
 def cut(source: Path, folder: Path, start_s: float = 0.0, end_s: float = 4.0) -> None:
@@ -43,13 +46,18 @@ def shift_audio(folder: Path, shift_ms: int) -> None:
 
 def shift_video(folder: Path, num_frames: int) -> None:
     """Move the pictures of a finished clip; positive is later."""
-    path, moved = folder / VIDEO_NAME, folder / "moved.mp4"
     if num_frames > 0:
         graph = f"tpad=start={num_frames}:start_mode=clone"
     else:
         graph = f"trim=start_frame={-num_frames},setpts=PTS-STARTPTS"
-    run(["-i", str(path), "-vf", graph, "-bf", "0", "-g", "24", str(moved)], timeout_s=60)
-    moved.replace(path)
+    filter_video(folder / VIDEO_NAME, graph)
+
+
+def filter_video(path: Path, graph: str) -> None:
+    """Change the pictures of a finished clip."""
+    changed = path.with_stem("changed")
+    run(["-i", str(path), "-vf", graph, "-bf", "0", "-g", "24", str(changed)], timeout_s=60)
+    changed.replace(path)
 
 
 @pytest.fixture
@@ -144,11 +152,74 @@ def test_another_content_is_wrong(tmp_path: Path, other: dict[str, str]) -> None
 def test_some_pictures_that_are_not_the_sources_are_found(
     clip: Path, graph: str, wrong_s: float
 ) -> None:
-    path, moved = clip.parent / VIDEO_NAME, clip.parent / "moved.mp4"
-    run(["-i", str(path), "-vf", graph, "-bf", "0", "-g", "24", str(moved)], timeout_s=60)
-    moved.replace(path)
+    filter_video(clip.parent / VIDEO_NAME, graph)
     found = certificate(clip, clip.parent)
     assert found.wrong_picture_s == pytest.approx(wrong_s, rel=0.2)
+
+
+@pytest.fixture(scope="module")
+def shrunk(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A source that has a quarter of the pixels from 4.02 s on, and the folder of a clip of it."""
+    source_folder, clip_folder = (tmp_path_factory.mktemp(name) for name in ("source", "clip"))
+    source = FILES["MKV H.264 shrinks midway"](source_folder).path
+    config = NormalizeConfig(short_side_px=240)
+    span = {"start_s": SHRUNK_START_S, "end_s": SHRUNK_START_S + 2.5}
+    normalize(source, probe(source), **span, folder=clip_folder, config=config)  # type: ignore[arg-type]
+    return source, clip_folder
+
+
+@pytest.mark.parametrize(
+    ("graph", "num_wrong"),
+    [
+        ("null", 0),  # though what is scaled up is further from the source
+        ("negate=enable='eq(n,20)'", 1),
+        ("negate=enable='eq(n,50)'", 1),
+        ("negate=enable='eq(n,59)'", 1),
+        ("drawbox=w=iw/6:h=ih/4:x=iw/6:color=gray:t=fill:enable='eq(n,50)'", 1),
+        # as much as the small pictures are further away, in a large one
+        ("lutyuv=y='val*0.985':enable='eq(n,20)'", 1),
+        ("lutyuv=y='val*0.95':enable='gte(n,42)'", 18),
+        ("loop=loop=17:size=1:start=42,trim=end_frame=60", 17),
+    ],
+)
+def test_pictures_scaled_worse_midway_are_right_and_no_others(
+    shrunk: tuple[Path, Path], tmp_path: Path, graph: str, num_wrong: int
+) -> None:
+    assert wrong_pictures(shrunk, tmp_path, graph) == num_wrong
+
+
+@pytest.mark.parametrize(("part", "num_wrong"), [("lt(n,30)", 30), ("gte(n,42)", 18)])
+def test_another_content_in_a_part_is_wrong(
+    shrunk: tuple[Path, Path], tmp_path: Path, part: str, num_wrong: int
+) -> None:
+    other = f"mandelbrot=s=320x240:r=24[other];[in][other]overlay=shortest=1:enable='{part}'"
+    assert wrong_pictures(shrunk, tmp_path, other) == num_wrong
+
+
+def wrong_pictures(source_and_clip: tuple[Path, Path], folder: Path, graph: str) -> int:
+    """How many pictures are found wrong after a filter has gone over the written clip."""
+    source, clip_folder = source_and_clip
+    shutil.copytree(clip_folder, folder, dirs_exist_ok=True)
+    filter_video(folder / VIDEO_NAME, graph)
+    info = probe(source)
+    found = certify(
+        Reference.read(source, info, start_s=0.0, end_s=info.duration_s),
+        info,
+        start_s=SHRUNK_START_S,
+        video=folder / VIDEO_NAME,
+        audio=folder / AUDIO_NAME,
+    )
+    return round(found.wrong_picture_s * 24)
+
+
+def test_a_static_source_excuses_nothing(tmp_path: Path) -> None:
+    """Its pictures do not tell a place, so a change of two levels midway is another content."""
+    video = "color=black:s=160x120:r=24:d=4,drawbox=w=80:color=white:t=fill"
+    source = write(tmp_path / "source.mp4", video=video)
+    cut(source, tmp_path)
+    assert certificate(source, tmp_path).wrong_picture_s == 0
+    filter_video(tmp_path / VIDEO_NAME, "lutyuv=y='val*0.985':enable='gte(t,2.5)'")
+    assert certificate(source, tmp_path).wrong_picture_s == pytest.approx(1.5, abs=0.1)
 
 
 @pytest.mark.parametrize(
