@@ -74,9 +74,9 @@ def calibrate(
         backends=dict(sorted(backends.items())),
         terms=fitted.fit.terms,
         data=(
-            f"{len(said)} clips of this dataset that people looked at, beside {judge.model.data}; "
-            "figures cross-validated in folds by source, each label weighted by how many clips of "
-            "its probability there are"
+            f"{len(said)} clips of this dataset that people looked at, beginning with the numbers "
+            f"of {judge.model.name}; figures cross-validated in folds by source, each label "
+            "weighted by how many clips of its probability there are"
         ),
         figures=_figures(fitted.probability_N, judge.min_probability, examples),
         reliability=reliability(fitted.probability_N, examples),

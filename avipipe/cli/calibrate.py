@@ -41,7 +41,6 @@ def command(dataset: str, labels_path: Path, path: Path, seed: int, work: Path |
 
     \b
     Example:
-      avipipe review my-dataset --out review.html
       avipipe calibrate my-dataset --labels review.jsonl --out decision.yaml
       avipipe refilter --out my-dataset --set stages.decide.model=decision.yaml --apply
     """

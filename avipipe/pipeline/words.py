@@ -52,11 +52,15 @@ def argument(contribution: Contribution) -> str:
 
     Log-odds: +0.7 makes a clip twice as likely to be good as not, -0.7 half as likely.
     """
+    prior = ", by prior" if contribution.by_prior else ""
+    return f"{said_by(contribution)} ({contribution.log_odds:+.2f}{prior})"
+
+
+def said_by(contribution: Contribution) -> str:
+    """The same without its log-odds."""
     check = KNOWN[contribution.measure]
     doubt = "in doubt: " if contribution.log_odds < 0 else ""
-    prior = ", by prior" if contribution.by_prior else ""
-    value = quantity(check, contribution.value)
-    return f"{doubt}{check.claim}: {value} ({contribution.log_odds:+.2f}{prior})"
+    return f"{doubt}{check.claim}: {quantity(check, contribution.value)}"
 
 
 def quantity(check: Check, value: float) -> str:

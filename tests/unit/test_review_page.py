@@ -42,8 +42,8 @@ def test_missed_limits_and_weights_speak_for_and_against() -> None:
     ]
     assert list(points(decision)) == [
         Point("few enough voices are heard: voices 2 > 1", -1, None),
-        Point("something seen is what is heard: match 0.8 (+0.50, by prior)", 1, 0.5),
-        Point("in doubt: single things prevail over crowds: ratio 1.2 (-0.30)", -1, -0.3),
+        Point("something seen is what is heard: match 0.8", 1, 0.5),
+        Point("in doubt: single things prevail over crowds: ratio 1.2", -1, -0.3),
     ]
     assert list(points({})) == []
 

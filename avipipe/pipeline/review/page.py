@@ -126,7 +126,7 @@ def points(decision: Evidence) -> Iterator[Point]:
     arguments = [Contribution(**data) for data in decision.get("contributions", ())]
     for each in sorted(arguments, key=lambda each: -abs(each.log_odds)):
         if each.log_odds:
-            yield Point(words.argument(each), 1 if each.log_odds > 0 else -1, each.log_odds)
+            yield Point(words.said_by(each), 1 if each.log_odds > 0 else -1, each.log_odds)
 
 
 def render(page: Page, films: Sequence[Film]) -> str:
