@@ -17,6 +17,7 @@ from avipipe.errors import WeightsError
 from avipipe.pipeline.workspace import Workspace
 from avipipe.synth import SynthClip, render, write_clip
 from avipipe.synth.picture import Pose
+from tests.decisions import LIMITS
 from tests.integration.builds import assert_adds_up, build, published, status
 
 DURATION_S = 2.5
@@ -35,6 +36,14 @@ EXPECTED = {
     "one_frame": "drop:too_short",
 }
 """File -> what becomes of it."""
+
+PLAIN_LIMITS = [
+    word
+    for name, limit in {**LIMITS, "min_probability": 1e-6, "min_predicted_jf": 0}.items()
+    for word in ("--set", f"stages.decide.{name}={limit}")
+    if not name.startswith("min_source")
+]
+"""Single measures decide: what the numbers make of made-up clips is not what is tested here."""
 
 Pictures = npt.NDArray[np.uint8]
 Wave = npt.NDArray[np.float32]
@@ -111,7 +120,7 @@ def build_all(folder: Path, names: tuple[str, ...]) -> Path:
     listing = folder / f"{len(names)}.txt"
     listing.write_text("".join(f"{name}\n" for name in names))
     out = folder / f"out-{len(names)}"
-    build(listing, out, "--profile", "light", "--executor", "inline")
+    build(listing, out, "--profile", "light", "--executor", "inline", *PLAIN_LIMITS)
     return out
 
 
