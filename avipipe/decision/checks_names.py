@@ -148,7 +148,7 @@ NAMES: tuple[Check, ...] = (
         "at_most",
         (0.0, 1.0),
         R.NO_VISIBLE_SOURCE,
-        "lips are seen to make the voice",
+        "no voice is heard whose lips are not seen",
         "share",
         roles=("vad", "tag", "active_speaker"),
     ),

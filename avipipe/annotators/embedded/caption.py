@@ -82,7 +82,8 @@ def _seen_source(evidence: Mapping[str, Any]) -> tuple[str, str] | None:
         for name, score in evidence["listen"]["tag_classes"].items()
         if best["source"] in heard_sources({name: score})
     ]
-    as_class = f" ({max(heard)[1].split(',')[0].lower()})" if heard else ""
+    kind = max(heard)[1].split(",")[0].lower() if heard else best["source"]
+    as_class = f" ({kind})" if kind != best["source"] else ""
     return best["thing"], f"{best['source']} sounds{as_class}"
 
 
