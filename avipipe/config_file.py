@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, TypeVar, get_args
 
 import yaml
@@ -53,6 +54,9 @@ def validated(model: type[Model], data: Mapping[str, Any], *, where: Path | None
         raise ConfigError(_explain(error, model, where)) from error
 
 
+_MAX_VALUE_CHARS = 120
+
+
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """The keys in which two configurations differ, each as `key: old -> new`."""
     lines: list[str] = []
@@ -61,8 +65,13 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "")
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             lines += difference(before, after, f"{prefix}{key}.")
         elif before != after:
-            lines.append(f"{prefix}{key}: {before!r} -> {after!r}")
+            lines.append(f"{prefix}{key}: {_told(before)} -> {_told(after)}")
     return lines
+
+
+def _told(value: Any) -> str:
+    """A value as far as a line has room for it: a decision model has hundreds of numbers."""
+    return shorten(repr(value), width=_MAX_VALUE_CHARS, placeholder=" ...")
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -79,3 +79,10 @@ def test_a_profile_has_defaults_that_the_user_may_change() -> None:
     assert load_config(None, ["profile=light"]).stages.mask.height_px == 360
     told = load_config(None, ["profile=full", "stages.mask.height_px=240"])
     assert told.stages.mask.height_px == 240
+
+
+def test_a_long_value_is_told_by_its_beginning() -> None:
+    (line,) = difference({"model": None}, {"model": {f"measure-{n}": n for n in range(99)}})
+    assert line.startswith("model: None -> {'measure-0': 0,")
+    assert line.endswith(" ...")
+    assert len(line) < 160
