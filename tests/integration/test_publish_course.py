@@ -319,12 +319,6 @@ def run_course(
     assert course.codes[-9] > num_runs // 10
 
 
-def test_twenty_publications_on_s3(
-    small: Material, tmp_path: Path, s3: Proxy, bucket: Bucket
-) -> None:
-    run_course(small, tmp_path, 20, s3, bucket)
-
-
 def test_twenty_publications_in_a_folder(small: Material, tmp_path: Path) -> None:
     run_course(small, tmp_path, 20)
 
