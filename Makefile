@@ -13,7 +13,7 @@ SIDE_BY_SIDE := -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo train-tiny edit-tiny test test-slow check format bench clean
+.PHONY: demo train-tiny edit-tiny test test-short test-slow check format bench clean
 
 demo: $(VENV)/$(PROFILE)  ## Synthesise clips, build a dataset from them, say where the report is.
 	$(BIN)/avipipe synth --out $(DEMO)/clips
@@ -30,7 +30,10 @@ edit-tiny: train-tiny  ## Edit the demo's clips with it, from their bounding box
 		--precision 4 --model $(DEMO)/run --steps 20 --set solver.shift=1 --out $(DEMO)/edited
 	@echo "Open $(DEMO)/edited/*/trace.html"
 
-test: check  ## All checks and all tests but the long ones.
+test: $(VENV)/dev  ## All checks, and beside them all tests but the long ones.
+	$(MAKE) --jobs=2 check test-short
+
+test-short: $(VENV)/dev
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-slow: $(VENV)/dev  ## The long tests: crash course, memory, many items.
