@@ -7,9 +7,9 @@ build that drops nothing before all evidence of sound and picture is there; with
 and the same command goes on with it, or judges anew in seconds.
 
 Everything is cross-validated in folds by repository: weights, shrinkage and calibration are fitted
-in the other folds. The repositories of the *last* folder that a seeded draw
-puts aside are left out; `--reveal` reports them too, judged by what was fitted on all others, and
-`--write FILE` then fits the numbers that are shipped on everything.
+in the other folds. The repositories of the *last* folder that a seeded draw puts aside are left
+out; `--reveal` reports them too, judged by what was fitted on all others, and `--write FILE` then
+fits the numbers that are shipped on everything.
 
 `--synth FOLDER`, written by `avipipe synth`, adds clips of known truth to all fits; they are never
 judged. Without names of things (`embedded`) real labels alone say little.
@@ -24,7 +24,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ from avipipe.calibrate.crossval import (
     out_of_fold,
     reliability,
     sigmoid,
-    tuned,
+    tuned_fit,
 )
 from avipipe.calibrate.fit import Example, Floats
 from avipipe.calibrate.write import as_yaml, decision_model
@@ -60,22 +60,14 @@ ENOUGH_S = 2.0
 RARE = frozenset({"second_family", "short_lip_chance", "speech_chance", "player_chance", "offset"})
 """Measures that too few clips have for a weight to be fitted; they stay hard limits."""
 
-TOLD_BETTER = frozenset(
-    {
-        *("length", "level", "motion", "silence", "singing", "background", "thing_heard", "lead"),
-        *("source_size", "source_rate"),
-    }
-)
-"""Measures that say nothing beside the others: without them cross-validation gains a little. Those
-that are exact are hard limits."""
+EXACT = frozenset({"length", "level", "motion", "source_size", "source_rate"})
+"""Measures that are hard limits, or may be made one, and say nothing beside the others."""
 
 LEAST_KNOWN = 0.05
 """Share of the clips that must have a measure for a weight to be fitted."""
 
 NAMES = tuple(
-    check.name
-    for check in CHECKS
-    if check.stage in MEASURED and check.name not in RARE | TOLD_BETTER
+    check.name for check in CHECKS if check.stage in MEASURED and check.name not in RARE | EXACT
 )
 
 
@@ -205,7 +197,7 @@ def cross_validated(clips: Sequence[Clip], made: Sequence[Example] = (), seed: i
     names = measured(clips)
 
     def judged(others: Sequence[Example], at: Sequence[Example]) -> Floats:
-        return sigmoid(tuned([*others, *made], names).fit.log_odds(at))
+        return sigmoid(tuned_fit([*others, *made], names).log_odds(at))
 
     return out_of_fold(examples(clips), judged, seed)
 
@@ -242,11 +234,11 @@ def calibrated(clips: Sequence[Clip], said_N: Floats) -> tuple[list[str], dict[s
     """Reliability and scores of the probabilities of clips."""
     groups = [clip.label.repository for clip in clips]
     good_N = np.array([clip.is_good for clip in clips], float)
-    ones_N = np.ones(len(clips))
+    alike = [replace(each, weight=1.0) for each in examples(clips)]
     naive_N = np.array([naive(clip) for clip in clips], float)
     figures = {
         "calibration_error": bootstrapped(
-            groups, lambda at: calibration_error(said_N[at], good_N[at], ones_N[at])
+            groups, lambda at: calibration_error(said_N[at], [alike[n] for n in at])
         ),
         "brier": bootstrapped(groups, lambda at: float(((said_N[at] - good_N[at]) ** 2).mean())),
         "brier_naive": bootstrapped(
@@ -312,7 +304,7 @@ def shipped(
     num_good = sum(label.is_keep for label in labels.values())
     synth = f", and {len(made)} synthetic clips" if made else ""
     model = decision_model(
-        tuned([*examples(clips), *made], measured(clips)),
+        tuned_fit([*examples(clips), *made], measured(clips)),
         name=name,
         backends={role: each for clip in clips for role, each in clip.backends.items()},
         data=(
@@ -386,7 +378,7 @@ def revealed(
     """What was put aside, by a decision fitted on all the rest."""
     seen = [clip for clip in clips if clip.file not in aside]
     others = [clip for clip in clips if clip.file in aside]
-    fitted = tuned([*examples(seen), *made], measured(seen)).fit
+    fitted = tuned_fit([*examples(seen), *made], measured(seen))
     said_N = sigmoid(fitted.log_odds(examples(others)))
     own = {file: label for file, label in labels.items() if file in aside}
     judged = by_file(others, own, said_N)

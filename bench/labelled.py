@@ -10,7 +10,7 @@ import csv
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,12 +84,6 @@ def put_aside(labels: Mapping[str, Label]) -> set[str]:
             break
         aside.update(files[repository])
     return aside
-
-
-def folds(repositories: Iterable[str], num_folds: int, seed: int = 0) -> list[Set[str]]:
-    """Repositories in folds of about equally many, drawn by a seed."""
-    order = sorted(set(repositories), key=lambda name: _lot(f"{seed} {name}"))
-    return [frozenset(order[first::num_folds]) for first in range(num_folds)]
 
 
 def overlap_s(start_s: float, end_s: float, intervals: Sequence[Interval]) -> float:

@@ -134,12 +134,13 @@ def changed(**values: Any) -> dict[str, dict[str, Any]]:
 
 
 def model(terms: Mapping[str, tuple[float, float]] | None = None, **changes: Any) -> DecisionModel:
-    """Numbers to decide by. `terms`: check -> log-odds at the ends of its span."""
+    """Numbers to decide by. `terms`: check -> log-odds at the ends of its span;
+    the priors are half of them."""
     fitted = {}
     for name, (first, last) in (terms or {}).items():
         low, high = KNOWN[name].span
-        knots = ((low, first), (high, last))
-        fitted[name] = Term(knots=knots, prior=knots)
+        knots, prior = ((low, first), (high, last)), ((low, first / 2), (high, last / 2))
+        fitted[name] = Term(knots=knots, prior=prior)
     numbers = {
         "version": 1,
         "name": "test",

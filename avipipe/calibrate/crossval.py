@@ -6,7 +6,7 @@ is chosen from labels (shrinkage, calibration) is chosen inside the folds.
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +25,17 @@ Predict = Callable[[Sequence[Example], Sequence[Example]], Floats]
 """From the examples to fit and those to judge to a number of each of the latter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """A fit with calibrated log-odds."""
+class Fitted(Protocol):
+    """What was fitted to labels."""
 
-    fit: Fit
-    shrinkage: float
+    def log_odds(self, examples: Sequence[Example]) -> Floats:
+        """(N,) That each is good."""
+
+    def scaled(self, slope: float, shift: float) -> Self:
+        """With log-odds that are `slope * x + shift`."""
+
+
+F = TypeVar("F", bound=Fitted)
 
 
 def folds(groups: Collection[str], num_folds: int = NUM_FOLDS, seed: int = 0) -> Iterator[set[str]]:
@@ -57,35 +62,44 @@ def out_of_fold(
     return found_N
 
 
-def tuned(examples: Sequence[Example], names: Sequence[str], seed: int = 0) -> Tuned:
-    """Fit, with the shrinkage that predicts best across folds, calibrated on what it predicted."""
-    predicted = {
-        shrinkage: out_of_fold(examples, _fitting(names, shrinkage), seed)
-        for shrinkage in SHRINKAGES
-    }
-    slopes = {shrinkage: calibration(odds_N, examples) for shrinkage, odds_N in predicted.items()}
-    shrinkage = min(
-        SHRINKAGES,
-        key=lambda s: _log_loss(predicted[s] * slopes[s][0] + slopes[s][1], examples),
-    )
-    slope, shift = slopes[shrinkage]
-    best = fit(examples, names, shrinkage=shrinkage).scaled(slope, shift)
-    return Tuned(best, shrinkage)
+def tuned(
+    examples: Sequence[Example],
+    fitted: Callable[[Sequence[Example], float], F],
+    shrinkages: Sequence[float],
+    seed: int = 0,
+) -> F:
+    """Fit, with the shrinkage that predicts best across folds, calibrated on what it predicted.
+
+    Args:
+        fitted: from examples and a shrinkage to a fit.
+    """
+    best: tuple[float, float, float, float] | None = None
+    for shrinkage in shrinkages:
+        odds_N = out_of_fold(examples, _predicting(fitted, shrinkage), seed)
+        slope, shift = calibration(odds_N, examples)
+        loss = _log_loss(odds_N * slope + shift, examples)
+        if best is None or loss < best[0]:
+            best = loss, shrinkage, slope, shift
+    assert best is not None
+    _, shrinkage, slope, shift = best
+    return fitted(examples, shrinkage).scaled(slope, shift)
 
 
-def _fitting(names: Sequence[str], shrinkage: float) -> Predict:
-    return lambda others, judged: fit(others, names, shrinkage=shrinkage).log_odds(judged)
+def tuned_fit(examples: Sequence[Example], names: Sequence[str]) -> Fit:
+    """The same of `fit` to measures."""
+    return tuned(examples, lambda some, s: fit(some, names, shrinkage=s), SHRINKAGES)
+
+
+def _predicting(fitted: Callable[[Sequence[Example], float], F], shrinkage: float) -> Predict:
+    return lambda others, judged: fitted(others, shrinkage).log_odds(judged)
 
 
 def calibration(odds_N: Floats, examples: Sequence[Example]) -> tuple[float, float]:
     """Slope and shift that make log-odds those of probabilities (Platt 1999), by the weights."""
-    weight_N, good_N = _columns(examples)
 
     def loss(line: Floats) -> float:
-        scaled_N = odds_N * line[0] + line[1]
-        lost = float(weight_N @ (np.logaddexp(0.0, scaled_N) - good_N * scaled_N))
         # Drawn towards 1 a little, so that labels that separate do not make it infinite.
-        return lost + 0.5 * float(line[0] - 1) ** 2
+        return _log_loss(odds_N * line[0] + line[1], examples) + 0.5 * float(line[0] - 1) ** 2
 
     bounds = [(0.05, 3.0), (None, None)]
     found = scipy.optimize.minimize(loss, np.array([1.0, 0.0]), bounds=bounds)
@@ -107,8 +121,9 @@ def reliability(probability_N: Floats, examples: Sequence[Example]) -> tuple[Rel
     )
 
 
-def calibration_error(probability_N: Floats, good_N: Floats, weight_N: Floats) -> float:
+def calibration_error(probability_N: Floats, examples: Sequence[Example]) -> float:
     """Expected calibration error: mean distance of said from so, over bins of equally many."""
+    weight_N, good_N = _columns(examples)
     order = np.argsort(probability_N, kind="stable")
     error = 0.0
     for part in np.array_split(order, min(NUM_BINS, len(order))):

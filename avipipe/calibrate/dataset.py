@@ -7,11 +7,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from avipipe.calibrate.crossval import bootstrapped, reliability
+from avipipe.calibrate.crossval import (
+    bootstrapped,
+    calibration_error,
+    out_of_fold,
+    reliability,
+    sigmoid,
+)
 from avipipe.calibrate.fit import Example, Floats
-from avipipe.calibrate.rescale import calibrated, error_of, own_terms
+from avipipe.calibrate.rescale import own_terms, tuned_rescaled
 from avipipe.decision.checks import measures
-from avipipe.decision.judge import Judge, by_prior, used_backends
+from avipipe.decision.judge import Judge, priors_of, used_backends
 from avipipe.decision.model import VERSION, DecisionModel, Figure
 from avipipe.errors import ManifestError
 from avipipe.manifests.labels import ReviewLabel
@@ -63,25 +69,33 @@ def calibrate(
     backends = {
         role: backend for clip in clips for role, backend in used_backends(clip.evidence).items()
     }
-    terms = own_terms(judge.model, by_prior(judge.model, backends))
-    examples = _examples(clips, said, judge, group_of)
-    fitted = calibrated(terms, examples, seed)
+    priors = {name for clip in clips for name in priors_of(judge.model, clip.evidence)}
+    terms = own_terms(judge.model, priors)
+    before_N = np.array([clip.judged(judge).probability for clip in clips])
+    examples = _examples(clips, before_N, said, group_of)
+    fit = tuned_rescaled(terms, examples, seed)
+
+    def predict(others: Sequence[Example], at: Sequence[Example]) -> Floats:
+        return sigmoid(tuned_rescaled(terms, others, seed).log_odds(at))
+
+    said_N = out_of_fold(examples, predict, seed)
     model = DecisionModel(
         version=VERSION,
         name=name,
-        intercept=round(fitted.fit.intercept, 4),
+        intercept=round(fit.intercept, 4),
         min_probability=judge.min_probability,
         backends=dict(sorted(backends.items())),
-        terms=fitted.fit.terms,
+        terms=fit.terms,
         data=(
             f"{len(said)} clips of this dataset that people looked at, beginning with the numbers "
             f"of {judge.model.name}; figures cross-validated in folds by source, each label "
             "weighted by how many clips of its probability there are"
         ),
-        figures=_figures(fitted.probability_N, judge.min_probability, examples),
-        reliability=reliability(fitted.probability_N, examples),
+        figures=_figures(said_N, judge.min_probability, examples),
+        reliability=reliability(said_N, examples),
     )
-    before = error_of(_said_before(clips, said, judge), examples)
+    labelled_N = np.array([clip.clip_id in said for clip in clips])
+    before = calibration_error(before_N[labelled_N], examples)
     return Calibration(model, {str(name): count for name, count in verdicts.items()}, before)
 
 
@@ -98,12 +112,12 @@ def _refuse_too_few(verdicts: Iterable[bool]) -> None:
 
 def _examples(
     clips: Sequence[ClipMeasures],
+    before_N: Floats,
     said: Mapping[str, bool],
-    judge: Judge,
     group_of: Callable[[str], str],
 ) -> list[Example]:
     """The labelled clips, weighted by how many clips each stands for; mean weight 1."""
-    strata = [_stratum(clip.judged(judge).probability) for clip in clips]
+    strata = [_stratum(probability) for probability in before_N]
     population = Counter(strata)
     labelled = [
         (clip, stratum) for clip, stratum in zip(clips, strata, strict=True) if clip.clip_id in said
@@ -124,12 +138,6 @@ def _examples(
 
 def _stratum(probability: float) -> int:
     return min(int(probability * _NUM_STRATA), _NUM_STRATA - 1)
-
-
-def _said_before(
-    clips: Sequence[ClipMeasures], said: Mapping[str, bool], judge: Judge
-) -> npt.NDArray[np.float64]:
-    return np.array([clip.judged(judge).probability for clip in clips if clip.clip_id in said])
 
 
 def _figures(
@@ -154,6 +162,6 @@ def _figures(
         "recall": share(kept_N, good_N),
         "calibration_error": bootstrapped(
             groups,
-            lambda at: error_of(said_N[at], [examples[n] for n in at]),
+            lambda at: calibration_error(said_N[at], [examples[n] for n in at]),
         ),
     }

@@ -84,14 +84,11 @@ def fit(
     names: Sequence[str],
     *,
     shrinkage: float,
-    prior_weight: float = PRIOR_WEIGHT,
-    base: Mapping[str, float] | None = None,
 ) -> Fit:
     """The weights that explain the labels best, each class counting equally.
 
     Args:
         shrinkage: weight of the squared distance of the weights from their priors.
-        base: measure -> weight to shrink towards instead of the prior's.
     """
     scales = tuple(_scale(examples, name) for name in names)
     x_NK = standardised(examples, names, scales)
@@ -100,16 +97,15 @@ def fit(
     for is_good in (0.0, 1.0):
         weight_N[good_N == is_good] /= weight_N[good_N == is_good].sum() * 2
     signs_K = np.array([KNOWN[name].sign for name in names], np.float64)
-    priors_K = signs_K * prior_weight
-    drawn_K = priors_K if base is None else np.array([base.get(name, 0.0) for name in names])
-    # Weighted to one in all, so that shrinkage means the same for any number of clips.
+    priors_K = signs_K * PRIOR_WEIGHT
+    # Clips of one group say much the same, so labels weigh as many as there are groups.
     scale = len({example.group for example in examples})
 
     def loss(weights: Floats) -> tuple[float, Floats]:
         odds_N = x_NK @ weights[:-1] + weights[-1]
         loss_N = np.logaddexp(0.0, odds_N) - good_N * odds_N
         error_N = weight_N * (1 / (1 + np.exp(-odds_N)) - good_N)
-        off_K = weights[:-1] - drawn_K
+        off_K = weights[:-1] - priors_K
         value = scale * float(weight_N @ loss_N) + shrinkage / 2 * float(off_K @ off_K)
         slope = np.append(scale * (error_N @ x_NK) + shrinkage * off_K, scale * error_N.sum())
         return value, slope
@@ -117,7 +113,7 @@ def fit(
     bounds = [(0.0, None) if sign > 0 else (None, 0.0) for sign in signs_K]
     found = scipy.optimize.minimize(
         loss,
-        np.append(drawn_K, 0.0),
+        np.append(priors_K, 0.0),
         jac=True,
         bounds=[*bounds, (None, None)],
         method="L-BFGS-B",

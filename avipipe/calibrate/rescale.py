@@ -5,19 +5,13 @@ A hundred labels cannot fit fifty weights. So each measure has one factor, 1 whe
 say otherwise, by which what it adds is multiplied; and the sum is calibrated.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.optimize
 
-from avipipe.calibrate.crossval import (
-    Predict,
-    calibration,
-    calibration_error,
-    out_of_fold,
-    sigmoid,
-)
+from avipipe.calibrate.crossval import sigmoid, tuned
 from avipipe.calibrate.fit import Example, Floats
 from avipipe.decision.model import DecisionModel, Term
 
@@ -37,23 +31,16 @@ class Rescaled:
         said_NK = _said(self.terms, examples)
         return np.asarray(said_NK.sum(axis=1) + self.intercept)
 
-
-@dataclass(frozen=True, slots=True)
-class Calibrated:
-    """A decision fitted to labels, and what cross-validation says of it.
-
-    Attributes:
-        probability_N: of each example, by fits to the other folds.
-    """
-
-    fit: Rescaled
-    probability_N: Floats = field(repr=False)
+    def scaled(self, slope: float, shift: float) -> "Rescaled":
+        """With log-odds that are `slope * x + shift`."""
+        terms = {name: _times(term, slope) for name, term in self.terms.items()}
+        return Rescaled(terms, self.intercept * slope + shift)
 
 
-def own_terms(model: DecisionModel, by_prior: frozenset[str]) -> dict[str, Term]:
+def own_terms(model: DecisionModel, priors: Collection[str]) -> dict[str, Term]:
     """The terms as they count for a dataset: those of other backends by their priors."""
     return {
-        name: Term(knots=term.prior if name in by_prior else term.knots, prior=term.prior)
+        name: Term(knots=term.prior if name in priors else term.knots, prior=term.prior)
         for name, term in model.terms.items()
     }
 
@@ -80,36 +67,9 @@ def rescaled(terms: dict[str, Term], examples: Sequence[Example], shrinkage: flo
     return Rescaled(scaled, float(found.x[-1]))
 
 
-def calibrated(terms: dict[str, Term], examples: Sequence[Example], seed: int = 0) -> Calibrated:
+def tuned_rescaled(terms: dict[str, Term], examples: Sequence[Example], seed: int = 0) -> Rescaled:
     """Fit, with the shrinkage and the calibration that predict best across folds."""
-    best: tuple[float, float, float, float, Floats] | None = None
-    for shrinkage in SHRINKAGES:
-        odds_N = out_of_fold(examples, _rescaling(terms, shrinkage), seed)
-        slope, shift = calibration(odds_N, examples)
-        said_N = sigmoid(odds_N * slope + shift)
-        good_N = np.array([each.is_good for each in examples], np.float64)
-        weight_N = np.array([each.weight for each in examples])
-        error = float(weight_N @ (said_N - good_N) ** 2)
-        if best is None or error < best[0]:
-            best = (error, shrinkage, slope, shift, said_N)
-    assert best is not None
-    _, shrinkage, slope, shift, said_N = best
-    plain = rescaled(terms, examples, shrinkage)
-    fit = Rescaled(
-        {name: _times(term, slope) for name, term in plain.terms.items()},
-        plain.intercept * slope + shift,
-    )
-    return Calibrated(fit, said_N)
-
-
-def _rescaling(terms: dict[str, Term], shrinkage: float) -> Predict:
-    return lambda others, judged: rescaled(terms, others, shrinkage).log_odds(judged)
-
-
-def error_of(said_N: Floats, examples: Sequence[Example]) -> float:
-    """Expected calibration error over examples."""
-    good_N = np.array([each.is_good for each in examples], np.float64)
-    return calibration_error(said_N, good_N, np.array([each.weight for each in examples]))
+    return tuned(examples, lambda some, s: rescaled(terms, some, s), SHRINKAGES, seed)
 
 
 def _said(terms: dict[str, Term], examples: Sequence[Example]) -> Floats:

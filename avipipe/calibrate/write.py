@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
-from avipipe.calibrate.crossval import Tuned
+from avipipe.calibrate.fit import Fit
 from avipipe.decision.model import (
     EVEN_ODDS,
     VERSION,
@@ -41,7 +41,7 @@ _HEAD = """# What each measure adds to the log-odds that a clip is good (avipipe
 
 
 def decision_model(
-    tuned: Tuned,
+    fit: Fit,
     *,
     name: str,
     backends: Mapping[str, str],
@@ -53,10 +53,10 @@ def decision_model(
     return DecisionModel(
         version=VERSION,
         name=name,
-        intercept=round(tuned.fit.intercept, 4),
+        intercept=round(fit.intercept, 4),
         min_probability=EVEN_ODDS,
         backends=dict(sorted(backends.items())),
-        terms={**_that_count(tuned.fit.terms()), **FIXED},
+        terms={**_that_count(fit.terms()), **FIXED},
         data=data,
         figures=figures,
         reliability=tuple(reliability),

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import click
 
-from avipipe.cli.options import work_option
+from avipipe.cli.options import require_folder, work_option
 from avipipe.cli.output import echo
-from avipipe.decision.model import Figure
-from avipipe.errors import ConfigError
 from avipipe.text import safe_text
 
 
@@ -49,17 +47,15 @@ def command(dataset: str, labels_path: Path, path: Path, seed: int, work: Path |
     from avipipe.decision.model import shipped
     from avipipe.files import write_whole
     from avipipe.manifests.labels import read_labels
+    from avipipe.pipeline.calibration import figure
     from avipipe.pipeline.refilter import load_measures
     from avipipe.pipeline.workspace import Workspace
 
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(
-            f"--out {path}: there is no folder {path.absolute().parent}; make it first"
-        )
+    require_folder(path)
     workspace = Workspace.at(dataset, work)
     config = workspace.require_config()
     with workspace.open_ledger(read_only=True) as ledger:
-        clips = [clip for clip in load_measures(ledger) if "listen" in clip.evidence]
+        clips = list(load_measures(ledger))
     labels = read_labels(labels_path, {clip.clip_id for clip in clips})
     name = safe_text(dataset.rstrip("/").rsplit("/", 1)[-1])
     judge = config.stages.decide.judge(shipped(config.profile))
@@ -67,8 +63,8 @@ def command(dataset: str, labels_path: Path, path: Path, seed: int, work: Path |
     write_whole(path, as_yaml(found.model).encode())
     told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.verdicts.items()))
     echo(f"{len(labels)} labels: {told}", err=True)
-    for title, figure in found.model.figures.items():
-        echo(f"  {title.replace('_', ' ')}: {_interval(figure)}", err=True)
+    for title, value in found.model.figures.items():
+        echo(f"  {figure(title, value)}", err=True)
     echo(f"  calibration error of the decision so far: {found.before:.2f}", err=True)
     echo(f"  keeps clips from a probability of {found.model.min_probability:.2f} on", err=True)
     echo(
@@ -82,7 +78,3 @@ def command(dataset: str, labels_path: Path, path: Path, seed: int, work: Path |
 def _source_of(clip_id: str) -> str:
     """Clip ids end in the times of the clip."""
     return clip_id.rsplit("_", 2)[0]
-
-
-def _interval(figure: Figure) -> str:
-    return f"{figure.value:.2f} ({figure.low:.2f}–{figure.high:.2f})"

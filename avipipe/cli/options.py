@@ -74,3 +74,14 @@ def needs_editor(what: str) -> Iterator[None]:
         raise ConfigError(
             f"{what} needs the package `{error.name}`; run `pip install 'avipipe[editor]'`"
         ) from error
+
+
+def require_folder(path: Path) -> None:
+    """Refuse a file to write whose folder is not there, before any work.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"--out {path}: there is no folder {folder}; make it first")

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from avipipe.cli.options import work_option
+from avipipe.cli.options import require_folder, work_option
 from avipipe.cli.output import echo
-from avipipe.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -61,10 +60,7 @@ def command(
     from avipipe.pipeline.review.write import write_review
     from avipipe.pipeline.workspace import Workspace
 
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(
-            f"--out {path}: there is no folder {path.absolute().parent}; make it first"
-        )
+    require_folder(path)
     with _Told(max_mb) as told:
         written = write_review(
             Workspace.at(dataset, work),

@@ -67,10 +67,6 @@ def _matching(
             yield state
 
 
-_LEAST_LOG_ODDS = 0.05
-"""What adds less is not told."""
-
-
 class _Line(NamedTuple):
     text: str
     colour: str | None = None
@@ -151,7 +147,7 @@ def _decision(evidence: Evidence, told: set[str]) -> Iterator[_Line]:
     )
     for data in evidence["contributions"]:
         contribution = Contribution(**data)
-        if f"{contribution}" not in told and abs(contribution.log_odds) >= _LEAST_LOG_ODDS:
+        if f"{contribution}" not in told and abs(contribution.log_odds) >= words.WEAK_LOG_ODDS:
             yield _Line(f"      {words.argument(contribution)}")
         told.add(f"{contribution}")
 

@@ -140,17 +140,6 @@ MASK: tuple[Check, ...] = (
         limit="min_return_iou",
     ),
     Check(
-        "sound_share",
-        "mask",
-        heard.field("mask", "sound_share"),
-        "at_least",
-        (0.0, 1.0),
-        R.NO_VISIBLE_SOURCE,
-        "the motion that goes with the sound lies in the mask",
-        "share",
-        roles=_MASKS,
-    ),
-    Check(
         "predicted_jf",
         "mask",
         heard.field("mask", "predicted_jf"),

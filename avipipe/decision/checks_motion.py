@@ -71,7 +71,7 @@ MOTION: tuple[Check, ...] = (
     Check(
         "onset_agreement",
         "look",
-        seen.look_measure("onset_z"),
+        heard.field("look", "measures", "onset_z"),
         "at_least",
         (-1.0, 5.0),
         R.NO_VISIBLE_SOURCE,
@@ -82,7 +82,7 @@ MOTION: tuple[Check, ...] = (
     Check(
         "level_agreement",
         "look",
-        seen.look_measure("level_z"),
+        heard.field("look", "measures", "level_z"),
         "at_least",
         (-1.0, 5.0),
         R.NO_VISIBLE_SOURCE,
@@ -105,7 +105,7 @@ MOTION: tuple[Check, ...] = (
     Check(
         "mover",
         "look",
-        seen.look_measure("mover_share"),
+        heard.field("look", "measures", "mover_share"),
         "at_least",
         (0.2, 1.0),
         R.SEVERAL_SOURCES,
@@ -164,7 +164,7 @@ MOTION: tuple[Check, ...] = (
     Check(
         "camera",
         "look",
-        seen.look_measure("camera_px"),
+        heard.field("look", "measures", "camera_px"),
         "at_most",
         (0.0, 3.0),
         R.NO_VISIBLE_SOURCE,
@@ -176,7 +176,7 @@ MOTION: tuple[Check, ...] = (
     Check(
         "peak_motion",
         "look",
-        seen.look_measure("motion_peak_px"),
+        heard.field("look", "measures", "motion_peak_px"),
         "at_least",
         (0.0, 5.0),
         R.STATIC_PICTURE,

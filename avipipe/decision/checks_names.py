@@ -166,7 +166,7 @@ NAMES: tuple[Check, ...] = (
     Check(
         "stillness",
         "look",
-        told.picture("still_ratio"),
+        heard.field("look", "picture", "still_ratio"),
         "at_most",
         (0.6, 0.9),
         R.STATIC_PICTURE,
@@ -186,7 +186,7 @@ NAMES: tuple[Check, ...] = (
     Check(
         "panels",
         "look",
-        told.picture("num_panels"),
+        heard.field("look", "picture", "num_panels"),
         "at_most",
         (1.0, 2.0),
         R.SEVERAL_SOURCES,

@@ -1,11 +1,10 @@
 """Measures of how what is seen by name explains what is heard (`LookEvidence.match`, `things`)."""
 
 import math
-from collections import Counter
 from typing import Any
 
 from avipipe.annotators.match.classes import SURE_HEARD
-from avipipe.decision.hearing import Known, Measure, voice
+from avipipe.decision.hearing import Known, voice
 from avipipe.decision.seeing import lips_logit
 
 FACE = "face"
@@ -44,28 +43,29 @@ def music_unmatched(known: Known) -> float | None:
 
 def several_alike(known: Known) -> float | None:
     """How many things of the kind that explains the sound best are seen at once, beyond one."""
-    things, found = known["look"].get("things"), known["look"].get("match")
-    if things is None or not found:
+    found = known["look"].get("match")
+    if known["look"].get("things") is None or not found:
         return None
     best = max(found, key=lambda each: each["match"])
     if not best["match"] or best["thing"] in (None, FACE):
         return 0.0
-    duration_s = known["listen"]["duration_s"]
-    alike = [each for each in things if each["label"] == best["thing"]]
-    seen_s = sum(each["score"] * (each["end_s"] - each["start_s"]) for each in alike)
-    first_s = max((each["score"] * (each["end_s"] - each["start_s"]) for each in alike), default=0)
-    return float(min((seen_s - first_s) / duration_s, 3.0))
+    shares = _shares_seen(best["thing"], known)
+    return sum(shares) - max(shares, default=0.0)
 
 
 def num_people(known: Known) -> float | None:
     """People seen at once, on average."""
-    things = known["look"].get("things")
-    if things is None:
-        return None
-    seen_s: Counter[str] = Counter()
-    for each in things:
-        seen_s[each["label"]] += each["score"] * (each["end_s"] - each["start_s"])
-    return float(seen_s["person"] / known["listen"]["duration_s"])
+    return None if known["look"].get("things") is None else sum(_shares_seen("person", known))
+
+
+def _shares_seen(label: str, known: Known) -> list[float]:
+    """Of each thing of a name: the share of the time in which it is seen, by how surely."""
+    duration_s = float(known["listen"]["duration_s"])
+    return [
+        float(each["score"] * (each["end_s"] - each["start_s"])) / duration_s
+        for each in known["look"]["things"]
+        if each["label"] == label
+    ]
 
 
 def face_share(known: Known) -> float | None:
@@ -129,16 +129,6 @@ def lasting_text(known: Known) -> float | None:
     """Lines of text that stay in their place: captions, titles, logos."""
     boxes = known["look"].get("text_boxes")
     return None if boxes is None else float(len(boxes))
-
-
-def picture(name: str) -> Measure:
-    """What the pictures are like as such (`PictureEvidence`)."""
-
-    def measure(known: Known) -> float | None:
-        value = (known["look"].get("picture") or {}).get(name)
-        return None if value is None else float(value)
-
-    return measure
 
 
 def left_by_camera(known: Known) -> float | None:

@@ -1,6 +1,7 @@
 """Measures of the sound of a clip: one number each, None where it is unknown."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from avipipe.annotators import audioset
 from avipipe.manifests.records import Evidence
@@ -23,34 +24,20 @@ SUSTAINED = frozenset({"vehicle", "engine", "aircraft", "train", "boat"})
 SUSTAINED_FAMILIES = frozenset({"bowed", "wind", "brass"})
 
 
-def field(stage: str, name: str) -> Measure:
-    """A field of a stage's evidence."""
+def field(*path: str) -> Measure:
+    """What stands in the evidence at a path of keys, from the stage on; None where a key is not."""
 
     def measure(known: Known) -> float | None:
-        value = known[stage].get(name)
+        value: Any = known
+        for key in path:
+            value = None if value is None else value.get(key)
         return None if value is None else float(value)
 
     return measure
 
 
-def tag(group: str) -> Measure:
-    """Score of a group of sounds."""
-
-    def measure(known: Known) -> float | None:
-        score = known["listen"]["tags"].get(group)
-        return None if score is None else float(score)
-
-    return measure
-
-
-def tag_detail(name: str) -> Measure:
-    """One of the details that `annotators.tagging` measures."""
-
-    def measure(known: Known) -> float | None:
-        value = known["listen"]["tag_details"].get(name)
-        return None if value is None else float(value)
-
-    return measure
+_BESIDE_SPEECH = field("listen", "tag_details", "beside_speech")
+_LEAD = field("listen", "tag_details", "second_group_margin")
 
 
 def level_over_floor_db(known: Known) -> float | None:
@@ -81,12 +68,6 @@ def voice_over_music(known: Known) -> float | None:
     genre: float = listen["tag_details"].get("raw_genre", 0.0)
     tags: dict[str, float] = listen["tags"]
     return voice(listen) * max(tags.get("music", 0.0), tags.get("singing", 0.0), genre)
-
-
-def thing_heard(known: Known) -> float | None:
-    """Score of the surest group that one visible thing may make."""
-    listen = known["listen"]
-    return loudest_group(listen)[1] if listen["tags"] else None
 
 
 def music(known: Known) -> float | None:
@@ -130,14 +111,12 @@ def second_sound(known: Known) -> float | None:
 
 def beside_speech(known: Known) -> float | None:
     """Score of what is heard beside a voice."""
-    value = known["listen"]["tag_details"].get("beside_speech")
-    return None if value is None or not is_voice(known["listen"]) else float(value)
+    return _BESIDE_SPEECH(known) if is_voice(known["listen"]) else None
 
 
 def lead_without_voice(known: Known) -> float | None:
     """Lead of the surest kind of sound over another one, where nobody speaks or sings."""
-    margin = known["listen"]["tag_details"].get("second_group_margin")
-    return None if margin is None or voice(known["listen"]) >= MOSTLY_SPEECH else float(margin)
+    return None if voice(known["listen"]) >= MOSTLY_SPEECH else _LEAD(known)
 
 
 def onset_rate_hz(known: Known) -> float | None:

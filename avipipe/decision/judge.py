@@ -119,9 +119,16 @@ class Judge:
 
 
 def by_prior(model: DecisionModel, backends: Mapping[str, str]) -> frozenset[str]:
-    """The measures that other annotators gave than those that the model was fitted on."""
+    """The measures that other annotators gave than those that the model was fitted on.
+
+    Not those whose fitted numbers are their priors: of these nothing else could be said.
+    """
     others = {role for role, backend in backends.items() if model.backends.get(role) != backend}
-    return frozenset(name for name in model.terms if not others.isdisjoint(KNOWN[name].roles))
+    return frozenset(
+        name
+        for name, term in model.terms.items()
+        if term.knots != term.prior and not others.isdisjoint(KNOWN[name].roles)
+    )
 
 
 def priors_of(model: DecisionModel, known: Mapping[str, Evidence]) -> frozenset[str]:

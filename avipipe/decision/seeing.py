@@ -7,7 +7,6 @@ from typing import Any
 from avipipe.decision.hearing import (
     CLEAR_TAG,
     Known,
-    Measure,
     field,
     is_played,
     is_sustained,
@@ -101,10 +100,9 @@ def player_chance(known: Known) -> float | None:
 
 def mover_share(known: Known) -> float | None:
     """Share of all motion that one thing has, for things that sound on and on."""
-    if not is_sustained(known["listen"]):
-        return None
-    value = known["look"]["measures"].get("mover_share")
-    return None if value is None else float(value)
+    return (
+        field("look", "measures", "mover_share")(known) if is_sustained(known["listen"]) else None
+    )
 
 
 def second_source(known: Known) -> float | None:
@@ -126,8 +124,7 @@ def rival_share(known: Known) -> float | None:
     """Heat of the second hottest place over the hottest's, where motion goes with the sound."""
     if _is_seen_voice(known) or is_sustained(known["listen"]):
         return None
-    value = known["look"]["measures"].get("rival_share")
-    return None if value is None else float(value)
+    return field("look", "measures", "rival_share")(known)
 
 
 def clear_offset_s(known: Known) -> float | None:
@@ -169,8 +166,7 @@ def lips_logit(known: Known) -> float | None:
 
 def surprise(known: Known) -> float | None:
     """-log10 of the chance that sound and motion agree by accident."""
-    value = known["look"]["p_value"]
-    return 0.0 if value is None else math.log10(1 / max(float(value), LEAST_P))
+    return _surprise(_p_value(known))
 
 
 def lip_surprise(known: Known) -> float | None:
@@ -178,17 +174,11 @@ def lip_surprise(known: Known) -> float | None:
     face = _speaking_face(known)
     if face is None or face["sync_p_value"] is None:
         return None
-    return -math.log10(max(float(face["sync_p_value"]), LEAST_P))
+    return _surprise(float(face["sync_p_value"]))
 
 
-def look_measure(name: str) -> Measure:
-    """One of the details that the localizer measures."""
-
-    def measure(known: Known) -> float | None:
-        value = known["look"]["measures"].get(name)
-        return None if value is None else float(value)
-
-    return measure
+def _surprise(chance: float) -> float:
+    return math.log10(1 / max(chance, LEAST_P))
 
 
 def _is_seen_voice(known: Known) -> bool:

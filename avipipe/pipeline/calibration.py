@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
+from avipipe.decision.check import STAGES
 from avipipe.decision.checks import KNOWN
+from avipipe.decision.judge import by_prior
 from avipipe.decision.model import DecisionModel, Figure
 from avipipe.pipeline.graph import Graph
-from avipipe.stages.decide import Decide
 
 REMEDY = "`avipipe review`, then `avipipe calibrate`"
 """What makes numbers of one's own."""
@@ -23,7 +24,7 @@ def uncalibrated(model: DecisionModel, backends: Mapping[str, str]) -> tuple[str
     Args:
         backends: role -> `name@version`, as evidence has them.
     """
-    asked = {role for name in model.terms for role in KNOWN[name].roles}
+    asked = {role for name in by_prior(model, backends) for role in KNOWN[name].roles}
     return tuple(
         f"{role} ({backend})"
         for role, backend in sorted(backends.items())
@@ -41,7 +42,7 @@ def backends_of(graph: Graph) -> dict[str, str]:
     return {
         role: backend
         for stage in graph.annotated
-        if stage.name in Decide.EVIDENCE
+        if stage.name in STAGES
         for role, backend in stage.backend_names().items()
     }
 

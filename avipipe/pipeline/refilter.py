@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from avipipe.decision.check import STAGES
 from avipipe.decision.checks import measures
 from avipipe.decision.judge import Judge, Judgement, priors_of
 from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.records import Evidence, Keep
-from avipipe.stages.decide import Decide
 
 KEEP = "keep"
 _LONG = frozenset({"waveform", "boxes", "classes"})
@@ -28,7 +28,7 @@ class ClipMeasures:
 
     @property
     def complete(self) -> bool:
-        return len(self.evidence) == len(Decide.EVIDENCE)
+        return len(self.evidence) == len(STAGES)
 
     def judged(self, judge: Judge) -> Judgement:
         """The decision on what is known of it."""
@@ -60,7 +60,7 @@ class Refiltered:
 def load_measures(ledger: Ledger) -> Iterator[ClipMeasures]:
     """The measures of every clip that was listened to, in one pass over the ledger."""
     clips: dict[str, ClipMeasures] = {}
-    for record in ledger.records(stages=Decide.EVIDENCE):
+    for record in ledger.records(stages=STAGES):
         if not isinstance(record.outcome, Keep):
             continue
         evidence = record.outcome.evidence

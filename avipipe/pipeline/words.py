@@ -47,20 +47,36 @@ def sentence(finding: Finding) -> str:
     return f"{check.claim}: {quantity(check, finding.value)} {sign} {finding.limit:g}{unit}"
 
 
+WEAK_LOG_ODDS = 0.1
+"""A tenth: the odds change by less than a tenth, which nobody would see in the probability."""
+
+
 def argument(contribution: Contribution) -> str:
     """`lips move as the voice does: speaking score 1.8 (+0.62)`; `in doubt: …` where it is against.
 
     Log-odds: +0.7 makes a clip twice as likely to be good as not, -0.7 half as likely.
     """
-    prior = ", by prior" if contribution.by_prior else ""
-    return f"{said_by(contribution)} ({contribution.log_odds:+.2f}{prior})"
+    return f"{said_by(contribution)} {_adds(contribution)}"
 
 
 def said_by(contribution: Contribution) -> str:
     """The same without its log-odds."""
+    return f"{'in doubt: ' if contribution.log_odds < 0 else ''}{_claim(contribution)}"
+
+
+def most_against(contribution: Contribution) -> str:
+    """The same of what speaks most strongly against a clip."""
+    return f"Most against it: {_claim(contribution)} {_adds(contribution)}"
+
+
+def _claim(contribution: Contribution) -> str:
     check = KNOWN[contribution.measure]
-    doubt = "in doubt: " if contribution.log_odds < 0 else ""
-    return f"{doubt}{check.claim}: {quantity(check, contribution.value)}"
+    return f"{check.claim}: {quantity(check, contribution.value)}"
+
+
+def _adds(contribution: Contribution) -> str:
+    prior = ", by prior" if contribution.by_prior else ""
+    return f"({contribution.log_odds:+.2f}{prior})"
 
 
 def quantity(check: Check, value: float) -> str:

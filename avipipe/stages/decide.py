@@ -153,12 +153,11 @@ class Decide(Stage):
 
     version: ClassVar[int] = 8
     level: ClassVar[Literal["source", "clip"]] = "clip"
-    EVIDENCE: ClassVar[tuple[str, ...]] = STAGES
 
     def __init__(self, judge: Judge, *, after: str) -> None:
         self.judge = judge
         self.name = f"decide_{after}"
-        self.needs = self.EVIDENCE[: self.EVIDENCE.index(after) + 1]
+        self.needs = STAGES[: STAGES.index(after) + 1]
 
     def settings(self) -> Mapping[str, Any]:
         judge = self.judge

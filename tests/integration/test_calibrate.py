@@ -63,7 +63,7 @@ def test_labels_become_numbers_that_decide(dataset: Path, tmp_path: Path) -> Non
     assert done.code == 0, done.err
     assert done.out.strip() == str(path)
     assert "60 labels: 30 drop, 30 keep" in done.err
-    assert "keep precision: " in done.err
+    assert "keep-precision 0." in done.err
     model = read_model(path)
     assert "60 clips of this dataset" in model.data
     assert model.figures["keep_precision"].value > 0.8

@@ -15,7 +15,7 @@ from avipipe.calibrate.crossval import (
     folds,
     out_of_fold,
     sigmoid,
-    tuned,
+    tuned_fit,
 )
 from avipipe.calibrate.dataset import MIN_LABELS, calibrate
 from avipipe.calibrate.fit import Example, fit
@@ -103,10 +103,8 @@ def test_probabilities_become_what_is_so() -> None:
     examples = made_up(600)
     odds_N = np.array([float(each.values["lips"] or 0) * 6 for each in examples])
     slope, shift = calibration(odds_N, examples)
-    good_N = np.array([each.is_good for each in examples], np.float64)
-    ones_N = np.ones(len(examples))
-    before = calibration_error(sigmoid(odds_N), good_N, ones_N)
-    after = calibration_error(sigmoid(odds_N * slope + shift), good_N, ones_N)
+    before = calibration_error(sigmoid(odds_N), examples)
+    after = calibration_error(sigmoid(odds_N * slope + shift), examples)
     assert slope < 1
     assert after < before / 2
 
@@ -121,7 +119,7 @@ def test_intervals_come_from_whole_groups() -> None:
 
 def test_a_model_is_read_as_it_was_written() -> None:
     model = decision_model(
-        tuned(made_up(100), NAMES),
+        tuned_fit(made_up(100), NAMES),
         name="light",
         backends={"tag": "yamnet@1"},
         data="made-up clips: none, really",

@@ -134,6 +134,14 @@ def test_annotators_that_were_not_fitted_on_are_named() -> None:
     assert uncalibrated(numbers, {"tag": "yamnet@1"}) == ()
 
 
+@pytest.mark.parametrize("name", ["embedded", "light"])
+def test_who_cuts_masks_is_not_named_where_only_set_numbers_ask_for_it(name: str) -> None:
+    """They are the same whoever cuts them."""
+    numbers = shipped(name)
+    masks = {"segment": "another@1", "propagate": "another@1"}
+    assert uncalibrated(numbers, {**numbers.backends, **masks}) == ()
+
+
 def test_how_far_a_profile_holds_is_told_once_it_is_known() -> None:
     figures = {
         "auc": Figure(value=0.8, low=0.7, high=0.9),

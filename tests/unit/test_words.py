@@ -92,7 +92,7 @@ def test_what_decides_is_the_limit_that_is_missed_or_what_is_most_against_it() -
 
 
 def test_what_is_shown_of_a_clip_adds_up() -> None:
-    terms = {"level": (-3.0, 3.0), "surprise": (-1.0, 1.0), "silence": (0.01, 0.0)}
+    terms = {"level": (-3.0, 3.0), "surprise": (-1.0, 1.0), "clipping": (0.01, 0.0)}
     judge = Judge(model(terms, intercept=-0.25), {"length": 2.0}, 0.5)
     shown = verdict(judge, {"fetch": {}, "probe": {}, **GOOD})
     assert shown is not None
@@ -100,7 +100,7 @@ def test_what_is_shown_of_a_clip_adds_up() -> None:
         "it is loud enough",
         "motion and sound agree by more than accident",
     ]
-    assert [argument.claim for argument in shown.weak] == ["it sounds most of the time"]
+    assert [argument.claim for argument in shown.weak] == ["the sound is not cut off at full scale"]
     odds = shown.start + sum(each.log_odds for each in shown.strong + shown.weak)
     assert shown.probability == pytest.approx(1 / (1 + math.exp(-odds)))
     assert [(m.value, m.limit, m.passed) for m in shown.limits] == [(5.0, 2.0, True)]

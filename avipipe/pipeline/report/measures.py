@@ -8,18 +8,15 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Le
 
-from avipipe.decision.check import Check
+from avipipe.decision.check import STAGES, Check
 from avipipe.decision.checks import CHECKS, KNOWN, measures
 from avipipe.decision.judge import Finding, Judge, Judgement, priors_of, used_backends
 from avipipe.decision.model import Contribution
 from avipipe.manifests.records import Evidence
 from avipipe.pipeline.calibration import uncalibrated
 from avipipe.pipeline.report.model import Argument, Curve, Measure, Outlook, Verdict
-from avipipe.pipeline.words import argument, quantity, sentence
-from avipipe.stages.decide import Decide, DecideConfig
-
-WEAK_LOG_ODDS = 0.1
-"""A tenth: the odds change by less than a tenth, which nobody would see in the probability."""
+from avipipe.pipeline.words import WEAK_LOG_ODDS, most_against, quantity, sentence
+from avipipe.stages.decide import DecideConfig
 
 _NUM_STEPS = 96
 _DBFS_RANGE = (-90.0, 0.0)
@@ -29,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 
 def gathered(evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
     """What decisions rest on, of the evidence of all stages."""
-    return {stage: evidence[stage] for stage in Decide.EVIDENCE if stage in evidence}
+    return {stage: evidence[stage] for stage in STAGES if stage in evidence}
 
 
 def judged(judge: Judge, evidence: Mapping[str, Evidence]) -> Judgement:
@@ -66,7 +63,7 @@ def deciding(judge: Judge, evidence: Mapping[str, Evidence]) -> str:
         return f"Not passed: {sentence(missed)}"
     if found.reason is None or not found.contributions:
         return ""
-    return f"Most against it: {argument(found.contributions[0]).removeprefix('in doubt: ')}"
+    return most_against(found.contributions[0])
 
 
 def _argument(found: Contribution) -> Argument:
@@ -109,7 +106,7 @@ class WhatIf:
         """Take in a clip, as far as its evidence was gathered."""
         known = gathered(evidence)
         if known:
-            self.take(judged(self.judge, known), hours, complete=len(known) == len(Decide.EVIDENCE))
+            self.take(judged(self.judge, known), hours, complete=len(known) == len(STAGES))
 
     def take(self, found: Judgement, hours: float, *, complete: bool) -> None:
         """Take in a clip that is judged. `complete`: on all evidence that there can be."""
