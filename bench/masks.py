@@ -31,13 +31,12 @@ import numpy as np
 import numpy.typing as npt
 import tracks
 from composites import Track, composites, davis_tracks
-from tracks import Follower
+from tracks import THRESHOLD_JF, Follower
 
 from avipipe.annotators.instance import find_instance
 from avipipe.annotators.mask_quality import overlap
 from avipipe.annotators.registry import create, profile
 from avipipe.annotators.signal import resample
-from avipipe.annotators.track_signs import THRESHOLD_JF
 from avipipe.manifests.rle import decode
 from avipipe.synth import KINDS, SynthClip, render
 

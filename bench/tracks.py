@@ -28,6 +28,9 @@ from avipipe.annotators.mask_quality import bounding_box, box_overlap
 from avipipe.media.normalize import FPS
 from avipipe.stages.mask import RETURN_FRAMES
 
+THRESHOLD_JF = 0.68
+"""Predicted J&F from which tracks are looked at by themselves; half of all pass it."""
+
 BAD_JF = 0.6
 SAME_BOX = 0.5
 

@@ -1,5 +1,7 @@
 """The few frames of a clip that stand for it."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -13,6 +15,12 @@ def key_frames(frames_THWC: Frames) -> list[int]:
     last = len(frames_THWC) - 1
     sharpest = int(np.argmax([sharpness(frame_HWC) for frame_HWC in frames_THWC]))
     return sorted({0, last // 2, sharpest, last})
+
+
+def spread(frames: Sequence[int], most: int) -> list[int]:
+    """At most that many of the frames, evenly spread, the ends left out."""
+    count = min(most, len(frames))
+    return [frames[(2 * n + 1) * len(frames) // (2 * count)] for n in range(count)]
 
 
 def sharpness(frame_HWC: Frames) -> float:

@@ -17,10 +17,6 @@ from avipipe.annotators.mask_quality import (
     persistence,
 )
 
-THRESHOLD_JF = 0.68
-"""Predicted J&F from which a track is good: of tracks of things not fitted on half pass it, with a
-mean J&F of 0.80 and more, and at most 5 in a hundred of them below 0.6."""
-
 _CONSTANT = 0.682
 _TERMS: Mapping[str, tuple[float, float, float]] = MappingProxyType(
     {

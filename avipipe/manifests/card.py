@@ -2,7 +2,6 @@
 
 import html
 import json
-import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,8 +45,8 @@ class Tally:
             self.licences[row["licence"] or "unknown"] += 1
             self.labels[label] += 1
             self.seconds[label] += row["end_s"] - row["start_s"]
-            source_px = row["look.source_short_side_px"] or math.inf
-            self.num_upscaled += source_px < min(row["cut.width"] or 0, row["cut.height"] or 0)
+            source_px = row.get("look.source_short_side_px")
+            self.num_upscaled += is_upscaled(source_px, row["cut.width"], row["cut.height"])
             if (probability := row.get("probability")) is not None:
                 self.num_judged += 1
                 self.sum_probability += probability
@@ -178,6 +177,11 @@ def _splits(index: DatasetIndex) -> str:
         else ""
     )
     return "## Splits\n" + _table(("split", "clips", "hours", "shards"), rows) + retracted
+
+
+def is_upscaled(source_px: float | None, width: int, height: int) -> bool:
+    """Whether a clip has larger pictures than its source, whose short side may be unknown."""
+    return source_px is not None and source_px < min(width, height)
 
 
 def _upscaled(tally: Tally, kept: int) -> str:

@@ -205,7 +205,8 @@ class LookEvidence(_Evidence):
         match: the sources that are heard, the best explained first; None where no backend
             compares them with what is seen, or no class of sounds is known.
         picture: what the pictures are like as such; None where an older version has looked.
-        source_short_side_px, source_fps: of the source's pictures, upright; None as above.
+        source_short_side_px, source_fps: of the source's upright pictures, within their bars; None
+            as above.
         backends: role -> `name@version`.
     """
 

@@ -84,3 +84,18 @@ def in_crop(box: Shares, crop: Shares) -> Shares:
     )
     left, top, right, bottom = (min(max(share, 0.0), 1.0) for share in inside)
     return left, top, right, bottom
+
+
+def normal_box(box: Shares, *, width: int, height: int) -> Shares:
+    """A box in pixels as shares of the picture."""
+    return box[0] / width, box[1] / height, box[2] / width, box[3] / height
+
+
+def pixel_box(box: Shares, *, width: int, height: int) -> Shares:
+    """A box in shares of the picture as pixels of it."""
+    return box[0] * width, box[1] * height, box[2] * width, box[3] * height
+
+
+def is_seen(box: Shares) -> bool:
+    """Whether anything is left of a box."""
+    return box[2] > box[0] and box[3] > box[1]

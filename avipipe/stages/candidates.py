@@ -11,14 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avipipe.annotators.base import ActiveSpeakers, Box, Detection, Localization
+from avipipe.annotators.base import ActiveSpeakers, Detection, Localization
+from avipipe.annotators.key_frames import spread
 from avipipe.annotators.match.classes import SURE_SEEN
-from avipipe.annotators.sounding import frames_spoken, is_person, lift, speaking_tracks
+from avipipe.annotators.sounding import frames_spoken, lift, speaking_tracks
 from avipipe.manifests.evidence import ThingSeen
+from avipipe.media.crop import is_seen, pixel_box
 from avipipe.media.normalize import FPS
 
 STEP_FRAMES = 12
-MAX_LOOKS = 8
+MAX_SEEDS = 8
 """The chosen thing is cut out anew twice a second, and eight times at most, which costs as much as
 carrying its mask; all sights in between are still compared with the mask that is carried."""
 
@@ -34,7 +36,7 @@ class Candidates:
     """Boxes in pixels.
 
     Attributes:
-        chosen: of the thing that sounds, best first.
+        chosen: every half second, of the thing that sounds, best first.
         rivals: every half second, of what may be it as well.
         sights: of everything that is seen, whatever it is, in all frames that were looked at.
     """
@@ -42,6 +44,13 @@ class Candidates:
     chosen: list[Detection]
     rivals: list[Detection]
     sights: list[Detection]
+
+    @property
+    def seeds(self) -> list[Detection]:
+        """Those of `chosen` to cut out anew, evenly spread, best first."""
+        in_time = sorted(self.chosen, key=lambda each: each.frame)
+        few = [in_time[n] for n in spread(range(len(in_time)), MAX_SEEDS)]
+        return sorted(few, key=lambda each: -each.score)
 
 
 def named_candidates(
@@ -69,10 +78,7 @@ def named_candidates(
     ]
     if faces and not any(spoken):
         return nothing  # the face is seen, and its person is not: begin at the face
-    ranks = [
-        (frames if is_person(thing.label) else 0, worth)
-        for thing, frames, worth in zip(things, spoken, worths, strict=True)
-    ]
+    ranks = [(frames, worth) for frames, worth in zip(spoken, worths, strict=True)]
     order = sorted((n for n in range(len(things)) if boxes[n]), key=ranks.__getitem__, reverse=True)
     if not order or (not spoken[order[0]] and worths[order[0]] < _MIN_WORTH):
         return nothing
@@ -82,11 +88,9 @@ def named_candidates(
         for n in others
         if (spoken[n] if spoken[best] else worths[n] >= _RIVAL_WORTH * worths[best])
     ]
-    at_times = _at_times(things[best], boxes[best])
-    count = min(MAX_LOOKS, len(at_times))
-    looks = [at_times[(2 * n + 1) * len(at_times) // (2 * count)] for n in range(count)]
+    chosen = sorted(_at_times(things[best], boxes[best]), key=lambda each: -each.score)
     of_rivals = [each for n in rivals for each in _at_times(things[n], boxes[n])]
-    return Candidates(sorted(looks, key=lambda each: -each.score), of_rivals, sights)
+    return Candidates(chosen, of_rivals, sights)
 
 
 def _worth(
@@ -106,18 +110,14 @@ def _worth(
 
 def _boxes(thing: ThingSeen, size: tuple[int, int], num_frames: int) -> list[Detection]:
     first = round(thing.start_s * FPS)
+    width, height = size
     return [
-        Detection(frame, _in_pixels(box, size), thing.label, score)
+        Detection(frame, pixel_box(box, width=width, height=height), thing.label, score)
         for n, (box, score) in enumerate(zip(thing.boxes, thing.scores, strict=True))
-        if (frame := first + n * thing.box_step_frames) < num_frames
+        if (frame := first + n * thing.box_step_frames) < num_frames and is_seen(box)
     ]
 
 
 def _at_times(thing: ThingSeen, boxes: Sequence[Detection]) -> list[Detection]:
     """Those next to each half second."""
     return [each for each in boxes if each.frame % STEP_FRAMES < thing.box_step_frames]
-
-
-def _in_pixels(box: Box, size: tuple[int, int]) -> Box:
-    width, height = size
-    return box[0] * width, box[1] * height, box[2] * width, box[3] * height

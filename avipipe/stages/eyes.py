@@ -17,7 +17,8 @@ from avipipe.annotators.base import (
     ThingFinder,
     ThingTrack,
 )
-from avipipe.annotators.tracking import overlaps
+from avipipe.annotators.key_frames import spread
+from avipipe.annotators.mask_quality import box_overlap
 from avipipe.annotators.views import View, box_of, grown, parts
 from avipipe.manifests.evidence import (
     ClassSeen,
@@ -26,6 +27,7 @@ from avipipe.manifests.evidence import (
     SoundExplained,
     ThingSeen,
 )
+from avipipe.media.crop import normal_box, pixel_box
 from avipipe.media.normalize import FPS
 
 STEP_FRAMES = 6
@@ -107,24 +109,26 @@ class Eyes:
             content: what of the pictures is no bar or border.
         """
         tracks = None if self._finder is None else self._finder.things(frames_THWC, fps=FPS)
-        looked = spread(len(frames_THWC))
+        looked = spread(range(len(frames_THWC)), NUM_FRAMES)
         size = frames_THWC.shape[2], frames_THWC.shape[1]
         things = None if tracks is None else [self._thing(each, size, heard) for each in tracks]
         classes = self._classes(frames_THWC, looked, tracks or [], place, content, heard)
-        text_area, text_boxes = self._text([frames_THWC[frame] for frame in looked], size)
+        text_area, text_boxes = self._text([frames_THWC[frame] for frame in looked], content)
         duration_s = len(frames_THWC) / float(FPS)
         seen = seen_scores(things or [], classes or [], faces, duration_s=duration_s)
         return Seen(things, classes, text_area, text_boxes, self._match(heard, seen))
 
     def _thing(self, track: ThingTrack, size: Size, heard: Mapping[str, float]) -> ThingSeen:
-        every = np.arange(track.frames[0], track.frames[-1] + 1, STEP_FRAMES)
+        first, last = track.frames[0], track.frames[-1]
+        # On one grid for all things, so that what is seen at a time can be compared.
+        every = np.arange(min(-(-first // STEP_FRAMES) * STEP_FRAMES, last), last + 1, STEP_FRAMES)
         boxes_N4 = np.array(track.boxes) / np.tile(size, 2)
         columns = [np.interp(every, track.frames, column) for column in boxes_N4.T]
         x0, y0, x1, y1 = boxes_N4.mean(axis=0).tolist()
         return ThingSeen(
             label=track.label,
-            start_s=track.frames[0] / float(FPS),
-            end_s=(track.frames[-1] + 1) / float(FPS),
+            start_s=int(every[0]) / float(FPS),
+            end_s=(last + 1) / float(FPS),
             box=(x0, y0, x1, y1),
             score=float(np.mean(track.scores)),
             boxes=list(zip(*(column.tolist() for column in columns), strict=True)),
@@ -152,7 +156,9 @@ class Eyes:
             named = self._classifier.classify([frame_HWC[view] for view in views])
             best: dict[str, tuple[float, NormalBox]] = {}
             for view, scores in zip(views, named, strict=True):
-                sight = _normal(box_of(view), (frame_HWC.shape[1], frame_HWC.shape[0]))
+                sight = normal_box(
+                    box_of(view), width=frame_HWC.shape[1], height=frame_HWC.shape[0]
+                )
                 for label, score in scores.items():
                     best[label] = max(best.get(label, (0.0, sight)), (score, sight))
             for label, found in best.items():
@@ -169,16 +175,21 @@ class Eyes:
         return sorted(classes, key=lambda each: (-each.score, each.label))[:NUM_KEPT]
 
     def _text(
-        self, frames: Sequence[Frames], size: Size
+        self, frames: Sequence[Frames], content: NormalBox
     ) -> tuple[float | None, list[NormalBox] | None]:
-        """The share of the pictures that is text, and the boxes that stay in their place."""
-        found = self._text_finder.find(frames)
+        """The share of the picture within its bars that is text, and the boxes that stay."""
+        height, width = frames[0].shape[:2]
+        view = grown(pixel_box(content, width=width, height=height), 0.0, frames[0])
+        found = self._text_finder.find([frame_HWC[view] for frame_HWC in frames])
         if found is None:
             return None, None
         first, *others = found
         lasting = [box for box in first if all(_is_among(box, boxes) for boxes in others)]
-        area = float(np.mean([_covered(boxes, size) for boxes in found]))
-        return area, [_normal(box, size) for box in lasting]
+        area = float(np.mean([_covered(boxes, frames[0][view].shape[:2]) for boxes in found]))
+        rows, columns = view
+        at = np.array([columns.start, rows.start] * 2)
+        moved = [tuple((np.array(box) + at).tolist()) for box in lasting]
+        return area, [normal_box(box, width=width, height=height) for box in moved]
 
     def _explains(self, name: str, heard: Mapping[str, float]) -> float | None:
         """How well a thing explains what is heard, if it is surely seen."""
@@ -195,12 +206,6 @@ class Eyes:
             SoundExplained(source=each.source, heard=each.heard, thing=each.thing, match=each.match)
             for each in self._matcher.explain(heard, seen)[:NUM_KEPT]
         ]
-
-
-def spread(num_frames: int) -> list[int]:
-    """Up to three frames, evenly spread, the ends left out."""
-    count = min(NUM_FRAMES, num_frames)
-    return [(2 * n + 1) * num_frames // (2 * count) for n in range(count)]
 
 
 def seen_scores(
@@ -231,7 +236,7 @@ def _views_of(
     """Of the surest things in a frame, and of the place of the sound, a tenth wider."""
     height, width = frame_HWC.shape[:2]
     if place is not None:
-        yield grown(_in_pixels(place, (width, height)), _MARGIN, frame_HWC)
+        yield grown(pixel_box(place, width=width, height=height), _MARGIN, frame_HWC)
     there = [track for track in tracks if track.frames[0] <= frame <= track.frames[-1]]
     for track in there[:NUM_NAMED]:
         columns = np.array(track.boxes).T
@@ -239,9 +244,9 @@ def _views_of(
         yield grown((x0, y0, x1, y1), _MARGIN, frame_HWC)
 
 
-def _covered(boxes: Sequence[Box], size: Size) -> float:
-    """Share of a picture that lies in any of the boxes."""
-    covered_HW = np.zeros(size[::-1], np.bool_)
+def _covered(boxes: Sequence[Box], shape: tuple[int, ...]) -> float:
+    """Share of a picture (height, width) that lies in any of the boxes."""
+    covered_HW = np.zeros(shape, np.bool_)
     for box in boxes:
         x0, y0, x1, y1 = (round(edge) for edge in box)
         covered_HW[y0:y1, x0:x1] = True
@@ -250,23 +255,15 @@ def _covered(boxes: Sequence[Box], size: Size) -> float:
 
 def _is_among(box: Box, boxes: Sequence[Box]) -> bool:
     """Whether one of the boxes is in the same place."""
-    return bool(boxes) and overlaps(np.array([box]), np.array(boxes)).max() >= _SAME_PLACE
+    return any(box_overlap(box, other) >= _SAME_PLACE for other in boxes)
 
 
 def _parts(content: NormalBox, frame_HWC: Frames) -> Iterator[View]:
     """What a frame shows within its bars, and the parts of that."""
-    box = _in_pixels(content, (frame_HWC.shape[1], frame_HWC.shape[0]))
+    box = pixel_box(content, width=frame_HWC.shape[1], height=frame_HWC.shape[0])
     rows, columns = grown(box, 0.0, frame_HWC)
     for part_rows, part_columns in parts(frame_HWC[rows, columns]):
         yield (
             slice(rows.start + part_rows.start, rows.start + part_rows.stop),
             slice(columns.start + part_columns.start, columns.start + part_columns.stop),
         )
-
-
-def _in_pixels(box: NormalBox, size: Size) -> Box:
-    return box[0] * size[0], box[1] * size[1], box[2] * size[0], box[3] * size[1]
-
-
-def _normal(box: Box, size: Size) -> NormalBox:
-    return box[0] / size[0], box[1] / size[1], box[2] / size[0], box[3] / size[1]

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from avipipe.annotators.base import (
     ActiveSpeaker,
     ActiveSpeakers,
-    Box,
     Frames,
     Heat,
     Localization,
@@ -22,6 +21,7 @@ from avipipe.annotators.base import (
     Wave,
 )
 from avipipe.annotators.embedded.motion import SHORT_SIDE_PX
+from avipipe.annotators.key_frames import spread
 from avipipe.annotators.picture.measure import blanked, measure_picture
 from avipipe.manifests.evidence import (
     FaceTrack,
@@ -32,10 +32,10 @@ from avipipe.manifests.evidence import (
     ThingSeen,
 )
 from avipipe.manifests.records import Evidence, Keep, Outcome
-from avipipe.media.crop import WHOLE, Shares, in_crop
+from avipipe.media.crop import WHOLE, Shares, in_crop, is_seen, normal_box, pixel_box
 from avipipe.media.decode import read_audio, read_frames
 from avipipe.media.normalize import FPS
-from avipipe.media.probe import MediaInfo
+from avipipe.media.probe import MediaInfo, VideoInfo
 from avipipe.stages.annotated import AnnotatedStage
 from avipipe.stages.base import Item
 from avipipe.stages.eyes import Eyes
@@ -71,7 +71,7 @@ class Look(AnnotatedStage):
     """
 
     name = "look"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     level: ClassVar[Literal["source", "clip"]] = "clip"
     needs = ("fetch", "probe", "listen")
 
@@ -117,7 +117,7 @@ class Look(AnnotatedStage):
         speech = [SpeakerTurn.model_validate(turn) for turn in listen["speech"]]
         evidence, heat_HW = self.look(frames_THWC, wav_CN[0], speech, listen["tag_classes"])
         source = {
-            "source_short_side_px": float(min(info.video.shape)),
+            "source_short_side_px": _short_side_px(info.video, evidence),
             "source_fps": float(info.video.fps),
         }
         files = [PREVIEW_NAME]
@@ -125,7 +125,8 @@ class Look(AnnotatedStage):
         if heat_HW.any():
             files.append(HEAT_NAME)
             (folder / HEAT_NAME).write_bytes(_heat_png(heat_HW))
-        return Keep(evidence.model_dump(mode="json") | source, files=tuple(files))
+        whole = LookEvidence.model_validate(evidence.model_dump() | source)
+        return Keep(whole.model_dump(mode="json"), files=tuple(files))
 
     def look(
         self,
@@ -203,6 +204,13 @@ class Look(AnnotatedStage):
         return replace(found, heat_HW=heat_HW, box=box)
 
 
+def _short_side_px(video: VideoInfo, evidence: LookEvidence) -> float:
+    """Of what the source's upright pictures show within their bars, in square pixels."""
+    x0, y0, x1, y1 = WHOLE if evidence.picture is None else evidence.picture.content_box
+    width, height = video.shape
+    return min(float(width) * (x1 - x0), float(height) * (y1 - y0))
+
+
 def seen_picture(frames_THWC: Frames) -> PictureSeen:
     """What small frames of a clip (180 px) at 24 fps are like as such."""
     height, width = frames_THWC.shape[1:3]
@@ -267,23 +275,24 @@ def tracks_in(tracks: list[Track] | None, crop: Shares) -> list[Track] | None:
         )
         for track in tracks
     ]
-    return [track for track in moved if _is_seen(track.box)]
+    return [track for track in moved if is_seen(track.box)]
 
 
 def _boxes_in(boxes: Sequence[NormalBox], crop: Shares) -> list[NormalBox]:
-    return [moved for moved in (in_crop(box, crop) for box in boxes) if _is_seen(moved)]
+    return [moved for moved in (in_crop(box, crop) for box in boxes) if is_seen(moved)]
 
 
-def _is_seen(box: NormalBox) -> bool:
-    return box[2] > box[0] and box[3] > box[1]
+def read_localization(
+    item: Item, evidence: LookEvidence, *, width: int, height: int
+) -> Localization | None:
+    """What `look` found, in pixels of frames of the cut clip; None where it found no place.
 
-
-def read_localization(item: Item, *, width: int, height: int) -> Localization | None:
-    """What `look` found, in pixels of frames of the cut clip; None where it found no place."""
+    Args:
+        evidence: as `look_of_cut` gives it.
+    """
     path = item.folders["look"] / HEAT_NAME
     if not path.is_file():
         return None
-    evidence = look_of_cut(item)
     heat = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
     return Localization(
         correlation=evidence.correlation,
@@ -305,19 +314,12 @@ def _heat_in_crop(heat: Frames, crop: Shares, size: tuple[int, int]) -> Heat:
     return np.asarray(heat_HW / 255.0, np.float32)
 
 
-def normal_box(box: Box, *, width: int, height: int) -> NormalBox:
-    """A box in pixels as shares of the picture."""
-    return box[0] / width, box[1] / height, box[2] / width, box[3] / height
+def read_speakers(evidence: LookEvidence, *, width: int, height: int) -> ActiveSpeakers | None:
+    """The faces that `look` found, in pixels of frames of the cut clip, every few frames.
 
-
-def pixel_box(box: NormalBox, *, width: int, height: int) -> Box:
-    """A box in shares of the picture as pixels of it."""
-    return box[0] * width, box[1] * height, box[2] * width, box[3] * height
-
-
-def read_speakers(item: Item, *, width: int, height: int) -> ActiveSpeakers | None:
-    """The faces that `look` found, in pixels of frames of the cut clip, every few frames."""
-    evidence = look_of_cut(item)
+    Args:
+        evidence: as `look_of_cut` gives it.
+    """
     if evidence.faces is None:
         return None
     tracks = []
@@ -394,8 +396,7 @@ def _heat_png(heat_HW: Heat) -> bytes:
 
 def _preview(frames_THWC: Frames) -> bytes:
     """A strip of frames, evenly spread, as JPEG."""
-    count = min(NUM_PREVIEW_FRAMES, len(frames_THWC))
-    indices = [(2 * n + 1) * len(frames_THWC) // (2 * count) for n in range(count)]
+    indices = spread(range(len(frames_THWC)), NUM_PREVIEW_FRAMES)
     height, width = frames_THWC.shape[1:3]
     size = (max(1, round(width * PREVIEW_HEIGHT_PX / height)), PREVIEW_HEIGHT_PX)
     strip = np.hstack(

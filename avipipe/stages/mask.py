@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from avipipe.annotators import base, mask_quality, track_signs
@@ -31,13 +30,14 @@ from avipipe.decision.hearing import is_voice
 from avipipe.manifests import rle
 from avipipe.manifests.evidence import LookEvidence, MaskEvidence, NormalBox
 from avipipe.manifests.records import Evidence, Keep, Outcome
+from avipipe.media.crop import normal_box
 from avipipe.media.decode import read_audio, read_frames
 from avipipe.media.normalize import AUDIO_NAME, FPS, VIDEO_NAME
 from avipipe.media.probe import probe
 from avipipe.stages.annotated import AnnotatedStage
 from avipipe.stages.base import Item
 from avipipe.stages.candidates import Candidates, named_candidates
-from avipipe.stages.look import look_of_cut, normal_box, read_localization, read_speakers
+from avipipe.stages.look import look_of_cut, read_localization, read_speakers
 
 MASKS_NAME = "masks.json"
 BOX_STEP_FRAMES = 6
@@ -76,7 +76,7 @@ class Mask(AnnotatedStage):
     """Writes `masks.json` (`MaskEvidence`); no file, and persistence 0, where nothing is found."""
 
     name = "mask"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     level: ClassVar[Literal["source", "clip"]] = "clip"
     needs = ("look", "listen", "cut")
 
@@ -106,9 +106,10 @@ class Mask(AnnotatedStage):
 
     def run(self, item: Item, folder: Path) -> Outcome:
         cut = item.evidence["cut"]
-        scene = self._scene(item)
-        candidates = self._named(scene, item)
-        detections = candidates.chosen or sounding_first(
+        look = look_of_cut(item)
+        scene = self._scene(item, look)
+        candidates = self._named(scene, item, look)
+        detections = candidates.seeds or sounding_first(
             self._detect(scene, item), scene.localization, scene.speakers
         )
         sights = candidates.sights or detections
@@ -126,14 +127,14 @@ class Mask(AnnotatedStage):
         )
         if instance is None:
             return Keep(self._nothing(len(scene.frames_THWC)).model_dump(mode="json"))
-        _cut_overlays(instance.track.masks_THW, look_of_cut(item))
-        detections = [*detections, *candidates.rivals]
-        evidence = self._measure(scene, detections, sights, instance, similarity)
+        masks_THW = without_overlays(instance.track.masks_THW, look)
+        alike = [*(candidates.chosen or detections), *candidates.rivals]
+        evidence = self._measure(scene, alike, sights, instance, similarity, masks_THW)
         size = (cut["height"], cut["width"])
-        rle.write_masks(folder / MASKS_NAME, _full_size(instance.track.masks_THW, size), size=size)
+        rle.write_masks(folder / MASKS_NAME, _full_size(masks_THW, size), size=size)
         return Keep(evidence.model_dump(mode="json"), files=(MASKS_NAME,))
 
-    def _scene(self, item: Item) -> "_Scene":
+    def _scene(self, item: Item, look: LookEvidence) -> "_Scene":
         path = item.folders["cut"] / VIDEO_NAME
         frames_THWC = read_frames(
             path,
@@ -144,19 +145,18 @@ class Mask(AnnotatedStage):
             height_px=self.config.height_px,
         )
         height, width = frames_THWC.shape[1:3]
-        speakers = read_speakers(item, width=width, height=height)
+        speakers = read_speakers(look, width=width, height=height)
         return _Scene(
             frames_THWC,
-            read_localization(item, width=width, height=height),
+            read_localization(item, look, width=width, height=height),
             speakers and joined(speakers),
         )
 
-    def _named(self, scene: "_Scene", item: Item) -> Candidates:
+    def _named(self, scene: "_Scene", item: Item, look: LookEvidence) -> Candidates:
         """The thing that explains the sound, of those that `look` has names for."""
-        things = look_of_cut(item).things or []
         num_frames, height, width = scene.frames_THWC.shape[:3]
         return named_candidates(
-            things,
+            look.things or [],
             localization=scene.localization,
             speakers=scene.speakers if is_voice(item.evidence["listen"]) else None,
             size=(width, height),
@@ -218,8 +218,9 @@ class Mask(AnnotatedStage):
         sights: Sequence[Detection],
         instance: Instance,
         similarity: "_Similarity | None",
+        masks_THW: base.Mask,
     ) -> MaskEvidence:
-        masks_THW = instance.track.masks_THW
+        """What the track is like, and the masks that are left of it."""
         seen_N = np.flatnonzero(masks_THW.any(axis=(1, 2)))
         areas_N = mask_quality.area_ratios(masks_THW)
         frames = Counter(found.frame for found in detections)
@@ -313,12 +314,19 @@ def _sound_share(localization: Localization | None, masks_THW: base.Mask) -> flo
     return float(localization.heat_HW[covered_HW].sum() / localization.heat_HW.sum())
 
 
-def _cut_overlays(masks_THW: npt.NDArray[np.bool_], look: LookEvidence) -> None:
-    """Take logos and captions, which lie over the picture, out of masks in place."""
+def without_overlays(masks_THW: base.Mask, look: LookEvidence) -> base.Mask:
+    """Masks without the logos and captions that lie over the picture.
+
+    What the masks are mostly made of is no overlay, but a thing that keeps its place.
+    """
     height, width = masks_THW.shape[1:]
+    left_THW = masks_THW.copy()
     for x0, y0, x1, y1 in look.picture.overlays if look.picture is not None else ():
         rows = slice(math.floor(y0 * height), math.ceil(y1 * height))
-        masks_THW[:, rows, math.floor(x0 * width) : math.ceil(x1 * width)] = False
+        place = (slice(None), rows, slice(math.floor(x0 * width), math.ceil(x1 * width)))
+        if 2 * left_THW[place].sum() <= left_THW.sum():
+            left_THW[place] = False
+    return left_THW
 
 
 def _crop(frames_THWC: Frames, box: base.Box) -> Frames:

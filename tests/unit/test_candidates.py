@@ -6,7 +6,7 @@ from avipipe.annotators.base import ActiveSpeakers, Localization, SpeakerTrack
 from avipipe.annotators.sounding import joined
 from avipipe.manifests.evidence import LookEvidence, NormalBox, PictureSeen, ThingSeen
 from avipipe.stages.candidates import STEP_FRAMES, Candidates, named_candidates
-from avipipe.stages.mask import _cut_overlays
+from avipipe.stages.mask import without_overlays
 
 SIZE = (200, 100)
 NUM_FRAMES = 96
@@ -76,6 +76,23 @@ def test_what_explains_the_sound_comes_before_what_is_surer_seen() -> None:
 def test_it_is_looked_at_twice_a_second() -> None:
     frames = [each.frame for each in found(thing("dog", LEFT, explains=1.0)).chosen]
     assert sorted(frames) == list(range(0, NUM_FRAMES, STEP_FRAMES))
+
+
+def test_all_of_its_sights_are_counted_and_eight_are_cut_out() -> None:
+    """Or what may be it as well would stand alone in most frames of a long clip."""
+    dogs = [thing("dog", place, explains=0.9, num_boxes=40) for place in (LEFT, RIGHT)]
+    candidates = named_candidates(dogs, localization=None, speakers=None, size=SIZE, num_frames=240)
+    times = [each.frame for each in candidates.chosen]
+    assert sorted(times) == sorted(each.frame for each in candidates.rivals)
+    assert len(times) == 20
+    assert len(candidates.seeds) == 8
+    assert {each.frame for each in candidates.seeds} <= set(times)
+
+
+def test_where_it_was_cut_off_with_a_bar_it_is_not_looked_for() -> None:
+    dog = thing("dog", LEFT, explains=0.9)
+    gone = dog.model_copy(update={"boxes": [(0.0, 0.2, 0.0, 0.9), *dog.boxes[1:]]})
+    assert min(each.frame for each in found(gone).sights) > 0
 
 
 def test_of_two_that_explain_it_alike_the_one_that_moves_with_it_is_first() -> None:
@@ -157,7 +174,11 @@ def test_logos_and_captions_are_cut_out_of_masks() -> None:
     )
     known = {"num_frames": 2, "measures": {}, "picture": picture, "backends": {}}
     nothing = LookEvidence.model_validate({**dict.fromkeys(unknown), **known})
-    _cut_overlays(masks_THW, nothing)
-    assert not masks_THW[:, :5, 30:].any()
-    assert masks_THW[:, 5:].all()
-    assert masks_THW[:, :, :30].all()
+    left_THW = without_overlays(masks_THW, nothing)
+    assert not left_THW[:, :5, 30:].any()
+    assert left_THW[:, 5:].all()
+    assert left_THW[:, :, :30].all()
+    assert masks_THW.all(), "what was carried stays as it was"
+    behind_THW = np.zeros_like(masks_THW)
+    behind_THW[:, :5, 32:] = True
+    assert (without_overlays(behind_THW, nothing) == behind_THW).all(), "it is the thing itself"

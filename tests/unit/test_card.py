@@ -120,3 +120,10 @@ def test_it_says_how_much_was_scaled_up(source_px: float | None, told: str) -> N
     facts = CardFacts("t", DECISION, [], [], {}, {})
     text = render_card(DatasetIndex(config_hash="0", versions={}), tally, facts)
     assert f"{told} kept clips" in text
+
+
+def test_rows_that_an_older_avipipe_published_are_counted() -> None:
+    tally = Tally()
+    row = {"decision": "keep", "reason": "", "start_s": 0.0, "end_s": 2.0, "licence": ""}
+    tally.add({**row, "caption.label": "dog", "cut.width": 1280, "cut.height": 720})
+    assert (tally.num_upscaled, tally.num_judged) == (0, 0)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from avipipe.annotators.base import Box, Detection, Frames, Heat, ThingTrack
+from avipipe.annotators.key_frames import spread
 from avipipe.annotators.match.classes import ClassMatcher
 from avipipe.annotators.registry import create
 from avipipe.manifests.evidence import ClassSeen, FaceTrack, NormalBox, ThingSeen
-from avipipe.stages.eyes import WHOLE, Eyes, Seen, seen_scores, spread
+from avipipe.stages.eyes import WHOLE, Eyes, Seen, seen_scores
 from tests.pictures import SIZE, square_on_wall, swing
 
 HEARD = {"Bark": 0.9, "Speech": 0.3}
@@ -158,6 +159,31 @@ def test_text_that_stays_in_its_place_is_told_from_what_moves() -> None:
     assert seen.text_area == pytest.approx(share, abs=0.01)
 
 
+class LineFinder(Backend):
+    """Takes whatever is green for text."""
+
+    def find(self, frames: Sequence[Frames]) -> list[tuple[Box, ...]]:
+        found: list[tuple[Box, ...]] = []
+        for frame in frames:
+            green = (frame[..., 1] > 200) & (frame[..., 0] < 50)
+            x, y, w, h = cv2.boundingRect(green.astype(np.uint8))
+            found.append(((float(x), float(y), float(x + w), float(y + h)),) if w else ())
+        return found
+
+
+@pytest.mark.parametrize(("row", "is_seen"), [(115, False), (50, True)])
+def test_only_text_within_the_bars_counts_and_is_told_where_it_is(row: int, is_seen: bool) -> None:
+    height, width = SIZE
+    frames = np.full((24, height, width, 3), 90, np.uint8)
+    frames[:, row : row + 4, 30:90] = (0, 255, 0)
+    content = (0.0, 0.25, 1.0, 0.75)
+    seen = see(frames, text_finder=LineFinder(), content=content)
+    assert (seen.text_area or 0) > 0 if is_seen else seen.text_area == 0
+    expected = [(30 / width, row / height, 90 / width, (row + 4) / height)] if is_seen else []
+    assert seen.text_boxes is not None
+    assert np.array(seen.text_boxes).ravel() == pytest.approx(np.array(expected).ravel(), abs=1e-3)
+
+
 def test_the_sources_that_are_heard_are_told_with_what_explains_them() -> None:
     frames, _ = square_on_wall(swing(48))
     match = see(frames, heard=HEARD | {"Guitar": 0.6}).match or []
@@ -197,6 +223,28 @@ def test_what_is_there_for_less_than_half_of_the_clip_counts_less() -> None:
 
 
 def test_the_frames_looked_at_are_spread_evenly() -> None:
-    assert spread(96) == [16, 48, 80]
-    assert spread(1) == [0]
-    assert spread(2) == [0, 1]
+    assert spread(range(96), 3) == [16, 48, 80]
+    assert spread(range(1), 3) == [0]
+    assert spread(range(2), 3) == [0, 1]
+
+
+class LateFinder(Finder):
+    """Sees the square from the start, and another one from the fifth frame on."""
+
+    def things(self, frames_THWC: Frames, *, fps: Fraction) -> list[ThingTrack]:
+        (track,) = super().things(frames_THWC, fps=fps)
+        late = slice(1, None)
+        rest = track.frames[late], track.boxes[late], track.scores[late]
+        return [track, ThingTrack("cat", *rest)]
+
+
+def test_boxes_of_all_things_are_of_the_same_frames() -> None:
+    """Or two things that are there together would never be seen in one frame."""
+    frames, _ = square_on_wall(swing(48, period_frames=96.0))
+    things = see(frames, detector=LateFinder()).things
+    assert things is not None
+    dog, cat = things
+    for each in (dog, cat):
+        first = round(each.start_s * 24)
+        assert first % each.box_step_frames == 0
+    assert cat.start_s * 24 == pytest.approx(6, abs=0.01)

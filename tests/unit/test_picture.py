@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from avipipe.annotators.base import Box, Frames
+from avipipe.annotators.picture.bars import content_bounds
 from avipipe.annotators.picture.measure import Picture, blanked, measure_picture
 from tests.pictures import square_on_wall, swing
 
@@ -349,3 +350,16 @@ def test_blanked_places_stand_still() -> None:
     assert (blank[:, 20:40, 10:31] == 128).all()
     assert (blank[:, :20] == frames[:, :20]).all()
     assert blanked(frames, []) is frames
+
+
+@pytest.mark.parametrize("num", [1, 2, 3])
+@pytest.mark.parametrize("upright", [True, False])
+def test_a_thin_line_on_black_is_no_picture_between_bars(num: int, upright: bool) -> None:
+    """Such as a progress bar, or a waveform of silence."""
+    grey_SHW = np.zeros((8, 90, 160), np.uint8)
+    rng = np.random.default_rng(0)
+    if upright:
+        grey_SHW[:, :, 80 : 80 + num] = rng.integers(60, 255, (8, 90, num))
+    else:
+        grey_SHW[:, 40 : 40 + num] = rng.integers(60, 255, (8, num, 160))
+    assert content_bounds(grey_SHW) == (0, 0, 160, 90)

@@ -9,6 +9,7 @@ import numpy as np
 from avipipe.annotators.base import Detection, Frames, Heat
 from avipipe.annotators.light.mobilenet import MobilenetClassifier
 from avipipe.annotators.light.things import YoloxDetector
+from avipipe.annotators.light.yolox import Sights
 from avipipe.annotators.match.table import things_named
 from avipipe.annotators.views import parts
 
@@ -36,10 +37,12 @@ class ActivationDetector(YoloxDetector):
         super().setup()
         self._classifier.setup()
 
-    def _first_named(self, looked: Mapping[int, Frames], prompts: Sequence[str]) -> list[Detection]:
+    def _first_named(
+        self, looked: Mapping[int, Frames], sights: Mapping[int, Sights], prompts: Sequence[str]
+    ) -> list[Detection]:
         classes: dict[int, dict[str, float]] = {}
         for prompt in prompts:
-            if found := super()._first_named(looked, [prompt]):
+            if found := super()._first_named(looked, sights, [prompt]):
                 return found
             classes = classes or {n: self._best_scores(frame) for n, frame in looked.items()}
             names = things_named(prompt)

@@ -26,6 +26,7 @@ from avipipe.annotators.embedded.detect import MotionDetector
 from avipipe.annotators.embedded.flow import fit_size, shrink
 from avipipe.annotators.embedded.opencv import OpenCvAnnotator
 from avipipe.annotators.embedded.segment import disc, grab_cut
+from avipipe.annotators.key_frames import spread
 
 PERSON = "person"
 """The prompt that asks for somebody who speaks or sings."""
@@ -100,12 +101,6 @@ def speaking_faces(speakers: ActiveSpeakers | None) -> list[SpeakerTrack]:
 def _probability(track: SpeakerTrack) -> float:
     logits = np.clip(track.scores, -30.0, 30.0)
     return float(np.mean(1.0 / (1.0 + np.exp(-logits))))
-
-
-def spread(frames: Sequence[int], most: int) -> list[int]:
-    """At most that many of the frames, evenly spread, the ends left out."""
-    count = min(most, len(frames))
-    return [frames[(2 * n + 1) * len(frames) // (2 * count)] for n in range(count)]
 
 
 def _person(frame_HWC: Frames, frame: int, track: SpeakerTrack) -> list[Detection]:

@@ -17,11 +17,11 @@ from avipipe.annotators.base import (
     ThingTrack,
 )
 from avipipe.annotators.coco import KINDS, NAMES
+from avipipe.annotators.key_frames import spread
 from avipipe.annotators.light.detect import (
     PERSON,
     FaceOrMotionDetector,
     speaking_faces,
-    spread,
 )
 from avipipe.annotators.light.yolox import Scores, Sights, YoloxNano
 from avipipe.annotators.match.table import things_named
@@ -66,7 +66,7 @@ class YoloxDetector(Weighted):
         self._others.setup()
 
     def things(self, frames_THWC: Frames, *, fps: Fraction) -> list[ThingTrack]:
-        """Tracks of at most twelve things, the surest first.
+        """Tracks of at most twelve things, first those that are seen longest and most surely.
 
         A track is seen in at least half of the frames looked at while it lasts, twice at least if
         there are two, and reaches a score of 0.3 once.
@@ -98,7 +98,8 @@ class YoloxDetector(Weighted):
         where the network sees no such person, the face alone must do.
         """
         looked = {n: frames_THWC[n] for n in spread(range(len(frames_THWC)), _NUM_FRAMES)}
-        found = self._first_named(looked, prompts)
+        sights = {n: self._look(frame) for n, frame in looked.items()} if prompts else {}
+        found = self._first_named(looked, sights, prompts)
         faces = speaking_faces(speakers) if list(prompts[:1]) == [PERSON] else []
         if not found or (faces and not any(speaks(thing, faces) for thing in found)):
             return self._others.detect(
@@ -110,9 +111,10 @@ class YoloxDetector(Weighted):
             )
         return sorted(found, key=lambda detection: -detection.score)
 
-    def _first_named(self, looked: Mapping[int, Frames], prompts: Sequence[str]) -> list[Detection]:
+    def _first_named(
+        self, looked: Mapping[int, Frames], sights: Mapping[int, Sights], prompts: Sequence[str]
+    ) -> list[Detection]:
         """What the first prompt stands for of which anything is seen, in the frames given."""
-        sights = {n: self._look(frame) for n, frame in looked.items()} if prompts else {}
         for prompt in prompts:
             names = things_named(prompt)
             if found := [box for n in sights for box in _named(sights[n], n, names)]:

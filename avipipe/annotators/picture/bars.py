@@ -52,6 +52,8 @@ def content_bounds(grey_SHW: Frames) -> Bounds:
     for _ in range(2):
         rows = _extent(grey_SHW[:, :, slice(*columns)])
         columns = _extent(grey_SHW[:, slice(*rows)].swapaxes(1, 2))
+    if _is_too_little(rows, columns, width * height):
+        return 0, 0, width, height
     inside_SHW = grey_SHW[:, slice(*rows), slice(*columns)]
     steps = Steps.of(inside_SHW)
     first, last = _between_blurred(inside_SHW, steps.across_YX[-1] / inside_SHW.shape[1])
@@ -60,9 +62,14 @@ def content_bounds(grey_SHW: Frames) -> Bounds:
         inside_SHW.swapaxes(1, 2), steps.down_YX[:, -1] / inside_SHW.shape[2]
     )
     top, bottom = rows[0] + first, rows[0] + last
-    if (right - left) * (bottom - top) < _LEAST_LEFT * width * height:
+    if _is_too_little((top, bottom), (left, right), width * height):
         return 0, 0, width, height
     return left, top, right, bottom
+
+
+def _is_too_little(rows: Extent, columns: Extent, whole: int) -> bool:
+    height, width = rows[1] - rows[0], columns[1] - columns[0]
+    return min(height, width) <= 2 * STEP_PX or height * width < _LEAST_LEFT * whole
 
 
 def _between_blurred(grey_SHW: Frames, seams_X: npt.NDArray[np.float64]) -> Extent:

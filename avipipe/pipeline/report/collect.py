@@ -9,8 +9,9 @@ from pathlib import Path
 from avipipe import weights
 from avipipe.annotators.registry import chosen, create
 from avipipe.annotators.weighted import needs_of
+from avipipe.manifests.card import is_upscaled
 from avipipe.manifests.dataset import DatasetIndex
-from avipipe.manifests.records import Evidence, Fail, SourceLine
+from avipipe.manifests.records import Fail, SourceLine
 from avipipe.pipeline.accounting import ItemState, StageCount, Survey
 from avipipe.pipeline.calibration import backends_of, reliability, uncalibrated
 from avipipe.pipeline.graph import Graph
@@ -140,7 +141,9 @@ class _Gathered:
         self.clips_of[line] += 1
         self.kept_of[line] += status == "keep"
         if status == "keep":
-            self.num_upscaled += _is_upscaled(evidence_of(state))
+            look, cut = (evidence_of(state)[stage] for stage in ("look", "cut"))
+            source_px = look.get("source_short_side_px")
+            self.num_upscaled += is_upscaled(source_px, cut["width"], cut["height"])
         if status in ("keep", "drop"):
             self.sample.offer(reason[1], state.clip_id, state.row)
         self._note_failure(state, state.clip_id)
@@ -183,13 +186,6 @@ class _Gathered:
             num_clips=self.clips_of[line],
             num_kept=self.kept_of[line],
         )
-
-
-def _is_upscaled(evidence: Mapping[str, Evidence]) -> bool:
-    """Whether a clip has larger pictures than its source."""
-    source_px = evidence["look"].get("source_short_side_px")
-    cut = evidence["cut"]
-    return bool(source_px and source_px < min(cut["width"], cut["height"]))
 
 
 def _stage_rows(

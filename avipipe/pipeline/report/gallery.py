@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from avipipe.annotators.key_frames import spread
 from avipipe.decision.judge import Judge, used_backends
 from avipipe.manifests.evidence import FaceTrack, ListenEvidence, SpeakerTurn
 from avipipe.manifests.pairs import read_pairs
@@ -150,7 +151,7 @@ def _frames(
     if video is None or not video.is_file():
         return (), 0, ()
     masks = _masks(folders)
-    indices = _spread(num_frames, NUM_FRAMES)
+    indices = spread(range(num_frames), NUM_FRAMES)
     frames = frames_at(video, indices)
     pictures = tuple(
         _with_faces(
@@ -221,12 +222,8 @@ def _stills(
     num_frames = look.outcome.evidence["num_frames"]
     for name in names:
         if name in look.outcome.files and (shown := still(folders["look"] / name, _STILLS[name])):
-            indices = _spread(num_frames, min(NUM_PREVIEW_FRAMES, num_frames))
+            indices = spread(range(num_frames), NUM_PREVIEW_FRAMES)
             yield _with_faces(shown, indices, tracks) if name == PREVIEW_NAME else shown
-
-
-def _spread(num_frames: int, count: int) -> list[int]:
-    return [(2 * n + 1) * num_frames // (2 * count) for n in range(count)]
 
 
 def _sound(listen: Evidence | None) -> Sound | None:
