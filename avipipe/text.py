@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -244,3 +245,9 @@ def without_secrets(text: str) -> str:
 def _shown_match(match: re.Match[str]) -> str:
     url = match[0].rstrip(_PUNCTUATION)
     return shown_url(url) + match[0][len(url) :]
+
+
+def title_of(dataset: str) -> str:
+    """What a dataset is called: the last part of its folder or URL."""
+    name = safe_text(without_secrets(dataset)).rstrip("/").rsplit("/", 1)[-1]
+    return name if name.strip(".") else safe_text(Path(dataset).resolve().name)

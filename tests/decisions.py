@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from avipipe.decision.checks import CHECKS, KNOWN, measures
-from avipipe.decision.judge import Judge, Judgement, Values, priors_of
+from avipipe.decision.checks import CHECKS, KNOWN
+from avipipe.decision.judge import Judge, Judgement, Values
 from avipipe.decision.model import DecisionModel, Term
 from avipipe.manifests.records import DropReason
 from avipipe.stages.decide import DecideConfig
@@ -165,7 +165,7 @@ def limit(name: str, value: Any) -> Judge:
 
 
 def judged(judge: Judge, evidence: Mapping[str, dict[str, Any]]) -> Judgement:
-    return judge.judge(measures(evidence), priors_of(judge.model, evidence))
+    return judge.on(evidence)
 
 
 def reason(**values: Any) -> DropReason | None:

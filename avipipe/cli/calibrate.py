@@ -7,7 +7,8 @@ import click
 
 from avipipe.cli.options import require_folder, work_option
 from avipipe.cli.output import echo
-from avipipe.text import safe_text
+from avipipe.errors import ConfigError
+from avipipe.text import title_of
 
 
 @click.command("calibrate")
@@ -54,12 +55,16 @@ def command(dataset: str, labels_path: Path, path: Path, seed: int, work: Path |
     require_folder(path)
     workspace = Workspace.at(dataset, work)
     config = workspace.require_config()
+    if not workspace.has_work():
+        raise ConfigError(
+            f"{dataset}: the work folder of its build is not here, and with it the evidence that"
+            " numbers are fitted on; say where it is with --work, or build again"
+        )
     with workspace.open_ledger(read_only=True) as ledger:
         clips = list(load_measures(ledger))
     labels = read_labels(labels_path, {clip.clip_id for clip in clips})
-    name = safe_text(dataset.rstrip("/").rsplit("/", 1)[-1])
     judge = config.stages.decide.judge(shipped(config.profile))
-    found = calibrate(clips, labels, judge, _source_of, name=name, seed=seed)
+    found = calibrate(clips, labels, judge, _source_of, name=title_of(dataset), seed=seed)
     write_whole(path, as_yaml(found.model).encode())
     told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.verdicts.items()))
     echo(f"{len(labels)} labels: {told}", err=True)

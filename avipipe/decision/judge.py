@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from avipipe.decision.check import STAGES, Check, Sense
-from avipipe.decision.checks import CHECKS, KNOWN
+from avipipe.decision.checks import CHECKS, KNOWN, measures
 from avipipe.decision.model import (
     Contribution,
     DecisionModel,
@@ -92,6 +92,10 @@ class Judge:
     model: DecisionModel
     limits: Mapping[str, float]
     min_probability: float
+
+    def on(self, known: Mapping[str, Evidence]) -> Judgement:
+        """Decide a clip on its evidence by stage, as far as it has been gathered."""
+        return self.judge(measures(known), priors_of(self.model, known))
 
     def judge(self, values: Values, priors: Collection[str]) -> Judgement:
         """Decide a clip.

@@ -23,6 +23,18 @@ _OWN_PLACE = frozenset({"caption", "cut", "fingerprint"})
 """Stages whose evidence a sample's `json` shows in other places, or not at all."""
 
 
+def last_decision(evidence: Mapping[str, Evidence]) -> Evidence:
+    """The evidence of the last decision that was made on a clip; empty where there was none."""
+    found = (evidence.get(f"decide_{after}") for after in DECIDED_AFTER)
+    return next((each for each in found if each is not None), {})
+
+
+def probability_of(evidence: Mapping[str, Evidence]) -> float | None:
+    """That a clip is good, as the last decision on it says; None: unknown."""
+    probability: float | None = last_decision(evidence).get("probability")
+    return probability
+
+
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
     """Where a clip comes from.
@@ -107,11 +119,7 @@ class ClipRecord:
     @property
     def probability(self) -> float | None:
         """That it is good, by the last decision about it; None where there was none."""
-        for after in DECIDED_AFTER:
-            found = self.evidence.get(f"decide_{after}", {}).get("probability")
-            if found is not None:
-                return float(found)
-        return None
+        return probability_of(self.evidence)
 
     def split_clip(self) -> SplitClip:
         """What decides which clips it must stay with."""

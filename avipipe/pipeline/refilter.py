@@ -32,7 +32,7 @@ class ClipMeasures:
 
     def judged(self, judge: Judge) -> Judgement:
         """The decision on what is known of it."""
-        return judge.judge(measures(self.evidence), priors_of(judge.model, self.evidence))
+        return judge.on(self.evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Flip:
 
 @dataclass(frozen=True, slots=True)
 class Refiltered:
-    """A dataset under other thresholds."""
+    """A dataset that is decided in another way."""
 
     flips: tuple[Flip, ...]
     before: Counter[str]

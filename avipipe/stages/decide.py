@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from avipipe.decision.check import STAGES
-from avipipe.decision.checks import CHECKS, measures
-from avipipe.decision.judge import Judge, priors_of
+from avipipe.decision.checks import CHECKS
+from avipipe.decision.judge import Judge
 from avipipe.decision.model import DecisionModel, read_model
 from avipipe.manifests.records import Drop, Keep, Outcome
 from avipipe.stages.base import Item, Stage
@@ -169,6 +169,6 @@ class Decide(Stage):
 
     def run(self, item: Item, folder: Path) -> Outcome:
         known = {stage: item.evidence[stage] for stage in self.needs}
-        found = self.judge.judge(measures(known), priors_of(self.judge.model, known))
+        found = self.judge.on(known)
         evidence = found.to_json()
         return Keep(evidence) if found.reason is None else Drop(found.reason, evidence)

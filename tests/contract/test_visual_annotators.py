@@ -182,7 +182,9 @@ def check(result: Any, scene: Scene) -> None:
 def test_results_are_whole_and_in_range(role_backend: tuple[str, Annotator], scene: str) -> None:
     role, backend = role_backend
     given = SCENES[scene]()
-    check(SEE[role](backend, given), given)
+    result = SEE[role](backend, given)
+    assert result is not None or role == "text", "only text finders may look for nothing"
+    check(result, given)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 key = f"{stage}-{number}"
                 found = Keep(evidence[stage])
                 ledger.append(Record(key, stage, clip_id(number), found, COST))
+    workspace.write_lines([])
     return out
 
 
@@ -98,3 +100,15 @@ def test_a_folder_that_is_not_there_is_told_before_any_work(dataset: Path, tmp_p
     done = avipipe("calibrate", dataset, "--labels", tmp_path / "x.jsonl", "--out", path)
     assert done.code == 2
     assert "make it first" in done.err
+
+
+def test_a_dataset_whose_work_is_not_here_is_told_from_strange_labels(
+    dataset: Path, tmp_path: Path
+) -> None:
+    alone = tmp_path / "set"
+    alone.mkdir()
+    shutil.copy(dataset / "config.yaml", alone)
+    path = labels(tmp_path, {clip_id(0): "keep"})
+    done = avipipe("calibrate", alone, "--labels", path, "--out", tmp_path / "decision.yaml")
+    assert done.code == 2
+    assert "--work" in done.err

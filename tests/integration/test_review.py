@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from avipipe.errors import ConfigError
 from avipipe.manifests.rle import read_masks
+from avipipe.pipeline.review.write import write_review
+from avipipe.pipeline.workspace import Workspace
 from tests.integration.builds import Ended, avipipe
 from tests.integration.reviewing import ReviewPage, read_page
 from tests.s3 import Bucket
@@ -201,18 +205,34 @@ def test_another_file_in_the_place_of_a_source_is_not_shown(
 
 def test_a_smaller_page_has_coarser_videos(built: Path, page: ReviewPage, tmp_path: Path) -> None:
     path = tmp_path / "small.html"
-    done = review(built, path, "--max-mb", "0.5", "--count", "5")
+    done = review(built, path, "--max-mb", "0.5")
     assert done.code == 0, done.err
     assert path.stat().st_size <= 500_000 < len(page.html)
     assert set(read_page(path).clips) == set(page.clips)
 
 
+class Silent:
+    def drew(self, num_clips: int, counts: Counter[str]) -> None: ...
+
+    def filmed(self, num_clips: int, num_bytes: int) -> None: ...
+
+
 def test_clips_that_do_not_fit_are_refused(built: Path, tmp_path: Path) -> None:
     path = tmp_path / "r.html"
-    done = review(built, path, "--max-mb", "0.5", "--count", "40")
-    assert done.code == 2
-    assert "--count" in done.err
+    with pytest.raises(ConfigError, match="--count"):
+        write_review(
+            Workspace.at(str(built)), path, count=5, seed=0, max_bytes=120_000, listener=Silent()
+        )
     assert not path.exists()
+
+
+def test_asking_for_more_clips_than_there_are_costs_nothing(
+    built: Path, page: ReviewPage, tmp_path: Path
+) -> None:
+    path = tmp_path / "more.html"
+    done = review(built, path, "--count", "500")
+    assert done.code == 0, done.err
+    assert len(path.read_text()) == len(page.html)
 
 
 def test_a_folder_without_a_dataset_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from avipipe.decision.model import shipped
-from avipipe.pipeline.review.clips import probability_of
+from avipipe.manifests.samples import probability_of
 from avipipe.pipeline.review.page import Page, PageClip, Point, no_mask_words, points
 from avipipe.stages.decide import DecideConfig
 
@@ -46,6 +46,8 @@ def test_missed_limits_and_weights_speak_for_and_against() -> None:
         Point("in doubt: single things prevail over crowds: ratio 1.2", -1, -0.3),
     ]
     assert list(points({})) == []
+    older = {"reason": "silent", "threshold": "min_sound_dbfs", "value": -60.0, "passed": False}
+    assert list(points({"findings": [older]})) == []
 
 
 def test_the_last_decision_gives_the_probability() -> None:

@@ -27,7 +27,7 @@ from avipipe.pipeline.report.model import (
     StageRow,
     Tally,
 )
-from avipipe.text import safe_text, without_secrets
+from avipipe.text import safe_text, title_of, without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def collect(
     maker = Maker(graph.judge, folder, out)
     model = graph.judge.model
     return Report(
-        title=out.rstrip("/").rsplit("/", 1)[-1],
+        title=title_of(out),
         out=out,
         generation=index.generation if index else 0,
         profile=config.profile,

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from annotated_types import Ge, Le
 
 from avipipe.decision.check import STAGES, Check
-from avipipe.decision.checks import CHECKS, KNOWN, measures
-from avipipe.decision.judge import Finding, Judge, Judgement, priors_of, used_backends
+from avipipe.decision.checks import CHECKS, KNOWN
+from avipipe.decision.judge import Finding, Judge, Judgement, used_backends
 from avipipe.decision.model import Contribution
 from avipipe.manifests.records import Evidence
 from avipipe.pipeline.calibration import uncalibrated
@@ -31,8 +31,7 @@ def gathered(evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
 
 def judged(judge: Judge, evidence: Mapping[str, Evidence]) -> Judgement:
     """The decision on the evidence of a clip."""
-    known = gathered(evidence)
-    return judge.judge(measures(known), priors_of(judge.model, known))
+    return judge.on(gathered(evidence))
 
 
 def verdict(judge: Judge, evidence: Mapping[str, Evidence]) -> Verdict | None:

@@ -21,6 +21,7 @@ from avipipe.manifests.dataset import read_index
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.records import Evidence, SourceLine, Span
 from avipipe.manifests.rle import MaskTrack, read_masks
+from avipipe.manifests.samples import probability_of
 from avipipe.manifests.tables import CLIPS_NAME, PublishedTables
 from avipipe.manifests.uris import is_url, local_path
 from avipipe.media.normalize import VIDEO_NAME
@@ -65,21 +66,6 @@ class Clip:
     evidence: Mapping[str, Evidence]
     footage: Footage
     metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-_DECISIONS = ("decide_mask", "decide_look", "decide_listen")
-"""The last one first."""
-
-
-def probability_of(evidence: Mapping[str, Evidence]) -> float | None:
-    """That the clip is good, as the last decision that was made on it says; None: unknown."""
-    probability: float | None = decision_of(evidence).get("probability")
-    return probability
-
-
-def decision_of(evidence: Mapping[str, Evidence]) -> Evidence:
-    """The evidence of the last decision that was made on a clip."""
-    return next((evidence[name] for name in _DECISIONS if name in evidence), {})
 
 
 class WorkClips:
@@ -209,7 +195,14 @@ class PublishedClips:
                 f"{row['shard']}: cannot read {row['clip_id']}: {error}; `avipipe verify` tells "
                 "what is wrong"
             ) from error
-        return _cut_footage(video, masks, evidence["cut"])
+        try:
+            return _cut_footage(video, masks, evidence["cut"])
+        except MediaError as error:
+            raise MediaError(
+                error.kind,
+                f"{row['shard']}: the video of {row['clip_id']} is damaged; `avipipe verify` tells "
+                "what is wrong",
+            ) from error
 
 
 def _may_be_shown(row: tables.Row) -> bool:

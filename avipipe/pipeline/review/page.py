@@ -1,22 +1,21 @@
 """Draws the clips to review as one HTML file that needs nothing else."""
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import jinja2
 from markupsafe import Markup
 
 from avipipe import __version__
 from avipipe.decision.judge import Finding
 from avipipe.decision.model import Contribution
 from avipipe.manifests.records import DropReason, Evidence, digest
+from avipipe.manifests.samples import last_decision, probability_of
 from avipipe.pipeline import words
-from avipipe.pipeline.review.clips import Clip, decision_of, probability_of
+from avipipe.pipeline.report.render import environment, script_hash
+from avipipe.pipeline.review.clips import Clip
 from avipipe.pipeline.review.film import Film
 
 _HERE = Path(__file__).parent
@@ -28,7 +27,7 @@ class Point:
     """Something that spoke for (sign 1) or against (-1) a clip.
 
     Attributes:
-        log_odds: how much; None where thresholds alone decide.
+        log_odds: how much; None of a hard limit that was missed.
     """
 
     words: str
@@ -102,7 +101,7 @@ def page_clip(clip: Clip, film: Film) -> PageClip:
         label=str(caption.get("label") or clip.metadata.get("label", "")),
         caption=str(caption.get("text", "")),
         no_mask="" if film.outlines else no_mask_words(evidence),
-        points=tuple(points(decision_of(evidence))),
+        points=tuple(points(last_decision(evidence))),
         heard=tuple(words.sounds(evidence["listen"])) if "listen" in evidence else (),
         width=film.width,
         height=film.height,
@@ -120,6 +119,8 @@ def no_mask_words(evidence: Mapping[str, Evidence]) -> str:
 def points(decision: Evidence) -> Iterator[Point]:
     """What the decision rests on: hard limits that were missed, then the strongest first."""
     for data in decision.get("findings", ()):
+        if "measure" not in data:
+            return  # decided by an avipipe that had thresholds only
         found = Finding.from_json(data)
         if not found.passed:
             yield Point(words.sentence(found), -1, None)
@@ -136,23 +137,19 @@ def render(page: Page, films: Sequence[Film]) -> str:
     not even a hostile caption could change that.
     """
     script = (_HERE / "review.js").read_text(encoding="utf-8")
-    sha256 = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     data = {**asdict(page), "page_id": page.page_id}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("review.html").render(
-        page=page,
-        data=_inside_script(data),
-        films=[(Markup(film.video), _inside_script(film.outlines)) for film in films],
-        css=Markup(_styles()),
-        script=Markup(script),
-        script_hash=sha256,
-        version=__version__,
+    return (
+        environment(_HERE)
+        .get_template("review.html")
+        .render(
+            page=page,
+            data=_inside_script(data),
+            films=[(Markup(film.video), _inside_script(film.outlines)) for film in films],
+            css=Markup(_styles()),
+            script=Markup(script),
+            script_hash=script_hash(script),
+            version=__version__,
+        )
     )
 
 

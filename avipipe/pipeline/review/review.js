@@ -229,6 +229,7 @@ function follow() {
 }
 
 function seek(to) {
+  if (!clips[state.at]) return;
   video.pause();
   const last = clips[state.at].num_frames - 1;
   // The middle of a frame's time, so that rounding never shows its neighbour.
@@ -374,7 +375,10 @@ function toggle(id) {
   paint(frame);
 }
 
-const turn = () => { if (video.paused) play(); else video.pause(); };
+const turn = () => {
+  if (!clips[state.at]) return;
+  if (video.paused) play(); else video.pause();
+};
 const KEYS = {
   k: () => judge("keep"),
   d: () => judge("drop"),

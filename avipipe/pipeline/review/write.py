@@ -3,7 +3,7 @@
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from avipipe.pipeline.review.draw import Candidate, Draw
 from avipipe.pipeline.review.film import Film, film
 from avipipe.pipeline.review.page import Page, PageClip, page_clip, render
 from avipipe.pipeline.workspace import Workspace
-from avipipe.text import safe_text, without_secrets
+from avipipe.text import title_of
 
 logger = logging.getLogger(__name__)
 
@@ -63,16 +63,15 @@ def write_review(
         draw, counts = Draw(count, seed), Counter[str]()
         for candidate in clips.candidates(counts):
             draw.offer(candidate)
-        listener.drew(min(count, counts["keep"] + counts["drop"] - counts["without_video"]), counts)
-        shown, unreadable = _filmed(
-            clips, draw, max_bytes - _PAGE_BYTES - count * _WORDS_BYTES, listener
-        )
+        wanted = min(count, counts["keep"] + counts["drop"] - counts["without_video"])
+        listener.drew(wanted, counts)
+        max_film_bytes = max_bytes - _PAGE_BYTES - wanted * _WORDS_BYTES
+        shown, unreadable = _filmed(clips, draw, wanted, max_film_bytes, listener)
     if not shown:
         raise ConfigError(_nothing_to_show(workspace.out, counts))
     # Not in the order of the draw, in which kept and dropped ones take turns.
     shown.sort(key=lambda pair: draw.rank(f"place of {pair[0].clip_id}"))
-    out = safe_text(without_secrets(workspace.out))
-    title = out.rstrip("/").rsplit("/", 1)[-1]
+    title = title_of(workspace.out)
     page = Page(
         title=title,
         dataset=f"{title}-{config.identity_hash()[:12]}",
@@ -118,14 +117,14 @@ def _open(workspace: Workspace) -> Iterator[_Clips]:
 
 
 def _filmed(
-    clips: _Clips, draw: Draw, max_bytes: int, listener: Listener
+    clips: _Clips, draw: Iterable[Candidate], wanted: int, max_bytes: int, listener: Listener
 ) -> tuple[list[tuple[PageClip, Film]], int]:
     """The first clips of the draw that can be shown; and how many before them cannot."""
     shown: list[tuple[PageClip, Film]] = []
     used_bytes = unreadable = 0
     for candidate in draw:
         # What a clip does not need, those after it may use.
-        share = (max_bytes - used_bytes) // (draw.count - len(shown))
+        share = (max_bytes - used_bytes) // (wanted - len(shown))
         try:
             clip = clips.clip(candidate)
             taken = film(clip.footage, clips.scratch, max_bytes=share)
@@ -136,7 +135,7 @@ def _filmed(
         shown.append((page_clip(clip, taken), taken))
         used_bytes += taken.num_bytes
         listener.filmed(len(shown), used_bytes)
-        if len(shown) == draw.count:
+        if len(shown) == wanted:
             break
     return shown, unreadable
 
