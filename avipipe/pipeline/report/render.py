@@ -74,7 +74,7 @@ def format_count(value: float) -> str:
 
 
 def format_number(value: float) -> str:
-    """A threshold or measure as short as it can be told: `2`, `0.05`, `−50`."""
+    """A measure, limit or cost as short as it can be told: `2`, `0.05`, `−50`."""
     return f"{value:.3g}".replace("-", _MINUS) if abs(value) < 1e6 else format_count(value)
 
 
