@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from avipipe.errors import ManifestError
-from avipipe.files import sha256_of
+from avipipe.files import sha256_of, write_whole
 from avipipe.manifests.records import Fail, Keep, Record, StoredFile
 
 
@@ -140,13 +140,8 @@ class Store:
         return self._entries / key[:2] / f"{key}.json"
 
     def _write_record(self, record: Record) -> None:
-        path = self._record_path(record.key)
-        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        with draft.open("w") as file:
-            json.dump(record.to_json(), file, separators=(",", ":"), sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        text = json.dumps(record.to_json(), separators=(",", ":"), sort_keys=True)
+        write_whole(self._record_path(record.key), text.encode())
 
 
 def is_whole(record: Record, folder: Path) -> bool:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from avipipe.config_file import difference
 from avipipe.errors import ConfigError, ManifestError, RunError
+from avipipe.files import write_whole
 from avipipe.manifests.copies import refuse_lost_index
 from avipipe.manifests.dataset import read_index
 from avipipe.manifests.destination import Destination
@@ -137,7 +138,7 @@ class Workspace:
         stages = {stage.name: stage.identities for stage in graph.annotated}
         text = json.dumps({"version": BACKENDS_VERSION, "stages": stages}, indent=1, sort_keys=True)
         self.ledger_folder.mkdir(parents=True, exist_ok=True)
-        _write(self._backends_path, text + "\n")
+        write_whole(self._backends_path, f"{text}\n".encode())
 
     @property
     def _backends_path(self) -> Path:
@@ -276,7 +277,8 @@ class Workspace:
 
     def write_lines(self, lines: Iterable[SourceLine]) -> None:
         """Remember the lines for later commands."""
-        _write(self._lines_path, "".join(Row(line).to_json() + "\n" for line in lines))
+        text = "".join(Row(line).to_json() + "\n" for line in lines)
+        write_whole(self._lines_path, text.encode())
 
     @property
     def _lines_path(self) -> Path:
@@ -319,7 +321,7 @@ class Workspace:
         """What tells this work folder from all others, copies of it included."""
         path = self.work / "id"
         if not path.exists():
-            _write(path, uuid.uuid4().hex)
+            write_whole(path, uuid.uuid4().hex.encode())
         return f"{path.read_text()}-{path.stat().st_ino}"
 
     def _refuse_strangers(self) -> None:
@@ -334,13 +336,3 @@ class Workspace:
                 f"--out {self.out} is not empty and holds no avipipe dataset (found "
                 f"{', '.join(strangers[:3])}); choose a new or empty folder"
             )
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    draft = path.with_suffix(".draft")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from avipipe.errors import WeightsError
+from avipipe.files import write_whole
 from avipipe.text import shown_url
 from avipipe.weights.lock import Weight
 
@@ -64,10 +65,8 @@ def write_record(folder: Path, weight: Weight, pulled: Pulled) -> None:
     path = folder / NAME
     with alone(folder, NAME):
         entries = {**_read(path), weight.name: pulled}
-        draft = path.with_suffix(".draft")
         data = {name: entry.model_dump(mode="json") for name, entry in sorted(entries.items())}
-        draft.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
-        draft.replace(path)
+        write_whole(path, yaml.safe_dump(data, sort_keys=False).encode())
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """The clips that the report shows, and everything there is to see of each."""
 
-import heapq
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from avipipe.annotators.key_frames import spread
@@ -26,6 +26,7 @@ from avipipe.pipeline.report.pictures import (
     picture,
     still,
 )
+from avipipe.pipeline.sampling import Strata, in_turn
 from avipipe.stages.look import (
     HEAT_NAME,
     NUM_PREVIEW_FRAMES,
@@ -48,41 +49,24 @@ class Sample:
     """A stratified sample of clips that depends on their ids alone, in constant memory."""
 
     max_clips: int
-    _strata: dict[str, list[tuple[int, str, Row]]] = field(default_factory=dict)
+    _strata: Strata[str, Row] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._strata = Strata(self.max_clips)
 
     def offer(self, stratum: str, clip_id: str, row: Row) -> None:
         """Consider a clip. `stratum`: "" for a kept clip, else the reason that it was dropped."""
-        drawn = self._strata.setdefault(stratum, [])
-        # Lowest hashes win; heapq keeps the smallest on top, so ranks are negated.
-        entry = (-int(digest(clip_id)[:16], 16), clip_id, row)
-        if len(drawn) < self.max_clips:
-            heapq.heappush(drawn, entry)
-        elif entry[0] > drawn[0][0]:
-            heapq.heapreplace(drawn, entry)
+        self._strata.offer(stratum, int(digest(clip_id)[:16], 16), clip_id, row)
 
     def rows(self) -> list[Row]:
         """Kept clips first, then those of each reason; at least half are kept ones if need be."""
-        strata = {name: sorted(drawn, reverse=True) for name, drawn in self._strata.items()}
-        kept = strata.pop("", [])
-        num_dropped = sum(map(len, strata.values()))
-        kept = kept[: max(self.max_clips // 2, self.max_clips - num_dropped)]
-        chosen: dict[str, list[Row]] = {name: [] for name in sorted(strata)}
-        for name, row in _in_turn(strata, self.max_clips - len(kept)):
-            chosen[name].append(row)
-        return [row for _, _, row in kept] + [row for rows in chosen.values() for row in rows]
-
-
-def _in_turn(
-    strata: Mapping[str, Sequence[tuple[int, str, Row]]], limit: int
-) -> Iterator[tuple[str, Row]]:
-    """The best of each stratum, then the second of each, and so on."""
-    ranked = (
-        (rank, name, row)
-        for name, drawn in strata.items()
-        for rank, (_, _, row) in enumerate(drawn)
-    )
-    for _, name, row in sorted(ranked, key=lambda entry: entry[:2])[: max(0, limit)]:
-        yield name, row
+        dropped = {name: self._strata[name] for name in sorted(self._strata) if name}
+        num_dropped = sum(map(len, dropped.values()))
+        kept = self._strata[""][: max(self.max_clips // 2, self.max_clips - num_dropped)]
+        named = [[(name, row) for row in rows] for name, rows in dropped.items()]
+        shown = list(islice(in_turn(named), self.max_clips - len(kept)))
+        # Sorting is stable: of each reason they stay in the order in which they were drawn.
+        return kept + [row for _, row in sorted(shown, key=lambda entry: entry[0])]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,13 @@
 """Which clips a review page shows: a seeded draw, spread over probabilities and reasons."""
 
-import heapq
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from avipipe.manifests import tables
 from avipipe.manifests.records import digest
 from avipipe.pipeline.graph import Row
+from avipipe.pipeline.sampling import Strata, in_turn
 
 NUM_BANDS = 10
 """Of probability: fine enough to see where it is wrong, and each still gets some of 60 clips."""
@@ -55,19 +54,14 @@ class Draw:
 
     count: int
     seed: int
-    _strata: defaultdict[Stratum, list[tuple[int, str, Candidate]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    _strata: Strata[Stratum, Candidate] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._strata = Strata(self.count)
 
     def offer(self, clip: Candidate) -> None:
         """Consider a clip."""
-        drawn = self._strata[clip.stratum]
-        # Lowest ranks win; heapq keeps the smallest on top, so they are negated.
-        entry = (-self.rank(clip.clip_id), clip.clip_id, clip)
-        if len(drawn) < self.count:
-            heapq.heappush(drawn, entry)
-        elif entry[0] > drawn[0][0]:
-            heapq.heapreplace(drawn, entry)
+        self._strata.offer(clip.stratum, self.rank(clip.clip_id), clip.clip_id, clip)
 
     def rank(self, name: object) -> int:
         """The place of a name in the order that the seed gives."""
@@ -75,25 +69,11 @@ class Draw:
 
     def __iter__(self) -> Iterator[Candidate]:
         """Kept and dropped clips in turn; of either the bands in turn; of a band the reasons."""
-        return _in_turn([self._side("keep"), self._side("drop")])
+        return in_turn([self._side("keep"), self._side("drop")])
 
     def _side(self, decision: str) -> Iterator[Candidate]:
         strata = sorted((s for s in self._strata if s.decision == decision), key=self.rank)
         bands = dict.fromkeys(stratum.band for stratum in strata)
-        return _in_turn(
-            [_in_turn([self._clips(s) for s in strata if s.band == band]) for band in bands]
+        return in_turn(
+            [in_turn([self._strata[s] for s in strata if s.band == band]) for band in bands]
         )
-
-    def _clips(self, stratum: Stratum) -> list[Candidate]:
-        return [clip for _, _, clip in sorted(self._strata[stratum], reverse=True)]
-
-
-def _in_turn(parts: Sequence[Iterable[Candidate]]) -> Iterator[Candidate]:
-    """One of each part, then the next of each, until all are at their ends."""
-    going = [iter(part) for part in parts]
-    while going:
-        for part in tuple(going):
-            try:
-                yield next(part)
-            except StopIteration:
-                going.remove(part)
