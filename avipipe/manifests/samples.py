@@ -31,8 +31,9 @@ def last_decision(evidence: Mapping[str, Evidence]) -> Evidence:
 
 def probability_of(evidence: Mapping[str, Evidence]) -> float | None:
     """That a clip is good, as the last decision on it says; None: unknown."""
-    probability: float | None = last_decision(evidence).get("probability")
-    return probability
+    probability = last_decision(evidence).get("probability")
+    # Readers of shards ask for one type in all samples, and a stored 1 is read as an int.
+    return None if probability is None else float(probability)
 
 
 @dataclass(frozen=True, slots=True)

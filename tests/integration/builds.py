@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from avipipe import weights
+from avipipe.annotators.registry import create, profile
+from avipipe.annotators.weighted import needs_of
+from avipipe.errors import WeightsError
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -42,6 +47,21 @@ def avipipe(*words: str | Path, timeout_s: float = 280.0) -> Ended:
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def light_runs() -> bool:
+    """Whether all weights of `light` are here."""
+    try:
+        weights.require(
+            {
+                need
+                for role, name in profile("light").items()
+                for need in needs_of(create(role, name))
+            }
+        )
+    except WeightsError:
+        return False
+    return True
 
 
 def build(source: Path, out: Path, *options: str) -> Ended:

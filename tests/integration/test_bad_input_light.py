@@ -10,15 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from avipipe import weights
-from avipipe.annotators.registry import create, profile
-from avipipe.annotators.weighted import needs_of
-from avipipe.errors import WeightsError
 from avipipe.pipeline.workspace import Workspace
 from avipipe.synth import SynthClip, render, write_clip
 from avipipe.synth.picture import Pose
 from tests.decisions import LIMITS
-from tests.integration.builds import assert_adds_up, build, published, status
+from tests.integration.builds import assert_adds_up, build, light_runs, published, status
 
 DURATION_S = 2.5
 HEIGHT_PX = 160
@@ -47,20 +43,6 @@ PLAIN_LIMITS = [
 
 Pictures = npt.NDArray[np.uint8]
 Wave = npt.NDArray[np.float32]
-
-
-def light_runs() -> bool:
-    try:
-        weights.require(
-            {
-                need
-                for role, name in profile("light").items()
-                for need in needs_of(create(role, name))
-            }
-        )
-    except WeightsError:
-        return False
-    return True
 
 
 pytestmark = pytest.mark.skipif(not light_runs(), reason="the weights of `light` are not here")
