@@ -24,13 +24,13 @@ import scipy.optimize
 
 from avipipe.annotators.base import Turn, Wave
 from avipipe.annotators.registry import BACKENDS, create, profile
+from avipipe.audio_agent.procedural import sound
+from avipipe.audio_agent.procedural.voice import VOICES, speak
 from avipipe.errors import AvipipeError, ItemError
 from avipipe.manifests.evidence import ListenEvidence
 from avipipe.media.decode import read_audio
 from avipipe.media.probe import probe
 from avipipe.stages.listen import SAMPLE_RATE_HZ, Listen, ListenConfig
-from avipipe.synth import sound
-from avipipe.synth.voice import VOICES, speak
 
 FRAMES_PER_S = 100
 SHARED = Path(__file__).parents[2] / "shared"

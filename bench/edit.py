@@ -6,7 +6,7 @@ Random weights: of the full network in bf16 on a GPU, of a small one of its prop
 Each row is a run with guidance; s/step is the median of all steps but the first (on a CPU, CPU
 seconds). `WanPipeline` is given one timestep a sample, which is cheaper than one a token, as its
 hub configures it. "time" and "FLOPs" are ratios to it: measured in the same run, and by the formula
-in `avipipe.editor.flops`. "planned" is the memory plan's part that solves.
+in `avipipe.editor.avi_edit.flops`. "planned" is the memory plan's part that solves.
 """
 
 import argparse
@@ -19,14 +19,14 @@ from typing import Any
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
 
-from avipipe.editor.config import Bucket, EditorConfig
-from avipipe.editor.data.encoders import tiny_encoders
-from avipipe.editor.flops import forward_flops
-from avipipe.editor.network.loading import blank
-from avipipe.editor.sample.config import ModelConfig, SampleConfig
-from avipipe.editor.sample.grid import sigma_grid
-from avipipe.editor.sample.memory import measure_sizes
-from avipipe.editor.sample.solve import Conditions, solve
+from avipipe.editor.avi_edit.config import ModelConfig, SampleConfig
+from avipipe.editor.avi_edit.data.encoders import tiny_encoders
+from avipipe.editor.avi_edit.flops import forward_flops
+from avipipe.editor.avi_edit.grid import sigma_grid
+from avipipe.editor.avi_edit.memory import measure_sizes
+from avipipe.editor.avi_edit.network.loading import blank
+from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
+from avipipe.editor.avi_edit.solve import Conditions, solve
 
 # Untyped in their library.
 _PIPELINE: Any = WanPipeline

@@ -23,14 +23,14 @@ import av
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from avipipe.editor.config import Bucket
-from avipipe.editor.data.buckets import Chosen, sort_into_buckets
-from avipipe.editor.data.cache import FeatureCache, cache_dataset
-from avipipe.editor.data.clip import Clip, read_clip
-from avipipe.editor.data.config import DataConfig
-from avipipe.editor.data.encoders import Encoders, Latents
-from avipipe.editor.data.shards import ShardDataset
-from avipipe.editor.data.stream import ClipStream
+from avipipe.editor.avi_edit.data.buckets import Chosen, sort_into_buckets
+from avipipe.editor.avi_edit.data.cache import FeatureCache, cache_dataset
+from avipipe.editor.avi_edit.data.clip import Clip, read_clip
+from avipipe.editor.avi_edit.data.config import DataConfig
+from avipipe.editor.avi_edit.data.encoders import Encoders, Latents
+from avipipe.editor.avi_edit.data.stream import ClipStream
+from avipipe.editor.avi_edit.sizes import Bucket
+from avipipe.editor.common.shards import ShardDataset
 
 
 class Noise:

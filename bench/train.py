@@ -3,7 +3,8 @@
     python bench/train.py [--config tiny] [--bucket 17x64x96] [--steps 20] [--set key=value]
 
 Prints one row for each bucket: median step, latent tokens and TFLOP/s (of the formula in
-`avipipe.editor.flops`), MFU where the device's peak is known, and memory: measured, and as planned.
+`avipipe.editor.avi_edit.flops`), MFU where the device's peak is known, and memory: measured, and as
+planned.
 """
 
 import argparse
@@ -14,13 +15,13 @@ from typing import Any
 
 import torch
 
-from avipipe.editor.config import Bucket, EditorConfig
-from avipipe.editor.data.batch import Batch
-from avipipe.editor.train.config import TrainConfig, load_config
-from avipipe.editor.train.memory import plan_memory
-from avipipe.editor.train.metrics import Values, peak_memory_bytes
-from avipipe.editor.train.parallel import World
-from avipipe.editor.train.trainer import Trainer
+from avipipe.editor.avi_edit.data.batch import Batch
+from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
+from avipipe.editor.avi_edit.train.config import TrainConfig, load_config
+from avipipe.editor.avi_edit.train.memory import plan_memory
+from avipipe.editor.avi_edit.train.metrics import Values, peak_memory_bytes
+from avipipe.editor.avi_edit.train.parallel import World
+from avipipe.editor.avi_edit.train.trainer import Trainer
 
 WARM_UP_STEPS = 3
 

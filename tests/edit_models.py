@@ -7,11 +7,11 @@ from typing import Any
 import torch
 import yaml
 
-from avipipe.editor.config import EditorConfig
+from avipipe.editor.avi_edit.method import Engine, load_engine
+from avipipe.editor.avi_edit.network.loading import build
+from avipipe.editor.avi_edit.sizes import EditorConfig
+from avipipe.editor.avi_edit.train.config import load_config
 from avipipe.editor.edit.config import EditConfig
-from avipipe.editor.edit.engine import Engine, load_engine
-from avipipe.editor.network.loading import build
-from avipipe.editor.train.config import load_config
 
 
 def fresh_run(folder: Path) -> Path:

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from avipipe.editor.config import Bucket, EditorConfig
-from avipipe.editor.data.batch import Batch
-from avipipe.editor.train.config import TrainConfig
+from avipipe.editor.avi_edit.data.batch import Batch
+from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
+from avipipe.editor.avi_edit.train.config import TrainConfig
 
 BUCKET = Bucket(9, 64, 96)
 NUM_CLIPS = 4

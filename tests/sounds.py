@@ -6,9 +6,9 @@ import numpy as np
 
 from avipipe.annotators.base import Speech, Turn, Wave
 from avipipe.annotators.signal import resample
+from avipipe.audio_agent.procedural import sound
+from avipipe.audio_agent.procedural.voice import VOICES, speak
 from avipipe.manifests.evidence import SpeakerTurn
-from avipipe.synth import sound
-from avipipe.synth.voice import VOICES, speak
 
 RATE_HZ = 16_000
 DURATION_S = 5.0

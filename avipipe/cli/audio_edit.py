@@ -9,7 +9,7 @@ from avipipe.cli.options import json_option, needs_editor
 from avipipe.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
-    from avipipe.editor.agent import Result
+    from avipipe.audio_agent import Result
 
 
 @click.command("audio-edit")
@@ -73,9 +73,9 @@ def command(
       avipipe audio-edit clip.mp4 --instruction "add a knock at 2 s" --out knock.flac --trace trace
       avipipe audio-edit clip.mp4 --instruction "remove the music" --out a.wav --separator htdemucs
     """
-    from avipipe.editor.agent import Budget, Task, edit_audio, toolbox
-    from avipipe.editor.agent.files import check_suffix, read_pictures, read_sound, write_sound
-    from avipipe.editor.agent.trace_html import write_trace
+    from avipipe.audio_agent import Budget, Task, edit_audio, toolbox
+    from avipipe.audio_agent.files import check_suffix, read_pictures, read_sound, write_sound
+    from avipipe.audio_agent.trace_html import write_trace
 
     check_suffix(out)
     chosen = {

@@ -128,8 +128,8 @@ def command(
       avipipe edit --batch jobs.jsonl --out results
     """
     with needs_editor("editing"):
+        from avipipe.editor.avi_edit.method import load_engine
         from avipipe.editor.edit.config import load_config
-        from avipipe.editor.edit.engine import load_engine
         from avipipe.editor.edit.run import edit
     from avipipe.cli.edit_progress import Progress
 

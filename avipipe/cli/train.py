@@ -9,7 +9,7 @@ from avipipe.cli.options import json_option, needs_editor
 from avipipe.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
-    from avipipe.editor.train.config import TrainConfig
+    from avipipe.editor.avi_edit.train.config import TrainConfig
 
 config_option = click.option(
     "--config",
@@ -91,7 +91,7 @@ def run_(
       torchrun --nproc-per-node 8 --no-python avipipe train --config paper --data D --out R
     """
     with needs_editor("training"):
-        from avipipe.editor.train.run import train
+        from avipipe.editor.avi_edit.train.run import train
     from avipipe.cli.train_progress import Progress
 
     config = _config(name, data, (*overrides, *([f"steps={steps}"] if steps else [])))
@@ -129,9 +129,9 @@ def cache_(name: str, data: str, out: Path, overrides: tuple[str, ...], as_json:
       avipipe train cache --config full-h200 --data my-dataset --out features --set data.takes=4
     """
     with needs_editor("training"):
-        from avipipe.editor.data.cache import cache_dataset
-        from avipipe.editor.data.encoders import load_encoders
-        from avipipe.editor.train.parallel import joined
+        from avipipe.editor.avi_edit.data.cache import cache_dataset
+        from avipipe.editor.avi_edit.data.encoders import load_encoders
+        from avipipe.editor.avi_edit.train.parallel import joined
     from avipipe.cli.train_progress import caching
 
     config = _config(name, data, overrides)
@@ -161,13 +161,13 @@ def cache_(name: str, data: str, out: Path, overrides: tuple[str, ...], as_json:
 
 
 def _config(name: str, data: str, overrides: tuple[str, ...]) -> "TrainConfig":
-    from avipipe.editor.train.config import load_config
+    from avipipe.editor.avi_edit.train.config import load_config
 
     return load_config(name, overrides, dataset=data)
 
 
 def _launch(config: "TrainConfig", out: Path, **options: Any) -> None:
-    from avipipe.editor.train.launch_ray import launch
+    from avipipe.editor.avi_edit.train.launch_ray import launch
 
     launch(
         config,

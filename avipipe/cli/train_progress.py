@@ -20,14 +20,14 @@ from rich.progress import Progress as Bar
 from avipipe.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
-    from avipipe.editor.train.memory import MemoryPlan
-    from avipipe.editor.train.metrics import Values
+    from avipipe.editor.avi_edit.train.memory import MemoryPlan
+    from avipipe.editor.avi_edit.train.metrics import Values
 
 PLAIN_INTERVAL_S = 10.0
 
 
 class Progress:
-    """Shows steps. Implements `avipipe.editor.train.run.RunListener`."""
+    """Shows steps. Implements `avipipe.editor.avi_edit.train.run.RunListener`."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json

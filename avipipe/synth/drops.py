@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from avipipe.synth import actors, motion, sound
+from avipipe.audio_agent.procedural import sound
+from avipipe.audio_agent.procedural.sound import quieter
+from avipipe.audio_agent.procedural.voice import VOICES
+from avipipe.synth import actors, motion
 from avipipe.synth.backdrops import arcade, meadow, rainfall, stream
 from avipipe.synth.keeps import violin
 from avipipe.synth.picture import Colour, Pose, Sprite
-from avipipe.synth.sound import quieter
 from avipipe.synth.takes import (
     FLOOR_Y,
     Scene,
@@ -28,7 +30,6 @@ from avipipe.synth.takes import (
     voices_of,
 )
 from avipipe.synth.truth import VoiceSpan
-from avipipe.synth.voice import VOICES
 
 
 def silent(take: Take) -> Scene:

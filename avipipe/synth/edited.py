@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from avipipe.synth import actors, keeps, motion, sound
+from avipipe.audio_agent.procedural import sound
+from avipipe.synth import actors, keeps, motion
 from avipipe.synth.backdrops import beside, inset, journey, zoomed
 from avipipe.synth.overlays import bars, frame, lettering, line
 from avipipe.synth.picture import Path2D, Sprite

@@ -4,7 +4,8 @@ import itertools
 
 import numpy as np
 
-from avipipe.synth import actors, motion, sound
+from avipipe.audio_agent.procedural import sound
+from avipipe.synth import actors, motion
 from avipipe.synth.backdrops import PALETTES
 from avipipe.synth.picture import Shot
 from avipipe.synth.takes import (

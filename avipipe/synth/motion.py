@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avipipe.synth.sound import SAMPLE_RATE_HZ, Array, clock
+from avipipe.audio_agent.procedural.sound import SAMPLE_RATE_HZ, Array, clock
 
 Track = Callable[[float], float]
 

@@ -9,11 +9,11 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from avipipe.audio_agent.procedural.sound import SAMPLE_RATE_HZ
 from avipipe.errors import ConfigError
 from avipipe.manifests.rle import Size, encode
 from avipipe.synth.picture import Frame, Shot
 from avipipe.synth.scenes import KINDS, Kind
-from avipipe.synth.sound import SAMPLE_RATE_HZ
 from avipipe.synth.takes import Scene, Take
 from avipipe.synth.truth import ObjectTrack, Truth
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from avipipe.audio_agent.procedural import sound
+from avipipe.audio_agent.procedural.sound import Wave
+from avipipe.audio_agent.procedural.voice import VOICES, Utterance, Voice, speak
 from avipipe.manifests.rle import Size
-from avipipe.synth import actors, motion, sound
+from avipipe.synth import actors, motion
 from avipipe.synth.backdrops import PALETTES, Backdrop, handheld, room
 from avipipe.synth.picture import Layer, Points, Shot, Sprite, still
-from avipipe.synth.sound import Wave
 from avipipe.synth.truth import VoiceSpan
-from avipipe.synth.voice import VOICES, Utterance, Voice, speak
 
 FLOOR_Y = 0.9
 

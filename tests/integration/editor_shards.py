@@ -10,8 +10,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from avipipe.editor.config import Bucket
-from avipipe.editor.data.config import DataConfig, EncoderConfig
+from avipipe.editor.avi_edit.data.config import DataConfig, EncoderConfig
+from avipipe.editor.avi_edit.sizes import Bucket
 from avipipe.manifests import rle
 from avipipe.manifests.degrade import Law
 from avipipe.manifests.pairs import make_pairs, write_pairs

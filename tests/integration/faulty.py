@@ -6,7 +6,7 @@ import time
 from avipipe.annotators.base import Speech, Wave
 from avipipe.annotators.embedded.vad import EnergyVad
 from avipipe.annotators.full.endpoint import EndpointCaptioner
-from avipipe.annotators.full.http_service import Patience
+from avipipe.services.http import Patience
 
 KILLS_S, HANGS_S, RAISES_S, FILLS_MEMORY_S = 2.25, 2.75, 3.25, 3.5
 """Clip lengths on which `FaultyVad` does what the name says."""

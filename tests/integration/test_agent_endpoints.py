@@ -10,14 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from avipipe.annotators.full.http_service import Patience
-from avipipe.annotators.full.json_reply import BrokenReplyError
-from avipipe.editor.agent import Budget, Sound, Task, edit_audio, toolbox
-from avipipe.editor.agent.backends.chat import ChatCaptioner, ChatJudge, ChatPlanner
-from avipipe.editor.agent.backends.elevenlabs import ElevenLabsSounds, ElevenLabsSpeech
-from avipipe.editor.agent.backends.endpoint import Endpoint
-from avipipe.editor.agent.files import decode_bytes, flac_bytes
-from avipipe.editor.agent.schema import (
+from avipipe.audio_agent import Budget, Sound, Task, edit_audio, toolbox
+from avipipe.audio_agent.backends.chat import ChatCaptioner, ChatJudge, ChatPlanner
+from avipipe.audio_agent.backends.elevenlabs import ElevenLabsSounds, ElevenLabsSpeech
+from avipipe.audio_agent.backends.endpoint import Endpoint
+from avipipe.audio_agent.files import decode_bytes, flac_bytes
+from avipipe.audio_agent.schema import (
     Aspects,
     Checks,
     EditPlan,
@@ -27,8 +25,10 @@ from avipipe.editor.agent.schema import (
     Span,
     Verdict,
 )
-from avipipe.editor.agent.tools import Mixed
+from avipipe.audio_agent.tools import Mixed
 from avipipe.errors import AnnotatorError, AvipipeError, ConfigError, FailKind, MediaError
+from avipipe.services.http import Patience
+from avipipe.services.reply import BrokenReplyError
 from tests.integration.chat_server import KEY, Answer, ChatServer, chat_server, says
 
 RATE_HZ = 16_000

@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from avipipe.annotators.base import Wave
+from avipipe.audio_agent import Sound, Task, Trace, edit_audio, toolbox
+from avipipe.audio_agent.checks import si_sdr_db
+from avipipe.audio_agent.files import read_sound, write_sound
+from avipipe.audio_agent.procedural import sound
+from avipipe.audio_agent.trace_html import write_trace
 from avipipe.cli import cli
-from avipipe.editor.agent import Sound, Task, Trace, edit_audio, toolbox
-from avipipe.editor.agent.checks import si_sdr_db
-from avipipe.editor.agent.files import read_sound, write_sound
-from avipipe.editor.agent.trace_html import write_trace
-from avipipe.synth import sound
 from tests.browser import browse, in_browser
 from tests.integration.chat_server import KEY, Answer, ChatServer, chat_server, says
 

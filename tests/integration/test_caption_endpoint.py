@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 from avipipe.annotators.base import Caption
-from avipipe.annotators.full import http_service
 from avipipe.annotators.full.endpoint import KEY_ENV, MODEL_ENV, URL_ENV, EndpointCaptioner
-from avipipe.annotators.full.http_service import Patience
 from avipipe.annotators.registry import create
 from avipipe.errors import AnnotatorError, ConfigError, FailKind
 from avipipe.pipeline.config import load_config
 from avipipe.pipeline.graph import Graph
 from avipipe.pipeline.needs import require_weights
+from avipipe.services import http
+from avipipe.services.http import Patience
 from tests.integration.builds import assert_adds_up, avipipe, build, status
 from tests.integration.chat_server import GOOD, KEY, Answer, ChatServer, chat_server, says
 from tests.integration.faulty import HASTY_TIMEOUT_S
@@ -115,7 +115,7 @@ def test_an_unusable_answer_fails_the_clip(
 
 
 def test_an_endless_reply_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_service, "MAX_REPLY_BYTES", 50)
+    monkeypatch.setattr(http, "MAX_REPLY_BYTES", 50)
     with chat_server(scripted(says(GOOD))) as server:
         use(server, monkeypatch)
         with pytest.raises(AnnotatorError, match="at most 50 bytes") as caught:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from avipipe.editor.sealed import sealed
-from avipipe.editor.train.checkpoint import STATE, Checkpoints
-from avipipe.editor.train.trainer import Trainer
+from avipipe.editor.avi_edit.train.checkpoint import STATE, Checkpoints
+from avipipe.editor.avi_edit.train.trainer import Trainer
+from avipipe.editor.common.sealed import sealed
 from avipipe.errors import RunError
 from tests.damage import SPOILT, flipped
 from tests.editor_batches import BatchStream, tiny_config

@@ -16,8 +16,8 @@ import torch
 from av.video.reformatter import Colorspace
 
 from avipipe.annotators.base import Frames, Mask
-from avipipe.editor.agent.files import read_sound
-from avipipe.editor.edit.engine import Engine, Part
+from avipipe.audio_agent.files import read_sound
+from avipipe.editor.avi_edit.method import Engine, Part
 from avipipe.editor.edit.footage import Footage, read_lossless
 from avipipe.editor.edit.job import Job
 from avipipe.editor.edit.run import edit

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from avipipe.editor.edit.engine import Engine
+from avipipe.editor.avi_edit.method import Engine
 from avipipe.editor.edit.kept import NAME as KEPT
 from avipipe.editor.edit.run import edit
 from avipipe.errors import RunError

@@ -12,13 +12,13 @@ import torch
 from avipipe.annotators.base import Mask
 from avipipe.cli import main
 from avipipe.config_file import told, validated
-from avipipe.editor.data.clip import read_clip
-from avipipe.editor.data.media import cut_mask
-from avipipe.editor.data.shards import ShardDataset, mask_pairs, mask_track
+from avipipe.editor.avi_edit.data.clip import read_clip
+from avipipe.editor.avi_edit.train.config import TrainConfig
+from avipipe.editor.common.media import cut_mask
+from avipipe.editor.common.shards import ShardDataset, mask_pairs, mask_track
 from avipipe.editor.edit.compose import to_cells
 from avipipe.editor.edit.footage import Footage, read_lossless
 from avipipe.editor.edit.video import fit_sound, write_video
-from avipipe.editor.train.config import TrainConfig
 from avipipe.manifests import rle
 from avipipe.media.ffmpeg import run as ffmpeg
 

@@ -11,14 +11,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
-from avipipe.editor.config import Bucket  # noqa: E402
-from avipipe.editor.data import cache  # noqa: E402
-from avipipe.editor.data.batch import Batch  # noqa: E402
-from avipipe.editor.data.cache import FeatureCache, cache_dataset  # noqa: E402
-from avipipe.editor.data.config import DataConfig  # noqa: E402
-from avipipe.editor.data.encoders import Encoders, tiny_encoders  # noqa: E402
-from avipipe.editor.data.store import TensorStore  # noqa: E402
-from avipipe.editor.data.stream import ClipStream  # noqa: E402
+from avipipe.editor.avi_edit.data import cache  # noqa: E402
+from avipipe.editor.avi_edit.data.batch import Batch  # noqa: E402
+from avipipe.editor.avi_edit.data.cache import FeatureCache, cache_dataset  # noqa: E402
+from avipipe.editor.avi_edit.data.config import DataConfig  # noqa: E402
+from avipipe.editor.avi_edit.data.encoders import Encoders, tiny_encoders  # noqa: E402
+from avipipe.editor.avi_edit.data.store import TensorStore  # noqa: E402
+from avipipe.editor.avi_edit.data.stream import ClipStream  # noqa: E402
+from avipipe.editor.avi_edit.sizes import Bucket  # noqa: E402
 from avipipe.errors import ConfigError, ManifestError  # noqa: E402
 from tests.damage import SPOILT, flipped  # noqa: E402
 from tests.integration.editor_shards import (  # noqa: E402

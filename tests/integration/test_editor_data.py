@@ -26,15 +26,15 @@ pytest.importorskip("transformers")
 
 from av.video.reformatter import Colorspace, Interpolation  # noqa: E402
 
-from avipipe.editor.config import Bucket, EditorConfig  # noqa: E402
-from avipipe.editor.data.batch import Batch  # noqa: E402
-from avipipe.editor.data.clip import read_clip  # noqa: E402
-from avipipe.editor.data.config import DataConfig  # noqa: E402
-from avipipe.editor.data.encoders import Encoders, tiny_encoders  # noqa: E402
-from avipipe.editor.data.media import HEARING_HZ, Masks, Take, cut_mask  # noqa: E402
-from avipipe.editor.data.shards import ShardDataset, mask_pairs, mask_track  # noqa: E402
-from avipipe.editor.data.stream import ClipStream, held_out, lost_workers_explained  # noqa: E402
-from avipipe.editor.network.loading import build as build_network  # noqa: E402
+from avipipe.editor.avi_edit.data.batch import Batch  # noqa: E402
+from avipipe.editor.avi_edit.data.clip import read_clip  # noqa: E402
+from avipipe.editor.avi_edit.data.config import DataConfig  # noqa: E402
+from avipipe.editor.avi_edit.data.encoders import Encoders, tiny_encoders  # noqa: E402
+from avipipe.editor.avi_edit.data.stream import ClipStream, held_out, lost_workers_explained  # noqa: E402
+from avipipe.editor.avi_edit.network.loading import build as build_network  # noqa: E402
+from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig  # noqa: E402
+from avipipe.editor.common.media import HEARING_HZ, Masks, Take, cut_mask  # noqa: E402
+from avipipe.editor.common.shards import ShardDataset, mask_pairs, mask_track  # noqa: E402
 from avipipe.errors import ConfigError, ManifestError, RunError  # noqa: E402
 from avipipe.manifests import rle  # noqa: E402
 from avipipe.manifests.degrade import Law  # noqa: E402

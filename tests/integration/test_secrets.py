@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from avipipe.annotators.full.caption_reply import Reply
-from avipipe.annotators.full.chat_server import ChatServer
 from avipipe.annotators.full.endpoint import KEY_ENV, MODEL_ENV, URL_ENV, EndpointCaptioner
-from avipipe.annotators.full.http_service import EXCERPT_BYTES, Patience
 from avipipe.errors import AnnotatorError, ConfigError
 from avipipe.pipeline.private import NAME as PRIVATE
+from avipipe.services.chat import ChatServer
+from avipipe.services.http import EXCERPT_BYTES, Patience
 from tests.integration.builds import (
     Ended,
     assert_adds_up,

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from avipipe.audio_agent.procedural.sound import SAMPLE_RATE_HZ
 from avipipe.errors import ConfigError, ManifestError
 from avipipe.manifests.records import DropReason
 from avipipe.manifests.sources import read_sources
@@ -22,7 +23,6 @@ from avipipe.media.decode import read_audio
 from avipipe.media.probe import probe
 from avipipe.synth import DEFAULT_KINDS, KINDS, generate, load_truth, render, write_clip
 from avipipe.synth.render import shot_at
-from avipipe.synth.sound import SAMPLE_RATE_HZ
 
 HEIGHT_PX = 96
 Wave = npt.NDArray[np.float32]

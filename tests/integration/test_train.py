@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from avipipe.cli import cli, main
-from avipipe.editor.network.loading import load_editor
+from avipipe.editor.avi_edit.network.loading import load_editor
 from tests.integration.builds import command, environment
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"

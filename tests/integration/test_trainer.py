@@ -18,19 +18,19 @@ import torch
 from torch import Tensor
 
 from avipipe.annotators.base import Frames
-from avipipe.editor.data.batch import Batch
-from avipipe.editor.data.encoders import tiny_encoders
-from avipipe.editor.network.loading import build, load_editor
-from avipipe.editor.sample.config import SampleConfig
-from avipipe.editor.train.begin import DTYPES
-from avipipe.editor.train.config import TrainConfig
-from avipipe.editor.train.export import export
-from avipipe.editor.train.lora import load_lora
-from avipipe.editor.train.memory import memory_explained
-from avipipe.editor.train.metrics import Values, VideoFiles
-from avipipe.editor.train.parallel import World
-from avipipe.editor.train.samples import Sampler
-from avipipe.editor.train.trainer import Trainer
+from avipipe.editor.avi_edit.config import SampleConfig
+from avipipe.editor.avi_edit.data.batch import Batch
+from avipipe.editor.avi_edit.data.encoders import tiny_encoders
+from avipipe.editor.avi_edit.network.loading import build, load_editor
+from avipipe.editor.avi_edit.train.begin import DTYPES
+from avipipe.editor.avi_edit.train.config import TrainConfig
+from avipipe.editor.avi_edit.train.export import export
+from avipipe.editor.avi_edit.train.memory import memory_explained
+from avipipe.editor.avi_edit.train.metrics import Values, VideoFiles
+from avipipe.editor.avi_edit.train.parallel import World
+from avipipe.editor.avi_edit.train.samples import Sampler
+from avipipe.editor.avi_edit.train.trainer import Trainer
+from avipipe.editor.common.lora import load_lora
 from avipipe.errors import ConfigError, RunError
 from tests.editor_batches import BatchStream, batch_of, tiny_config
 from tests.integration.builds import ROOT
@@ -298,8 +298,8 @@ def test_compiled_blocks_learn_the_same(tmp_path: Path) -> None:
 WORKER = """
 import json, sys, torch
 from pathlib import Path
-from avipipe.editor.train.export import export
-from avipipe.editor.train.parallel import joined
+from avipipe.editor.avi_edit.train.export import export
+from avipipe.editor.avi_edit.train.parallel import joined
 from tests.integration.test_trainer import ADAPTERS, sharded
 torch.set_num_threads(1)
 with joined() as world:

@@ -10,16 +10,16 @@ import torch
 from safetensors.torch import load_file, save
 from transformers import PeAudioFrameLevelModel
 
-from avipipe.annotators.full.json_reply import BrokenReplyError, Message
 from avipipe.annotators.signal import resample
-from avipipe.editor.agent import Sound, Task, edit_audio, toolbox
-from avipipe.editor.agent.backends import audio_lm
-from avipipe.editor.agent.backends.audio_lm import Qwen2Audio, Qwen25Omni
-from avipipe.editor.agent.backends.chat import ChatCaptioner
-from avipipe.editor.agent.backends.frames import THRESHOLD, QueriedSeparator
-from avipipe.editor.agent.backends.speech import BarkSpeech
-from avipipe.editor.agent.schema import AudioCaption, Removal, Span
+from avipipe.audio_agent import Sound, Task, edit_audio, toolbox
+from avipipe.audio_agent.backends import audio_lm
+from avipipe.audio_agent.backends.audio_lm import Qwen2Audio, Qwen25Omni
+from avipipe.audio_agent.backends.chat import ChatCaptioner
+from avipipe.audio_agent.backends.frames import THRESHOLD, QueriedSeparator
+from avipipe.audio_agent.backends.speech import BarkSpeech
+from avipipe.audio_agent.schema import AudioCaption, Removal, Span
 from avipipe.errors import WeightsError
+from avipipe.services.reply import BrokenReplyError, Message
 from tests.models import tiny_listeners
 from tests.models.locked import lock
 

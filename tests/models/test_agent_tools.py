@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from avipipe.editor.agent.backends.clap import ClapLikeness
-from avipipe.editor.agent.backends.demucs import HtDemucs
-from avipipe.editor.agent.backends.diffusion import AudioLdm2, StableAudio
-from avipipe.editor.agent.backends.speech import MmsSpeech
-from avipipe.editor.agent.schema import Removal, Span
-from avipipe.editor.agent.tools import Sound
+from avipipe.audio_agent.backends.clap import ClapLikeness
+from avipipe.audio_agent.backends.demucs import HtDemucs
+from avipipe.audio_agent.backends.diffusion import AudioLdm2, StableAudio
+from avipipe.audio_agent.backends.speech import MmsSpeech
+from avipipe.audio_agent.schema import Removal, Span
+from avipipe.audio_agent.tools import Sound
 from avipipe.errors import AnnotatorError, WeightsError
 from tests.models import test_demucs
 from tests.models.locked import lock

@@ -17,20 +17,20 @@ pytest.importorskip("transformers")
 from pydantic import ValidationError  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from avipipe.editor import config as sizes_config  # noqa: E402
-from avipipe.editor.config import Bucket, EditorConfig  # noqa: E402
-from avipipe.editor.convert import NOT_RELEASED, released_name  # noqa: E402
-from avipipe.editor.data.encoders import tiny_encoders  # noqa: E402
-from avipipe.editor.network.loading import build  # noqa: E402
-from avipipe.editor.network.transformer import EditorTransformer  # noqa: E402
-from avipipe.editor.sample.components import Components, load_components  # noqa: E402
-from avipipe.editor.sample.config import ModelConfig, SampleConfig  # noqa: E402
-from avipipe.editor.sample.solve import Conditions  # noqa: E402
-from avipipe.editor.train.config import TrainConfig  # noqa: E402
-from avipipe.editor.train.export import export  # noqa: E402
-from avipipe.editor.train.lora import LoraConfig, add_lora, merge_lora  # noqa: E402
-from avipipe.editor.train.parallel import World  # noqa: E402
-from avipipe.editor.train.run import CONFIG, MODEL  # noqa: E402
+from avipipe.editor.avi_edit import sizes as sizes_config  # noqa: E402
+from avipipe.editor.avi_edit.components import Components, load_components  # noqa: E402
+from avipipe.editor.avi_edit.config import ModelConfig, SampleConfig  # noqa: E402
+from avipipe.editor.avi_edit.convert import NOT_RELEASED, released_name  # noqa: E402
+from avipipe.editor.avi_edit.data.encoders import tiny_encoders  # noqa: E402
+from avipipe.editor.avi_edit.network.loading import build  # noqa: E402
+from avipipe.editor.avi_edit.network.transformer import EditorTransformer  # noqa: E402
+from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig  # noqa: E402
+from avipipe.editor.avi_edit.solve import Conditions  # noqa: E402
+from avipipe.editor.avi_edit.train.config import TrainConfig  # noqa: E402
+from avipipe.editor.avi_edit.train.export import export  # noqa: E402
+from avipipe.editor.avi_edit.train.parallel import World  # noqa: E402
+from avipipe.editor.avi_edit.train.run import CONFIG, MODEL  # noqa: E402
+from avipipe.editor.common.lora import LoraConfig, add_lora, merge_lora  # noqa: E402
 from avipipe.errors import ConfigError, RunError, WeightsError  # noqa: E402
 from tests.editor_batches import BUCKET, tiny_config  # noqa: E402
 from tests.models.locked import lock  # noqa: E402
@@ -283,7 +283,7 @@ def test_too_little_memory_is_told_before_anything_is_loaded(
     a_run(tmp_path / "run", build(TINY))
     weights = tmp_path / "run" / MODEL / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(b"not even looked at")
-    monkeypatch.setattr("avipipe.editor.sample.memory.device_bytes", lambda device: 1000)
+    monkeypatch.setattr("avipipe.editor.avi_edit.memory.device_bytes", lambda device: 1000)
     with pytest.raises(RunError) as caught:
         load_components(ModelConfig(network=tmp_path / "run"))
     for part in ("too little memory", "solving", "of 0.0 MiB", "--set models.offload=models: "):

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
-from avipipe.editor.data.config import EncoderConfig  # noqa: E402
-from avipipe.editor.data.encoders import Encoders, load_encoders, tiny_encoders  # noqa: E402
+from avipipe.editor.avi_edit.data.config import EncoderConfig  # noqa: E402
+from avipipe.editor.avi_edit.data.encoders import Encoders, load_encoders, tiny_encoders  # noqa: E402
 from avipipe.errors import WeightsError  # noqa: E402
 
 

@@ -13,11 +13,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from avipipe import weights
-from avipipe.editor.config import Bucket, EditorConfig
-from avipipe.editor.convert import NOT_RELEASED, convert, load_released, released_name
-from avipipe.editor.flops import forward_flops, step_flops
-from avipipe.editor.network.loading import build, load_backbone, load_editor
-from avipipe.editor.network.transformer import NEW_MODULES, EditorOutput, EditorTransformer
+from avipipe.editor.avi_edit.convert import NOT_RELEASED, convert, load_released, released_name
+from avipipe.editor.avi_edit.flops import forward_flops, step_flops
+from avipipe.editor.avi_edit.network.loading import build, load_backbone, load_editor
+from avipipe.editor.avi_edit.network.transformer import NEW_MODULES, EditorOutput, EditorTransformer
+from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
 from avipipe.errors import WeightsError
 from tests.models.locked import lock
 

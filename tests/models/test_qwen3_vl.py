@@ -12,10 +12,10 @@ import yaml
 from avipipe.annotators.base import Frames
 from avipipe.annotators.full.caption_prompt import question
 from avipipe.annotators.full.caption_reply import MAX_TOKENS
-from avipipe.annotators.full.json_reply import Message
 from avipipe.annotators.full.qwen3_vl import Qwen3VlCaptioner
 from avipipe.annotators.registry import create
 from avipipe.errors import AnnotatorError, FailKind, WeightsError
+from avipipe.services.reply import Message
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

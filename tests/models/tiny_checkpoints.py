@@ -12,10 +12,10 @@ from avipipe.annotators import audioset
 from avipipe.annotators.faces.lr_asd import LrAsd
 from avipipe.annotators.faces.lr_asd import load as load_lr_asd
 from avipipe.annotators.registry import create
-from avipipe.editor.agent.backends.audio_lm import Qwen2Audio, Qwen25Omni
-from avipipe.editor.agent.backends.diffusion import AudioLdm2, StableAudio
-from avipipe.editor.agent.backends.frames import QueriedSeparator
-from avipipe.editor.agent.backends.speech import BarkSpeech, MmsSpeech
+from avipipe.audio_agent.backends.audio_lm import Qwen2Audio, Qwen25Omni
+from avipipe.audio_agent.backends.diffusion import AudioLdm2, StableAudio
+from avipipe.audio_agent.backends.frames import QueriedSeparator
+from avipipe.audio_agent.backends.speech import BarkSpeech, MmsSpeech
 from avipipe.weights import locate
 from tests.models import test_ast, test_demucs, test_pyannote, test_qwen3_vl, test_xmem_propagator
 from tests.models.grounded_sam import write_grounding_dino, write_sam2

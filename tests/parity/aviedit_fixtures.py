@@ -17,10 +17,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from avipipe.editor.config import EditorConfig
-from avipipe.editor.convert import convert
-from avipipe.editor.network.loading import assemble
-from avipipe.editor.network.transformer import EditorTransformer
+from avipipe.editor.avi_edit.convert import convert
+from avipipe.editor.avi_edit.network.loading import assemble
+from avipipe.editor.avi_edit.network.transformer import EditorTransformer
+from avipipe.editor.avi_edit.sizes import EditorConfig
 
 DATA = Path(__file__).parent / "data" / "aviedit"
 Array = npt.NDArray[Any]

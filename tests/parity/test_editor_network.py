@@ -9,15 +9,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from avipipe.editor.audio_features import at_released_rate, released_frame_index, resample_states
-from avipipe.editor.config import EditorConfig
-from avipipe.editor.convert import NOT_RELEASED, released_name
-from avipipe.editor.masks import downsample_mask, interpolate_as_released
-from avipipe.editor.network.gamr import GamrBlock
-from avipipe.editor.network.loading import blank
-from avipipe.editor.network.tokens import to_tokens, unpatchify
-from avipipe.editor.network.transformer import EditorOutput, EditorTransformer
-from avipipe.editor.refine import THRESHOLDS, refine_mask, refine_mask_as_released
+from avipipe.editor.avi_edit.audio_features import (
+    at_released_rate,
+    released_frame_index,
+    resample_states,
+)
+from avipipe.editor.avi_edit.convert import NOT_RELEASED, released_name
+from avipipe.editor.avi_edit.masks import downsample_mask, interpolate_as_released
+from avipipe.editor.avi_edit.network.gamr import GamrBlock
+from avipipe.editor.avi_edit.network.loading import blank
+from avipipe.editor.avi_edit.network.tokens import to_tokens, unpatchify
+from avipipe.editor.avi_edit.network.transformer import EditorOutput, EditorTransformer
+from avipipe.editor.avi_edit.refine import THRESHOLDS, refine_mask, refine_mask_as_released
+from avipipe.editor.avi_edit.sizes import EditorConfig
 from tests.parity.aviedit_fixtures import (
     MANIFEST,
     SCENARIO,

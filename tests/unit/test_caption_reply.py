@@ -15,8 +15,8 @@ from avipipe.annotators.full.caption_reply import (
     ask,
     parse,
 )
-from avipipe.annotators.full.json_reply import MAX_REPLY_CHARS, Message, ReplyError
 from avipipe.errors import AnnotatorError, FailKind
+from avipipe.services.reply import MAX_REPLY_CHARS, Message, ReplyError
 
 TEXT = "A brown dog barks beside a fence."
 GOOD = json.dumps({"caption": TEXT, "label": "brown dog", "sounding": 0.75})

@@ -6,8 +6,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from avipipe.editor.masks import downsample_mask
-from avipipe.editor.refine import THRESHOLDS, close, refine_mask, refine_mask_as_released
+from avipipe.editor.avi_edit.masks import downsample_mask
+from avipipe.editor.avi_edit.refine import THRESHOLDS, close, refine_mask, refine_mask_as_released
 
 SURE = 9.0
 

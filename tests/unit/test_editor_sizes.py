@@ -7,8 +7,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from avipipe.editor.audio_features import resample_states
-from avipipe.editor.config import Bucket, EditorConfig
+from avipipe.editor.avi_edit.audio_features import resample_states
+from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
 from avipipe.errors import ConfigError
 
 # --- sizes ---------------------------------------------------------------------------------------

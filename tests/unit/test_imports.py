@@ -19,19 +19,21 @@ BELOW: dict[str, set[str]] = {
     "config_file": {"text", "errors"},
     "media": {"text", "errors", "files", "log", "config_file"},
 }
+BELOW["services"] = BELOW["media"] | {"media"}
 BELOW["weights"] = BELOW["media"] | {"media"}
 BELOW["manifests"] = BELOW["media"] | {"media"}
-BELOW["synth"] = BELOW["manifests"] | {"manifests"}
-BELOW["annotators"] = BELOW["manifests"] | {"manifests", "weights"}
+BELOW["annotators"] = BELOW["manifests"] | {"manifests", "weights", "services"}
 BELOW["decision"] = BELOW["annotators"] | {"annotators"}
 BELOW["stages"] = BELOW["decision"] | {"decision"}
 BELOW["pipeline"] = BELOW["stages"] | {"stages"}
 BELOW["calibrate"] = BELOW["pipeline"] | {"pipeline"}
-BELOW["editor"] = BELOW["annotators"] | {"annotators", "synth"}
-BELOW["cli"] = BELOW["calibrate"] | {"calibrate", "synth", "editor"}
+BELOW["audio_agent"] = BELOW["annotators"] | {"annotators"}
+BELOW["synth"] = BELOW["audio_agent"] | {"audio_agent"}
+BELOW["editor"] = BELOW["audio_agent"] | {"audio_agent"}
+BELOW["cli"] = BELOW["calibrate"] | BELOW["editor"] | {"calibrate", "editor", "synth"}
 """Part of avipipe -> the parts that it may import."""
 
-RAY_FILES = {"pipeline/ray_data.py", "editor/train/launch_ray.py"}
+RAY_FILES = {"pipeline/ray_data.py", "editor/avi_edit/train/launch_ray.py"}
 TORCH_FREE = ("torch", "transformers")
 
 

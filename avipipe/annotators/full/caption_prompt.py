@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from avipipe.annotators.base import Frames
-from avipipe.annotators.full.json_reply import Message
 from avipipe.errors import AnnotatorError
 from avipipe.media.normalize import FPS
+from avipipe.services.reply import Message
 
 NUM_FRAMES = 8
 OUTLINE_RGB = (255, 0, 255)

@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from avipipe.annotators.base import Caption
-from avipipe.annotators.full import json_reply
-from avipipe.annotators.full.json_reply import Message
+from avipipe.services import reply as replies
+from avipipe.services.reply import Message
 
 MAX_TOKENS = 320
 """A reply of the greatest length allowed takes about 200."""
@@ -88,7 +88,7 @@ def parse(text: str) -> Caption:
     Raises:
         ReplyError: there is no such object, or it is not what was asked for.
     """
-    reply = json_reply.read(text, Reply)
+    reply = replies.read(text, Reply)
     return Caption(text=reply.caption, label=reply.label, confidence=reply.sounding)
 
 
@@ -100,4 +100,4 @@ def ask(model: Callable[[Sequence[Message]], str], question: Message) -> Caption
     Raises:
         AnnotatorError: neither reply can be used.
     """
-    return json_reply.ask(model, question, parse, what="caption")
+    return replies.ask(model, question, parse, what="caption")

@@ -10,9 +10,9 @@ from typing import Any
 from avipipe.annotators.base import Caption, Frames
 from avipipe.annotators.full.caption_prompt import NUM_FRAMES, question
 from avipipe.annotators.full.caption_reply import MAX_TOKENS, Reply, ask
-from avipipe.annotators.full.chat_server import ChatServer, picture_part
-from avipipe.annotators.full.http_service import Patience
-from avipipe.annotators.full.json_reply import Message
+from avipipe.services.chat import ChatServer, picture_part
+from avipipe.services.http import Patience
+from avipipe.services.reply import Message
 
 _PREFIX = "AVIPIPE_CAPTION"
 URL_ENV, MODEL_ENV, KEY_ENV = (f"{_PREFIX}_{name}" for name in ("URL", "MODEL", "API_KEY"))

@@ -10,10 +10,10 @@ import numpy as np
 from avipipe.annotators.base import Caption, Frames
 from avipipe.annotators.full.caption_prompt import NUM_FRAMES, question
 from avipipe.annotators.full.caption_reply import MAX_TOKENS, ask
-from avipipe.annotators.full.json_reply import Message
 from avipipe.annotators.loading import device, load, load_model
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError, FailKind
+from avipipe.services.reply import Message
 
 _log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from avipipe.editor.data.config import DataConfig
-from avipipe.editor.data.shards import Sample, ShardDataset
+from avipipe.editor.avi_edit.data.config import DataConfig
+from avipipe.editor.common.shards import Sample, ShardDataset
 from avipipe.editor.edit.job import EditSpec, Job, MaskSpec, job_of
 from avipipe.errors import DISK_ERRNOS, AvipipeError, ConfigError, ManifestError
 from avipipe.manifests.rle import write_json

@@ -7,7 +7,7 @@ chunks of 81 frames; here all are about as long, so that none is too short to be
 
 from dataclasses import dataclass
 
-from avipipe.editor.config import TEMPORAL_STRIDE
+from avipipe.editor.avi_edit.sizes import TEMPORAL_STRIDE
 
 
 @dataclass(frozen=True, slots=True)

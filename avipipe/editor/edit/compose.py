@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Frames, Mask
-from avipipe.editor.config import SPATIAL_STRIDE, TEMPORAL_STRIDE
+from avipipe.editor.avi_edit.sizes import SPATIAL_STRIDE, TEMPORAL_STRIDE
 
 
 def to_cells(mask_FHW: Mask) -> Mask:

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 from avipipe.annotators import registry
 from avipipe.config_file import told, validated
-from avipipe.editor.data.config import DataConfig
-from avipipe.editor.sample.config import ModelConfig, SampleConfig
+from avipipe.editor.avi_edit.config import ModelConfig, SampleConfig
+from avipipe.editor.avi_edit.data.config import DataConfig
 
 
 class _Section(BaseModel):

@@ -11,7 +11,7 @@ import numpy as np
 from avipipe.annotators import registry
 from avipipe.annotators.base import Detection, Detector, Frames, Mask, Wave
 from avipipe.annotators.instance import find_instance
-from avipipe.editor.data.media import HEARING_HZ
+from avipipe.editor.common.media import HEARING_HZ
 from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.masks_in import UserMask
 from avipipe.errors import ConfigError

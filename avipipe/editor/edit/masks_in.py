@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Mask
-from avipipe.editor.data.media import Take, cut_mask
+from avipipe.editor.common.media import Take, cut_mask
 from avipipe.editor.edit.given import is_image, opened, read_pixels
 from avipipe.editor.edit.job import MaskSpec
 from avipipe.errors import ConfigError, ManifestError

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from avipipe.annotators.base import Frames
-from avipipe.editor.data.media import Take
+from avipipe.editor.common.media import Take
 from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.given import is_image, opened, read_pixels
 from avipipe.editor.edit.masks_in import at_times, check_shape

@@ -20,8 +20,8 @@ from pydantic import ValidationError
 from avipipe import __version__
 from avipipe.annotators.base import Frames, Mask
 from avipipe.config_file import difference
+from avipipe.editor.avi_edit.method import Engine
 from avipipe.editor.edit.config import EditConfig
-from avipipe.editor.edit.engine import Engine
 from avipipe.editor.edit.footage import write_lossless
 from avipipe.editor.edit.job import Job
 from avipipe.editor.edit.kept import NAME as KEPT_NAME

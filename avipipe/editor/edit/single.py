@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Frames, Mask, Wave
-from avipipe.editor.agent.files import read_sound
-from avipipe.editor.data.batch import Task
-from avipipe.editor.data.media import HEARING_HZ, decode_sound
+from avipipe.audio_agent.files import read_sound
+from avipipe.editor.avi_edit.data.batch import Task
+from avipipe.editor.avi_edit.method import Engine, Part
+from avipipe.editor.common.media import HEARING_HZ, decode_sound
 from avipipe.editor.edit.chunks import Chunk
 from avipipe.editor.edit.compose import composite, to_cells, to_pixels
 from avipipe.editor.edit.config import EditConfig
-from avipipe.editor.edit.engine import Engine, Part
 from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.ground import ground
 from avipipe.editor.edit.job import AUDIO_WAYS, EditSpec

@@ -8,9 +8,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from avipipe.editor.agent import Budget, Task, edit_audio, toolbox
-from avipipe.editor.agent.files import read_sound, write_sound
-from avipipe.editor.agent.trace_html import write_trace
+from avipipe.audio_agent import Budget, Task, edit_audio, toolbox
+from avipipe.audio_agent.files import read_sound, write_sound
+from avipipe.audio_agent.trace_html import write_trace
 from avipipe.editor.edit.video import fit_sound
 from avipipe.manifests.rle import write_json
 from avipipe.manifests.samples import FPS

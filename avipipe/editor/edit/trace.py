@@ -9,7 +9,7 @@ from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
 
 from avipipe import __version__
-from avipipe.editor.data.batch import Task
+from avipipe.editor.avi_edit.data.batch import Task
 from avipipe.manifests.rle import write_json
 
 JSON_NAME = "trace.json"

@@ -13,9 +13,9 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from avipipe.annotators.base import Frames
-from avipipe.editor.config import PATCH, SPATIAL_STRIDE, Bucket
-from avipipe.editor.data.buckets import scaled_size
-from avipipe.editor.data.media import Take
+from avipipe.editor.avi_edit.data.buckets import scaled_size
+from avipipe.editor.avi_edit.sizes import PATCH, SPATIAL_STRIDE, Bucket
+from avipipe.editor.common.media import Take
 from avipipe.editor.edit.footage import Footage
 from avipipe.errors import FailKind, MediaError
 from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ

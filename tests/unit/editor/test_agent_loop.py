@@ -11,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from avipipe.annotators.full.json_reply import BrokenReplyError
-from avipipe.editor.agent import Budget, Result, Sound, Task, Toolbox, edit_audio, toolbox
-from avipipe.editor.agent.schema import (
+from avipipe.audio_agent import Budget, Result, Sound, Task, Toolbox, edit_audio, toolbox
+from avipipe.audio_agent.procedural import sound
+from avipipe.audio_agent.schema import (
     AudioCaption,
     Checks,
     EditPlan,
@@ -23,9 +23,9 @@ from avipipe.editor.agent.schema import (
     Trace,
     Verdict,
 )
-from avipipe.editor.agent.tools import Mixed
+from avipipe.audio_agent.tools import Mixed
 from avipipe.errors import AnnotatorError, ConfigError
-from avipipe.synth import sound
+from avipipe.services.reply import BrokenReplyError
 
 RATE_HZ = sound.SAMPLE_RATE_HZ
 BUDGET = Budget(iterations=3, seconds=60, tool_seconds=20)
@@ -252,7 +252,7 @@ def test_a_tool_that_takes_too_long_is_passed_over() -> None:
 
     result = run(
         with_sounds(Slow("slow", knock()), Sounds("quick", knock())),
-        replace(BUDGET, tool_seconds=0.3),
+        replace(BUDGET, tool_seconds=2.0),
     )
     gate.set()
     assert outcomes(result, "sound") == [("slow", "timeout"), ("quick", "ok")]
@@ -380,9 +380,9 @@ def test_speech_is_likened_to_its_speaker_and_not_to_its_words(
 
 
 def test_a_tool_of_ones_own_is_asked_first() -> None:
-    tools = toolbox(sounds="avipipe.editor.agent.embedded.sounds:ProceduralSounds")
+    tools = toolbox(sounds="avipipe.audio_agent.embedded.sounds:ProceduralSounds")
     assert [tool.name for tool in tools.sounds] == 2 * ["procedural (rules)"]
-    for wrong in ("no_such_module:Tool", "avipipe.editor.agent.schema:Missing", ":", "a:"):
+    for wrong in ("no_such_module:Tool", "avipipe.audio_agent.schema:Missing", ":", "a:"):
         with pytest.raises(ConfigError, match="expected `module:Class`"):
             toolbox(sounds=wrong)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from avipipe.editor.agent.files import decode_bytes, flac_bytes, wav_bytes
-from avipipe.editor.agent.mix import (
+from avipipe.audio_agent.files import decode_bytes, flac_bytes, wav_bytes
+from avipipe.audio_agent.mix import (
     CEILING_DBTP,
     MAX_SPEEDUP,
     cut,
@@ -17,9 +17,9 @@ from avipipe.editor.agent.mix import (
     place,
     true_peak_db,
 )
-from avipipe.editor.agent.schema import Span
-from avipipe.editor.agent.tools import Sound, TooLongError
-from avipipe.synth.voice import VOICES, speak
+from avipipe.audio_agent.procedural.voice import VOICES, speak
+from avipipe.audio_agent.schema import Span
+from avipipe.audio_agent.tools import Sound, TooLongError
 
 RATE_HZ = 44_100
 

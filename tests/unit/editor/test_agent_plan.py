@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from avipipe.editor.agent.embedded.plan import RulePlanner
-from avipipe.editor.agent.schema import EditPlan
-from avipipe.editor.agent.tools import Sound, Task
+from avipipe.audio_agent.embedded.plan import RulePlanner
+from avipipe.audio_agent.schema import EditPlan
+from avipipe.audio_agent.tools import Sound, Task
 from avipipe.errors import AnnotatorError, ConfigError
 
 SOUND = Sound(np.zeros((1, 80_000), np.float32), 16_000)

@@ -7,12 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from avipipe.editor.config import Bucket  # noqa: E402
-from avipipe.editor.data.buckets import choose_bucket, scaled_size  # noqa: E402
-from avipipe.editor.data.clip import MIN_INSIDE, draw_take, move_away  # noqa: E402
-from avipipe.editor.data.media import Masks, Take, cut_mask  # noqa: E402
-from avipipe.editor.data.plan import Plan  # noqa: E402
-from avipipe.editor.masks import downsample_mask  # noqa: E402
+from avipipe.editor.avi_edit.data.buckets import choose_bucket, scaled_size  # noqa: E402
+from avipipe.editor.avi_edit.data.clip import MIN_INSIDE, draw_take, move_away  # noqa: E402
+from avipipe.editor.avi_edit.data.plan import Plan  # noqa: E402
+from avipipe.editor.avi_edit.masks import downsample_mask  # noqa: E402
+from avipipe.editor.avi_edit.sizes import Bucket  # noqa: E402
+from avipipe.editor.common.media import Masks, Take, cut_mask  # noqa: E402
 from avipipe.manifests import rle  # noqa: E402
 from avipipe.manifests.rle import MaskTrack  # noqa: E402
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from avipipe.editor.agent.files import decode_bytes, read_sound
-from avipipe.editor.data.media import Take, decode_frames
+from avipipe.audio_agent.files import decode_bytes, read_sound
+from avipipe.editor.common.media import Take, decode_frames
 from avipipe.editor.edit import given
 from avipipe.editor.edit.job import MaskSpec
 from avipipe.editor.edit.masks_in import read_mask

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from avipipe.annotators.base import Mask
-from avipipe.editor.data.media import Take
+from avipipe.editor.common.media import Take
 from avipipe.editor.edit.footage import write_lossless
 from avipipe.editor.edit.job import MaskSpec
 from avipipe.editor.edit.masks_in import UserMask, read_mask

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 import torch
 
-from avipipe.editor.config import Bucket, EditorConfig
-from avipipe.editor.data.encoders import tiny_encoders
-from avipipe.editor.network.loading import build
-from avipipe.editor.sample.config import ModelConfig
-from avipipe.editor.sample.memory import SLACK, Needs, measure_sizes, peak_bytes, plan_memory
-from avipipe.editor.train.memory import GIB
+from avipipe.editor.avi_edit.config import ModelConfig
+from avipipe.editor.avi_edit.data.encoders import tiny_encoders
+from avipipe.editor.avi_edit.memory import SLACK, Needs, measure_sizes, peak_bytes, plan_memory
+from avipipe.editor.avi_edit.network.loading import build
+from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
+from avipipe.editor.avi_edit.train.memory import GIB
 from avipipe.errors import RunError
 from tests.editor_batches import BUCKET
 

@@ -9,14 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avipipe.editor.config import Bucket
-from avipipe.editor.data.config import BUCKETS
+from avipipe.editor.avi_edit.data.config import BUCKETS
+from avipipe.editor.avi_edit.masks import downsample_mask
+from avipipe.editor.avi_edit.sizes import Bucket
 from avipipe.editor.edit.chunks import plan_chunks
 from avipipe.editor.edit.compose import composite, to_cells, to_pixels
 from avipipe.editor.edit.instruction import read_instruction
 from avipipe.editor.edit.job import job_of, read_job
 from avipipe.editor.edit.video import choose_size
-from avipipe.editor.masks import downsample_mask
 from avipipe.errors import ConfigError
 
 RNG = np.random.default_rng(0)

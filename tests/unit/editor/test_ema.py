@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from avipipe.editor.train.ema import Ema
+from avipipe.editor.avi_edit.train.ema import Ema
 
 
 def model_at(value: float) -> nn.Linear:

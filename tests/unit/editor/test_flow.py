@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from avipipe.editor.flow import (
+from avipipe.editor.common.flow import (
     SigmaLaw,
     draw_noise,
     draw_sigmas,

@@ -8,8 +8,7 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional
 
-from avipipe.editor.flow import sample_generator
-from avipipe.editor.losses import (
+from avipipe.editor.avi_edit.losses import (
     DropConfig,
     LossConfig,
     draw_dropped,
@@ -17,6 +16,7 @@ from avipipe.editor.losses import (
     focal_loss,
     training_losses,
 )
+from avipipe.editor.common.flow import sample_generator
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

@@ -5,10 +5,10 @@ from functools import cache
 
 import torch
 
-from avipipe.editor.data.batch import Batch
-from avipipe.editor.network.loading import build
-from avipipe.editor.network.transformer import EditorOutput, EditorTransformer
-from avipipe.editor.train.objective import Draws, draw, draw_at, losses_of, predict
+from avipipe.editor.avi_edit.data.batch import Batch
+from avipipe.editor.avi_edit.network.loading import build
+from avipipe.editor.avi_edit.network.transformer import EditorOutput, EditorTransformer
+from avipipe.editor.avi_edit.train.objective import Draws, draw, draw_at, losses_of, predict
 from tests.editor_batches import batch_of, tiny_config
 
 CONFIG = tiny_config()

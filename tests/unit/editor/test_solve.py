@@ -11,13 +11,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from avipipe.editor.config import EditorConfig
-from avipipe.editor.network.loading import build
-from avipipe.editor.network.tokens import to_tokens
-from avipipe.editor.network.transformer import EditorOutput, EditorTransformer
-from avipipe.editor.sample.config import SampleConfig
-from avipipe.editor.sample.grid import sigma_grid
-from avipipe.editor.sample.solve import Conditions, Solving, Step, begin, precision_at, solve
+from avipipe.editor.avi_edit.config import SampleConfig
+from avipipe.editor.avi_edit.grid import sigma_grid
+from avipipe.editor.avi_edit.network.loading import build
+from avipipe.editor.avi_edit.network.tokens import to_tokens
+from avipipe.editor.avi_edit.network.transformer import EditorOutput, EditorTransformer
+from avipipe.editor.avi_edit.sizes import EditorConfig
+from avipipe.editor.avi_edit.solve import Conditions, Solving, Step, begin, precision_at, solve
 from avipipe.errors import ConfigError, RunError
 
 TINY = EditorConfig.preset("tiny")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from avipipe.editor.train.config import PRESETS, load_config
+from avipipe.editor.avi_edit.train.config import PRESETS, load_config
 from avipipe.errors import ConfigError
 
 

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from avipipe.editor.config import Bucket, EditorConfig
-from avipipe.editor.network.loading import build
-from avipipe.editor.train.begin import begin
-from avipipe.editor.train.memory import Activations, plan_memory, trace_activations
-from avipipe.editor.train.objective import draw_at, predict
-from avipipe.editor.train.parallel import World
+from avipipe.editor.avi_edit.network.loading import build
+from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
+from avipipe.editor.avi_edit.train.begin import begin
+from avipipe.editor.avi_edit.train.memory import Activations, plan_memory, trace_activations
+from avipipe.editor.avi_edit.train.objective import draw_at, predict
+from avipipe.editor.avi_edit.train.parallel import World
 from tests.editor_batches import BUCKET, batch_of, tiny_config
 
 ALONE = World(0, 1, torch.device("cpu"))

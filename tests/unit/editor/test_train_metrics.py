@@ -10,10 +10,16 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from avipipe.editor.config import Bucket, EditorConfig
-from avipipe.editor.flops import forward_flops, step_flops
-from avipipe.editor.train.lora import LoraConfig
-from avipipe.editor.train.metrics import JsonLines, Meter, TensorBoard, WandB, learning_flops
+from avipipe.editor.avi_edit.flops import forward_flops, step_flops
+from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
+from avipipe.editor.avi_edit.train.metrics import (
+    JsonLines,
+    Meter,
+    TensorBoard,
+    WandB,
+    learning_flops,
+)
+from avipipe.editor.common.lora import LoraConfig
 from avipipe.errors import ConfigError
 
 BUCKET = Bucket(9, 64, 96)

@@ -1,0 +1,33 @@
+"""The self-feedback audio agent: edits a sound track as an instruction says.
+
+It captions, plans, separates, generates, mixes, judges, and works over what is not good enough:
+
+    result = edit_audio(Task(sound, "replace the barking with a car horn"), toolbox())
+
+Nothing here needs torch unless a tool that does is chosen.
+"""
+
+from avipipe.audio_agent.ask import Budget
+from avipipe.audio_agent.choose import toolbox
+from avipipe.audio_agent.loop import Result, edit_audio
+from avipipe.audio_agent.make import Take
+from avipipe.audio_agent.schema import EditPlan, Generation, Removal, Span, Trace, Verdict
+from avipipe.audio_agent.tools import Mixed, Sound, Task, Toolbox
+
+__all__ = [
+    "Budget",
+    "EditPlan",
+    "Generation",
+    "Mixed",
+    "Removal",
+    "Result",
+    "Sound",
+    "Span",
+    "Take",
+    "Task",
+    "Toolbox",
+    "Trace",
+    "Verdict",
+    "edit_audio",
+    "toolbox",
+]

@@ -1,0 +1,114 @@
+"""Captioner, planner and judge by a language model that takes sounds and pictures."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel
+
+from avipipe.audio_agent.backends.chat_prompt import (
+    CaptionReply,
+    JudgeReply,
+    caption_question,
+    judge_question,
+    plan_question,
+)
+from avipipe.audio_agent.schema import AudioCaption, Checks, EditPlan, Span, Verdict
+from avipipe.audio_agent.tools import Mixed, Task
+from avipipe.services import reply as replies
+from avipipe.services.reply import Message, ReplyError
+from avipipe.text import safe_text
+
+ReplyT = TypeVar("ReplyT", bound=BaseModel)
+
+
+class Talker(Protocol):
+    """A model that answers a conversation of texts, `Sound`s and pictures (H, W, 3).
+
+    Attributes:
+        sees: takes pictures.
+
+    Raises (reply):
+        AnnotatorError: it does not answer.
+    """
+
+    name: str
+    cost_usd: float | None
+    sees: bool
+
+    def setup(self) -> None: ...
+
+    def reply(self, messages: Sequence[Message], *, schema: type[BaseModel]) -> str: ...
+
+
+class _Chat:
+    """One role of a talker; several roles may share one."""
+
+    def __init__(self, talker: Talker) -> None:
+        self.talker = talker
+        self.name, self.cost_usd = talker.name, talker.cost_usd
+
+    def setup(self) -> None:
+        """Set the talker up; that costs nothing where another role has done so."""
+        self.talker.setup()
+
+    def _ask(self, question: Message, schema: type[ReplyT], duration_s: float, what: str) -> ReplyT:
+        def read(text: str) -> ReplyT:
+            reply: ReplyT = _fitted(replies.read(text, schema), duration_s)
+            return reply
+
+        return replies.ask(
+            lambda messages: self.talker.reply(messages, schema=schema), question, read, what=what
+        )
+
+
+class ChatCaptioner(_Chat):
+    """Needs a talker that hears."""
+
+    def caption(self, task: Task) -> AudioCaption:
+        """What the model says it hears; confidence None."""
+        question = caption_question(task)
+        return self._ask(question, CaptionReply, task.original.duration_s, "caption").caption()
+
+
+class ChatPlanner(_Chat):
+    """Reads the instruction and the caption; sees the frames if it can."""
+
+    def plan(
+        self,
+        task: Task,
+        caption: AudioCaption | None,
+        *,
+        previous: EditPlan | None = None,
+        verdict: Verdict | None = None,
+    ) -> EditPlan:
+        """The model's plan, cut to the length of the audio."""
+        question = plan_question(task, caption, previous, verdict, with_pictures=self.talker.sees)
+        return self._ask(question, EditPlan, task.original.duration_s, "plan")
+
+
+class ChatJudge(_Chat):
+    """Needs a talker that hears: it is played the original and the mix."""
+
+    def judge(self, task: Task, plan: EditPlan, mixed: Mixed, checks: Checks) -> Verdict:
+        """The model's verdict; the score is the geometric mean of its aspects."""
+        question = judge_question(task, plan, mixed, checks)
+        return self._ask(question, JudgeReply, task.original.duration_s, "verdict").verdict()
+
+
+def _fitted(value: Any, duration_s: float) -> Any:
+    """The same with every text safe to store, and every span cut at the end of the audio.
+
+    Raises:
+        ReplyError: a span starts after it.
+    """
+    if isinstance(value, str):
+        return safe_text(value)
+    if isinstance(value, Span):
+        if value.start_s >= duration_s:
+            raise ReplyError(f"a span starts at {value.start_s:g} s of {duration_s:.2f} s")
+        return value.model_copy(update={"end_s": min(value.end_s, duration_s)})
+    if isinstance(value, BaseModel):
+        return value.model_copy(update={name: _fitted(part, duration_s) for name, part in value})
+    if isinstance(value, tuple):
+        return tuple(_fitted(part, duration_s) for part in value)
+    return value

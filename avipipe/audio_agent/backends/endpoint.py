@@ -1,0 +1,72 @@
+"""A language model behind any OpenAI-compatible server: AVIPIPE_AGENT_URL, _MODEL, _API_KEY."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from avipipe.audio_agent.files import wav_bytes
+from avipipe.audio_agent.tools import Sound
+from avipipe.services.chat import ChatServer, picture_part
+from avipipe.services.http import Patience
+from avipipe.services.reply import Message
+
+PREFIX = "AVIPIPE_AGENT"
+MAX_TOKENS = 2048
+
+PATIENCE = Patience(timeout_s=110.0, max_attempts=3, backoff_s=2.0, max_wait_s=20.0)
+"""Less than the loop gives a tool by default, so that what is wrong is told."""
+
+
+class Endpoint:
+    """Sends sounds as WAV files (`input_audio`) and pictures as JPEG.
+
+    As captioner or judge it wants a model that hears, such as Qwen3-Omni; as planner one that
+    sees.
+    """
+
+    name = "endpoint"
+    cost_usd: float | None = None
+    sees = True
+
+    def __init__(self, patience: Patience = PATIENCE) -> None:
+        self._patience = patience
+
+    def setup(self) -> None:
+        """Check the environment.
+
+        Raises:
+            ConfigError: it does not say which server and model.
+        """
+        self._server()
+
+    def reply(self, messages: Sequence[Message], *, schema: type[BaseModel]) -> str:
+        """The model's words.
+
+        Raises:
+            AnnotatorError, ConfigError: see `Service.ask`.
+        """
+        told = [
+            {"role": message.role, "content": [_to_json(part) for part in message.content]}
+            for message in messages
+        ]
+        return self._server().complete(told, schema=schema, max_tokens=MAX_TOKENS, strict=False)
+
+    def _server(self) -> ChatServer:
+        return ChatServer.from_environment(
+            PREFIX,
+            who="the audio agent's `endpoint`",
+            later="is the server up?",
+            patience=self._patience,
+        )
+
+
+def _to_json(part: Any) -> dict[str, Any]:
+    if isinstance(part, Sound):
+        data = base64.b64encode(wav_bytes(part)).decode()
+        return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
+    if isinstance(part, np.ndarray):
+        return picture_part(part)
+    return {"type": "text", "text": part}

@@ -1,0 +1,59 @@
+"""Masks of pixels to masks of latent cells."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from avipipe.editor.avi_edit.sizes import SPATIAL_STRIDE, TEMPORAL_STRIDE
+
+Rule = Literal["max_pool", "released"]
+
+
+def downsample_mask(mask_B1FHW: Tensor, rule: Rule = "max_pool") -> Tensor:
+    """Which latent cells a mask touches.
+
+    Latent frame 0 holds video frame 0, and j > 0 the frames 4j - 3 … 4j, as in Wan's causal VAE.
+
+    Args:
+        mask_B1FHW: bool, or floats of which those above 0 count; F = 4 n + 1, sides multiples of
+            16.
+        rule: `max_pool`: a cell is in if any of its pixels is, so thin objects do not vanish.
+            `released`: AVI-Edit's interpolation, which looks at 2 of 16 pixels along each side and
+            2 of 4 frames.
+    Returns:
+        bool, (B, 1, n + 1, H / 16, W / 16).
+    Raises:
+        ValueError: other sizes.
+    """
+    num_frames, height, width = mask_B1FHW.shape[2:]
+    if num_frames % TEMPORAL_STRIDE != 1 or height % SPATIAL_STRIDE or width % SPATIAL_STRIDE:
+        raise ValueError(
+            f"expected 4 n + 1 frames with sides that {SPATIAL_STRIDE} divides, got {num_frames} "
+            f"frames of {width}x{height}"
+        )
+    reduce = _max_pool if rule == "max_pool" else interpolate_as_released
+    return reduce((mask_B1FHW > 0).float()) > 0
+
+
+def _max_pool(mask_B1FHW: Tensor) -> Tensor:
+    first = mask_B1FHW[:, :, :1].expand(-1, -1, TEMPORAL_STRIDE - 1, -1, -1)
+    size = (TEMPORAL_STRIDE, SPATIAL_STRIDE, SPATIAL_STRIDE)
+    return functional.max_pool3d(torch.cat([first, mask_B1FHW], dim=2), size)
+
+
+def interpolate_as_released(mask_B1FHW: Tensor) -> Tensor:
+    """The first frame bilinearly, and all others trilinearly: floats that are above 0 in the mask.
+
+    Source: AVI-Edit-Framework@3d6f200, diffsynth/pipelines/wan_video_new.py.
+    """
+    num_frames, height, width = mask_B1FHW.shape[2:]
+    cells = (height // SPATIAL_STRIDE, width // SPATIAL_STRIDE)
+    first = functional.interpolate(mask_B1FHW[:, :, 0], cells, mode="bilinear")[:, :, None]
+    if num_frames == 1:
+        return first
+    size = ((num_frames - 1) // TEMPORAL_STRIDE, *cells)
+    return torch.cat(
+        [first, functional.interpolate(mask_B1FHW[:, :, 1:], size, mode="trilinear")], 2
+    )

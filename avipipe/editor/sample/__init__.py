@@ -1,1 +1,0 @@
-"""Editing latents: the sampler, and the models around it."""

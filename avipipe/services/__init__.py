@@ -1,0 +1,1 @@
+"""Clients of model endpoints, for annotators, agent and judges."""
