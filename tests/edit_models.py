@@ -7,11 +7,10 @@ from typing import Any
 import torch
 import yaml
 
-from avipipe.editor.avi_edit.method import Engine, load_engine
+from avipipe.editor.avi_edit.method import AviEdit, AviEditConfig
 from avipipe.editor.avi_edit.network.loading import build
 from avipipe.editor.avi_edit.sizes import EditorConfig
 from avipipe.editor.avi_edit.train.config import load_config
-from avipipe.editor.edit.config import EditConfig
 
 
 def fresh_run(folder: Path) -> Path:
@@ -29,14 +28,14 @@ def fresh_run(folder: Path) -> Path:
     return folder
 
 
-def settings(run: Path, **changes: Any) -> EditConfig:
+def settings(run: Path, **changes: Any) -> AviEditConfig:
     """Edits in few steps."""
     solver = {"num_steps": 3, "shift": 1.0, "guidance": 1.0, **changes.pop("solver", {})}
-    return EditConfig.model_validate({"models": {"network": run}, "solver": solver, **changes})
+    return AviEditConfig.model_validate({"models": {"network": run}, "solver": solver, **changes})
 
 
-def engine(run: Path, **changes: Any) -> Engine:
-    return load_engine(settings(run, **changes))
+def avi_edit(run: Path, **changes: Any) -> AviEdit:
+    return AviEdit.load(settings(run, **changes))
 
 
 def sha256(path: Path) -> str:

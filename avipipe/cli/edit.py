@@ -128,8 +128,7 @@ def command(
       avipipe edit --batch jobs.jsonl --out results
     """
     with needs_editor("editing"):
-        from avipipe.editor.avi_edit.method import load_engine
-        from avipipe.editor.edit.config import load_config
+        from avipipe.editor.edit.methods import load_config, load_method
         from avipipe.editor.edit.run import edit
     from avipipe.cli.edit_progress import Progress
 
@@ -147,14 +146,14 @@ def command(
     else:
         job = _job(video, spec_file, told)
         job.check()
-    engine = load_engine(config)
+    method = load_method(config)
     with Progress(as_json=as_json) as progress:
         if batch is None:
-            _show(edit(job, out, engine, config, progress, keep_work=keep_work), out, as_json)
+            _show(edit(job, out, method, progress, keep_work=keep_work), out, as_json)
             return
 
         def run(job: "Job", folder: Path) -> None:
-            edit(job, folder, engine, config, progress, keep_work=keep_work)
+            edit(job, folder, method, progress, keep_work=keep_work)
 
         _run_batch(entries, out, run, progress)
 

@@ -17,16 +17,18 @@ from av.video.reformatter import Colorspace
 
 from avipipe.annotators.base import Frames, Mask
 from avipipe.audio_agent.files import read_sound
-from avipipe.editor.avi_edit.method import Engine, Part
+from avipipe.editor.avi_edit.method import AviEdit
+from avipipe.editor.edit.chunks import plan_chunks
 from avipipe.editor.edit.footage import Footage, read_lossless
 from avipipe.editor.edit.job import Job
+from avipipe.editor.edit.method import Part
 from avipipe.editor.edit.run import edit
 from avipipe.editor.edit.trace import Trace
 from avipipe.errors import AnnotatorError, ConfigError, RunError
 from avipipe.manifests import rle
 from avipipe.media.ffmpeg import run as ffmpeg
 from avipipe.media.probe import probe
-from tests.edit_models import Quiet, engine, fresh_run, sha256
+from tests.edit_models import Quiet, avi_edit, fresh_run, sha256
 from tests.integration.builds import command, environment
 
 BOX = {"box": [0.3, 0.25, 0.4, 0.5]}
@@ -65,8 +67,8 @@ def change(**options: Any) -> dict[str, Any]:
 
 
 def done(video: Path, out: Path, run: Path, *edits: dict[str, Any], **settings: Any) -> Trace:
-    model = engine(run, **settings)
-    return edit(job(video, *edits), out, model, model.config, Quiet(), keep_work=True)
+    model = avi_edit(run, **settings)
+    return edit(job(video, *edits), out, model, Quiet(), keep_work=True)
 
 
 def decoded(path: Path) -> Frames:
@@ -160,8 +162,9 @@ def test_picture_and_sound_are_of_one_length(edited: Path) -> None:
 def test_chunks_go_on_from_the_frame_they_share(
     clip: Path, fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = engine(fresh)
-    (first, second, *_) = model.chunks(FRAMES)
+    model = avi_edit(fresh)
+    canvas = model.canvas((96, 64))
+    (first, second, *_) = plan_chunks(FRAMES, canvas.most_frames, canvas.frame_step)
     seen = list[Part]()
 
     def spy(part: Part, *rest: Any) -> Any:
@@ -170,7 +173,7 @@ def test_chunks_go_on_from_the_frame_they_share(
 
     original = model.edit
     monkeypatch.setattr(model, "edit", spy)
-    edit(job(clip, change()), tmp_path / "out", model, model.config, Quiet(), keep_work=True)
+    edit(job(clip, change()), tmp_path / "out", model, Quiet(), keep_work=True)
     result = Footage(tmp_path / "out" / "work" / "edit-01" / "frames")
     assert seen[0].first_HWC is None
     assert seen[1].first_HWC is not None
@@ -235,8 +238,8 @@ def said(*words: str | Path) -> str:
 
 def test_what_is_done_is_not_done_again(edited: Path, clip: Path, fresh: Path) -> None:
     before = (edited / "trace.json").stat().st_mtime_ns
-    model, listener = engine(fresh), Quiet()
-    trace = edit(job(clip, change()), edited, model, model.config, listener)
+    model, listener = avi_edit(fresh), Quiet()
+    trace = edit(job(clip, change()), edited, model, listener)
     assert trace.video.num_frames == FRAMES
     assert not listener.texts
     assert (edited / "trace.json").stat().st_mtime_ns == before
@@ -258,7 +261,7 @@ def test_two_runs_do_not_share_a_folder(clip: Path, fresh: Path, tmp_path: Path)
 def test_too_little_memory_of_the_cpu_is_told(
     clip: Path, fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Engine, "_conditions", lambda *_: torch.empty(1 << 60))
+    monkeypatch.setattr(AviEdit, "_conditions", lambda *_: torch.empty(1 << 60))
     with pytest.raises(RunError, match=r"too little memory for 13 frames of 96x64.*--offload"):
         done(clip, tmp_path / "out", fresh, change())
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from avipipe.editor.avi_edit.method import Engine
+from avipipe.editor.avi_edit.method import AviEdit
 from avipipe.editor.edit.kept import NAME as KEPT
 from avipipe.editor.edit.run import edit
 from avipipe.errors import RunError
 from tests.damage import SPOILT, flipped
-from tests.edit_models import Quiet, engine, fresh_run, sha256
+from tests.edit_models import Quiet, avi_edit, fresh_run, sha256
 from tests.integration.test_edit import change, job
 
 RESULTS = ("edited.mp4", "preview.mp4", "mask.mkv")
@@ -37,17 +37,17 @@ def clip(small_clips: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+def model(tmp_path_factory: pytest.TempPathFactory) -> AviEdit:
     torch.set_num_threads(1)
-    return engine(fresh_run(tmp_path_factory.mktemp("model") / "run"))
+    return avi_edit(fresh_run(tmp_path_factory.mktemp("model") / "run"))
 
 
-def run(clip: Path, out: Path, model: Engine, listener: Quiet | None = None) -> None:
-    edit(job(clip, change()), out, model, model.config, listener or Quiet())
+def run(clip: Path, out: Path, model: AviEdit, listener: Quiet | None = None) -> None:
+    edit(job(clip, change()), out, model, listener or Quiet())
 
 
 @pytest.fixture(scope="module")
-def done(clip: Path, model: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(clip: Path, model: AviEdit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished edit."""
     out = tmp_path_factory.mktemp("done") / "out"
     run(clip, out, model)
@@ -55,7 +55,7 @@ def done(clip: Path, model: Engine, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def halfway(clip: Path, model: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def halfway(clip: Path, model: AviEdit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run leaves that is stopped in the second of its chunks."""
     out = tmp_path_factory.mktemp("halfway") / "out"
     with pytest.raises(KeyboardInterrupt):
@@ -77,7 +77,7 @@ def spoilings(folder: Path, how: str) -> Iterator[Path]:
 
 @pytest.mark.parametrize("how", SPOILT)
 def test_a_finished_edit_that_is_damaged_is_told(
-    done: Path, clip: Path, model: Engine, tmp_path: Path, how: str
+    done: Path, clip: Path, model: AviEdit, tmp_path: Path, how: str
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(done, out)
@@ -93,7 +93,7 @@ def test_a_finished_edit_that_is_damaged_is_told(
 
 @pytest.mark.parametrize("how", SPOILT)
 def test_work_that_is_damaged_is_told(
-    halfway: Path, clip: Path, model: Engine, tmp_path: Path, how: str
+    halfway: Path, clip: Path, model: AviEdit, tmp_path: Path, how: str
 ) -> None:
     partial = tmp_path / "out.partial"
     shutil.copytree(halfway, partial)
@@ -110,7 +110,7 @@ def test_work_that_is_damaged_is_told(
 
 @pytest.mark.parametrize("how", ["truncated", "flipped"])
 def test_work_whose_list_is_damaged_is_done_again_or_told(
-    halfway: Path, done: Path, clip: Path, model: Engine, tmp_path: Path, how: str
+    halfway: Path, done: Path, clip: Path, model: AviEdit, tmp_path: Path, how: str
 ) -> None:
     partial, out = tmp_path / "out.partial", tmp_path / "out"
     shutil.copytree(halfway, partial)
@@ -126,7 +126,7 @@ def test_work_whose_list_is_damaged_is_done_again_or_told(
 
 
 def test_what_was_being_written_is_made_again(
-    halfway: Path, done: Path, clip: Path, model: Engine, tmp_path: Path
+    halfway: Path, done: Path, clip: Path, model: AviEdit, tmp_path: Path
 ) -> None:
     partial, out = tmp_path / "out.partial", tmp_path / "out"
     shutil.copytree(halfway, partial)

@@ -13,10 +13,10 @@ from avipipe.annotators.base import Mask
 from avipipe.cli import main
 from avipipe.config_file import told, validated
 from avipipe.editor.avi_edit.data.clip import read_clip
+from avipipe.editor.avi_edit.masks import to_cells
 from avipipe.editor.avi_edit.train.config import TrainConfig
 from avipipe.editor.common.media import cut_mask
 from avipipe.editor.common.shards import ShardDataset, mask_pairs, mask_track
-from avipipe.editor.edit.compose import to_cells
 from avipipe.editor.edit.footage import Footage, read_lossless
 from avipipe.editor.edit.video import fit_sound, write_video
 from avipipe.manifests import rle
@@ -76,7 +76,7 @@ def known_clips(run: Path, folder: Path) -> list[Known]:
     return found
 
 
-def overlap(one: Mask, other: Mask) -> float:
+def overlap(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one & other).sum() / (one | other).sum())
 
 

@@ -21,8 +21,8 @@ from avipipe.annotators.base import Frames
 from avipipe.editor.avi_edit.config import SampleConfig
 from avipipe.editor.avi_edit.data.batch import Batch
 from avipipe.editor.avi_edit.data.encoders import tiny_encoders
+from avipipe.editor.avi_edit.lora import load_lora
 from avipipe.editor.avi_edit.network.loading import build, load_editor
-from avipipe.editor.avi_edit.train.begin import DTYPES
 from avipipe.editor.avi_edit.train.config import TrainConfig
 from avipipe.editor.avi_edit.train.export import export
 from avipipe.editor.avi_edit.train.memory import memory_explained
@@ -30,7 +30,7 @@ from avipipe.editor.avi_edit.train.metrics import Values, VideoFiles
 from avipipe.editor.avi_edit.train.parallel import World
 from avipipe.editor.avi_edit.train.samples import Sampler
 from avipipe.editor.avi_edit.train.trainer import Trainer
-from avipipe.editor.common.lora import load_lora
+from avipipe.editor.common.dtypes import DTYPES
 from avipipe.errors import ConfigError, RunError
 from tests.editor_batches import BatchStream, batch_of, tiny_config
 from tests.integration.builds import ROOT

@@ -22,15 +22,15 @@ from avipipe.editor.avi_edit.components import Components, load_components  # no
 from avipipe.editor.avi_edit.config import ModelConfig, SampleConfig  # noqa: E402
 from avipipe.editor.avi_edit.convert import NOT_RELEASED, released_name  # noqa: E402
 from avipipe.editor.avi_edit.data.encoders import tiny_encoders  # noqa: E402
+from avipipe.editor.avi_edit.lora import LoraConfig, add_lora, merge_lora  # noqa: E402
 from avipipe.editor.avi_edit.network.loading import build  # noqa: E402
 from avipipe.editor.avi_edit.network.transformer import EditorTransformer  # noqa: E402
+from avipipe.editor.avi_edit.run_folder import CONFIG, MODEL  # noqa: E402
 from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig  # noqa: E402
 from avipipe.editor.avi_edit.solve import Conditions  # noqa: E402
 from avipipe.editor.avi_edit.train.config import TrainConfig  # noqa: E402
 from avipipe.editor.avi_edit.train.export import export  # noqa: E402
 from avipipe.editor.avi_edit.train.parallel import World  # noqa: E402
-from avipipe.editor.avi_edit.train.run import CONFIG, MODEL  # noqa: E402
-from avipipe.editor.common.lora import LoraConfig, add_lora, merge_lora  # noqa: E402
 from avipipe.errors import ConfigError, RunError, WeightsError  # noqa: E402
 from tests.editor_batches import BUCKET, tiny_config  # noqa: E402
 from tests.models.locked import lock  # noqa: E402

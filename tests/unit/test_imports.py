@@ -62,6 +62,31 @@ def test_imports_point_downwards(path: Path) -> None:
             assert words[1] in BELOW[part] | {part}, f"{part} must not import {name}"
 
 
+def editor_parts(name: str) -> tuple[str, ...]:
+    """The parts of a dotted name below `avipipe.editor`; none where it is of something else."""
+    words = tuple(name.split("."))
+    return words[2:] if words[:2] == ("avipipe", "editor") else ()
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "editor").rglob("*.py")), ids=str)
+def test_a_method_imports_what_is_common_and_never_another(path: Path) -> None:
+    room, *inner = path.relative_to(PACKAGE / "editor").with_suffix("").parts
+    for name in imported(path):
+        there = editor_parts(name)
+        if not there or there[0] == room:
+            continue
+        if room == "edit":
+            assert there[0] == "common", f"{path} knows a method: {name}"
+        elif room == "common":
+            raise AssertionError(f"{path} stands below {name}")
+        else:
+            allowed = there[0] == "common" or there[:2] == ("edit", "method")
+            assert allowed, f"{path} must not import {name}"
+    if room not in ("edit", "common") and inner[:1] != ["train"]:
+        trains = [name for name in imported(path) if editor_parts(name)[1:2] == ("train",)]
+        assert not trains, f"{path} edits, and must not import training: {trains}"
+
+
 def test_only_two_files_import_ray() -> None:
     users = {
         str(path.relative_to(PACKAGE))

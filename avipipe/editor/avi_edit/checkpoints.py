@@ -9,16 +9,14 @@ from typing import Any, Literal
 import torch
 
 from avipipe import weights
-from avipipe.config_file import told, validated
 from avipipe.editor.avi_edit.config import ModelConfig
 from avipipe.editor.avi_edit.data.config import BUCKETS, EncoderConfig
+from avipipe.editor.avi_edit.lora import CONFIG_FILE, load_lora, merge_lora
 from avipipe.editor.avi_edit.network.loading import load_editor
 from avipipe.editor.avi_edit.network.transformer import EditorTransformer
+from avipipe.editor.avi_edit.run_folder import CONFIG, MODEL, TrainedConfig, read_trained
 from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
-from avipipe.editor.avi_edit.train.begin import PULLED, load_network, weights_path
-from avipipe.editor.avi_edit.train.config import NetworkConfig, TrainConfig
-from avipipe.editor.avi_edit.train.run import CONFIG, MODEL
-from avipipe.editor.common.lora import CONFIG_FILE, load_lora, merge_lora
+from avipipe.editor.avi_edit.weights import PULLED, NetworkConfig, load_network, weights_path
 from avipipe.errors import ConfigError, WeightsError
 from avipipe.weights.digests import digest
 
@@ -105,15 +103,17 @@ def find_checkpoint(config: ModelConfig) -> Checkpoint:
     )
 
 
-def _run_of(path: Path) -> TrainConfig | None:
+def _run_of(path: Path) -> TrainedConfig | None:
     """The configuration of the run that a folder, or the folder above it, is of."""
     for folder in (path, path.parent):
         if (folder / CONFIG).is_file() and (folder / MODEL).is_dir():
-            return validated(TrainConfig, told(folder / CONFIG), where=folder / CONFIG)
+            return read_trained(folder)
     return None
 
 
-def _parts(path: Path | None, run: TrainConfig | None) -> tuple[Path | NetworkConfig, Path | None]:
+def _parts(
+    path: Path | None, run: TrainedConfig | None
+) -> tuple[Path | NetworkConfig, Path | None]:
     """Network and adapters."""
     if path is None or path.is_file():
         return NetworkConfig(begin="released", weights=path), None

@@ -14,11 +14,12 @@ from avipipe.annotators.base import Frames, Wave
 from avipipe.editor.avi_edit.audio_features import resample_states
 from avipipe.editor.avi_edit.checkpoints import Checkpoint, find_checkpoint
 from avipipe.editor.avi_edit.config import ModelConfig, SampleConfig
-from avipipe.editor.avi_edit.data.encoders import DTYPES, Encoders, load_encoders
+from avipipe.editor.avi_edit.data.encoders import Encoders, load_encoders
 from avipipe.editor.avi_edit.memory import measure, plan_memory
 from avipipe.editor.avi_edit.network.transformer import EditorTransformer
 from avipipe.editor.avi_edit.sizes import Bucket
 from avipipe.editor.avi_edit.solve import Conditions, Solution, Solving, Step, solve
+from avipipe.editor.common.dtypes import DTYPES
 from avipipe.errors import ConfigError
 from avipipe.manifests.samples import FPS
 

@@ -1,11 +1,13 @@
-"""Masks of pixels to masks of latent cells."""
+"""Masks of pixels to masks of latent cells, and back."""
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from avipipe.annotators.base import Mask
 from avipipe.editor.avi_edit.sizes import SPATIAL_STRIDE, TEMPORAL_STRIDE
 
 Rule = Literal["max_pool", "released"]
@@ -35,6 +37,17 @@ def downsample_mask(mask_B1FHW: Tensor, rule: Rule = "max_pool") -> Tensor:
         )
     reduce = _max_pool if rule == "max_pool" else interpolate_as_released
     return reduce((mask_B1FHW > 0).float()) > 0
+
+
+def to_cells(mask_FHW: Mask) -> Tensor:
+    """Which latent cells the masks of 4 n + 1 frames touch, bool (1, 1, T, h, w)."""
+    return downsample_mask(torch.from_numpy(np.ascontiguousarray(mask_FHW))[None, None])
+
+
+def to_pixels(cells_Thw: Mask) -> Mask:
+    """Masks (4 T - 3, 16 h, 16 w) of all pixels in the cells."""
+    frames = np.concatenate([cells_Thw[:1], np.repeat(cells_Thw[1:], TEMPORAL_STRIDE, axis=0)])
+    return frames.repeat(SPATIAL_STRIDE, axis=1).repeat(SPATIAL_STRIDE, axis=2)
 
 
 def _max_pool(mask_B1FHW: Tensor) -> Tensor:

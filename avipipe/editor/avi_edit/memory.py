@@ -23,10 +23,11 @@ from avipipe import weights
 from avipipe.editor.avi_edit.checkpoints import Checkpoint
 from avipipe.editor.avi_edit.config import ModelConfig
 from avipipe.editor.avi_edit.data.config import EncoderConfig
-from avipipe.editor.avi_edit.data.encoders import DTYPES, tiny_encoders
+from avipipe.editor.avi_edit.data.encoders import tiny_encoders
 from avipipe.editor.avi_edit.network.loading import blank
 from avipipe.editor.avi_edit.sizes import TEMPORAL_STRIDE, Bucket, EditorConfig
 from avipipe.editor.avi_edit.train.memory import GIB, device_bytes
+from avipipe.editor.common.dtypes import DTYPES
 from avipipe.errors import RunError
 
 SLACK = 1.1

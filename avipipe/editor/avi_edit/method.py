@@ -1,92 +1,111 @@
-"""Edits a chunk: from frames, mask, words and sound to latents, through the solver, and back."""
+"""AVI-Edit as a method: from frames, mask, words and sound to latents, the solver, and back."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
+from pydantic import Field, field_validator
 
-from avipipe.annotators.base import Frames, Mask, Wave
 from avipipe.annotators.batching import is_out_of_memory
 from avipipe.editor.avi_edit.components import Components, load_components
-from avipipe.editor.avi_edit.config import SampleConfig
+from avipipe.editor.avi_edit.config import ModelConfig, SampleConfig
+from avipipe.editor.avi_edit.data.buckets import choose_size
+from avipipe.editor.avi_edit.data.config import DataConfig
 from avipipe.editor.avi_edit.grid import sigma_grid
+from avipipe.editor.avi_edit.masks import to_cells, to_pixels
+from avipipe.editor.avi_edit.sizes import TEMPORAL_STRIDE
 from avipipe.editor.avi_edit.solve import Conditions, Solution, Solving, Step, precision_at
-from avipipe.editor.edit.chunks import Chunk, plan_chunks
-from avipipe.editor.edit.config import EditConfig
-from avipipe.editor.edit.job import EditSpec
-from avipipe.editor.edit.listener import Listener
-from avipipe.editor.edit.trace import StepTrace
-from avipipe.editor.edit.video import choose_size
+from avipipe.editor.common.tasks import Task
+from avipipe.editor.edit.method import (
+    Canvas,
+    EditConfig,
+    EditSpec,
+    Listener,
+    Method,
+    Part,
+    Result,
+    StepTrace,
+)
 from avipipe.errors import ConfigError, RunError
 
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What a chunk is edited from: F = 4 n + 1 frames, T x h x w latent cells.
-
-    Attributes:
-        cells_Thw: where to edit.
-        wave_N: mono at 16 kHz, of the frames; None for silence.
-        first_HWC: the first frame, where it is edited already.
-        controls: kind -> frames (F, H, W, 3).
-        references: images (H, W, 3).
-        seed: of the noise; each chunk of a video has its own.
-    """
-
-    frames_FHWC: Frames
-    cells_Thw: Mask
-    precision: int
-    prompt: str
-    wave_N: Wave | None
-    first_HWC: Frames | None
-    controls: Mapping[str, Frames]
-    references: Sequence[Frames]
-    seed: int
+NOT_DECISIVE = {"network", "device", "offload", "compile"}
+"""Settings of models on which no result depends; what the network is, its hash says."""
 
 
-class Engine:
-    """The models, ready to edit."""
+class AviEditConfig(EditConfig):
+    """What edits by AVI-Edit can be told beside the job."""
 
-    def __init__(self, components: Components, config: EditConfig) -> None:
-        self.components, self.config = components, config
+    models: ModelConfig = ModelConfig()
+    solver: SampleConfig = SampleConfig()
+    deletion_prompt: str = Field(
+        DataConfig.model_fields["deletion_text"].default,
+        description="What the network reads where something is taken away and no prompt is given.",
+    )
+
+    @field_validator("solver")
+    @classmethod
+    def _unseeded(cls, solver: SampleConfig) -> SampleConfig:
+        if solver.seed:
+            raise ValueError("each edit has its own seed: say --seed, or `seed` beside its mask")
+        return solver
+
+    def decisive(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"models": NOT_DECISIVE})
+
+
+class AviEdit(Method):
+    """The models of AVI-Edit, ready to edit."""
+
+    name = "avi_edit"
+    settings = AviEditConfig
+
+    def __init__(self, components: Components, config: AviEditConfig) -> None:
+        self.components = components
+        self.config: AviEditConfig = config
         self._text = lru_cache(maxsize=8)(components.encode_text)
 
-    @property
-    def num_steps(self) -> int:
-        """Of the solver, for a chunk."""
-        return self.config.solver.num_steps
+    @classmethod
+    def load(cls, config: AviEditConfig) -> Self:
+        """Load the models.
+
+        Raises:
+            WeightsError: a weight is missing.
+            ConfigError: nothing says what adapters adapt, or there is no such device or size.
+            RunError: too little memory.
+        """
+        size, num_frames = config.output.size, config.output.chunk_frames
+        return cls(load_components(config.models, size=size, num_frames=num_frames), config)
 
     @property
     def max_precision(self) -> int:
-        """P."""
+        """P, the precision factor of a box."""
         return self.components.network.sizes.max_precision
+
+    @property
+    def num_steps(self) -> int:
+        """Of the solver, for a part."""
+        return self.config.solver.num_steps
 
     @property
     def identity(self) -> dict[str, Any]:
         """What the models are."""
         return dict(self.components.identity)
 
-    def size_for(self, shape: tuple[float, float]) -> tuple[int, int]:
-        """Width and height at which a picture of a shape is edited."""
-        return self.config.output.size or choose_size(shape, self.components.buckets)
-
-    def chunks(self, num_frames: int) -> list[Chunk]:
-        """The chunks of a video."""
-        most = self.config.output.chunk_frames
-        if most is None:
-            # Pictures are about as large as the largest of training, so no longer than these.
-            buckets = self.components.buckets
-            most = max((each.tokens_per_frame, each.num_frames) for each in buckets)[1]
-        return plan_chunks(num_frames, most)
+    def canvas(self, shape: tuple[float, float]) -> Canvas:
+        """The size of training that suits a picture best, and parts no longer than its clips."""
+        output, buckets = self.config.output, self.components.buckets
+        # Pictures are about as large as the largest of training, so no longer than these.
+        trained = max((each.tokens_per_frame, each.num_frames) for each in buckets)[1]
+        most = output.chunk_frames or trained
+        return Canvas(*(output.size or choose_size(shape, buckets)), most, TEMPORAL_STRIDE)
 
     def check(self, spec: EditSpec) -> None:
-        """Refuse what the network does not know.
+        """Refuse precision factors and controls that the network does not know.
 
         Raises:
-            ConfigError: such a control, or precision of the mask.
+            ConfigError: it does not.
         """
         given = spec.mask.precision
         if given is not None and given > self.max_precision:
@@ -97,16 +116,13 @@ class Engine:
                 f"expected controls among {', '.join(known) or 'none'}, got {', '.join(unknown)}"
             )
 
-    def edit(
-        self, part: Part, state: Path, listener: Listener
-    ) -> tuple[Frames, Mask, tuple[StepTrace, ...]]:
-        """Edit a chunk.
+    def prompt_for(self, task: Task) -> str | None:
+        """The words of training where something is taken away; else the instruction is read."""
+        return self.config.deletion_prompt if task == "deletion" else None
 
-        Args:
-            state: file that each step is kept in, and gone on from if it is there.
-            listener: is told of each step.
-        Returns:
-            frames (F, H, W, 3), refined cells (T, h, w), and the steps.
+    def edit(self, part: Part, state: Path, listener: Listener) -> Result:
+        """Edit a part; the mask is refined on the way, cell by latent cell.
+
         Raises:
             RunError: too little memory.
         """
@@ -123,9 +139,7 @@ class Engine:
                 "picture (--set output.size=[832,480])"
             ) from error
 
-    def _edit(
-        self, part: Part, state: Path, listener: Listener
-    ) -> tuple[Frames, Mask, tuple[StepTrace, ...]]:
+    def _edit(self, part: Part, state: Path, listener: Listener) -> Result:
         conditions = self._conditions(part)
         config = self.config.solver.model_copy(update={"seed": part.seed})
         seconds: dict[int, float] = {}
@@ -139,9 +153,15 @@ class Engine:
         if start is not None:
             listener.skipped(start.step)
         solution = self.components.solve(conditions, config, on_step=on_step, start=start)
-        cells_Thw = solution.mask[0, 0].numpy()
-        steps = _steps(solution, conditions, config, seconds)
-        return self.components.decode(solution.latents), cells_Thw, steps
+        refined_FHW = to_pixels(solution.mask[0, 0].numpy()) & part.mask_FHW
+        # The released loop edits in the user's mask to the end.
+        is_released = config.gamr_feedback == "released"
+        return Result(
+            self.components.decode(solution.latents),
+            refined_FHW,
+            part.mask_FHW if is_released else refined_FHW,
+            _steps(solution, conditions, config, seconds),
+        )
 
     def _conditions(self, part: Part) -> Conditions:
         models = self.components
@@ -150,11 +170,11 @@ class Engine:
             latents[:, :, :1] = models.encode_video(part.first_HWC[None])
         references = [models.encode_video(image_HWC[None]) for image_HWC in part.references]
         audio = None
-        if part.wave_N is not None:
+        if part.wave_N is not None and part.task != "deletion":
             audio = models.encode_sound(part.wave_N, len(part.frames_FHWC))
         return Conditions(
             latents=latents,
-            mask=torch.from_numpy(part.cells_Thw)[None, None],
+            mask=to_cells(part.mask_FHW),
             precision=part.precision,
             text=self._text(part.prompt),
             no_text=self._text(self.config.solver.negative_prompt),
@@ -163,17 +183,6 @@ class Engine:
             references=torch.cat(references, dim=2) if references else None,
             clean_frames=0 if part.first_HWC is None else 1,
         )
-
-
-def load_engine(config: EditConfig) -> Engine:
-    """Load the models.
-
-    Raises:
-        WeightsError: a weight is missing.
-        RunError: too little memory.
-    """
-    size, num_frames = config.output.size, config.output.chunk_frames
-    return Engine(load_components(config.models, size=size, num_frames=num_frames), config)
 
 
 def _steps(

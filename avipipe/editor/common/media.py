@@ -63,6 +63,14 @@ class Take:
         )
 
 
+def covering_size(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a scaled picture that just covers a size; all are (height, width)."""
+    height, width = shape
+    if size[0] * width >= size[1] * height:
+        return size[0], max(size[1], round(width * size[0] / height))
+    return max(size[0], round(height * size[1] / width)), size[1]
+
+
 def decode_frames(content: bytes, take: Take, *, where: str) -> Frames:
     """The pictures of a take, (F, H, W, 3) RGB, decoded from the key frame before it on.
 

@@ -27,11 +27,17 @@ from avipipe.manifests.pairs import Pairs
 from avipipe.manifests.rle import MaskTrack, area, canonical_json
 from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ
 from avipipe.manifests.shards import MEMBERS, ShardEntry
+from avipipe.weights.digests import cache_folder
 
 _VERSION = 2
 _BLOCK_BYTES = 1 << 20
 _DAMAGE = (ManifestError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What is raised at a member that is not what it should be."""
+
+
+def index_folder() -> Path:
+    """Where what is noted of shards is kept, unless another folder is given."""
+    return cache_folder().parent / "shards"
 
 
 @dataclass(frozen=True, slots=True)

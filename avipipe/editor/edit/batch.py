@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from avipipe.editor.avi_edit.data.config import DataConfig
-from avipipe.editor.common.shards import Sample, ShardDataset
+from avipipe.editor.common.shards import Sample, ShardDataset, index_folder
 from avipipe.editor.edit.job import EditSpec, Job, MaskSpec, job_of
 from avipipe.errors import DISK_ERRNOS, AvipipeError, ConfigError, ManifestError
 from avipipe.manifests.rle import write_json
@@ -76,7 +75,7 @@ def read_dataset(url: str, split: str, spec: EditSpec, folder: Path) -> list[Ent
     Raises:
         ManifestError: there is no such dataset or split, or it is damaged.
     """
-    dataset = ShardDataset(url, split, index=DataConfig(dataset=url).index)
+    dataset = ShardDataset(url, split, index=index_folder())
     return [
         Entry(sample.key, partial(_clip_job, dataset, sample, spec, place), place)
         for sample in dataset.samples

@@ -7,8 +7,6 @@ chunks of 81 frames; here all are about as long, so that none is too short to be
 
 from dataclasses import dataclass
 
-from avipipe.editor.avi_edit.sizes import TEMPORAL_STRIDE
-
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -16,7 +14,7 @@ class Chunk:
 
     Attributes:
         start: its first frame; shared with the chunk before it.
-        num_frames: 4 n + 1.
+        num_frames: a multiple of the method's frame step, and one.
         video_frames: of the whole video; what a chunk has beyond repeats the last frame.
     """
 
@@ -41,11 +39,11 @@ class Chunk:
         return self.num_frames - len(self.frames)
 
 
-def plan_chunks(video_frames: int, most_frames: int) -> list[Chunk]:
-    """Cut a video into chunks of at most `most_frames` (4 n + 1, and more than 1)."""
-    groups, most = -(-(video_frames - 1) // TEMPORAL_STRIDE), (most_frames - 1) // TEMPORAL_STRIDE
+def plan_chunks(video_frames: int, most_frames: int, frame_step: int) -> list[Chunk]:
+    """Cut a video into chunks of `frame_step` n + 1 frames, at most `most_frames` (more than 1)."""
+    groups, most = -(-(video_frames - 1) // frame_step), (most_frames - 1) // frame_step
     count = max(1, -(-groups // most))
-    edges = [TEMPORAL_STRIDE * (groups * index // count) for index in range(count + 1)]
+    edges = [frame_step * (groups * index // count) for index in range(count + 1)]
     return [
         Chunk(index, edges[index], edges[index + 1] - edges[index] + 1, video_frames)
         for index in range(count)

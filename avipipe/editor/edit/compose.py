@@ -1,27 +1,10 @@
-"""From latent cells back to pixels: masks, and the source's own pixels around what was edited."""
+"""Puts the source's own pixels around what was edited."""
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Frames, Mask
-from avipipe.editor.avi_edit.sizes import SPATIAL_STRIDE, TEMPORAL_STRIDE
-
-
-def to_cells(mask_FHW: Mask) -> Mask:
-    """Which latent cells (T, h, w) the masks of 4 n + 1 frames touch; as `downsample_mask`."""
-    num_frames, height, width = mask_FHW.shape
-    rows, columns = height // SPATIAL_STRIDE, width // SPATIAL_STRIDE
-    blocks = mask_FHW.reshape(num_frames, rows, SPATIAL_STRIDE, columns, SPATIAL_STRIDE)
-    cells: Mask = np.asarray(blocks.any(axis=(2, 4)))
-    groups = cells[1:].reshape(-1, TEMPORAL_STRIDE, *cells.shape[1:])
-    return np.concatenate([cells[:1], groups.any(axis=1)])
-
-
-def to_pixels(cells_Thw: Mask) -> Mask:
-    """Masks (4 T - 3, 16 h, 16 w) of all pixels in the cells."""
-    frames = np.concatenate([cells_Thw[:1], np.repeat(cells_Thw[1:], TEMPORAL_STRIDE, axis=0)])
-    return frames.repeat(SPATIAL_STRIDE, axis=1).repeat(SPATIAL_STRIDE, axis=2)
 
 
 def composite(

@@ -1,14 +1,8 @@
-"""How edits are made: models, solver, sizes and what is written."""
+"""How edits are made by any method: sizes, what is written, and who looks for words."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
-
-from avipipe.annotators import registry
-from avipipe.config_file import told, validated
-from avipipe.editor.avi_edit.config import ModelConfig, SampleConfig
-from avipipe.editor.avi_edit.data.config import DataConfig
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 
 class _Section(BaseModel):
@@ -19,10 +13,10 @@ class OutputConfig(_Section):
     """Sizes, and what is written. Nothing here changes what the network is asked."""
 
     size: tuple[PositiveInt, PositiveInt] | None = Field(
-        None, description="Width and height that are edited, multiples of 32; else the model's."
+        None, description="Width and height that are edited; else as the method has it."
     )
     chunk_frames: int | None = Field(
-        None, ge=5, description="Most frames edited at once, 4 n + 1; else the model's."
+        None, ge=5, description="Most frames edited at once; else as the method has it."
     )
     composite: bool = Field(
         True, description="Put the source's own pixels around the mask, with a soft seam."
@@ -35,34 +29,15 @@ class OutputConfig(_Section):
 
 
 class EditConfig(_Section):
-    """Everything that edits can be told beside the job."""
+    """Everything that edits can be told beside the job; a method adds its own sections."""
 
-    models: ModelConfig = ModelConfig()
-    solver: SampleConfig = SampleConfig()
+    method: str = Field("avi_edit", description="Which one edits.")
     output: OutputConfig = OutputConfig()
     profile: str = Field("embedded", description="Whose models look for what words name.")
     audio_tools: dict[str, str] = Field(
         default_factory=dict, description="Role -> tool of the audio agent; see `audio-edit`."
     )
-    deletion_prompt: str = Field(
-        DataConfig.model_fields["deletion_text"].default,
-        description="What the network reads where something is taken away and no prompt is given.",
-    )
 
-    @field_validator("solver")
-    @classmethod
-    def _unseeded(cls, solver: SampleConfig) -> SampleConfig:
-        if solver.seed:
-            raise ValueError("each edit has its own seed: say --seed, or `seed` beside its mask")
-        return solver
-
-
-def load_config(path: Path | None, overrides: Sequence[str] = ()) -> EditConfig:
-    """From a YAML file and `key=value` texts.
-
-    Raises:
-        ConfigError: no such file or profile, an unknown key, or a wrong value.
-    """
-    config = validated(EditConfig, told(path, overrides), where=path)
-    registry.profile(config.profile)
-    return config
+    def decisive(self) -> dict[str, Any]:
+        """The settings on which a result depends, as JSON."""
+        return self.model_dump(mode="json")

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from avipipe.editor.avi_edit.data.batch import Task
+from avipipe.editor.common.tasks import Task
 from avipipe.errors import ConfigError
 
 _VERBS: dict[str, Task] = {

@@ -7,7 +7,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from avipipe.config_file import told, validated
-from avipipe.editor.avi_edit.data.batch import Task
+from avipipe.editor.common.tasks import Task
 from avipipe.editor.edit.instruction import noun, read_instruction
 from avipipe.errors import ConfigError
 

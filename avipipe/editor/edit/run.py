@@ -20,15 +20,15 @@ from pydantic import ValidationError
 from avipipe import __version__
 from avipipe.annotators.base import Frames, Mask
 from avipipe.config_file import difference
-from avipipe.editor.avi_edit.method import Engine
-from avipipe.editor.edit.config import EditConfig
 from avipipe.editor.edit.footage import write_lossless
+from avipipe.editor.edit.inputs import read_inputs
 from avipipe.editor.edit.job import Job
 from avipipe.editor.edit.kept import NAME as KEPT_NAME
 from avipipe.editor.edit.kept import Kept, damaged
 from avipipe.editor.edit.listener import Listener
+from avipipe.editor.edit.method import EditConfig, Method, Scene
 from avipipe.editor.edit.preview import jpeg_uri, side_by_side
-from avipipe.editor.edit.single import Edited, Scene, SingleEdit, check_files
+from avipipe.editor.edit.single import Edited, SingleEdit
 from avipipe.editor.edit.trace import (
     JSON_NAME,
     EditTrace,
@@ -48,8 +48,6 @@ WORK_NAME = "work"
 VIDEO_NAME = "edited.mp4"
 PREVIEW_NAME = "preview.mp4"
 NUM_STILLS = 4
-HOW = {"network", "device", "offload", "compile"}
-"""Settings of models on which no result depends; what the network is, its hash says."""
 
 _PREVIEW_CRF = 23
 
@@ -57,8 +55,7 @@ _PREVIEW_CRF = 23
 def edit(
     job: Job,
     out: Path,
-    engine: Engine,
-    config: EditConfig,
+    method: Method,
     listener: Listener,
     *,
     keep_work: bool = False,
@@ -76,8 +73,8 @@ def edit(
     job, out = job.below(Path.cwd()), out.absolute()
     job.check()
     for spec in job.edits:
-        engine.check(spec)
-    identity = _identity(job, engine, config)
+        method.check(spec)
+    identity = _identity(job, method)
     partial = out.with_name(f"{out.name}.partial")
     if out.exists() and not _is_empty(out):
         Kept(out)
@@ -87,7 +84,7 @@ def edit(
             kept = _begin(partial, identity)
             # What tells of the whole run is noted last: where it is, all is, and stays as it is.
             if JSON_NAME not in kept:
-                _make(job, partial, engine, config, listener, identity["files"], kept)
+                _make(job, partial, method, listener, identity["files"], kept)
                 kept.note_new()
             kept.forget(WORK_NAME)
             partial.rename(out)
@@ -140,8 +137,7 @@ def _begin(folder: Path, identity: dict[str, Any]) -> Kept:
 def _make(
     job: Job,
     folder: Path,
-    engine: Engine,
-    config: EditConfig,
+    method: Method,
     listener: Listener,
     files: dict[str, str],
     kept: Kept,
@@ -149,42 +145,43 @@ def _make(
     began_s = time.monotonic()
     work = folder / WORK_NAME
     listener.said("preparing the video")
-    source = prepare(job.video, work / "source", engine.size_for)
+    source = prepare(job.video, work / "source", method.canvas)
     kept.note_new()
-    num_chunks = len(engine.chunks(source.take.num_frames))
-    listener.planned(len(job.edits) * num_chunks * engine.num_steps)
-    for spec in job.edits:  # what is wrong with the last shall not cost the time of the first
-        check_files(spec, source, engine)
+    listener.planned(len(job.edits) * len(source.chunks()) * method.num_steps)
+    places = [work / f"edit-{number:02d}" for number in range(1, len(job.edits) + 1)]
+    inputs = [  # what is wrong with those of the last shall not cost the time of the first
+        read_inputs(spec, source, place, files, max_precision=method.max_precision)
+        for spec, place in zip(job.edits, places, strict=True)
+    ]
     scene = Scene(source.footage, source.sound, source.has_sound)
     edits = list[Edited]()
-    for number, spec in enumerate(job.edits, start=1):
-        place = work / f"edit-{number:02d}"
-        single = SingleEdit(spec, source, scene, place, engine, config, listener, kept)
+    for spec, place, given in zip(job.edits, places, inputs, strict=True):
+        single = SingleEdit(spec, source, scene, place, given, method, listener, kept)
         edits.append(single.make())
         scene = edits[-1].after
     listener.said("writing the videos")
-    _write_videos(folder, source, edits, config)
+    _write_videos(folder, source, edits, method.config)
     names = [VIDEO_NAME, PREVIEW_NAME, *_write_masks(folder, edits)]
     trace = Trace(
         video=_video_trace(job, source, files),
         edits=_with_audio_traces(folder, edits),
-        models=engine.identity,
-        settings=config.model_dump(mode="json"),
+        models=dict(method.identity),
+        settings=method.config.model_dump(mode="json"),
         seconds=round(time.monotonic() - began_s, 3),
         outputs={name: sha256_of(folder / name) for name in names},
     )
-    write_trace(folder, trace, [_stills(edited, config) for edited in edits])
+    write_trace(folder, trace, [_stills(edited, method.config) for edited in edits])
 
 
-def _identity(job: Job, engine: Engine, config: EditConfig) -> dict[str, Any]:
+def _identity(job: Job, method: Method) -> dict[str, Any]:
     """What the result depends on."""
     paths = [job.video, *(path for edit in job.edits for path in edit.files)]
     return {
         "version": __version__,
         "job": job.model_dump(mode="json"),
         "files": {str(path): sha256_of(path) for path in paths},
-        "config": config.model_dump(mode="json", exclude={"models": HOW}),
-        "models": engine.identity,
+        "config": method.config.decisive(),
+        "models": dict(method.identity),
     }
 
 

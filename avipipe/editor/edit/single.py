@@ -7,30 +7,27 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from avipipe.annotators.base import Frames, Mask, Wave
-from avipipe.audio_agent.files import read_sound
-from avipipe.editor.avi_edit.data.batch import Task
-from avipipe.editor.avi_edit.method import Engine, Part
+from avipipe.annotators.base import Wave
 from avipipe.editor.common.media import HEARING_HZ, decode_sound
+from avipipe.editor.common.tasks import Task
 from avipipe.editor.edit.chunks import Chunk
-from avipipe.editor.edit.compose import composite, to_cells, to_pixels
-from avipipe.editor.edit.config import EditConfig
+from avipipe.editor.edit.compose import composite
 from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.ground import ground
-from avipipe.editor.edit.job import AUDIO_WAYS, EditSpec
+from avipipe.editor.edit.inputs import Inputs
+from avipipe.editor.edit.job import EditSpec
 from avipipe.editor.edit.kept import Kept
 from avipipe.editor.edit.listener import Listener
-from avipipe.editor.edit.masks_in import UserMask, check_not_empty, read_mask
-from avipipe.editor.edit.pictures_in import control_order, read_control, read_image, read_reference
+from avipipe.editor.edit.masks_in import UserMask, check_not_empty
+from avipipe.editor.edit.method import Method, Part, Result, Scene
 from avipipe.editor.edit.sound import NewSound, make_sound
-from avipipe.editor.edit.trace import ChunkTrace, EditTrace, MaskTrace, StepTrace
+from avipipe.editor.edit.trace import ChunkTrace, EditTrace, MaskTrace
 from avipipe.editor.edit.video import Source
-from avipipe.files import sha256_of
 from avipipe.manifests import rle
 from avipipe.manifests.rle import MaskTrack, write_json
 from avipipe.manifests.samples import FPS
@@ -39,15 +36,6 @@ MASK_NAME = "mask.json"
 
 _SEED_STEP = 1 << 32
 """Chunks of one edit draw other noise than those of any edit with a seed nearby."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A video as an edit finds it: frames, sound, and whether there is anything to hear."""
-
-    footage: Footage
-    sound: Path
-    has_sound: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +50,12 @@ class Edited:
     trace: EditTrace
 
 
-def check_files(spec: EditSpec, source: Source, engine: Engine) -> None:
-    """Read what an edit is given, before others cost time.
+class Words(NamedTuple):
+    """What all parts of an edit read and hear."""
 
-    Raises:
-        ConfigError: a mask, a control or a reference is not what it must be.
-        MediaError: the sound cannot be read.
-    """
-    if spec.mask.is_drawn:
-        read_mask(spec.mask, source.take, source.shape, max_precision=engine.max_precision)
-    for path in spec.controls.values():
-        control_order(path, source.take)
-    for path in spec.references:
-        read_image(path)
-    if spec.audio not in AUDIO_WAYS:
-        read_sound(Path(spec.audio))
+    task: Task
+    prompt: str
+    sound: Path | None
 
 
 class SingleEdit:
@@ -88,22 +67,16 @@ class SingleEdit:
         source: Source,
         scene: Scene,
         folder: Path,
-        engine: Engine,
-        config: EditConfig,
+        inputs: Inputs,
+        method: Method,
         listener: Listener,
         kept: Kept,
     ) -> None:
         self.spec, self.source, self.scene, self.folder = spec, source, scene, folder
-        self.engine, self.config, self.listener, self.kept = engine, config, listener, kept
+        self.inputs, self.method, self.listener, self.kept = inputs, method, listener, kept
+        self.config = method.config
         self.footage = Footage(folder / "frames")
         self.fallbacks: list[str] = []
-        folder.mkdir(parents=True, exist_ok=True)
-        take = source.take
-        self.controls = {
-            kind: read_control(path, take, source.shape, folder / f"control-{kind}")
-            for kind, path in spec.controls.items()
-        }
-        self.references = [read_reference(path, take) for path in spec.references]
 
     def make(self) -> Edited:
         """Make it.
@@ -112,19 +85,18 @@ class SingleEdit:
             ConfigError: mask, instruction or sound are not what they must be.
             RunError: too little memory.
         """
-        task, words = self.spec.asked()
+        task, target = self.spec.asked()
         prompt = self._prompt(task)
-        mask = self._mask(words)
+        mask = self._mask(target)
         self.fallbacks += mask.fallbacks
         sound = self._sound(prompt)
         self.fallbacks += sound.fallbacks
         self.kept.note_new()
         has_sound = self.scene.has_sound or sound.path != self.scene.sound
-        hears = has_sound and task != "deletion"
-        chunks = self.engine.chunks(len(mask.track.frames))
-        traces = [
-            self._chunk(chunk, mask, prompt, sound.path if hears else None) for chunk in chunks
-        ]
+        self.method.fit(self.scene, self.folder / "fit", self.listener)
+        words = Words(task, prompt, sound.path if has_sound else None)
+        chunks = self.source.chunks()
+        traces = [self._chunk(chunk, mask, words) for chunk in chunks]
         refined = self._refined(chunks)
         trace = EditTrace(
             instruction=self.spec.instruction,
@@ -141,7 +113,7 @@ class SingleEdit:
             sound=sound.details,
             controls=tuple(self.spec.controls),
             num_references=len(self.spec.references),
-            files={str(path): sha256_of(path) for path in self.spec.files},
+            files=dict(self.inputs.files),
             chunks=tuple(traces),
             fallbacks=tuple(self.fallbacks),
         )
@@ -151,24 +123,24 @@ class SingleEdit:
     def _prompt(self, task: Task) -> str:
         if self.spec.prompt is not None:
             return self.spec.prompt
-        if task == "deletion":
-            return self.config.deletion_prompt
+        if (usual := self.method.prompt_for(task)) is not None:
+            return usual
         self.fallbacks.append(
             "no prompt was given: the network reads the instruction itself; it was trained on "
             "captions, so say with --prompt how the scene shall be"
         )
         return self.spec.instruction
 
-    def _mask(self, words: str) -> UserMask:
-        spec, take = self.spec.mask, self.source.take
-        if spec.is_drawn:
-            return read_mask(spec, take, self.source.shape, max_precision=self.engine.max_precision)
+    def _mask(self, target: str) -> UserMask:
+        if self.inputs.mask is not None:
+            return self.inputs.mask
         path = self.folder / MASK_NAME
         if not path.exists():
-            self.listener.said(f"looking for {words!r}")
-            heard_N = self._heard(self.scene.sound, range(take.num_frames))
+            self.listener.said(f"looking for {target!r}")
+            heard_N = self._heard(self.scene.sound, range(self.source.take.num_frames))
+            precision = self.spec.mask.precision
             found = ground(
-                words, self.scene.footage, heard_N, self.config.profile, precision=spec.precision
+                target, self.scene.footage, heard_N, self.config.profile, precision=precision
             )
             write_json(path, found.to_json())
             self.kept.note_new()
@@ -177,11 +149,12 @@ class SingleEdit:
         return mask
 
     def _sound(self, prompt: str) -> NewSound:
+        if self.inputs.sound is not None:
+            return self.inputs.sound
         return make_sound(
             self.spec.audio,
             self.scene.sound,
             self.folder / "sound",
-            num_frames=self.source.take.num_frames,
             instruction=self.spec.instruction,
             scene=prompt,
             seed=self.spec.seed,
@@ -189,61 +162,62 @@ class SingleEdit:
             note=self.listener.said,
         )
 
-    def _chunk(self, chunk: Chunk, mask: UserMask, prompt: str, sound: Path | None) -> ChunkTrace:
+    def _chunk(self, chunk: Chunk, mask: UserMask, words: Words) -> ChunkTrace:
         """Edit a chunk, or say what came of it before."""
         record = self.folder / f"chunk-{chunk.index:04d}.json"
         if not self.footage.has(chunk.own.start):
             began_s = time.monotonic()
-            own, cells, steps, skipped = self._edited(chunk, mask, prompt, sound)
+            result, skipped = self._edited(chunk, mask, words)
             trace = ChunkTrace(
                 index=chunk.index,
                 start=chunk.start,
                 num_frames=len(chunk.frames),
                 seconds=round(time.monotonic() - began_s, 3),
                 skipped=skipped,
-                steps=steps,
+                steps=result.steps,
             )
-            counts = [rle.encode(mask_HW) for mask_HW in cells]
+            counts = [rle.encode(mask_HW) for mask_HW in result.refined_FHW]
             write_json(record, {"trace": trace.model_dump(mode="json"), "masks": counts})
-            self.footage.write(chunk.own.start, own)
+            self.footage.write(chunk.own.start, result.frames_FHWC)
             self.kept.note_new()
             self._state(chunk).unlink(missing_ok=True)
         else:
-            self.listener.skipped(self.engine.num_steps)
+            self.listener.skipped(self.method.num_steps)
         return ChunkTrace.model_validate(json.loads(record.read_bytes())["trace"])
 
-    def _edited(
-        self, chunk: Chunk, mask: UserMask, prompt: str, sound: Path | None
-    ) -> tuple[Frames, Mask, tuple[StepTrace, ...], str]:
-        """The frames that a chunk writes, their refined masks, and how they came about."""
+    def _edited(self, chunk: Chunk, mask: UserMask, words: Words) -> tuple[Result, str]:
+        """What a chunk writes, and why nothing of it was edited, if so."""
         own = slice(chunk.own.start - chunk.start, len(chunk.frames))
         source = _padded(self.scene.footage.read(chunk.frames), chunk)
         given = _padded(np.stack([mask.track.mask(frame) for frame in chunk.frames]), chunk)
         if not given[own].any():
-            self.listener.skipped(self.engine.num_steps)
-            return source[own], given[own], (), "the mask is empty here: nothing is edited"
+            self.listener.skipped(self.method.num_steps)
+            why = "the mask is empty here: nothing is edited"
+            return Result(source[own], given[own], given[own], ()), why
+        wave_N = None
+        if words.sound is not None:
+            wave_N = self._heard(words.sound, chunk.frames, chunk.num_frames)
         part = Part(
             frames_FHWC=source,
-            cells_Thw=to_cells(given),
+            mask_FHW=given,
             precision=mask.precision,
-            prompt=prompt,
-            wave_N=None if sound is None else self._heard(sound, chunk.frames, chunk.num_frames),
+            task=words.task,
+            prompt=words.prompt,
+            wave_N=wave_N,
             first_HWC=self.footage.read(chunk.frames[:1])[0] if chunk.index else None,
             controls={
                 kind: _padded(footage.read(chunk.frames), chunk)
-                for kind, footage in self.controls.items()
+                for kind, footage in self.inputs.controls.items()
             },
-            references=self.references,
+            references=self.inputs.references,
             seed=self.spec.seed + chunk.index * _SEED_STEP,
         )
-        edited, cells, steps = self.engine.edit(part, self._state(chunk), self.listener)
-        refined = to_pixels(cells) & given
+        result = self.method.edit(part, self._state(chunk), self.listener)
+        frames = result.frames_FHWC
         if self.config.output.composite:
-            # The released loop edits in the user's mask to the end.
-            is_released = self.config.solver.gamr_feedback == "released"
-            within = given if is_released else refined
-            edited = composite(edited, source, within, margin_px=self.config.output.margin_px)
-        return edited[own], refined[own], steps, ""
+            margin_px = self.config.output.margin_px
+            frames = composite(frames, source, result.shown_FHW, margin_px=margin_px)
+        return Result(frames[own], result.refined_FHW[own], given[own], result.steps), ""
 
     def _state(self, chunk: Chunk) -> Path:
         return self.folder / f"chunk-{chunk.index:04d}.pt"

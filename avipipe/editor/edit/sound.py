@@ -40,7 +40,6 @@ def make_sound(
     original: Path,
     folder: Path,
     *,
-    num_frames: int,
     instruction: str,
     scene: str,
     seed: int,
@@ -50,30 +49,38 @@ def make_sound(
     """The sound of an edit, in a folder; what is there already is used.
 
     Args:
-        way: `keep`, `agent`, or a file.
+        way: `keep` or `agent`.
         original: FLAC of the video before the edit.
         scene: what the picture shall show, for the agent.
         tools: of the agent, role -> name.
     Raises:
         ConfigError, WeightsError: a tool of the agent cannot be set up.
         AnnotatorError: the agent cannot make a plan of the instruction.
-        MediaError: the file has no sound.
     """
     if way == "keep":
         return NewSound(original, {"way": "keep"})
     folder.mkdir(parents=True, exist_ok=True)
-    if way == "agent":
-        return _by_agent(original, folder, instruction, scene, seed, tools, note)
+    return _by_agent(original, folder, instruction, scene, seed, tools, note)
+
+
+def given_sound(path: Path, folder: Path, num_frames: int) -> NewSound:
+    """The sound of a file as long as so many frames, in a folder; what is there already is used.
+
+    Raises:
+        MediaError: the file has no sound.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     out, fallbacks = folder / "given.flac", []
-    given_s = read_sound(Path(way)).duration_s
+    given_s = read_sound(path).duration_s
     if abs(given_s - num_frames / FPS) > Fraction(1, FPS):
         done = "silence follows it" if given_s < num_frames / FPS else "its end is cut off"
         fallbacks.append(
-            f"the sound of {way} lasts {given_s:.3f} s, the video {num_frames / FPS:.3f} s: {done}"
+            f"the sound of {path} lasts {given_s:.3f} s, the video {num_frames / FPS:.3f} s: {done}"
         )
     if not out.exists():
-        fit_sound(Path(way), num_frames, out)
-    return NewSound(out, {"way": "file", "file": way, "duration_s": given_s}, tuple(fallbacks))
+        fit_sound(path, num_frames, out)
+    details = {"way": "file", "file": str(path), "duration_s": given_s}
+    return NewSound(out, details, tuple(fallbacks))
 
 
 def _by_agent(

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
 
 from avipipe import __version__
-from avipipe.editor.avi_edit.data.batch import Task
+from avipipe.editor.common.tasks import Task
 from avipipe.manifests.rle import write_json
 
 JSON_NAME = "trace.json"
@@ -24,20 +24,20 @@ class _Record(BaseModel):
 
 
 class StepTrace(_Record):
-    """A step of the solver.
+    """A step of the solver; None is what its method does not know.
 
     Attributes:
+        seconds: None where an earlier run made it.
         sigma: noise level from which it went on.
         precision: the factor p that the network was told.
-        mask_share: of the user's cells, what the mask holds after it.
-        seconds: None where an earlier run made it.
+        mask_share: of the user's mask, what is left after it.
     """
 
     step: int
-    sigma: float
-    precision: int
-    mask_share: float
     seconds: float | None
+    sigma: float | None = None
+    precision: int | None = None
+    mask_share: float | None = None
 
 
 class ChunkTrace(_Record):

@@ -1,7 +1,7 @@
 """From any video to the frames and the sound that are edited, and from edited frames to a file."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,10 +13,10 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from avipipe.annotators.base import Frames
-from avipipe.editor.avi_edit.data.buckets import scaled_size
-from avipipe.editor.avi_edit.sizes import PATCH, SPATIAL_STRIDE, Bucket
-from avipipe.editor.common.media import Take
+from avipipe.editor.common.media import Take, covering_size
+from avipipe.editor.edit.chunks import Chunk, plan_chunks
 from avipipe.editor.edit.footage import Footage
+from avipipe.editor.edit.method import Canvas
 from avipipe.errors import FailKind, MediaError
 from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ
 from avipipe.media import decode
@@ -34,11 +34,9 @@ from avipipe.media.probe import MediaInfo, probe
 
 logger = logging.getLogger(__name__)
 
-CELL_PX = SPATIAL_STRIDE * PATCH
 _NEARLY_LOSSLESS = 4
 _LEAST_PX = 64
 _TIMEOUT_S = 600.0
-_NEARLY_ALL = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,7 @@ class Source:
 
     Attributes:
         take: all its frames, and the part of the scaled picture that is edited.
+        canvas: how it is edited.
         shape: width and height of the original in square pixels, upright.
         sound: FLAC, 48 kHz, exactly as long as the frames; silent where there was none.
         has_sound: whether there was any.
@@ -55,62 +54,36 @@ class Source:
 
     footage: Footage
     take: Take
+    canvas: Canvas
     shape: tuple[int, int]
     sound: Path
     has_sound: bool
     info: MediaInfo
 
-
-def choose_size(shape: tuple[float, float], buckets: Sequence[Bucket]) -> tuple[int, int]:
-    """Width and height to edit a picture at.
-
-    The largest size that the model was trained at of those that cut off next to nothing; else one
-    of the picture's shape with about as many tokens.
-
-    Args:
-        shape: width and height of the picture.
-    """
-    trained = [
-        (bucket.tokens_per_frame, kept, size)
-        for bucket in buckets
-        for size in ((bucket.width_px, bucket.height_px),)
-        if (kept := _kept(shape, size)) >= _NEARLY_ALL
-    ]
-    if trained:
-        return max(trained)[2]
-    most = max(bucket.tokens_per_frame for bucket in buckets)
-    sizes = []
-    for rows in range(1, most + 1):
-        columns = min(most // rows, max(1, round(rows * shape[0] / shape[1])))
-        if rows * columns >= _NEARLY_ALL * most:
-            size = (columns * CELL_PX, rows * CELL_PX)
-            sizes.append((_kept(shape, size), size))
-    return max(sizes)[1]
-
-
-def _kept(shape: tuple[float, float], size: tuple[int, int]) -> float:
-    """Share of a picture that is left when it is cut to the shape of a size."""
-    ratio = shape[0] * size[1] / (shape[1] * size[0])
-    return min(ratio, 1 / ratio)
+    def chunks(self) -> list[Chunk]:
+        """What is edited at once, one after the other."""
+        canvas = self.canvas
+        return plan_chunks(self.take.num_frames, canvas.most_frames, canvas.frame_step)
 
 
 def prepare(
     path: Path,
     folder: Path,
-    size_for: Callable[[tuple[float, float]], tuple[int, int]],
+    canvas_for: Callable[[tuple[float, float]], Canvas],
 ) -> Source:
     """Normalise a video: 24 fps, upright, scaled to just cover the size that is edited, cut to it.
 
     Args:
         folder: gets the frames and `audio.flac`; what is there already is used.
-        size_for: from the shape (width, height) of the video to the size that is edited.
+        canvas_for: from the shape (width, height) of the video to how it is edited.
     Raises:
         MediaError: it cannot be read; `kind` says why.
     """
     folder.mkdir(parents=True, exist_ok=True)
     info, readable, has_sound = _probe(path, folder)
     start_s, end_s = info.video.start_s, info.video.end_s
-    width, height = size_for((float(info.video.shape[0]), float(info.video.shape[1])))
+    canvas = canvas_for((float(info.video.shape[0]), float(info.video.shape[1])))
+    width, height = canvas.width_px, canvas.height_px
     scaled = _covering(info, (height, width))
     num_frames = num_ticks(end_s - start_s, Fraction(FPS))
     if num_frames < 1:
@@ -134,7 +107,7 @@ def prepare(
         (folder / VIDEO_NAME).unlink()
         done.touch()
     shape = (round(info.video.shape[0]), round(info.video.shape[1]))
-    return Source(footage, take, shape, folder / AUDIO_NAME, has_sound, info)
+    return Source(footage, take, canvas, shape, folder / AUDIO_NAME, has_sound, info)
 
 
 def fit_sound(path: Path, num_frames: int, out: Path) -> None:
@@ -228,7 +201,7 @@ def _probe(path: Path, folder: Path) -> tuple[MediaInfo, Path, bool]:
 def _covering(info: MediaInfo, size: tuple[int, int]) -> tuple[int, int]:
     """Height and width, both even, of the smallest scaled picture that covers a size."""
     shape = (round(info.video.shape[1]), round(info.video.shape[0]))
-    short_px = max(_LEAST_PX, min(scaled_size(shape, Bucket(1, *size))))
+    short_px = max(_LEAST_PX, min(covering_size(shape, size)))
     short_px += short_px % 2
     while True:
         width, height = decode.scaled_size(info.video, short_px, upscale=True)

@@ -7,12 +7,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from avipipe.editor.avi_edit.data.buckets import choose_bucket, scaled_size  # noqa: E402
+from avipipe.editor.avi_edit.data.buckets import choose_bucket  # noqa: E402
 from avipipe.editor.avi_edit.data.clip import MIN_INSIDE, draw_take, move_away  # noqa: E402
 from avipipe.editor.avi_edit.data.plan import Plan  # noqa: E402
 from avipipe.editor.avi_edit.masks import downsample_mask  # noqa: E402
 from avipipe.editor.avi_edit.sizes import Bucket  # noqa: E402
-from avipipe.editor.common.media import Masks, Take, cut_mask  # noqa: E402
+from avipipe.editor.common.media import (  # noqa: E402
+    Masks,
+    Take,
+    covering_size,
+    cut_mask,
+)
 from avipipe.manifests import rle  # noqa: E402
 from avipipe.manifests.rle import MaskTrack  # noqa: E402
 
@@ -91,7 +96,7 @@ def test_a_clip_goes_into_the_largest_bucket_that_it_fills(
 @pytest.mark.parametrize("size", [(720, 1280), (1280, 720), (720, 720), (722, 540), (64, 2048)])
 def test_a_scaled_picture_covers_its_bucket_and_touches_two_sides(size: tuple[int, int]) -> None:
     for bucket in BUCKETS:
-        height, width = scaled_size(size, bucket)
+        height, width = covering_size(size, (bucket.height_px, bucket.width_px))
         spare = (height - bucket.height_px, width - bucket.width_px)
         assert min(spare) == 0
         assert height / width == pytest.approx(size[0] / size[1], rel=0.002)

@@ -18,6 +18,7 @@ from avipipe.editor.common.media import Take, decode_frames
 from avipipe.editor.edit import given
 from avipipe.editor.edit.job import MaskSpec
 from avipipe.editor.edit.masks_in import read_mask
+from avipipe.editor.edit.method import Canvas
 from avipipe.editor.edit.pictures_in import control_order, read_control, read_image
 from avipipe.editor.edit.video import fit_sound, prepare
 from avipipe.errors import ConfigError, FailKind, ManifestError, MediaError
@@ -90,7 +91,7 @@ def test_a_script_is_no_mask_and_no_control(script: Path, tmp_path: Path) -> Non
 
 def test_a_script_is_no_video_and_no_sound(script: Path, tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="playlists are not followed") as refused:
-        prepare(script, tmp_path / "work", lambda shape: (96, 64))
+        prepare(script, tmp_path / "work", lambda shape: Canvas(96, 64, 13, 4))
     assert refused.value.kind is FailKind.NOT_MEDIA
     with pytest.raises(MediaError, match="playlists are not followed"):
         read_sound(script)

@@ -6,12 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from avipipe.editor.avi_edit.network.loading import build
-from avipipe.editor.avi_edit.network.transformer import NEW_MODULES, EditorOutput, EditorTransformer
-from avipipe.editor.avi_edit.train.begin import begin
-from avipipe.editor.avi_edit.train.objective import draw_at, predict
-from avipipe.editor.avi_edit.train.parallel import World
-from avipipe.editor.common.lora import (
+from avipipe.editor.avi_edit.lora import (
     ADAPTER_FILE,
     LoraConfig,
     add_lora,
@@ -19,6 +14,11 @@ from avipipe.editor.common.lora import (
     merge_lora,
     save_lora,
 )
+from avipipe.editor.avi_edit.network.loading import build
+from avipipe.editor.avi_edit.network.transformer import NEW_MODULES, EditorOutput, EditorTransformer
+from avipipe.editor.avi_edit.train.begin import begin
+from avipipe.editor.avi_edit.train.objective import draw_at, predict
+from avipipe.editor.avi_edit.train.parallel import World
 from avipipe.errors import WeightsError
 from tests.editor_batches import batch_of, tiny_config
 

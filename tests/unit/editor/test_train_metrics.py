@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageSequence
 
 from avipipe.editor.avi_edit.flops import forward_flops, step_flops
+from avipipe.editor.avi_edit.lora import LoraConfig
 from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
 from avipipe.editor.avi_edit.train.metrics import (
     JsonLines,
@@ -19,7 +20,6 @@ from avipipe.editor.avi_edit.train.metrics import (
     WandB,
     learning_flops,
 )
-from avipipe.editor.common.lora import LoraConfig
 from avipipe.errors import ConfigError
 
 BUCKET = Bucket(9, 64, 96)

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from avipipe.editor.avi_edit.sizes import Bucket
-
-Task = Literal["edit", "insertion", "deletion"]
+from avipipe.editor.common.tasks import Task
 
 
 @dataclass(frozen=True, slots=True)

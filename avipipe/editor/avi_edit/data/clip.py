@@ -16,12 +16,19 @@ import scipy.signal
 import torch
 from torch import Tensor
 
-from avipipe.editor.avi_edit.data.batch import Task
-from avipipe.editor.avi_edit.data.buckets import scaled_size
 from avipipe.editor.avi_edit.data.config import DataConfig
 from avipipe.editor.avi_edit.sizes import SPATIAL_STRIDE, TEMPORAL_STRIDE, Bucket
-from avipipe.editor.common.media import Masks, Take, cut_mask, decode_frames, decode_sound, under
+from avipipe.editor.common.media import (
+    Masks,
+    Take,
+    covering_size,
+    cut_mask,
+    decode_frames,
+    decode_sound,
+    under,
+)
 from avipipe.editor.common.shards import Sample, ShardDataset, mask_pairs, mask_track
+from avipipe.editor.common.tasks import Task
 from avipipe.errors import ManifestError
 from avipipe.manifests import rle
 from avipipe.manifests.pairs import Pairs
@@ -134,7 +141,7 @@ def draw_take(masks: MaskTrack, bucket: Bucket, rng: np.random.Generator) -> tup
     counts_HW = np.zeros(masks.size, np.uint16, order="F")
     for mask_HW in masks_FHW:
         counts_HW += mask_HW
-    scaled_px = scaled_size(masks.size, bucket)
+    scaled_px = covering_size(masks.size, (bucket.height_px, bucket.width_px))
     top = _draw_offset(counts_HW.sum(axis=1, dtype=np.int64), bucket.height_px, scaled_px[0], rng)
     left = _draw_offset(counts_HW.sum(axis=0, dtype=np.int64), bucket.width_px, scaled_px[1], rng)
     size = (bucket.height_px, bucket.width_px)

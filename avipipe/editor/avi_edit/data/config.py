@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from avipipe.editor.avi_edit.sizes import Bucket
-from avipipe.weights.digests import cache_folder
+from avipipe.editor.common.shards import index_folder
 
 BUCKETS = tuple(
     Bucket(num_frames, *size)
@@ -64,7 +64,7 @@ class DataConfig(BaseModel):
         None, description="Folder of `avipipe train cache`; without, features are made on the fly."
     )
     index: Path = Field(
-        default_factory=lambda: cache_folder().parent / "shards",
+        default_factory=index_folder,
         description="Folder for what is noted of shards, each read whole and checked once.",
     )
     workers: int = Field(4, ge=0, description="Processes that read and decode, for each trainer.")

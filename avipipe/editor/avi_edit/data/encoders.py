@@ -28,6 +28,7 @@ from avipipe.annotators.reading import reading
 from avipipe.editor.avi_edit.data.clip import Clip
 from avipipe.editor.avi_edit.data.config import EncoderConfig
 from avipipe.editor.avi_edit.sizes import EditorConfig
+from avipipe.editor.common.dtypes import DTYPES
 from avipipe.editor.common.media import HEARING_HZ
 from avipipe.weights.digests import digest
 
@@ -35,7 +36,6 @@ from avipipe.weights.digests import digest
 _VAE: Any = AutoencoderKLWan
 _EXTRACTOR: Any = Wav2Vec2FeatureExtractor
 
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 _REMEDY = (
     "Run: avipipe weights pull wan22_ti2v_5b wav2vec2; or name other folders under data.encoders"
 )

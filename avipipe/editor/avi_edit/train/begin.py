@@ -5,35 +5,23 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from avipipe.editor.avi_edit.convert import load_released
-from avipipe.editor.avi_edit.network.loading import (
-    blank,
-    build,
-    fresh_rope,
-    load_backbone,
-    load_editor,
-)
+from avipipe.editor.avi_edit.lora import LoraConfig, add_lora, is_new
+from avipipe.editor.avi_edit.network.loading import blank, fresh_rope
 from avipipe.editor.avi_edit.network.transformer import EditorTransformer
-from avipipe.editor.avi_edit.train.config import NetworkConfig, OptimiserConfig, TrainConfig
+from avipipe.editor.avi_edit.train.config import OptimiserConfig, TrainConfig
 from avipipe.editor.avi_edit.train.parallel import World, deal_out, shard
-from avipipe.editor.common.lora import LoraConfig, add_lora, is_new
+from avipipe.editor.avi_edit.weights import load_network
+from avipipe.editor.common.dtypes import DTYPES
 from avipipe.errors import ConfigError
-from avipipe.weights import locate
 
 UNUSED = ("control_embeddings", "reference_embedding")
 """What the data gives nothing to."""
-
-PULLED = {"wan": ("wan22_ti2v_5b", "transformer"), "released": ("avi_edit", "avi_edit.pt")}
-"""What to begin with -> the weight that holds it, and where in its folder."""
-
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 RECOMPILE_LIMIT = 8
 """Torch's own."""
@@ -85,44 +73,6 @@ def _prepared(model: EditorTransformer, config: TrainConfig) -> EditorTransforme
         if name.split(".")[0] in UNUSED:
             weight.requires_grad_(False)
     return model
-
-
-def load_network(config: NetworkConfig, dtype: torch.dtype = torch.float32) -> EditorTransformer:
-    """The network with the weights to begin with, on the CPU.
-
-    Args:
-        dtype: of weights that are read; fresh ones are float32.
-    Raises:
-        WeightsError: the weights are missing or do not fit.
-        ConfigError: they are of another size.
-    """
-    sizes, path = config.sizes, weights_path(config)
-    if path is None:
-        return build(sizes, seed=config.seed)
-    if config.begin == "wan":
-        return load_backbone(path, sizes, dtype=dtype, seed=config.seed)
-    if config.begin == "released":
-        return load_released(path, sizes, dtype=dtype)
-    model = load_editor(path, dtype=dtype)
-    if model.sizes != sizes:
-        raise ConfigError(
-            f"network.weights: {path} has other sizes than the preset `{config.preset}`"
-        )
-    return model
-
-
-def weights_path(config: NetworkConfig) -> Path | None:
-    """Folder or file of the weights to begin with; None if there are none.
-
-    Raises:
-        WeightsError: they were to be pulled, and are not here.
-    """
-    if config.begin == "fresh":
-        return None
-    if config.weights is not None:
-        return config.weights
-    name, part = PULLED[config.begin]
-    return locate(name) / part
 
 
 def _halve_frozen(model: EditorTransformer, config: LoraConfig, dtype: torch.dtype) -> None:

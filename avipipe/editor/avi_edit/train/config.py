@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from avipipe.config_file import merged, told, validated
 from avipipe.editor.avi_edit.config import SampleConfig
 from avipipe.editor.avi_edit.data.config import DataConfig
+from avipipe.editor.avi_edit.lora import LoraConfig
 from avipipe.editor.avi_edit.losses import DropConfig, LossConfig
-from avipipe.editor.avi_edit.sizes import EditorConfig
+from avipipe.editor.avi_edit.weights import NetworkConfig
 from avipipe.editor.common.flow import SigmaLaw
-from avipipe.editor.common.lora import LoraConfig
 from avipipe.errors import ConfigError
 
 PRESETS = ("tiny", "lora-24g", "full-h200", "paper")
@@ -23,31 +23,6 @@ PRESETS = ("tiny", "lora-24g", "full-h200", "paper")
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NetworkConfig(_Section):
-    """Which network, and the weights it begins with."""
-
-    preset: str = Field("wan2.2-5b", description="Sizes; see `avipipe.editor.avi_edit.sizes`.")
-    begin: Literal["fresh", "wan", "released", "editor"] = Field(
-        "wan",
-        description="Random weights; Wan's; AVI-Edit's; or those that an earlier run exported.",
-    )
-    weights: Path | None = Field(
-        None, description="Folder or file of what to begin with; else the pulled weights."
-    )
-    seed: int = Field(0, description="Of all weights that begin fresh.")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.begin == "editor" and self.weights is None:
-            raise ValueError("begin: editor needs `weights`, the `model` folder of a run")
-        return self
-
-    @property
-    def sizes(self) -> EditorConfig:
-        """Of the network."""
-        return EditorConfig.preset(self.preset)
 
 
 class OptimiserConfig(_Section):

@@ -9,11 +9,11 @@ from huggingface_hub import save_torch_state_dict
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
+from avipipe.editor.avi_edit.lora import save_lora
 from avipipe.editor.avi_edit.network.loading import blank
 from avipipe.editor.avi_edit.network.transformer import EditorTransformer
 from avipipe.editor.avi_edit.train.config import TrainConfig
 from avipipe.editor.avi_edit.train.parallel import World
-from avipipe.editor.common.lora import save_lora
 
 WEIGHTS = "diffusion_pytorch_model{suffix}.safetensors"
 

@@ -18,9 +18,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from avipipe.editor.avi_edit.network.loading import blank
 from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
-from avipipe.editor.avi_edit.train.begin import DTYPES, outline
+from avipipe.editor.avi_edit.train.begin import outline
 from avipipe.editor.avi_edit.train.config import TrainConfig
 from avipipe.editor.avi_edit.train.parallel import World, autocast
+from avipipe.editor.common.dtypes import DTYPES
 from avipipe.errors import RunError
 
 GIB = 2**30

@@ -17,8 +17,8 @@ from PIL import Image
 
 from avipipe.annotators.base import Frames
 from avipipe.editor.avi_edit.flops import forward_flops
+from avipipe.editor.avi_edit.lora import LoraConfig
 from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
-from avipipe.editor.common.lora import LoraConfig
 from avipipe.errors import ConfigError
 from avipipe.manifests.samples import FPS
 

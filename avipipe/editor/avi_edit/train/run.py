@@ -13,7 +13,7 @@ from avipipe.editor.avi_edit.data.cache import FeatureCache
 from avipipe.editor.avi_edit.data.encoders import Encoders, load_encoders, load_video_encoder
 from avipipe.editor.avi_edit.data.features import Features
 from avipipe.editor.avi_edit.data.stream import ClipStream, held_out, lost_workers_explained
-from avipipe.editor.avi_edit.train.begin import DTYPES
+from avipipe.editor.avi_edit.run_folder import CHECKPOINTS, CONFIG, METRICS, MODEL, SAMPLES
 from avipipe.editor.avi_edit.train.config import TrainConfig
 from avipipe.editor.avi_edit.train.export import export
 from avipipe.editor.avi_edit.train.memory import MemoryPlan, memory_explained, plan_memory
@@ -21,10 +21,8 @@ from avipipe.editor.avi_edit.train.metrics import JsonLines, Sink, TensorBoard, 
 from avipipe.editor.avi_edit.train.parallel import World, joined
 from avipipe.editor.avi_edit.train.samples import Sampler
 from avipipe.editor.avi_edit.train.trainer import Listener, Trainer
+from avipipe.editor.common.dtypes import DTYPES
 from avipipe.errors import ConfigError
-
-CHECKPOINTS, SAMPLES, MODEL = "checkpoints", "samples", "model"
-METRICS, CONFIG = "metrics.jsonl", "config.yaml"
 
 
 class RunListener(Listener, Protocol):

@@ -18,7 +18,6 @@ from avipipe.annotators.base import Frames
 from avipipe.editor.avi_edit.data.batch import Batch
 from avipipe.editor.avi_edit.network.transformer import EditorTransformer
 from avipipe.editor.avi_edit.train.begin import (
-    DTYPES,
     begin,
     choose_optimiser,
     make_optimiser,
@@ -31,6 +30,7 @@ from avipipe.editor.avi_edit.train.metrics import Meter, Sink, Values
 from avipipe.editor.avi_edit.train.objective import draw, losses_of, predict
 from avipipe.editor.avi_edit.train.parallel import World, computing, in_full
 from avipipe.editor.avi_edit.train.validate import validate
+from avipipe.editor.common.dtypes import DTYPES
 from avipipe.editor.common.flow import sample_generator
 from avipipe.errors import RunError
 

@@ -1,0 +1,170 @@
+"""What an editing method is to jobs: from frames, mask, words and sound to other frames.
+
+A method is a folder beside this one, with a class of this kind that `methods.py` names. It imports
+this module and `avipipe.editor.common`, and never another method.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from avipipe.annotators.base import Frames, Mask, Wave
+from avipipe.editor.common.tasks import Task
+from avipipe.editor.edit.config import EditConfig
+from avipipe.editor.edit.footage import Footage
+from avipipe.editor.edit.job import EditSpec
+from avipipe.editor.edit.listener import Listener
+from avipipe.editor.edit.trace import StepTrace
+
+__all__ = [
+    "Canvas",
+    "EditConfig",
+    "EditSpec",
+    "Footage",
+    "Listener",
+    "Method",
+    "Part",
+    "Result",
+    "Scene",
+    "StepTrace",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """What a method edits of a video at once.
+
+    Attributes:
+        width_px, height_px: of the pictures.
+        most_frames: as long as a part may be, `frame_step` n + 1.
+        frame_step: parts are `frame_step` n + 1 frames long.
+    """
+
+    width_px: int
+    height_px: int
+    most_frames: int
+    frame_step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A video as an edit finds it: frames, sound, and whether there is anything to hear."""
+
+    footage: Footage
+    sound: Path
+    has_sound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Frames that are edited at once: F = `frame_step` n + 1 of H x W pixels at 24 fps.
+
+    Attributes:
+        mask_FHW: where to edit.
+        precision: the factor p of the mask, 0 exact … `max_precision` box.
+        wave_N: mono at 16 kHz, of the frames; None where there is nothing to hear.
+        first_HWC: the first frame, where the part before has edited it already.
+        controls: kind -> frames (F, H, W, 3).
+        references: images (H, W, 3).
+        seed: of the noise; each part of a video has its own.
+    """
+
+    frames_FHWC: Frames
+    mask_FHW: Mask
+    precision: int
+    task: Task
+    prompt: str
+    wave_N: Wave | None
+    first_HWC: Frames | None
+    controls: Mapping[str, Frames]
+    references: Sequence[Frames]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a part.
+
+    Attributes:
+        refined_FHW: the mask as the method left it, within the one it was given.
+        shown_FHW: where the new picture is to be seen; elsewhere the source's may stand.
+    """
+
+    frames_FHWC: Frames
+    refined_FHW: Mask
+    shown_FHW: Mask
+    steps: tuple[StepTrace, ...]
+
+
+class Method(ABC):
+    """An editing method, ready to edit.
+
+    Attributes:
+        name: under which it is asked for, and its own settings stand.
+        settings: the class of its configuration.
+        config: how it was asked to edit.
+    """
+
+    name: ClassVar[str]
+    settings: ClassVar[type[EditConfig]]
+    config: EditConfig
+
+    @classmethod
+    @abstractmethod
+    def load(cls, config: Any) -> Self:
+        """Load the models.
+
+        Args:
+            config: one of `settings`.
+        Raises:
+            WeightsError: weights are missing: all that are, and what to run.
+            ConfigError: a setting does not go with these models or this machine.
+            RunError: too little memory; what would help.
+        """
+
+    @property
+    @abstractmethod
+    def max_precision(self) -> int:
+        """P, the precision factor of a box."""
+
+    @property
+    @abstractmethod
+    def num_steps(self) -> int:
+        """Steps of the solver for a part; what progress counts."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> Mapping[str, Any]:
+        """What the models are: part -> hash of its weights and settings."""
+
+    @abstractmethod
+    def canvas(self, shape: tuple[float, float]) -> Canvas:
+        """How a video is edited whose pictures have a shape (width, height)."""
+
+    @abstractmethod
+    def check(self, spec: EditSpec) -> None:
+        """Refuse an edit that it cannot make, before anything costs time.
+
+        Raises:
+            ConfigError: something it needs is missing, or something given is of no use to it.
+        """
+
+    def prompt_for(self, task: Task) -> str | None:
+        """What is read where no prompt is given; None: the instruction itself."""
+        return None
+
+    def fit(self, scene: Scene, folder: Path, listener: Listener) -> None:  # noqa: B027
+        """Prepare for one video, such as by tuning on it; kept in a folder, and gone on from."""
+
+    @abstractmethod
+    def edit(self, part: Part, state: Path, listener: Listener) -> Result:
+        """Edit a part.
+
+        Args:
+            state: file that each step is kept in, and gone on from if it is there.
+            listener: is told of each step.
+        Raises:
+            RunError: too little memory, or a model answers with what is no number.
+        """
