@@ -1,10 +1,7 @@
 """Edits of small clips by the tiny network: what comes out, whatever goes in."""
 
 import fcntl
-import json
 import os
-import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +26,6 @@ from avipipe.manifests import rle
 from avipipe.media.ffmpeg import run as ffmpeg
 from avipipe.media.probe import probe
 from tests.edit_models import Quiet, avi_edit, fresh_run, sha256
-from tests.integration.builds import command, environment
 
 BOX = {"box": [0.3, 0.25, 0.4, 0.5]}
 FRAMES = 54
@@ -137,14 +133,9 @@ def test_a_folder_with_everything_is_left(edited: Path, clip: Path) -> None:
     assert page.count("data:image/jpeg") == 4
 
 
-def test_what_is_far_from_the_mask_is_the_source(edited: Path) -> None:
+def test_the_file_shows_the_source_away_from_the_mask(edited: Path) -> None:
     source = Footage(edited / "work" / "source" / "frames").read(range(FRAMES))
-    result = Footage(edited / "work" / "edit-01" / "frames").read(range(FRAMES))
-    mask = masks_of(edited)
-    away = beyond(mask)
-    assert 0.1 < away.mean() < 0.9
-    assert np.array_equal(result[away], source[away])
-    assert (result[mask] != source[mask]).mean() > 0.5
+    away = beyond(masks_of(edited))
     written = decoded(edited / "edited.mp4").astype(np.int64)
     assert written.shape == source.shape
     assert np.abs(written - source)[away].mean() < 4  # of 255, by the codec
@@ -180,60 +171,6 @@ def test_chunks_go_on_from_the_frame_they_share(
     assert np.array_equal(seen[1].first_HWC, result.read(range(second.start, second.start + 1))[0])
     assert len({part.seed for part in seen}) == len(seen)
     assert first.frames[-1] == second.start
-
-
-def test_the_same_job_gives_the_same_bytes_and_other_seeds_others(
-    edited: Path, clip: Path, fresh: Path, tmp_path: Path
-) -> None:
-    done(clip, tmp_path / "again", fresh, change())
-    done(clip, tmp_path / "other", fresh, change(seed=1))
-    for name in ("edited.mp4", "mask.mkv", "preview.mp4"):
-        assert sha256(tmp_path / "again" / name) == sha256(edited / name)
-    assert sha256(tmp_path / "other" / "edited.mp4") != sha256(edited / "edited.mp4")
-
-
-def test_a_killed_edit_goes_on_to_the_same_bytes(clip: Path, fresh: Path, tmp_path: Path) -> None:
-    words: list[str | Path] = [
-        clip,
-        "--instruction",
-        "make it green",
-        "--mask-box",
-        "0.3,0.25,0.4,0.5",
-        "--model",
-    ]
-    words += [fresh, "--steps", "20", "--set", "solver.shift=1", "--json", "--out"]
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    with subprocess.Popen(
-        command("edit", *words, killed),
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if json.loads(line).get("step") == 29:  # in the middle of the second chunk
-                os.kill(process.pid, signal.SIGKILL)
-                break
-    assert process.returncode == -signal.SIGKILL
-    assert not killed.exists()
-    events = [json.loads(line) for line in said("edit", *words, killed).splitlines()]
-    steps = [step for chunk in events[-1]["edits"][0]["chunks"] for step in chunk["steps"]]
-    assert len(steps) == 80
-    earlier = [step["step"] for step in steps if step["seconds"] is None]
-    assert 5 <= len(earlier) <= 15
-    said("edit", *words, whole)
-    for name in ("edited.mp4", "mask.mkv", "preview.mp4"):
-        assert sha256(killed / name) == sha256(whole / name)
-    assert not killed.with_name("killed.partial").exists()
-    assert not (killed / "work").exists()
-
-
-def said(*words: str | Path) -> str:
-    """What a command says in a process of its own; all have as many threads, and so round alike."""
-    return subprocess.run(
-        command(*words), env=environment(), stdout=subprocess.PIPE, text=True, check=True
-    ).stdout
 
 
 def test_what_is_done_is_not_done_again(edited: Path, clip: Path, fresh: Path) -> None:

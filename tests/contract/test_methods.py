@@ -1,0 +1,157 @@
+"""What every editing method must do; a new one is tested by its name, on random tiny components.
+
+Deterministic; the same after SIGKILL in the middle of a part; nothing changed beyond the mask and
+its seam; all weights that are missing in one message.
+"""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from avipipe.annotators.base import Frames
+from avipipe.editor.edit.config import OutputConfig
+from avipipe.editor.edit.footage import Footage, read_lossless
+from avipipe.editor.edit.method import Method
+from avipipe.editor.edit.methods import METHODS, find_method
+from avipipe.errors import WeightsError
+from avipipe.synth import generate
+from tests.edit_models import fresh_run, sha256
+from tests.integration.builds import command, environment
+
+Words = tuple[str | Path, ...]
+
+FRAMES, STEPS = 54, 20
+BOX = ("--mask-box", "0.3,0.25,0.4,0.5")
+RESULTS = ("edited.mp4", "mask.mkv", "preview.mp4")
+
+
+def avi_edit_words(folder: Path) -> Words:
+    return ("--model", fresh_run(folder / "run"), "--set", "solver.shift=1")
+
+
+TINY: Mapping[str, Callable[[Path], Words]] = {"avi_edit": avi_edit_words}
+"""Method -> options of `avipipe edit` with which it edits by tiny components, made in a folder."""
+
+NEEDED = {"avi_edit": ("avi_edit", "wan22_ti2v_5b", "wav2vec2")}
+"""Method -> the weights that it cannot do without."""
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """2.25 s of something that bounces."""
+    folder = tmp_path_factory.mktemp("synth")
+    generate(folder, num_clips=1, seed=5, kinds=("bounce",), duration_s=2.25, height_px=160)
+    return next((folder / "clips").glob("bounce*"))
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def words(
+    request: pytest.FixtureRequest, clip: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Words:
+    """An edit of the clip, but for where to."""
+    made = TINY[request.param](tmp_path_factory.mktemp("components"))
+    how = ("--instruction", "make it green", "--prompt", "a green cube", *BOX)
+    return (clip, *how, "--steps", str(STEPS), "--json", "--keep-work", *made)
+
+
+@pytest.fixture(scope="module")
+def whole(words: Words, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The edit, made in one go."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    said(words, out)
+    return out
+
+
+def said(words: Words, out: Path) -> str:
+    """What a command says in a process of its own; all have as many threads, and so round alike."""
+    return subprocess.run(
+        command("edit", *words, "--out", out),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_methods_are_known_by_their_names() -> None:
+    for name in METHODS:
+        method = find_method(name)
+        assert issubclass(method, Method)
+        assert method.name == name
+    assert TINY.keys() == NEEDED.keys() == METHODS.keys()
+
+
+def test_the_same_edit_gives_the_same_bytes(words: Words, whole: Path, tmp_path: Path) -> None:
+    said(words, tmp_path / "again")
+    said((*words, "--seed", "1"), tmp_path / "other")
+    for name in RESULTS:
+        assert sha256(tmp_path / "again" / name) == sha256(whole / name)
+    assert sha256(tmp_path / "other" / "edited.mp4") != sha256(whole / "edited.mp4")
+
+
+def test_a_killed_edit_goes_on_to_the_same_bytes(words: Words, whole: Path, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    with subprocess.Popen(
+        command("edit", *words, "--out", killed),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if json.loads(line).get("step") == STEPS + 9:  # in the middle of the second part
+                os.kill(process.pid, signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    assert not killed.exists()
+    end = json.loads(said(words, killed).splitlines()[-1])
+    steps = [step for chunk in end["edits"][0]["chunks"] for step in chunk["steps"]]
+    earlier = [step["step"] for step in steps if step["seconds"] is None]
+    assert 5 <= len(earlier) <= 15
+    for name in RESULTS:
+        assert sha256(killed / name) == sha256(whole / name)
+    assert not killed.with_name("killed.partial").exists()
+
+
+def test_what_is_far_from_the_mask_is_the_source(whole: Path) -> None:
+    source = frames_of(whole / "work" / "source")
+    result = frames_of(whole / "work" / "edit-01")
+    assert result.shape == source.shape
+    mask = np.asarray(read_lossless(whole / "mask.mkv", "gray") > 0)
+    margin_px = OutputConfig().margin_px
+    away_px = [
+        cv2.distanceTransform((~each).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        if each.any()
+        else np.full(each.shape, np.inf)
+        for each in mask
+    ]
+    away = np.stack(away_px) >= margin_px
+    assert 0.1 < away.mean() < 0.9
+    assert np.array_equal(result[away], source[away])
+    assert (result[mask] != source[mask]).mean() > 0.5
+
+
+def frames_of(folder: Path) -> Frames:
+    return Footage(folder / "frames").read(range(FRAMES))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_all_weights_that_are_missing_are_named_at_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVIPIPE_WEIGHTS_DIR", str(tmp_path))
+    monkeypatch.setenv("AVIPIPE_CACHE_DIR", str(tmp_path / "cache"))
+    method = find_method(name)
+    with pytest.raises(WeightsError) as caught:
+        method.load(method.settings())
+    needed = NEEDED[name]
+    assert f"{len(needed)} weights are missing" in str(caught.value)
+    assert f"avipipe weights pull {' '.join(needed)}" in str(caught.value)
