@@ -32,6 +32,7 @@ BELOW["cli"] = BELOW["calibrate"] | {"calibrate", "synth", "editor"}
 """Part of avipipe -> the parts that it may import."""
 
 RAY_FILES = {"pipeline/ray_data.py", "editor/train/launch_ray.py"}
+LOCK_FILES = {"files.py", "media/host_gate.py"}
 TORCH_FREE = ("torch", "transformers")
 
 
@@ -60,13 +61,14 @@ def test_imports_point_downwards(path: Path) -> None:
             assert words[1] in BELOW[part] | {part}, f"{part} must not import {name}"
 
 
-def test_only_two_files_import_ray() -> None:
+@pytest.mark.parametrize(("package", "expected"), [("ray", RAY_FILES), ("fcntl", LOCK_FILES)])
+def test_only_two_files_import(package: str, expected: set[str]) -> None:
     users = {
         str(path.relative_to(PACKAGE))
         for path in modules()
-        if any(name.split(".")[0] == "ray" for name in imported(path))
+        if any(name.split(".")[0] == package for name in imported(path))
     }
-    assert users == RAY_FILES
+    assert users == expected
 
 
 def reads_media(path: Path) -> bool:
