@@ -13,6 +13,7 @@ from av.container import InputContainer
 from avipipe.annotators.base import Frames, Wave
 from avipipe.audio_agent.tools import Sound
 from avipipe.errors import ConfigError, FailKind, MediaError
+from avipipe.files import written_whole
 from avipipe.media.container import DEFAULT_LIMITS, open_bytes, open_media
 from avipipe.media.decode import read_audio, read_frames
 from avipipe.media.probe import MediaInfo, probe
@@ -60,10 +61,8 @@ def write_sound(path: Path, sound: Sound) -> None:
         ConfigError: the name ends otherwise.
     """
     check_suffix(path)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
+    with written_whole(path) as draft, draft.open("wb") as file:
         _encode(file, sound, path.suffix.lower())
-    partial.replace(path)
 
 
 def check_suffix(path: Path) -> None:

@@ -9,12 +9,12 @@ import logging
 import re
 from collections.abc import Iterator
 
+from avipipe.files import PARTIAL
 from avipipe.manifests.dataset import DatasetIndex, plain_name
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.lease import LEASE_NAME
 from avipipe.manifests.shards import FOLDER as SHARDS
 from avipipe.manifests.shards import is_shard_name
-from avipipe.manifests.stores.base import PARTIAL
 from avipipe.manifests.tables import CLIPS_NAME, SOURCES_NAME
 
 logger = logging.getLogger(__name__)

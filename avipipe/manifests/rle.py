@@ -5,7 +5,6 @@ Lengths, areas, boxes and intersections are read from the code without drawing t
 """
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco
 
 from avipipe.errors import ManifestError
+from avipipe.files import write_whole
 
 Mask = npt.NDArray[np.bool_]
 Size = tuple[int, int]
@@ -152,12 +152,7 @@ def read_masks(path: Path) -> MaskTrack:
 
 def write_json(path: Path, value: Any) -> None:
     """Write canonical JSON, durable and whole or not at all."""
-    partial = path.with_name(path.name + ".tmp")
-    with partial.open("wb") as file:
-        file.write(canonical_json(value))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_whole(path, canonical_json(value))
 
 
 def canonical_json(value: Any) -> bytes:

@@ -156,6 +156,7 @@ class HostGate:
             state.failures = 0
 
     def _take_slot(self, stack: ExitStack) -> None:
+        # Not `files.locked`: any of many will do, and none is opened but as `_open_own` does.
         files = [stack.enter_context(_open_own(self._folder, name)) for name in self._locks]
         while not any(map(_try_lock, files)):
             time.sleep(_POLL_S)

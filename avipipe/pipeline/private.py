@@ -9,13 +9,13 @@ import functools
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from avipipe.errors import FailKind, ManifestError, MediaError
+from avipipe.files import written_whole
 from avipipe.manifests.records import SourceLine
 from avipipe.manifests.uris import is_url
 from avipipe.text import secrets_of, split_url
@@ -90,14 +90,9 @@ class Private:
         if not addresses:
             return
         data = {"key": key.hex(), "addresses": dict(sorted(addresses.items()))}
-        draft = self._path.with_suffix(".draft")
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  of a descriptor
-            json.dump(data, file)
-            file.flush()
-            os.fsync(descriptor)
-        draft.replace(self._path)
+        with written_whole(self._path) as draft:
+            draft.touch(0o600, exist_ok=False)
+            draft.write_text(json.dumps(data), encoding="utf-8")
 
 
 class _Known(NamedTuple):

@@ -14,7 +14,6 @@ which is how an item that kills its worker is told from its neighbours.
 
 import errno
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from avipipe.errors import ManifestError
-from avipipe.files import sha256_of, write_whole
+from avipipe.files import sha256_of, sync, write_whole
 from avipipe.manifests.records import Fail, Keep, Record, StoredFile
 
 
@@ -161,8 +160,7 @@ def is_whole(record: Record, folder: Path) -> bool:
 def _sealed(record: Record, folder: Path) -> dict[str, StoredFile]:
     """What the files of a kept record are, once all of a folder is on disk."""
     for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(path)
     names = record.outcome.files if isinstance(record.outcome, Keep) else ()
     return {name: _stored(folder / name) for name in sorted(names)}
 

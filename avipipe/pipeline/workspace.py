@@ -1,12 +1,11 @@
 """The folders of one dataset: where it is published, and where the work for it lies."""
 
-import fcntl
 import json
 import logging
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 
 from avipipe.config_file import difference
 from avipipe.errors import ConfigError, ManifestError, RunError
-from avipipe.files import write_whole
+from avipipe.files import locked, remove_drafts, write_whole
 from avipipe.manifests.copies import refuse_lost_index
 from avipipe.manifests.dataset import read_index
 from avipipe.manifests.destination import Destination
@@ -291,26 +290,23 @@ class Workspace:
         Raises:
             RunError: another build is at work here, or the folder cannot be written.
         """
-        try:
-            self.work.mkdir(parents=True, exist_ok=True)
-            file = (self.work / "lock").open("a+")
-        except OSError as error:
-            raise RunError(
-                f"cannot write to {self.work}: {error.strerror}; choose another --out or --work, "
-                "or change its permissions"
-            ) from error
-        with file:
+        lock = self.work / "lock"
+        with ExitStack() as held:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.work.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(lock, patience_s=0))
             except BlockingIOError as error:
-                file.seek(0)
                 raise RunError(
-                    f"another build (process {file.read().strip() or 'unknown'}) is at work in "
+                    f"another build (process {lock.read_text() or 'unknown'}) is at work in "
                     f"{self.work}; wait for it, or use another --out"
                 ) from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            except OSError as error:
+                raise RunError(
+                    f"cannot write to {self.work}: {error.strerror}; choose another --out or "
+                    "--work, or change its permissions"
+                ) from error
+            lock.write_text(str(os.getpid()))
+            remove_drafts(self.work)
             yield
 
     def lease(self) -> Lease:

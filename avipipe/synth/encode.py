@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from avipipe.files import written_whole
 from avipipe.synth.render import VFR_TICK_S, SynthClip
 from avipipe.synth.truth import Truth
 
@@ -23,12 +24,12 @@ def write_clip(clip: SynthClip, path: Path, *, crf: int = 20) -> Truth:
     Returns:
         the truth, with `file` set to the name of the file.
     """
-    partial = path.with_name(f".{path.name}.tmp")
-    with av.open(
-        str(partial), "w", format=_FORMATS[path.suffix], container_options={"fflags": "+bitexact"}
-    ) as container:
+    kind, options = _FORMATS[path.suffix], {"fflags": "+bitexact"}
+    with (
+        written_whole(path) as draft,
+        av.open(str(draft), "w", format=kind, container_options=options) as container,
+    ):
         _mux(container, clip, crf)
-    partial.replace(path)
     return replace(clip.truth, file=path.name, root=path.parent)
 
 

@@ -141,7 +141,7 @@ def _pull_file(weight: Weight, root: Path) -> Pulled:
     expected = file.sha256 or (recorded.files[file.name].sha256 if recorded else digest(path))
     _hold_to(expected, path, f"{url} does not serve the weight `{weight.name}`")
     came = PulledFile(sha256=digest(path), size_bytes=path.stat().st_size)
-    path.replace(root / file.name)
+    path.replace(root / file.name)  # no `written_whole`: what came in part is gone on with
     shutil.rmtree(parts, ignore_errors=True)
     return Pulled(url=shown_url(weight.url), files={file.name: came})
 

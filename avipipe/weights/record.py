@@ -4,17 +4,16 @@ Weights that the lock file does not pin are trusted when they are pulled; the co
 of each file that came then are what they are held to later.
 """
 
-import fcntl
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
 from avipipe.errors import WeightsError
-from avipipe.files import write_whole
+from avipipe.files import locked, write_whole
 from avipipe.text import shown_url
 from avipipe.weights.lock import Weight
 
@@ -69,14 +68,11 @@ def write_record(folder: Path, weight: Weight, pulled: Pulled) -> None:
         write_whole(path, yaml.safe_dump(data, sort_keys=False).encode())
 
 
-@contextmanager
-def alone(folder: Path, name: str) -> Iterator[None]:
+def alone(folder: Path, name: str) -> AbstractContextManager[None]:
     """One process at a time for what is named, in a folder; the others wait."""
     locks = folder / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    with (locks / name).open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return locked(locks / name)
 
 
 def _read(path: Path) -> dict[str, Pulled]:

@@ -133,5 +133,7 @@ def test_what_was_being_written_is_made_again(
     stray = partial / "work" / "edit-01" / "frames" / "00000013.mkv"
     assert not stray.exists()
     stray.write_bytes(b"half a segment")
+    (partial / ".edited.mp4.0123456789ab.partial").write_bytes(b"half a video")
     run(clip, out, model)
     assert [sha256(out / name) for name in RESULTS] == [sha256(done / name) for name in RESULTS]
+    assert not list(out.glob(".*"))

@@ -350,6 +350,7 @@ def test_what_a_killed_process_left_is_removed_after_a_day(
         f"manifest/clips-{hexes}.parquet",
         "manifest/clips.parquet.partial",
         f"config.yaml.{hexes[:12]}.partial",
+        f".config.yaml.{hexes[:12]}.partial",
     ]
     for name in left:
         (out / name).write_bytes(b"half a file")

@@ -34,6 +34,7 @@ BELOW["cli"] = BELOW["calibrate"] | BELOW["editor"] | {"calibrate", "editor", "s
 """Part of avipipe -> the parts that it may import."""
 
 RAY_FILES = {"pipeline/ray_data.py", "editor/avi_edit/train/launch_ray.py"}
+LOCK_FILES = {"files.py", "media/host_gate.py"}
 TORCH_FREE = ("torch", "transformers")
 
 
@@ -87,13 +88,14 @@ def test_a_method_imports_what_is_common_and_never_another(path: Path) -> None:
         assert not trains, f"{path} edits, and must not import training: {trains}"
 
 
-def test_only_two_files_import_ray() -> None:
+@pytest.mark.parametrize(("package", "expected"), [("ray", RAY_FILES), ("fcntl", LOCK_FILES)])
+def test_only_two_files_import(package: str, expected: set[str]) -> None:
     users = {
         str(path.relative_to(PACKAGE))
         for path in modules()
-        if any(name.split(".")[0] == "ray" for name in imported(path))
+        if any(name.split(".")[0] == package for name in imported(path))
     }
-    assert users == RAY_FILES
+    assert users == expected
 
 
 def reads_media(path: Path) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from avipipe.errors import FailKind, ManifestError, MediaError
+from avipipe.errors import FailKind, ManifestError, MediaError, RunError
 from avipipe.manifests.records import SourceLine
 from avipipe.pipeline.private import NAME, Private
 from avipipe.pipeline.workspace import Workspace
@@ -74,6 +74,16 @@ def test_it_is_written_for_its_owner_alone_and_read_again(tmp_path: Path) -> Non
     assert (again.stored_uri(url), again.address(uri)) == (uri, url)
     assert {"ann", "hush", "aaaa"} <= set(again.secrets(uri))
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_what_a_killed_build_left_of_it_goes_with_the_next_one(tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path), tmp_path)
+    left = tmp_path / f".{NAME}.0123456789ab.partial"
+    left.write_text("hush")
+    with workspace.locked():
+        assert not left.exists()
+        with pytest.raises(RunError, match=rf"another build \(process {os.getpid()}\) is at work"):
+            workspace.locked().__enter__()
 
 
 def test_the_latest_address_counts(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from avipipe.editor.avi_edit.network.transformer import EditorOutput
 from avipipe.editor.avi_edit.refine import refine_mask, refine_mask_as_released
 from avipipe.editor.common.flow import NUM_TIMESTEPS, draw_noise, sample_generator
 from avipipe.errors import ConfigError, RunError
+from avipipe.files import written_whole
 
 
 class Network(Protocol):
@@ -109,13 +110,12 @@ class Solving:
     def save(self, path: Path) -> None:
         """Write it as a safetensors file, whole or not at all."""
         tensors = {"latents": self.latents, "mask": self.mask, "masks": self.masks}
-        partial = path.with_name(f".{path.name}.partial")
-        safetensors.torch.save_file(
-            {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
-            partial,
-            metadata={"step": str(self.step), "sha256": self._sha256()},
-        )
-        partial.replace(path)
+        with written_whole(path) as draft:
+            safetensors.torch.save_file(
+                {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
+                draft,
+                metadata={"step": str(self.step), "sha256": self._sha256()},
+            )
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import tarfile
-import uuid
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from pydantic import TypeAdapter
 
 from avipipe.editor.common.sealed import sealed, unsealed
 from avipipe.errors import ManifestError, disk_error
+from avipipe.files import write_whole
 from avipipe.manifests.dataset import DatasetIndex, read_index
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.pairs import Pairs
@@ -283,15 +283,8 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         RunError: it cannot be written.
     """
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_whole(path, content)
     except OSError as error:
         raise disk_error(error) from error
-    finally:
-        partial.unlink(missing_ok=True)

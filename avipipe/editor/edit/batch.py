@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from avipipe.editor.common.shards import Sample, ShardDataset, index_folder
 from avipipe.editor.edit.job import EditSpec, Job, MaskSpec, job_of
 from avipipe.errors import DISK_ERRNOS, AvipipeError, ConfigError, ManifestError
+from avipipe.files import write_whole
 from avipipe.manifests.rle import write_json
 
 logger = logging.getLogger(__name__)
@@ -129,8 +129,8 @@ def _clip_job(dataset: ShardDataset, sample: Sample, spec: EditSpec, folder: Pat
         masks["frames"] = json.loads(members["pairs.json"])["levels"][precision - 1]["frames"]
     folder.mkdir(parents=True, exist_ok=True)
     video, sound, mask = (folder / name for name in ("video.mp4", "sound.flac", "masks.json"))
-    _write(video, members["mp4"])
-    _write(sound, members["flac"])
+    write_whole(video, members["mp4"])  # another run may be reading it
+    write_whole(sound, members["flac"])
     write_json(mask, masks)
     own = spec.model_copy(
         update={
@@ -140,10 +140,3 @@ def _clip_job(dataset: ShardDataset, sample: Sample, spec: EditSpec, folder: Pat
         }
     )
     return Job(video=video, edits=(own,))
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Another run on the same dataset, which may be reading it, never sees a part."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    partial.replace(path)

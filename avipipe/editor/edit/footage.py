@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from avipipe.annotators.base import Frames
 from avipipe.errors import RunError
+from avipipe.files import written_whole
 from avipipe.manifests.samples import FPS
 from avipipe.media.container import open_media
 
@@ -87,10 +88,11 @@ def write_lossless(
 ) -> None:
     """Write uint8 frames (H, W, 3) or (H, W) as FFV1 in Matroska, whole or not at all."""
     stored, given = _FORMATS[kind]
-    partial = path.with_name(f".{path.name}.partial")
-    with av.open(
-        str(partial), "w", format="matroska", container_options={"fflags": "+bitexact"}
-    ) as container:
+    options = {"fflags": "+bitexact"}
+    with (
+        written_whole(path) as draft,
+        av.open(str(draft), "w", format="matroska", container_options=options) as container,
+    ):
         stream = container.add_stream("ffv1", rate=FPS)
         stream.pix_fmt = stored
         stream.codec_context.flags |= av.codec.context.Flags.bitexact
@@ -101,7 +103,6 @@ def write_lossless(
             frame.pts, frame.time_base = number, Fraction(1, FPS)
             container.mux(stream.encode(frame.reformat(format=stored, threads=1)))
         container.mux(stream.encode())
-    partial.replace(path)
 
 
 def read_lossless(path: Path, kind: Literal["rgb24", "gray"]) -> Pictures:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from avipipe.annotators.reading import few
 from avipipe.errors import RunError
-from avipipe.files import sha256_of
+from avipipe.files import remove_drafts, sha256_of, write_whole
 
 NAME = "kept.jsonl"
 
@@ -52,7 +52,8 @@ class Kept:
             self._hashes |= {name: value for name, value in new.items() if value}
 
     def drop_others(self, part: str) -> None:
-        """Delete what is not kept in a folder of the folder."""
+        """Delete what is not kept in a folder of the folder, and drafts beside that."""
+        remove_drafts(self._folder)
         for name in list(self._found()):
             if name.startswith(f"{part}/") and name not in self._hashes:
                 (self._folder / name).unlink()
@@ -60,9 +61,7 @@ class Kept:
     def forget(self, part: str) -> None:
         """Say no more of a folder of the folder."""
         self._hashes = {k: v for k, v in self._hashes.items() if not k.startswith(f"{part}/")}
-        partial = self._path.with_name(f".{NAME}.partial")
-        partial.write_text(json.dumps(self._hashes) + "\n", encoding="utf-8")
-        partial.replace(self._path)
+        write_whole(self._path, json.dumps(self._hashes).encode() + b"\n")
 
     def _lines(self) -> list[bytes]:
         """All but one that was being written."""

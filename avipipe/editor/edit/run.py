@@ -4,13 +4,11 @@ What takes long is kept as it comes, in `OUT.partial/work`, so that a run that w
 it was, goes on where it stood; `OUT` appears at the end, whole.
 """
 
-import fcntl
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +37,7 @@ from avipipe.editor.edit.trace import (
 )
 from avipipe.editor.edit.video import Source, prepare, write_video
 from avipipe.errors import ConfigError, RunError
-from avipipe.files import sha256_of
+from avipipe.files import locked, sha256_of
 from avipipe.manifests.rle import MaskTrack, write_json
 from avipipe.manifests.samples import FPS
 
@@ -96,24 +94,20 @@ def edit(
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Make a folder, and hold it for one run at a time; a dead run holds nothing."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise RunError(
-            f"cannot write to {folder}: {error.strerror}; choose another --out, or change its "
-            "permissions"
-        ) from error
-    try:
+    with ExitStack() as held:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(folder, patience_s=0))
         except BlockingIOError as error:
             raise RunError(
                 f"another run is at work in {folder}; wait for it, or use another --out"
             ) from error
+        except OSError as error:
+            raise RunError(
+                f"cannot write to {folder}: {error.strerror}; choose another --out, or change its "
+                "permissions"
+            ) from error
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _is_empty(folder: Path) -> bool:

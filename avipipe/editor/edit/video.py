@@ -18,6 +18,7 @@ from avipipe.editor.edit.chunks import Chunk, plan_chunks
 from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.method import Canvas
 from avipipe.errors import FailKind, MediaError
+from avipipe.files import written_whole
 from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ
 from avipipe.media import decode
 from avipipe.media.container import INPUT_OPTIONS, open_media
@@ -119,10 +120,9 @@ def fit_sound(path: Path, num_frames: int, out: Path) -> None:
         .filter("apad", whole_len=num_frames * SAMPLES_PER_FRAME)
         .filter("atrim", end_sample=num_frames * SAMPLES_PER_FRAME)
     )
-    partial = out.with_name(f".{out.name}.partial")
-    written = ffmpeg.output(sound, f"file:{partial}", format="flac", **{"c:a": "flac"})
-    run(list(written.compile()[1:]), timeout_s=_TIMEOUT_S)
-    partial.replace(out)
+    with written_whole(out) as draft:
+        written = ffmpeg.output(sound, f"file:{draft}", format="flac", **{"c:a": "flac"})
+        run(list(written.compile()[1:]), timeout_s=_TIMEOUT_S)
 
 
 def write_video(path: Path, frames: Iterable[Frames], sound: Path, *, crf: int) -> None:
@@ -130,9 +130,11 @@ def write_video(path: Path, frames: Iterable[Frames], sound: Path, *, crf: int) 
 
     Both start at 0; the sound is as long as its file.
     """
-    partial = path.with_name(f".{path.name}.partial")
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
-    with av.open(str(partial), "w", format="mp4", container_options=options) as container:
+    with (
+        written_whole(path) as draft,
+        av.open(str(draft), "w", format="mp4", container_options=options) as container,
+    ):
         video, audio = None, container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="stereo")
         audio.bit_rate = 192_000
         heard, num_heard = _sound(sound), 0
@@ -148,7 +150,6 @@ def write_video(path: Path, frames: Iterable[Frames], sound: Path, *, crf: int) 
         for part in heard:
             container.mux(audio.encode(part))
         container.mux(audio.encode())
-    partial.replace(path)
 
 
 def _picture(frame_HWC: Frames, number: int) -> av.VideoFrame:
@@ -182,19 +183,19 @@ def _probe(path: Path, folder: Path) -> tuple[MediaInfo, Path, bool]:
         is_mov = "mov" in container.format.name
     dubbed = folder / ("silent.mov" if is_mov else "silent.mkv")
     if not dubbed.exists():
-        partial = dubbed.with_name(f"partial-{dubbed.name}")
         silence = ffmpeg.input(f"anullsrc=r={SAMPLE_RATE_HZ}:cl=stereo", f="lavfi")
         # AVI has no times of its own, and Matroska wants some.
         picture = ffmpeg.input(file_url(path), fflags="+genpts", **INPUT_OPTIONS)
-        copied = ffmpeg.output(
-            picture.video,
-            silence.audio,
-            f"file:{partial}",
-            shortest=None,
-            **{"c:v": "copy", "c:a": "pcm_s16le"},
-        )
-        run(list(copied.compile()[1:]), timeout_s=_TIMEOUT_S)
-        partial.replace(dubbed)
+        with written_whole(dubbed) as draft:
+            copied = ffmpeg.output(
+                picture.video,
+                silence.audio,
+                f"file:{draft}",
+                format="mov" if is_mov else "matroska",
+                shortest=None,
+                **{"c:v": "copy", "c:a": "pcm_s16le"},
+            )
+            run(list(copied.compile()[1:]), timeout_s=_TIMEOUT_S)
     return probe(dubbed), dubbed, False
 
 

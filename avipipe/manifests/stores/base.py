@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-PARTIAL = ".partial"
-"""How the names of files end that are still being written."""
-
 BLOCK_BYTES = 1 << 20
 
 

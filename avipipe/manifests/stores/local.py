@@ -1,19 +1,17 @@
 """A folder of a local or shared file system."""
 
 import errno
-import fcntl
 import os
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
 from avipipe.errors import ConfigError, RunError
+from avipipe.files import PARTIAL, draft_beside, locked, sync, write_whole
 from avipipe.manifests.stores.base import (
-    PARTIAL,
     Changed,
     NotThere,
     Stat,
@@ -81,23 +79,25 @@ class LocalStore:
             raise self._cannot("read", path, error) from error
 
     def write(self, name: str, data: bytes) -> None:
-        with self._beside(name, data) as draft:
-            self._rename(draft, name)
+        path = self._root / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, data)
+            sync(path.parent)
+        except OSError as error:
+            raise self._cannot("write", path, error) from error
 
     def create(self, name: str, data: bytes) -> str:
         path = self._root / name
-        with self._beside(name, data) as draft:
-            try:
-                os.link(draft, path)
-            except OSError as error:
-                if error.errno in _NO_LINKS:
-                    self._create_in_place(path, data)
-                # On NFS the reply to a link that was made may be lost: two names tell of it.
-                elif draft.stat().st_nlink < 2:
-                    if isinstance(error, FileExistsError):
-                        raise Changed(name) from error
-                    raise self._cannot("write", path, error) from error
-        _sync_folder(path.parent)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with draft_beside(path) as draft:
+                draft.write_bytes(data)
+                sync(draft)
+                self._link(draft, path, data)
+            sync(path.parent)
+        except OSError as error:
+            raise self._cannot("write", path, error) from error
         return _tag(data)
 
     def swap(self, name: str, data: bytes, tag: str) -> str:
@@ -157,46 +157,36 @@ class LocalStore:
             with self.open(name) as file:
                 if written_of(file) == written:
                     return
-        self._rename(draft, name)
+        try:
+            draft.replace(path)
+            sync(path.parent)
+        except OSError as error:
+            raise self._cannot("write", path, error) from error
 
     def remove_uploads(self, folder: str, before_s: float) -> list[str]:
         """Parts lie in the folder itself, under names that say so."""
         return []
 
-    @contextmanager
-    def _beside(self, name: str, data: bytes) -> Iterator[Path]:
-        """A synced file with this content, next to where it is to be."""
-        path = self._root / name
-        draft = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
+    def _link(self, draft: Path, path: Path, data: bytes) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            yield draft
+            os.link(draft, path)
         except OSError as error:
-            raise self._cannot("write", path, error) from error
-        finally:
-            draft.unlink(missing_ok=True)
-
-    def _rename(self, draft: Path, name: str) -> None:
-        path = self._root / name
-        try:
-            draft.replace(path)
-            _sync_folder(path.parent)
-        except OSError as error:
-            raise self._cannot("write", path, error) from error
+            if error.errno in _NO_LINKS:
+                self._create_in_place(path, data)
+            # On NFS the reply to a link that was made may be lost: two names tell of it.
+            elif draft.stat().st_nlink < 2:
+                if isinstance(error, FileExistsError):
+                    raise Changed(path.name) from error
+                raise
 
     def _create_in_place(self, path: Path, data: bytes) -> None:
         """For file systems without links: a reader may see a part of the file for a moment."""
         try:
             with path.open("xb") as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
         except FileExistsError as error:
             raise Changed(path.name) from error
+        sync(path)
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
@@ -205,37 +195,20 @@ class LocalStore:
         The lock is on a file that is there only while it is held. A process that dies lets go.
         """
         path = self._root / f"{name}.lock"
-        descriptor = self._lock(path)
-        try:
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(path, patience_s=_LOCK_PATIENCE_S))
+            except BlockingIOError as error:
+                raise RunError(
+                    f"{path} is locked for more than {_LOCK_PATIENCE_S:g} s; if no other build is "
+                    "at work there, the file server is to blame: run the same command again"
+                ) from error
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise self._cannot("lock", path, error) from error
+                self.swaps = False  # whoever relies on it reads back what was written
+            held.callback(path.unlink, missing_ok=True)
             yield
-        finally:
-            path.unlink(missing_ok=True)
-            os.close(descriptor)
-
-    def _lock(self, path: Path) -> int:
-        end_s = time.monotonic() + _LOCK_PATIENCE_S
-        while time.monotonic() < end_s:
-            try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            except OSError as error:
-                raise self._cannot("write", path, error) from error
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is_same(descriptor, path):
-                    return descriptor
-            except BlockingIOError:
-                time.sleep(0.01)
-            except OSError as error:
-                if error.errno in _NO_LOCKS:
-                    self.swaps = False  # whoever relies on it reads back what was written
-                    return descriptor
-                os.close(descriptor)
-                raise self._cannot("lock", path, error) from error
-            os.close(descriptor)
-        raise RunError(
-            f"{path} is locked for more than {_LOCK_PATIENCE_S:g} s; if no other build is at work "
-            "there, the file server is to blame: run the same command again"
-        )
 
     def _cannot(self, doing: str, path: Path, error: OSError) -> ConfigError | RunError:
         why = error.strerror or str(error)
@@ -249,20 +222,3 @@ class LocalStore:
 
 def _tag(data: bytes) -> str:
     return sha256(data).hexdigest()
-
-
-def _is_same(descriptor: int, path: Path) -> bool:
-    """Whether a file that was opened still has its name: who held the lock may have removed it."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

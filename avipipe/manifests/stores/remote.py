@@ -13,9 +13,9 @@ from typing import IO, Any, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
+from avipipe.files import PARTIAL
 from avipipe.manifests.stores import failures
 from avipipe.manifests.stores.base import (
-    PARTIAL,
     Changed,
     NotThere,
     Stat,

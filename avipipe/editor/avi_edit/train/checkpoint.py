@@ -9,7 +9,6 @@ average), `state.json` (step, data position, counters, configuration) and `rng-{
 """
 
 import json
-import os
 import random
 import re
 import shutil
@@ -41,7 +40,7 @@ from avipipe.editor.avi_edit.train.ema import Ema
 from avipipe.editor.avi_edit.train.parallel import World
 from avipipe.editor.common.sealed import SEAL, sealed, unsealed
 from avipipe.errors import AvipipeError, ConfigError, RunError
-from avipipe.files import sha256_of
+from avipipe.files import remove_drafts, sha256_of, sync, write_whole
 
 LATEST = "latest"
 STATE = "state.json"
@@ -136,7 +135,7 @@ class Checkpoints:
     ) -> Path:
         """Write a checkpoint; all processes call this together."""
         final = self.folder / f"step-{step:08d}"
-        partial = final.with_suffix(".partial")
+        partial = final.with_suffix(".partial")  # one name, as all processes write in it
         if self._world.is_first:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
@@ -149,11 +148,12 @@ class Checkpoints:
             files = {name: value for part in hashes for name, value in part.items()}
             state = sealed({**progress, "config": self._identity, "files": files})
             (partial / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
-            _sync(partial)
+            for path in (*partial.rglob("*"), partial):
+                sync(path)
             if final.exists():
                 shutil.rmtree(final)
             partial.rename(final)
-            self._name_latest(final)
+            write_whole(self.folder / LATEST, f"{final.name}\n".encode())
             self._prune(final)
         self._world.barrier()
         return final
@@ -227,14 +227,8 @@ class Checkpoints:
             f"{self.folder / LATEST}, or train into another folder."
         )
 
-    def _name_latest(self, final: Path) -> None:
-        partial = self.folder / f"{LATEST}.partial"
-        partial.write_text(f"{final.name}\n", encoding="utf-8")
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(self.folder / LATEST)
-
     def _prune(self, newest: Path) -> None:
+        remove_drafts(self.folder)
         partial = set(self.folder.glob("step-*.partial"))
         older = sorted(set(self.folder.glob("step-*")) - partial - {newest})
         for path in (*partial, *older[: max(len(older) - self._keep + 1, 0)]):
@@ -265,16 +259,6 @@ def _alone_is_fine() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
         yield
-
-
-def _sync(folder: Path) -> None:
-    """Have the disk hold all files of a folder before it gets its name."""
-    for path in (*folder.rglob("*"), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def rng_state() -> dict[str, Any]:

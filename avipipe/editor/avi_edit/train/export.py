@@ -26,6 +26,7 @@ def export(model: EditorTransformer, config: TrainConfig, folder: Path, world: W
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights = cast(dict[str, Tensor], get_model_state_dict(model, options=options))
     if world.is_first:
+        # A folder does not take the place of another, and what is left of a killed run is large.
         partial = folder.with_name(f"{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
