@@ -86,7 +86,7 @@ def tuned(
 
 
 def tuned_fit(examples: Sequence[Example], names: Sequence[str]) -> Fit:
-    """The same of `fit` to measures."""
+    """Tune and fit to measures, as `fit` does."""
     return tuned(examples, lambda some, s: fit(some, names, shrinkage=s), SHRINKAGES)
 
 
@@ -162,7 +162,7 @@ def bootstrapped(
 
 
 def sigmoid(odds_N: Floats) -> Floats:
-    """Probabilities of log-odds."""
+    """The probabilities that log-odds mean."""
     return np.asarray(1 / (1 + np.exp(-np.clip(odds_N, -30, 30))))
 
 

@@ -56,7 +56,7 @@ def config_options(command: Command) -> Command:
 
 
 def json_option(command: Command) -> Command:
-    """`--json`: for pipes."""
+    """Add `--json`, which prints for pipes."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 

@@ -14,7 +14,7 @@ STAGES = ("listen", "look", "mask")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One measure.
+    """One measure of the decision, and how it is told.
 
     Attributes:
         name: by which model files, manifests and configuration know it.

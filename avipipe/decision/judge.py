@@ -82,7 +82,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Decides.
+    """Decides clips by their evidence and the numbers of a model.
 
     Attributes:
         limits: name of a check -> its hard limit.
@@ -98,7 +98,7 @@ class Judge:
         return self.judge(measures(known), priors_of(self.model, known))
 
     def judge(self, values: Values, priors: Collection[str]) -> Judgement:
-        """Decide a clip.
+        """Decide on a clip by the evidence that is there.
 
         Args:
             priors: the measures that count by what the literature says (`priors_of`).
@@ -136,7 +136,7 @@ def by_prior(model: DecisionModel, backends: Mapping[str, str]) -> frozenset[str
 
 
 def priors_of(model: DecisionModel, known: Mapping[str, Evidence]) -> frozenset[str]:
-    """The same of a clip. What a later stage asks changes nothing of what an earlier one measured.
+    """The measures of a clip that count by their priors, as each stage's annotators gave them.
 
     Args:
         known: stage -> its evidence, as far as it has been gathered.

@@ -73,7 +73,7 @@ class Term(_Model):
 
 
 class Reliability(_Model):
-    """Of the clips of a range of probability: what was said, and what was so. Cross-validated."""
+    """How often clips of a range of probability were good, cross-validated."""
 
     num: int
     mean_probability: float
@@ -120,7 +120,7 @@ class DecisionModel(_Model):
         return terms
 
     def digest(self) -> str:
-        """Of what decides: the numbers, not what is told about them."""
+        """Hash of what decides: the numbers, not what is told about them."""
         numbers = self.model_dump(mode="json", exclude={"name", "data", "figures", "reliability"})
         return digest(numbers)
 
@@ -150,7 +150,7 @@ class Contribution:
 def contributions(
     model: DecisionModel, values: Mapping[str, float | None], priors: Collection[str]
 ) -> list[Contribution]:
-    """Of all known measures, what speaks against the clip most strongly first.
+    """What each known measure adds, that which speaks most strongly against first.
 
     Args:
         values: measure -> its value, as far as evidence was gathered.
@@ -166,7 +166,7 @@ def contributions(
 
 
 def log_odds(model: DecisionModel, found: Sequence[Contribution]) -> float:
-    """That the clip is good, on what is known."""
+    """Log-odds that the clip is good, on what is known."""
     return math.fsum([model.intercept, *(each.log_odds for each in found)])
 
 
@@ -184,7 +184,7 @@ def best_log_odds(
 
 
 def probability(odds: float) -> float:
-    """Of log-odds."""
+    """The probability that log-odds mean."""
     return 1 / (1 + math.exp(-odds)) if odds > -700 else 0.0
 
 

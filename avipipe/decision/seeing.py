@@ -68,7 +68,7 @@ def lip_chance(known: Known) -> float | None:
 
 
 def short_lip_chance(known: Known) -> float | None:
-    """The same, of a face that is seen too briefly for the test to find every true match."""
+    """The p-value of `lip_chance`, of a face seen too briefly to find every true match."""
     face = _speaking_face(known)
     return None if face is None or not _is_short(face) else face["sync_p_value"]
 
@@ -84,14 +84,14 @@ def chance(known: Known) -> float | None:
 
 
 def speech_chance(known: Known) -> float | None:
-    """The same, of a voice where no faces are looked for."""
+    """The p-value of motion and a voice, where no faces are looked for."""
     if not is_voice(known["listen"]) or _is_seen_voice(known):
         return None
     return _p_value(known)
 
 
 def player_chance(known: Known) -> float | None:
-    """The same, of an instrument in what otherwise counts as music laid over the picture."""
+    """The p-value of motion and an instrument, in what else counts as music laid over."""
     listen = known["listen"]
     if not is_played(listen) or listen["tags"]["music"] < CLEAR_TAG:
         return None
@@ -143,7 +143,7 @@ def lips(known: Known) -> float | None:
 
 
 def second_lips(known: Known) -> float | None:
-    """The same of the face after it."""
+    """Logit of speaking of the face after that one, by how much of a voice there is."""
     scores = _lip_scores(known)
     return None if scores is None else scores[1] * voice(known["listen"])
 

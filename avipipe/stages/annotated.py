@@ -25,7 +25,7 @@ class AnnotatedStage(Stage):
 
     @property
     def weight_names(self) -> tuple[str, ...]:
-        """Of all its annotators."""
+        """Names of the weights of all its annotators."""
         return tuple(name for backend in self._backends.values() for name in needs_of(backend))
 
     def settings(self) -> Mapping[str, Any]:
@@ -46,7 +46,7 @@ class AnnotatedStage(Stage):
         }
 
     def own_identities(self) -> dict[str, Identity]:
-        """The same as it is on this machine, whatever was adopted. Raises as `identities` does."""
+        """Identities of the backends on this machine, whatever was adopted."""
         return {role: _identity(backend) for role, backend in self._backends.items()}
 
     def adopt(self, used: Mapping[str, Identity], *, only_missing: bool = False) -> list[str]:

@@ -33,7 +33,7 @@ _HEAT_WEIGHT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Boxes in pixels.
+    """The things that may be the instance, with their boxes in pixels.
 
     Attributes:
         chosen: every half second, of the thing that sounds, best first.
@@ -47,7 +47,7 @@ class Candidates:
 
     @property
     def seeds(self) -> list[Detection]:
-        """Those of `chosen` to cut out anew, evenly spread, best first."""
+        """Detections of `chosen` to cut out anew, evenly spread, best first."""
         in_time = sorted(self.chosen, key=lambda each: each.frame)
         few = [in_time[n] for n in spread(range(len(in_time)), MAX_SEEDS)]
         return sorted(few, key=lambda each: -each.score)

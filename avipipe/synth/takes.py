@@ -78,7 +78,7 @@ def any_events(take: Take, gap_s: tuple[float, float] = (0.38, 0.85)) -> tuple[f
 
 
 def impacts(take: Take, events_s: Sequence[float]) -> Wave:
-    """The same struck body at each event, struck more or less hard."""
+    """One struck body, struck more or less hard at each event."""
     hit = sound.impact(
         take.rng, pitch_hz=take.rng.uniform(90, 350), decay_s=take.rng.uniform(0.025, 0.06)
     )

@@ -139,7 +139,7 @@ def write_masks(truth: Truth, path: Path) -> None:
 
 
 def read_masks(truth: Truth) -> Truth:
-    """The same truth with `times_s` and `objects` filled in from its masks file."""
+    """This truth with `times_s` and `objects` filled in from its masks file."""
     data = json.loads((truth.root / truth.masks_file).read_bytes())
     objects = tuple(
         ObjectTrack(item["label"], item["sounding"], tuple(item["frames"]))

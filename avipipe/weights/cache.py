@@ -136,7 +136,7 @@ def find(weight: Weight) -> Found | None:
 
 
 def missing_message(weights: Iterable[Weight]) -> str:
-    """That weights are missing, what each is for, its terms, and how to get them all."""
+    """The message that weights are missing: what each is for, its terms, how to get them all."""
     weights = list(weights)
     if len(weights) == 1:
         weight = weights[0]

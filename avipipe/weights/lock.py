@@ -111,7 +111,7 @@ class Weight(BaseModel):
 
     @property
     def size_bytes(self) -> int | None:
-        """Of all files; None where it is not known before they are pulled."""
+        """Bytes of all files; None where that is not known before they are pulled."""
         sizes = [file.size_bytes for file in self.files]
         return sum(size for size in sizes if size) if None not in sizes else None
 
@@ -144,7 +144,7 @@ def known() -> Mapping[str, Weight]:
 
 
 def entry(name: str) -> Weight:
-    """One weight.
+    """The entry of one weight.
 
     Raises:
         WeightsError: there is none of this name.

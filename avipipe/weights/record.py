@@ -45,7 +45,7 @@ class Pulled(BaseModel):
         return sum(file.size_bytes for file in self.files.values())
 
     def speaks_of(self, weight: Weight) -> bool:
-        """Whether it is of this entry of the lock file, not of one that had its name before."""
+        """Whether this is of the entry in the lock file, not of one that had its name before."""
         return self.url == shown_url(weight.url) and weight.revision in (None, self.revision)
 
 

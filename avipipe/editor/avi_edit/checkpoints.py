@@ -39,7 +39,7 @@ class Checkpoint:
     buckets: tuple[Bucket, ...]
 
     def sizes(self) -> EditorConfig:
-        """Of the network.
+        """Sizes of the network.
 
         Raises:
             WeightsError: the folder does not say.

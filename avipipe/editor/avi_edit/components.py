@@ -65,7 +65,7 @@ class Components:
         on_step: Callable[[Step], None] | None = None,
         start: Solving | None = None,
     ) -> Solution:
-        """As `avipipe.editor.avi_edit.solve.solve`, with the network at work on its device."""
+        """Solve an edit with the network on its device, as `avi_edit.solve.solve` does."""
         with self._at_work(self.network):
             solution = solve(
                 self.network, conditions.to(self.device), config, on_step=on_step, start=start

@@ -68,7 +68,7 @@ class AviEdit(Method):
 
     @classmethod
     def load(cls, config: AviEditConfig) -> Self:
-        """Load the models.
+        """Load AVI-Edit's network and encoders.
 
         Raises:
             WeightsError: a weight is missing.
@@ -85,7 +85,7 @@ class AviEdit(Method):
 
     @property
     def num_steps(self) -> int:
-        """Of the solver, for a part."""
+        """Steps of the solver for a part."""
         return self.config.solver.num_steps
 
     @property

@@ -63,7 +63,7 @@ class Conditions:
     clean_frames: int = 0
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
-        """The same on a device; floats but for the source's latents in another type."""
+        """These conditions on a device; floats but for the source's latents in another type."""
 
         def moved(value: Any, name: str = "") -> Any:
             if isinstance(value, Mapping):
@@ -104,7 +104,7 @@ class Solving:
     masks: Tensor
 
     def to(self, device: torch.device | str) -> Self:
-        """The same on a device."""
+        """This edit with its tensors on a device."""
         return replace(self, latents=self.latents.to(device), mask=self.mask.to(device))
 
     def save(self, path: Path) -> None:

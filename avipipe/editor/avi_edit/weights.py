@@ -40,7 +40,7 @@ class NetworkConfig(BaseModel):
 
     @property
     def sizes(self) -> EditorConfig:
-        """Of the network."""
+        """Sizes of the network."""
         return EditorConfig.preset(self.preset)
 
 

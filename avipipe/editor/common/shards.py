@@ -179,12 +179,12 @@ class ShardDataset:
 
 
 def mask_track(content: bytes) -> MaskTrack:
-    """What `masks.json` holds."""
+    """Read the mask track that `masks.json` holds."""
     return MaskTrack.from_json(json.loads(content))
 
 
 def mask_pairs(content: bytes) -> Pairs:
-    """What `pairs.json` holds."""
+    """Read the degraded masks that `pairs.json` holds."""
     return Pairs.from_json(json.loads(content))
 
 

@@ -30,7 +30,7 @@ class Chunk:
 
     @property
     def own(self) -> range:
-        """Those that it writes: all but the shared one at its start."""
+        """The frames that it writes: all but the shared one at its start."""
         return self.frames[min(self.index, 1) :]
 
     @property

@@ -35,7 +35,7 @@ class Footage:
         return self._path(start).is_file()
 
     def write(self, start: int, frames_FHWC: Frames) -> None:
-        """Keep a segment."""
+        """Keep a segment of frames (F, H, W, 3) that begins at a frame."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_lossless(self._path(start), frames_FHWC, "rgb24")
 
@@ -51,7 +51,7 @@ class Footage:
         done.touch()
 
     def read(self, frames: range) -> Frames:
-        """Some frames, (F, H, W, 3).
+        """Read a range of frames, (F, H, W, 3).
 
         Raises:
             RunError: they are not all there.

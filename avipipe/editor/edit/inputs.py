@@ -15,7 +15,7 @@ from avipipe.editor.edit.video import Source
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """As the edit takes them, at the size that is edited.
+    """All that an edit is given beside the video, at the size that is edited.
 
     Attributes:
         mask: None where words are to be looked for.

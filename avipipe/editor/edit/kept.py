@@ -84,7 +84,7 @@ class Kept:
 
 
 def damaged(folder: Path, what: str) -> RunError:
-    """That something in a folder of an edit is not what was written."""
+    """The error for a file of an edit that is not what was written."""
     return RunError(
         f"{folder} is damaged: {what} is missing or has changed since it was written. Delete the "
         "folder, and run the same command again"

@@ -32,7 +32,7 @@ _FRACTION_BITS = 8
 
 @dataclass(frozen=True, slots=True)
 class UserMask:
-    """Where to edit.
+    """The mask that a user gave, frame by frame.
 
     Attributes:
         track: a mask for each frame at the size that is edited.

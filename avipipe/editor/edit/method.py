@@ -114,7 +114,7 @@ class Method(ABC):
     @classmethod
     @abstractmethod
     def load(cls, config: Any) -> Self:
-        """Load the models.
+        """Load the models of the method.
 
         Args:
             config: one of `settings`.
@@ -160,7 +160,7 @@ class Method(ABC):
 
     @abstractmethod
     def edit(self, part: Part, state: Path, listener: Listener) -> Result:
-        """Edit a part.
+        """Edit the frames of a part within its mask.
 
         Args:
             state: file that each step is kept in, and gone on from if it is there.

@@ -79,7 +79,7 @@ class SingleEdit:
         self.fallbacks: list[str] = []
 
     def make(self) -> Edited:
-        """Make it.
+        """Make the edit, or what of it is not made yet.
 
         Raises:
             ConfigError: mask, instruction or sound are not what they must be.

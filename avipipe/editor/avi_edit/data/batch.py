@@ -43,11 +43,11 @@ class Batch:
     has_audio: Tensor
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
-        """The same on another device."""
+        """This batch with its tensors on another device."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
-        """The same in page-locked memory; what a `DataLoader` asks of a batch."""
+        """This batch in page-locked memory; what a `DataLoader` asks of a batch."""
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:

@@ -75,7 +75,7 @@ class FeatureCache:
         self._names = self._store.names
 
     def latents_of(self, clip: Clip) -> Latents:
-        """Of its pictures; without the variance if nothing asks for it."""
+        """Latents of a clip's pictures; without the variance if nothing asks for it."""
         mean_name, logvar_name, _ = part_names(clip.sample, clip.bucket, clip.turn, self._config)
         mean = self._read(mean_name, clip)
         return Latents(
@@ -83,11 +83,11 @@ class FeatureCache:
         )
 
     def states_of(self, clip: Clip) -> Tensor:
-        """Of its sound."""
+        """Hidden states of a clip's sound."""
         return self._read(part_names(clip.sample, clip.bucket, clip.turn, self._config)[2], clip)
 
     def text_of(self, text: str) -> Tensor:
-        """Of a caption."""
+        """Hidden states of a caption."""
         return self._read(text_name(text))
 
     def _read(self, name: str, clip: Clip | None = None) -> Tensor:
@@ -155,7 +155,7 @@ def cache_dataset(
 def part_names(
     sample: Sample, bucket: Bucket, turn: int, config: DataConfig
 ) -> tuple[str, str, str]:
-    """Of the mean and log-variance of the latents, and of the hidden states of sound."""
+    """File names of the mean and log-variance of latents, and of the hidden states of sound."""
     take = take_number(config, turn)
     size = f"{bucket.num_frames}x{bucket.height_px}x{bucket.width_px}"
     masks, video, audio = (
@@ -170,7 +170,7 @@ def part_names(
 
 
 def text_name(text: str) -> str:
-    """Of the hidden states of a text."""
+    """File name of the hidden states of a text."""
     return f"text/{hashlib.sha256(clean(text).encode()).hexdigest()}"
 
 

@@ -92,7 +92,7 @@ class VideoEncoder:
 
 @dataclass(frozen=True, slots=True)
 class TextEncoder:
-    """UMT5."""
+    """UMT5, which turns captions into hidden states."""
 
     tokenizer: Any
     model: Any
@@ -149,22 +149,22 @@ class Encoders:
 
     @property
     def num_bytes(self) -> int:
-        """Of all weights."""
+        """Bytes of all weights."""
         models = (self.video.model, self.text.model, self.audio.model)
         return sum(weight.nbytes for model in models for weight in model.parameters())
 
     def latents_of(self, clip: Clip) -> Latents:
-        """Of its pictures."""
+        """Latents of a clip's pictures."""
         assert clip.video_FHWC is not None
         return self.video.encode(clip.video_FHWC)
 
     def states_of(self, clip: Clip) -> Tensor:
-        """Of its sound."""
+        """Hidden states of a clip's sound."""
         assert clip.wave_N is not None
         return self.audio.encode(clip.wave_N)
 
     def text_of(self, text: str) -> Tensor:
-        """Of a caption."""
+        """Hidden states of a caption."""
         return self.text.encode(text)
 
 
@@ -203,7 +203,7 @@ def load_encoders(config: EncoderConfig, device: torch.device | str = "cpu") -> 
 
 
 def load_video_encoder(config: EncoderConfig, device: torch.device | str = "cpu") -> VideoEncoder:
-    """The VAE alone.
+    """Load the VAE without the other encoders.
 
     Raises:
         WeightsError: a weight is missing or not whole.

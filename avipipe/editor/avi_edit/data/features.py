@@ -26,20 +26,20 @@ class Features(Protocol):
 
     @property
     def num_bytes(self) -> int:
-        """Of the models that it holds on the device."""
+        """Bytes of the models that it holds on the device."""
 
     @property
     def audio_shape(self) -> tuple[int, int]:
         """Number and width of the hidden states of sound."""
 
     def latents_of(self, clip: Clip) -> Latents:
-        """Of its pictures."""
+        """Latents of a clip's pictures."""
 
     def states_of(self, clip: Clip) -> Tensor:
-        """Of its sound, (states, time at 50 Hz, width)."""
+        """Hidden states of a clip's sound, (states, time at 50 Hz, width)."""
 
     def text_of(self, text: str) -> Tensor:
-        """Of a caption, (L, D)."""
+        """Hidden states of a caption, (L, D)."""
 
 
 def make_batch(clips: Sequence[Clip], features: Features, config: DataConfig) -> Batch:

@@ -74,7 +74,7 @@ class TensorWriter:
 
     @property
     def num_bytes(self) -> int:
-        """Of what is not written yet."""
+        """Bytes that are not written yet."""
         return sum(tensor.nbytes for tensor in self._tensors.values())
 
     def add(self, tensors: Mapping[str, Tensor], of: Stamp = None) -> None:

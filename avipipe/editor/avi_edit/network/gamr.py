@@ -62,7 +62,7 @@ class GamrBlock(nn.Module):
         num_frames: int,
         audio: AudioTokens | None,
     ) -> Tensor:
-        """Refine mask tokens.
+        """Refine mask tokens by what the video and its sound show.
 
         Args:
             mask_BSD, video_BSD: tokens of mask and video at the same places.

@@ -16,7 +16,7 @@ class ZeroEmbedding(nn.Conv3d):
         super().__init__(in_channels, dim, patch, stride=patch, bias=bias)
 
     def reset_parameters(self) -> None:
-        """Zeros."""
+        """Begin with zeros, so that nothing changes before it is trained."""
         for weight in self.parameters():
             nn.init.zeros_(weight)
 

@@ -111,7 +111,7 @@ class TrainConfig(_Section):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Of the dataset, whose clips are used."""
+        """Splits of the dataset whose clips are used."""
         held_out = (self.validation.split,) if self.validation.num_clips else ()
         return tuple(dict.fromkeys((self.data.split, *held_out)))
 
@@ -145,7 +145,7 @@ HOW = (
 def load_config(
     name: str, overrides: Sequence[str] = (), *, dataset: str | None = None
 ) -> TrainConfig:
-    """Resolve a configuration.
+    """Resolve the configuration of a training run.
 
     Args:
         name: of one that comes with avipipe, or a path of a YAML file.

@@ -75,7 +75,7 @@ class Meter:
         self._num_samples = self._num_tokens = 0
 
     def begin(self) -> None:
-        """A step begins."""
+        """Start the clock of a step."""
         self._began_s, self._waited_s, self._flops = time.perf_counter(), 0.0, 0.0
         self._num_samples = self._num_tokens = 0
 

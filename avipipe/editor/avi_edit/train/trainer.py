@@ -83,7 +83,7 @@ class Progress:
 
 
 class Trainer:
-    """Trains a network.
+    """Trains the editor's network, step by step, from a checkpoint on if asked to.
 
     Args:
         folder: of the run: checkpoints, and batches with bad losses.
@@ -164,7 +164,7 @@ class Trainer:
         return self.progress.step >= config.steps
 
     def save(self) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint of weights, optimiser, stream and progress."""
         progress = {"progress": asdict(self.progress), "stream": self.stream.state_dict()}
         step = self.progress.step
         path = self._checkpoints.save(step, self.model, self.optimiser, self.ema, progress)
