@@ -2,7 +2,7 @@
 
     python bench/train.py [--config tiny] [--bucket 17x64x96] [--steps 20] [--set key=value]
 
-Prints one row for each bucket: median step, latent tokens and TFLOP/s (of the formula in
+Prints one row for each bucket: median step, latent tokens and TFLOP/s (counted by
 `avipipe.editor.avi_edit.flops`), MFU where the device's peak is known, and memory: measured, and as
 planned.
 """
