@@ -20,8 +20,8 @@ from rich.progress import Progress as Bar
 from avipipe.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
-    from avipipe.editor.avi_edit.train.memory import MemoryPlan
     from avipipe.editor.avi_edit.train.metrics import Values
+    from avipipe.editor.common.memory import MemoryPlan
 
 PLAIN_INTERVAL_S = 10.0
 
@@ -47,7 +47,7 @@ class Progress:
     def planned(self, plan: "MemoryPlan") -> None:
         """The memory that it will take."""
         if self._as_json:
-            self._line("plan", total_bytes=plan.total, device_bytes=plan.device_bytes)
+            self._line("plan", total_bytes=plan.peak_bytes, device_bytes=plan.device_bytes)
             return
         for line in plan.lines():
             self._console.print(line)
