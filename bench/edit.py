@@ -5,8 +5,8 @@
 Random weights: of the full network in bf16 on a GPU, of a small one of its proportions on a CPU.
 Each row is a run with guidance; s/step is the median of all steps but the first (on a CPU, CPU
 seconds). `WanPipeline` is given one timestep a sample, which is cheaper than one a token, as its
-hub configures it. "time" and "FLOPs" are ratios to it: measured in the same run, and by the formula
-in `avipipe.editor.avi_edit.flops`. "planned" is the memory plan's part that solves.
+hub configures it. "time" and "FLOPs" are ratios to it: measured in the same run, and counted by
+`avipipe.editor.avi_edit.flops`. "planned" is the memory plan's part that solves.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python bench/train.py [--config tiny] [--bucket 17x64x96] [--steps 20] [--set key=value]
 
-Prints one row for each bucket: median step, latent tokens and TFLOP/s (of the formula in
+Prints one row for each bucket: median step, latent tokens and TFLOP/s (counted by
 `avipipe.editor.avi_edit.flops`), MFU where the device's peak is known, and memory: measured, and as
 planned.
 """
@@ -93,12 +93,13 @@ def measure(config: TrainConfig, bucket: Bucket, world: World) -> str:
     data = config.data.model_copy(update={"buckets": (bucket,)})
     plan = plan_memory(config.model_copy(update={"data": data}), world)
     used_mib = ((peak_memory_bytes(world.device) or 0) - before_bytes) / 2**20
+    planned_mib = plan.peak_bytes / 2**20
     mfu = figures.median("mfu")
     name = f"{bucket.num_frames}x{bucket.height_px}x{bucket.width_px}"
     return (
         f"{name:<14}{bucket.num_tokens:>7}{figures.median('step_time_s'):>9.3f}"
         f"{figures.median('latent_tokens_per_s'):>11.0f}{figures.median('tflops'):>10.4f}"
-        f"{'-' if mfu is None else f'{mfu:.1%}':>7}{used_mib:>10.0f}{plan.total / 2**20:>10.0f}"
+        f"{'-' if mfu is None else f'{mfu:.1%}':>7}{used_mib:>10.0f}{planned_mib:>10.0f}"
     )
 
 

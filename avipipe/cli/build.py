@@ -53,7 +53,7 @@ def command(
       avipipe build --source clips/ --out s3://bucket/set --work /scratch/set
       avipipe build --source list.txt --out my-dataset --set stages.decide.min_clip_s=3
     """
-    from avipipe.cli.progress import Progress
+    from avipipe.cli.build_progress import Progress
     from avipipe.manifests.sources import read_sources
     from avipipe.pipeline.build import Build
     from avipipe.pipeline.calibration import notes

@@ -1,118 +1,71 @@
-"""How a running build shows itself: a live line on a terminal, plain lines elsewhere."""
+"""How long work shows itself: live on a terminal, plain lines elsewhere, or lines of JSON."""
 
 import sys
 import time
-from collections import Counter
 from typing import Self
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
 
-from avipipe.manifests.records import Record
-from avipipe.pipeline.accounting import StageCount
+from avipipe.cli.output import echo_json
 
 PLAIN_INTERVAL_S = 10.0
 
 
-class Progress:
-    """Counts what settles, and shows it without ever slowing the build.
+class Display:
+    """What all displays share; a context in which the live part is shown.
 
-    Implements `avipipe.pipeline.build.Listener`.
+    Args:
+        live: what a terminal shows; elsewhere it may be updated, too, and shows nothing.
     """
 
-    def __init__(self, num_sources: int) -> None:
-        self._console = Console(file=sys.stderr)
-        self._live: Live | None = None
-        self._num_sources = num_sources
-        self._started_s = time.monotonic()
-        self._last_plain_s = self._started_s
-        self._status: dict[str, Counter[str]] = {}
-        self._reasons: Counter[str] = Counter()
-        self._kept_hours = 0.0
+    def __init__(self, live: Live | Bars, *, as_json: bool = False) -> None:
+        self._live, self._as_json = live, as_json
+        self._is_live = live.console.is_terminal and not as_json
+        self._next_plain_s = time.monotonic() + PLAIN_INTERVAL_S
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live = Live(
-                console=self._console, get_renderable=self._table, refresh_per_second=4
-            )
+        if self._is_live:
             self._live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._live is not None:
+        if self._is_live:
             self._live.stop()
 
-    def started(self, counts: dict[str, StageCount]) -> None:
-        """Take over what earlier runs have settled."""
-        for name, count in counts.items():
-            done = {k: v for k, v in count.items.items() if k != "pending"}
-            self._status[name] = Counter(done)
-            for (status, reason), number in count.reasons.items():
-                self._reasons[f"{status}: {reason}"] += number
+    def _say(self, text: str | Text) -> None:
+        self._live.console.print(text, soft_wrap=True)
 
-    def settled(self, record: Record, hours: float) -> None:
-        self._status.setdefault(record.stage, Counter())[record.status] += 1
-        if record.reason:
-            self._reasons[f"{record.status}: {record.reason}"] += 1
-        if record.stage == "pair" and record.status == "keep":
-            self._kept_hours += hours
+    def _tell(self, event: str, text: str | Text | None = None, /, **values: object) -> None:
+        """An event as JSON, or in words if there are any."""
+        if self._as_json:
+            echo_json({"event": event, **values}, indent=None)
+        elif text is not None:
+            self._say(text)
+
+    def _is_plain_due(self, *, is_last: bool = False) -> bool:
+        """Whether it is time for a plain line, which then counts as said."""
         now_s = time.monotonic()
-        if self._live is None and now_s - self._last_plain_s >= PLAIN_INTERVAL_S:
-            self._last_plain_s = now_s
-            self._console.print(self.line(), highlight=False, soft_wrap=True)
-
-    def publishing(self) -> None:
-        if self._live is None:
-            self._console.print("publishing", highlight=False)
-
-    def line(self) -> str:
-        """Where the build stands, in one line."""
-        fetched = self._done("fetch")
-        clips = self._done("listen")
-        kept = self._status.get("pair", Counter())["keep"]
-        dropped = sum(number for name, number in self._reasons.items() if name[:4] == "drop")
-        failed = sum(number for name, number in self._reasons.items() if name[:4] == "fail")
-        return (
-            f"sources {fetched}/{self._num_sources}, clips {clips}: kept {kept} "
-            f"({self._kept_hours:.2f} h), dropped {dropped}, failed {failed}; "
-            f"{self._elapsed()}, {self._eta()}"
-        )
-
-    def _done(self, stage: str) -> int:
-        return sum(self._status.get(stage, Counter()).values())
-
-    def _elapsed(self) -> str:
-        return f"{_clock(time.monotonic() - self._started_s)} elapsed"
-
-    def _eta(self) -> str:
-        """A forecast from the clips done so far, at the yield of clips a source seen so far."""
-        sources, clips = self._done("shots"), self._done("listen")
-        ended = self._status.get("pair", Counter()).total() + sum(
-            number
-            for status in self._status.values()
-            for name, number in status.items()
-            if name != "keep"
-        )
-        if not sources or not ended:
-            return "ETA unknown"
-        expected = clips * max(self._num_sources / sources, 1.0)
-        elapsed_s = time.monotonic() - self._started_s
-        left_s = max(expected - ended, 0) * elapsed_s / ended
-        return f"ETA {_clock(left_s)}"
-
-    def _table(self) -> Table:
-        table = Table(title=self.line(), title_justify="left", box=None, pad_edge=False)
-        for column in ("stage", "kept", "dropped", "failed"):
-            table.add_column(column, justify="left" if column == "stage" else "right")
-        for name, status in self._status.items():
-            table.add_row(name, *(str(status[key]) for key in ("keep", "drop", "fail")))
-        reasons = ", ".join(f"{name} {number}" for name, number in self._reasons.most_common(6))
-        table.caption = reasons
-        return table
+        if self._is_live or self._as_json or not (is_last or now_s >= self._next_plain_s):
+            return False
+        self._next_plain_s = now_s + PLAIN_INTERVAL_S
+        return True
 
 
-def _clock(seconds: float) -> str:
-    minutes, whole_s = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{whole_s:02d}"
+def console() -> Console:
+    """Standard error, for text that is to be shown as it is."""
+    return Console(file=sys.stderr, highlight=False, markup=False)
+
+
+def bars() -> Bars:
+    """A bar for each task: its description, what is done of how much, and the time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    return Bars(*columns, console=console())

@@ -132,10 +132,10 @@ def cache_(name: str, data: str, out: Path, overrides: tuple[str, ...], as_json:
         from avipipe.editor.avi_edit.data.cache import cache_dataset
         from avipipe.editor.avi_edit.data.encoders import load_encoders
         from avipipe.editor.avi_edit.train.parallel import joined
-    from avipipe.cli.train_progress import caching
+    from avipipe.cli.train_progress import Caching
 
     config = _config(name, data, overrides)
-    with joined() as world, caching(shown=world.is_first and not as_json) as progress:
+    with joined() as world, Caching(shown=world.is_first and not as_json) as progress:
         report = cache_dataset(
             config.data,
             load_encoders(config.data.encoders, world.device),

@@ -9,15 +9,12 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from avipipe import weights
 from avipipe.editor.avi_edit.convert import NOT_RELEASED, convert, load_released, released_name
-from avipipe.editor.avi_edit.flops import forward_flops, step_flops
-from avipipe.editor.avi_edit.network.loading import build, load_backbone, load_editor
+from avipipe.editor.avi_edit.network.loading import load_backbone, load_editor
 from avipipe.editor.avi_edit.network.transformer import NEW_MODULES, EditorOutput, EditorTransformer
-from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
+from avipipe.editor.avi_edit.sizes import EditorConfig
 from avipipe.errors import WeightsError
 from tests.models.locked import lock
 
@@ -456,43 +453,3 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, suffix: str) ->
     path.write_bytes(b"not found")
     with pytest.raises(WeightsError, match="cannot be loaded as a checkpoint"):
         load_released(path, SIZES)
-
-
-# --- operations ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("bucket", "changed"),
-    [
-        (Bucket(9, 64, 96), {}),
-        (Bucket(5, 32, 64), {"backbone_p": False, "num_layers": 4, "gamr_layers": (1,)}),
-        (Bucket(1, 64, 64), {"num_audio_tokens": 2, "gamr_ffn_dim": 48, "attention_head_dim": 16}),
-    ],
-)
-def test_operations_are_those_that_torch_counts(bucket: Bucket, changed: dict[str, Any]) -> None:
-    sizes = EditorConfig(**(SIZES.model_dump() | changed))
-    model = build(sizes)
-    shape = (1, sizes.in_channels, *bucket.latent_size)
-    given = {
-        "hidden_states": noise(1, *shape),
-        "timestep": torch.tensor([500.0]),
-        "encoder_hidden_states": noise(2, 1, sizes.text_len, sizes.text_dim),
-        "mask": noise(3, 1, 1, *bucket.latent_size) > 0,
-        "precision": torch.ones(1),
-        "audio": noise(4, 1, bucket.num_frames, sizes.num_audio_states, sizes.audio_dim),
-    }
-    expected = forward_flops(sizes, bucket)
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        run(model, given)
-    assert counter.get_total_flops() == expected.total
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        output = model(**given)
-        torch.autograd.backward([output.velocity.sum(), output.mask_logits.sum()])
-    assert counter.get_total_flops() == pytest.approx(step_flops(sizes, bucket), rel=0.03)
-
-
-def test_operations_of_the_real_network() -> None:
-    """Of 81 frames at 704 x 1280: the figures that published speeds are compared with."""
-    flops = forward_flops(EditorConfig.preset("wan2.2-5b"), Bucket(81, 704, 1280))
-    assert flops.backbone == pytest.approx(290e12, rel=0.02)
-    assert flops.total == pytest.approx(385e12, rel=0.02)

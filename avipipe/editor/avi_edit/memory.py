@@ -1,12 +1,6 @@
-"""What editing will need of the device's memory, told before anything is loaded.
+"""The memory plan of editing: what the models hold, each at its work."""
 
-Nothing is guessed: the models run on tensors without storage, and what they hold at once is added
-up. What the libraries below take for themselves comes on top, as slack.
-"""
-
-import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,21 +8,22 @@ from typing import Any
 import safetensors
 import torch
 from diffusers import AutoencoderKLWan
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from avipipe import weights
 from avipipe.editor.avi_edit.checkpoints import Checkpoint
 from avipipe.editor.avi_edit.config import ModelConfig
 from avipipe.editor.avi_edit.data.config import EncoderConfig
 from avipipe.editor.avi_edit.data.encoders import tiny_encoders
-from avipipe.editor.avi_edit.network.loading import blank
+from avipipe.editor.avi_edit.network.loading import blank, blank_clip
 from avipipe.editor.avi_edit.sizes import TEMPORAL_STRIDE, Bucket, EditorConfig
-from avipipe.editor.avi_edit.train.memory import GIB, device_bytes
 from avipipe.editor.common.dtypes import DTYPES
-from avipipe.errors import RunError
+from avipipe.editor.common.memory import (
+    MemoryPlan,
+    device_bytes,
+    peak_bytes,
+    size_in_words,
+    without_storage,
+)
 
 SLACK = 1.1
 """For fragments of memory, and workspaces of convolutions and products."""
@@ -92,43 +87,6 @@ class Needs:
         return {phase: round(SLACK * sum(parts)) for phase, parts in held.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryPlan:
-    """Bytes on the device in each phase of an edit, and what there is."""
-
-    phases: Mapping[str, int]
-    device_bytes: int
-    advice: tuple[str, ...] = ()
-
-    @property
-    def peak_bytes(self) -> int:
-        """Of the phase that needs most."""
-        return max(self.phases.values())
-
-    @property
-    def fits(self) -> bool:
-        """Whether that is less than there is."""
-        return self.peak_bytes <= self.device_bytes
-
-    def lines(self) -> list[str]:
-        """The plan in words, a line each."""
-        lines = [f"{phase:<16}{_size(count):>12}" for phase, count in self.phases.items()]
-        lines.append(f"{'at most':<16}{_size(self.peak_bytes):>12} of {_size(self.device_bytes)}")
-        if not self.fits:
-            lines.append("This does not fit. What would help:")
-            lines += [f"  {advice}" for advice in self.advice]
-        return lines
-
-    def check(self) -> None:
-        """Refuse what does not fit.
-
-        Raises:
-            RunError: with the plan, and what to change.
-        """
-        if not self.fits:
-            raise RunError("too little memory to edit\n" + "\n".join(self.lines()))
-
-
 def plan_memory(
     config: ModelConfig, needs: Needs, device: torch.device, *, available_bytes: int | None = None
 ) -> MemoryPlan:
@@ -149,7 +107,7 @@ def plan_memory(
         changed = max(needs.phases(config.model_copy(update=way)).values())
         if changed < max(phases.values()):
             settings = " ".join(f"--set models.{key}={value}" for key, value in way.items())
-            advice.append(f"{settings}: {_size(changed)}")
+            advice.append(f"{settings}: {size_in_words(changed)}")
     advice.append("fewer frames at once, or a smaller picture")
     available = device_bytes(device) if available_bytes is None else available_bytes
     return MemoryPlan(phases, available, tuple(advice))
@@ -219,27 +177,16 @@ def measure_sizes(
 
 def _solving_bytes(sizes: EditorConfig, bucket: Bucket, dtype: torch.dtype) -> int:
     """Of the network; layers hold nothing once they are through, so that a few show it all."""
-    num_frames, height, width = bucket.latent_size
     few = {"num_layers": 2, "audio_layers": (0, 1), "gamr_layers": (0, 1)}
-    with _without_storage(dtype):
-        model = blank(sizes.model_copy(update=few))
-        given = (
-            torch.empty(1, sizes.in_channels, num_frames, height, width),
-            torch.empty(1, dtype=torch.float32),
-            torch.empty(1, sizes.text_len, sizes.text_dim),
-        )
-        conditions = {
-            "mask": torch.empty(1, 1, num_frames, height, width),
-            "precision": torch.empty(1),
-            "audio": torch.empty(1, bucket.num_frames, sizes.num_audio_states, sizes.audio_dim),
-        }
-        return peak_bytes(model, lambda: model(*given, **conditions))
+    with without_storage(dtype), torch.no_grad():
+        model, clip = blank(sizes.model_copy(update=few)), blank_clip(sizes, bucket)
+        return peak_bytes(model, lambda: model(**clip))
 
 
 def _decoding_bytes(config: Mapping[str, Any], bucket: Bucket, dtype: torch.dtype) -> int:
     """Of the VAE, which decodes frame by latent frame, and joins the pictures one by one."""
     _, height, width = bucket.latent_size
-    with _without_storage(dtype):
+    with without_storage(dtype), torch.no_grad():
         model = _VAE.from_config(config)
         latents = torch.empty(1, config["z_dim"], _TRACED_FRAMES, height, width)
         traced = peak_bytes(model, lambda: model.decode(latents))
@@ -274,60 +221,3 @@ def _num_weights(folder: Path) -> int:
             shapes = [file.get_slice(name).get_shape() for name in file.keys()]
         total += sum(torch.Size(shape).numel() for shape in shapes)
     return total
-
-
-@contextmanager
-def _without_storage(dtype: torch.dtype) -> Iterator[None]:
-    """Tensors made here only look like tensors; floats are of a type.
-
-    They are as on a CPU, whose attention holds what flash attention on a GPU does.
-    """
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with FakeTensorMode(), torch.device("cpu"), torch.no_grad():
-            yield
-    finally:
-        torch.set_default_dtype(default)
-
-
-def peak_bytes(model: nn.Module, work: Callable[[], object]) -> int:
-    """The most that is held at once at some work, beside weights and what was there before."""
-    held = _Held(model)
-    with held:
-        work()
-    return held.peak_bytes
-
-
-class _Held(TorchDispatchMode):
-    """Adds up the storage of all that operations give, for as long as it lives."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.peak_bytes = 0
-        self._now_bytes = 0
-        own = [*model.parameters(), *model.buffers()]
-        self._weights = {int(weight.untyped_storage()._cdata) for weight in own}
-        self._alive = dict[int, int]()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._hold(leaf.untyped_storage())
-        self.peak_bytes = max(self.peak_bytes, self._now_bytes)
-        return result
-
-    def _hold(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata
-        if key not in self._weights and key not in self._alive:
-            self._alive[key] = storage.nbytes()
-            self._now_bytes += storage.nbytes()
-            weakref.finalize(storage, self._free, key)
-
-    def _free(self, key: int) -> None:
-        self._now_bytes -= self._alive.pop(key)
-
-
-def _size(count: int) -> str:
-    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / 2**20:.1f} MiB"

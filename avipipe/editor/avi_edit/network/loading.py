@@ -15,7 +15,7 @@ from avipipe.annotators.loading import read_model
 from avipipe.annotators.reading import few, incomplete
 from avipipe.editor.avi_edit.network.gamr import GamrBlock
 from avipipe.editor.avi_edit.network.transformer import NEW_MODULES, EditorTransformer
-from avipipe.editor.avi_edit.sizes import EditorConfig
+from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
 from avipipe.errors import WeightsError
 
 _REMEDY = "Name the folder of a whole one, or pull or train it again"
@@ -27,6 +27,22 @@ def blank(config: EditorConfig) -> EditorTransformer:
         **config.model_dump(), out_channels=config.in_channels
     )
     return model
+
+
+def blank_clip(config: EditorConfig, bucket: Bucket) -> dict[str, Tensor]:
+    """What a network is given of one clip with mask and audio, uninitialised.
+
+    As `blank`, it is of torch's default type (but for the time step) and on its default device.
+    """
+    num_latent, height, width = bucket.latent_size
+    return {
+        "hidden_states": torch.empty(1, config.in_channels, num_latent, height, width),
+        "timestep": torch.empty(1, dtype=torch.float32),
+        "encoder_hidden_states": torch.empty(1, config.text_len, config.text_dim),
+        "mask": torch.empty(1, 1, num_latent, height, width),
+        "precision": torch.empty(1),
+        "audio": torch.empty(1, bucket.num_frames, config.num_audio_states, config.audio_dim),
+    }
 
 
 def build(config: EditorConfig, *, seed: int = 0) -> EditorTransformer:

@@ -5,6 +5,7 @@ import json
 import math
 import resource
 import time
+from collections import Counter
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -71,13 +72,13 @@ class Meter:
     ) -> None:
         self._config, self._device, self._lora = config, device, lora
         self._peak_tflops = peak_tflops(device)
-        self._began_s = self._waited_s = self._flops = 0.0
-        self._num_samples = self._num_tokens = 0
+        self._began_s = self._waited_s = 0.0
+        self._worked = Counter[Bucket]()
 
     def begin(self) -> None:
         """Start the clock of a step."""
-        self._began_s, self._waited_s, self._flops = time.perf_counter(), 0.0, 0.0
-        self._num_samples = self._num_tokens = 0
+        self._began_s, self._waited_s = time.perf_counter(), 0.0
+        self._worked.clear()
 
     def waited(self, seconds: float) -> None:
         """So long no data was there."""
@@ -85,20 +86,22 @@ class Meter:
 
     def worked(self, bucket: Bucket, num_samples: int) -> None:
         """A micro-batch of so many clips was learnt from."""
-        work = learning_flops(self._config, bucket, self._lora)
-        self._flops += work * num_samples
-        self._num_samples += num_samples
-        self._num_tokens += bucket.num_tokens * num_samples
+        self._worked[bucket] += num_samples
 
     def end(self) -> dict[str, float | int | None]:
         """The figures of the step, of this process alone; call it when the device is done."""
-        step_time_s = time.perf_counter() - self._began_s
-        tflops = self._flops / step_time_s / 1e12
+        step_time_s = time.perf_counter() - self._began_s  # before operations are counted
+        num_tokens = sum(bucket.num_tokens * count for bucket, count in self._worked.items())
+        flops = sum(
+            learning_flops(self._config, bucket, self._lora) * count
+            for bucket, count in self._worked.items()
+        )
+        tflops = flops / step_time_s / 1e12
         return {
             "step_time_s": round(step_time_s, 4),
             "data_wait_s": round(self._waited_s, 4),
-            "samples_per_s": round(self._num_samples / step_time_s, 4),
-            "latent_tokens_per_s": round(self._num_tokens / step_time_s, 1),
+            "samples_per_s": round(self._worked.total() / step_time_s, 4),
+            "latent_tokens_per_s": round(num_tokens / step_time_s, 1),
             "tflops": round(tflops, 4),
             "mfu": None if self._peak_tflops is None else round(tflops / self._peak_tflops, 4),
             "peak_memory_bytes": peak_memory_bytes(self._device),

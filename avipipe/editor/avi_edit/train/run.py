@@ -16,12 +16,13 @@ from avipipe.editor.avi_edit.data.stream import ClipStream, held_out, lost_worke
 from avipipe.editor.avi_edit.run_folder import CHECKPOINTS, CONFIG, METRICS, MODEL, SAMPLES
 from avipipe.editor.avi_edit.train.config import TrainConfig
 from avipipe.editor.avi_edit.train.export import export
-from avipipe.editor.avi_edit.train.memory import MemoryPlan, memory_explained, plan_memory
+from avipipe.editor.avi_edit.train.memory import memory_explained, plan_memory
 from avipipe.editor.avi_edit.train.metrics import JsonLines, Sink, TensorBoard, VideoFiles, WandB
 from avipipe.editor.avi_edit.train.parallel import World, joined
 from avipipe.editor.avi_edit.train.samples import Sampler
 from avipipe.editor.avi_edit.train.trainer import Listener, Trainer
 from avipipe.editor.common.dtypes import DTYPES
+from avipipe.editor.common.memory import MemoryPlan
 from avipipe.errors import ConfigError
 
 
