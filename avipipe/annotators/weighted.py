@@ -10,10 +10,12 @@ from avipipe.errors import ConfigError, WeightsError
 class Weighted:
     """Names the weights that it loads in `setup()` by `avipipe.weights.locate`.
 
-    `gpu` says that it is meant for a GPU where there is one: it gets a pool of workers of its own.
+    `packages` are those that it imports beyond the core, as pip knows them. `gpu` says that it is
+    meant for a GPU where there is one: it gets a pool of workers of its own.
     """
 
     needs: ClassVar[tuple[str, ...]]
+    packages: ClassVar[tuple[str, ...]] = ()
     gpu: ClassVar[bool] = False
 
     @property
@@ -25,6 +27,11 @@ class Weighted:
 def needs_of(annotator: Any) -> tuple[str, ...]:
     """The names of an annotator's weights; unlike their hashes, known wherever they lie."""
     return annotator.needs if isinstance(annotator, Weighted) else ()
+
+
+def packages_of(annotator: Any) -> tuple[str, ...]:
+    """The packages that an annotator imports beyond the core, as pip knows them."""
+    return annotator.packages if isinstance(annotator, Weighted) else ()
 
 
 def weights_here(annotator: Any) -> Mapping[str, str] | None:

@@ -2,6 +2,7 @@
 
 import importlib
 import platform
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,8 @@ from importlib import metadata
 
 from avipipe import weights
 from avipipe.annotators.base import Annotator
-from avipipe.annotators.packages import missing_packages
 from avipipe.annotators.registry import BACKENDS, PROFILES, create
-from avipipe.annotators.weighted import needs_of
+from avipipe.annotators.weighted import needs_of, packages_of
 from avipipe.decision.model import shipped
 from avipipe.errors import AvipipeError
 from avipipe.media import ffmpeg
@@ -144,7 +144,7 @@ def _obstacle(role: str, name: str) -> Obstacle | None:
     try:
         backend = create(role, name)
         return (
-            _package_obstacle(type(backend).__module__)
+            _package_obstacle(packages_of(backend))
             or _weights_obstacle(needs_of(backend))
             or _setup_obstacle(backend)
         )
@@ -152,13 +152,28 @@ def _obstacle(role: str, name: str) -> Obstacle | None:
         return Obstacle(Step.MEND, "not ready", str(error))
 
 
-def _package_obstacle(module: str) -> Obstacle | None:
-    missing = missing_packages(module)
+def _package_obstacle(packages: Sequence[str]) -> Obstacle | None:
+    missing = [name for name in packages if not _is_installed(name)]
     if not missing:
         return None
-    extra = "full" if "full" in missing.values() else next(iter(missing.values()))
+    extra = max(map(_extra, missing), key=("light", "full").index)
     reason = f"{', '.join(missing)} not installed"
     return Obstacle(Step.INSTALL, reason, f"pip install 'avipipe[{extra}]'")
+
+
+def _extra(package: str) -> str:
+    """The first extra of avipipe that brings a package."""
+    pattern = re.compile(rf"{re.escape(package)}\b(?![.-]).*extra == ['\"](\w+)['\"]")
+    matches = map(pattern.match, metadata.requires("avipipe") or ())
+    return next(match[1] for match in matches if match is not None)
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _weights_obstacle(needs: Sequence[str]) -> Obstacle | None:

@@ -41,6 +41,7 @@ class FaceSpeaker(Weighted):
     name = "lr_asd"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("yunet", "lr_asd")
+    packages = ("torch",)
     height_px = 360
 
     def __init__(self) -> None:

@@ -29,6 +29,7 @@ class DemucsSeparator(Weighted):
     version = 1
     gpu = True
     needs = ("htdemucs",)
+    packages = ("torch", "demucs")
 
     def setup(self) -> None:
         """Load the network.

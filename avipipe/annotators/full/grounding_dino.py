@@ -38,6 +38,7 @@ class GroundingDinoDetector(Weighted):
     version = 1
     gpu = True
     needs: ClassVar[tuple[str, ...]] = ("grounding_dino",)
+    packages = ("torch", "torchvision", "transformers")
 
     def setup(self) -> None:
         """Load the model.

@@ -39,6 +39,7 @@ class PeAvMatcher(Weighted):
     version = 1
     gpu = True
     needs = ("pe_av",)
+    packages = ("torch", "transformers")
     sample_rate_hz = 48_000
 
     def setup(self) -> None:
@@ -129,6 +130,7 @@ class ClapMatcher(Weighted):
     version = 1
     gpu = True
     needs = ("clap",)
+    packages = ("torch", "transformers")
     sample_rate_hz = 48_000
 
     def setup(self) -> None:

@@ -40,6 +40,7 @@ class PyannoteVad(Weighted):
     version = 1
     gpu = True
     needs = (_WEIGHT,)
+    packages = ("torch", "pyannote.audio")
 
     def setup(self) -> None:
         """Load the network.
@@ -92,6 +93,7 @@ class PyannoteDiarizer(Weighted):
     version = 1
     gpu = True
     needs = (_WEIGHT,)
+    packages = ("torch", "pyannote.audio")
 
     def setup(self) -> None:
         """Load the pipeline.

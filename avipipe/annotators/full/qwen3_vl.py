@@ -30,6 +30,7 @@ class Qwen3VlCaptioner(Weighted):
     gpu = True
     num_frames = NUM_FRAMES
     needs: ClassVar[tuple[str, ...]] = ("qwen3_vl",)
+    packages = ("torch", "transformers")
 
     def setup(self) -> None:
         """Load the model.

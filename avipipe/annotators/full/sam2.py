@@ -30,6 +30,7 @@ class Sam2Segmenter(Weighted):
     version = 1
     gpu = True
     needs: ClassVar[tuple[str, ...]] = ("sam2",)
+    packages = ("torch", "transformers")
 
     def setup(self) -> None:
         """Load the model.

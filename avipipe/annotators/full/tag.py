@@ -34,6 +34,7 @@ class AstTagger(Weighted):
     version = 1
     gpu = True
     needs: ClassVar[tuple[str, ...]] = ("ast",)
+    packages = ("torch", "transformers")
     batch_size = _BATCH_SIZE
 
     def setup(self) -> None:

@@ -42,6 +42,7 @@ class XmemPropagator(Weighted):
     version = 1
     gpu = True
     needs: ClassVar[tuple[str, ...]] = ("xmem",)
+    packages = ("torch", "torchvision")
 
     def setup(self) -> None:
         """Load the network.

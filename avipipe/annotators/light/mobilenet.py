@@ -37,6 +37,7 @@ class MobilenetClassifier(Weighted):
     name = "mobilenet"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("mobilenet_v2",)
+    packages = ("ai-edge-litert", "onnxruntime")
     height_px = 360
 
     def __init__(self) -> None:

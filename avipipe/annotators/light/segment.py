@@ -46,6 +46,7 @@ class SelfieSegmenter(Weighted):
     name = "selfie"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("selfie_segmentation",)
+    packages = ("ai-edge-litert", "onnxruntime")
 
     def __init__(self) -> None:
         self._selfie: Any = None

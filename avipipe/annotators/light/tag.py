@@ -30,6 +30,7 @@ class YamnetTagger(Weighted):
     name = "yamnet"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("yamnet",)
+    packages = ("ai-edge-litert",)
 
     def __init__(self) -> None:
         self._model: Any = None

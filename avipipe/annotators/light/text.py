@@ -36,6 +36,7 @@ class PpOcrTextFinder(Weighted):
     name = "ppocr"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("ppocr_det",)
+    packages = ("ai-edge-litert", "onnxruntime")
     height_px = 360
 
     def __init__(self) -> None:

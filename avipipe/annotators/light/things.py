@@ -48,6 +48,7 @@ class YoloxDetector(Weighted):
     name = "yolox"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("yolox_nano",)
+    packages = ("ai-edge-litert", "onnxruntime")
     height_px = 360
 
     def __init__(self) -> None:

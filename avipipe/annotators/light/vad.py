@@ -31,6 +31,7 @@ class SileroVad(Weighted):
     name = "silero"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("silero_vad",)
+    packages = ("silero-vad", "torch")
 
     def __init__(self) -> None:
         self._model: Any = None

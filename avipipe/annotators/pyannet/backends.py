@@ -29,6 +29,7 @@ class _PyanNet(Weighted):
     name = "pyannet"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("pyannote_segmentation",)
+    packages = ("safetensors", "torch")
     batch_size = 4
 
     def __init__(self) -> None:
