@@ -15,10 +15,10 @@ from avipipe.annotators import track_signs
 from avipipe.annotators.base import (
     Box,
     Detection,
+    FrameMask,
     Frames,
     Mask,
     Propagator,
-    Segment,
     Segmenter,
     ThingFinder,
     ThingTrack,
@@ -179,7 +179,7 @@ def _true_seed(track: Track, frame: int) -> Seed:
     mask_HW = track.truth_THW[frame]
     box = bounding_box(mask_HW)
     assert box is not None, f"{track.name} is not seen in frame {frame}"
-    return Seed(Detection(frame, box, track.label, 1.0), Segment(mask_HW, None))
+    return Seed(Detection(frame, box, track.label, 1.0), FrameMask(mask_HW, None))
 
 
 def _detections(thing: ThingTrack) -> Iterator[Detection]:

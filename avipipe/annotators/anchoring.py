@@ -17,11 +17,11 @@ import numpy as np
 from avipipe.annotators.base import (
     Box,
     Detection,
+    FrameMask,
     Frames,
     Mask,
-    MaskTrack,
+    PropagatedMasks,
     Propagator,
-    Segment,
     Segmenter,
 )
 from avipipe.annotators.colours import Palette, likeness
@@ -67,7 +67,7 @@ class Anchor:
     """A sight that took the track over, and its mask."""
 
     detection: Detection
-    segment: Segment
+    segment: FrameMask
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Anchoring:
             if sight.score >= (_MIN_SCORE if named else _MIN_STRANGE_SCORE):
                 self._sights.setdefault(sight.frame, []).append(sight)
 
-    def correct(self, track: MaskTrack) -> tuple[MaskTrack, list[Anchor]]:
+    def correct(self, track: PropagatedMasks) -> tuple[PropagatedMasks, list[Anchor]]:
         """The track, with parts of it replaced, and the anchors that replaced them."""
         anchors: list[Anchor] = []
         for way in (1, -1):
@@ -129,7 +129,7 @@ class Anchoring:
         colours = self._palette.of(frame, mask_HW)
         return max(likeness(colours, known) for known in self._known)
 
-    def _with_gaps(self, track: MaskTrack) -> MaskTrack:
+    def _with_gaps(self, track: PropagatedMasks) -> PropagatedMasks:
         """Without the masks that show something else, where the thing must be hidden or away."""
         if self._known[0] is None:
             return track
@@ -153,7 +153,9 @@ class Anchoring:
         shrunk = mask_HW.sum() < _SHRUNK * whole_HW.sum()
         return fit >= (_FITS if shrunk else _FITS_BARELY)
 
-    def _anchor(self, frame: int, track: MaskTrack, last: int, whole_HW: Mask) -> Anchor | None:
+    def _anchor(
+        self, frame: int, track: PropagatedMasks, last: int, whole_HW: Mask
+    ) -> Anchor | None:
         """The one sight in a frame that must be the thing; None where that cannot be told."""
         mask_HW = track.masks_THW[frame]
         last_box, whole_box = bounding_box(track.masks_THW[last]), bounding_box(whole_HW)
@@ -195,7 +197,9 @@ class Anchoring:
         shared = int((candidate.anchor.segment.mask_HW & mask_HW).sum())
         return bool(shared >= _PART * mask_HW.sum())
 
-    def _taken_over(self, track: MaskTrack, anchor: Anchor, last: int, way: int) -> MaskTrack:
+    def _taken_over(
+        self, track: PropagatedMasks, anchor: Anchor, last: int, way: int
+    ) -> PropagatedMasks:
         """Carried from the anchor outwards, and inwards to where it meets the track."""
         frame = anchor.detection.frame
         end = len(track.masks_THW) - 1 if way > 0 else 0

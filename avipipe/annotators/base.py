@@ -167,7 +167,7 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class FrameMask:
     """A mask of one frame (H, W)."""
 
     mask_HW: Mask
@@ -175,7 +175,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class MaskTrack:
+class PropagatedMasks:
     """A mask in every frame (T, H, W), and per frame how far it can be trusted, in [0, 1]."""
 
     masks_THW: Mask
@@ -184,7 +184,7 @@ class MaskTrack:
 
 
 @dataclass(frozen=True, slots=True)
-class Caption:
+class SceneCaption:
     """One sentence or more on the scene; `label` names the instance."""
 
     text: str
@@ -372,7 +372,7 @@ class Segmenter(Annotator, Protocol):
 
     def segment(
         self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None, label: str = ""
-    ) -> Segment: ...
+    ) -> FrameMask: ...
 
 
 class Propagator(Annotator, Protocol):
@@ -380,7 +380,7 @@ class Propagator(Annotator, Protocol):
 
     def propagate(
         self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask
-    ) -> MaskTrack: ...
+    ) -> PropagatedMasks: ...
 
 
 class Captioner(Annotator, Protocol):
@@ -388,4 +388,4 @@ class Captioner(Annotator, Protocol):
 
     num_frames: int
 
-    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Caption: ...
+    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> SceneCaption: ...

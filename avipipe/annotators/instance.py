@@ -16,10 +16,10 @@ import numpy as np
 from avipipe.annotators.anchoring import Anchoring
 from avipipe.annotators.base import (
     Detection,
+    FrameMask,
     Frames,
-    MaskTrack,
+    PropagatedMasks,
     Propagator,
-    Segment,
     Segmenter,
 )
 from avipipe.annotators.mask_quality import overlap
@@ -32,7 +32,7 @@ class Seed:
     """A detection and its mask in that frame."""
 
     detection: Detection
-    segment: Segment
+    segment: FrameMask
 
     @property
     def area_px(self) -> int:
@@ -61,7 +61,7 @@ class Instance:
     """
 
     seed: Seed
-    track: MaskTrack
+    track: PropagatedMasks
     agreement: float | None
     num_anchors: int = 0
 
@@ -221,7 +221,7 @@ def _seeds(
     return sorted(seeds, key=worth, reverse=True)
 
 
-def _agreement(track: MaskTrack, seed: Seed, seeds: Sequence[Seed]) -> float | None:
+def _agreement(track: PropagatedMasks, seed: Seed, seeds: Sequence[Seed]) -> float | None:
     others = [other for other in seeds if other is not seed]
     if not others:
         return None

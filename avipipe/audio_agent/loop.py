@@ -21,8 +21,9 @@ from dataclasses import dataclass
 
 from avipipe.audio_agent.ask import Asker, Budget, OutOfBudgetError
 from avipipe.audio_agent.checks import measure
-from avipipe.audio_agent.make import Maker, Take
+from avipipe.audio_agent.make import PlanRenderer, RenderedMix
 from avipipe.audio_agent.schema import (
+    AgentTrace,
     AudioCaption,
     Checks,
     EditPlan,
@@ -31,7 +32,6 @@ from avipipe.audio_agent.schema import (
     Removal,
     Stop,
     ToolCall,
-    Trace,
     Verdict,
 )
 from avipipe.audio_agent.tools import Sound, Task, Toolbox
@@ -46,8 +46,8 @@ class Result:
     """What comes of a run: the best mix (or the original), the trace, and every take."""
 
     audio: Sound
-    trace: Trace
-    takes: tuple[Take, ...]
+    trace: AgentTrace
+    takes: tuple[RenderedMix, ...]
 
 
 def edit_audio(
@@ -78,11 +78,11 @@ class _Run:
 
     def __init__(self, task: Task, tools: Toolbox, asker: Asker, seed: int) -> None:
         self.task, self.tools, self.asker, self.seed = task, tools, asker, seed
-        self.maker = Maker(task, tools, asker, seed)
+        self.maker = PlanRenderer(task, tools, asker, seed)
         self.caption: AudioCaption | None = None
         self.opening: tuple[tuple[ToolCall, ...], tuple[Fallback, ...]] = ((), ())
         self.iterations: list[Iteration] = []
-        self.takes: list[Take] = []
+        self.takes: list[RenderedMix] = []
         self.tried: set[EditPlan] = set()
 
     def run(self) -> Result:
@@ -214,7 +214,7 @@ class _Run:
             best = None
         audio = original if best is None else self.takes[best.index].mixed.mix
         calls, fallbacks = self.asker.take_calls()
-        trace = Trace(
+        trace = AgentTrace(
             instruction=self.task.instruction,
             sample_rate_hz=original.sample_rate_hz,
             num_samples=original.wav_CN.shape[1],

@@ -20,7 +20,7 @@ from avipipe.audio_agent.mix import (
     mix,
     place,
 )
-from avipipe.audio_agent.schema import EditPlan, Generation, Removal, Span
+from avipipe.audio_agent.schema import AudioSpan, EditPlan, Generation, Removal
 from avipipe.audio_agent.tools import Mixed, Sound, Task, Toolbox
 from avipipe.errors import AnnotatorError
 
@@ -30,27 +30,27 @@ _SEED_STEP = 1009
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class RenderedMix:
     """The sounds of one iteration, and where it changed them."""
 
     mixed: Mixed
-    removed_spans: tuple[Span, ...]
-    generated_spans: tuple[Span, ...]
+    removed_spans: tuple[AudioSpan, ...]
+    generated_spans: tuple[AudioSpan, ...]
 
 
-class Maker:
+class PlanRenderer:
     """Makes takes of one task; what was asked of a tool before is not asked again."""
 
     def __init__(self, task: Task, tools: Toolbox, asker: Asker, seed: int) -> None:
         self.task, self.tools, self.asker, self.seed = task, tools, asker, seed
 
-    def make(self, plan: EditPlan) -> tuple[Take, float | None]:
+    def make(self, plan: EditPlan) -> tuple[RenderedMix, float | None]:
         original = self.task.original
         kept = self._separate(plan)
         removed = original.like(original.wav_CN - kept.wav_CN)
         removed_spans = heard_spans(removed)
         generated = original.like(np.zeros_like(original.wav_CN))
-        spans: list[Span] = []
+        spans: list[AudioSpan] = []
         similarities = []
         for new in plan.c_gen:
             made = self._generate(new, kept, removed, removed_spans)
@@ -64,7 +64,7 @@ class Maker:
             kept, removed, removed_spans = original, generated, ()
         told = [value for value in similarities if value is not None]
         mixed = Mixed(kept, removed, generated, mix(kept, generated))
-        return Take(mixed, removed_spans, tuple(spans)), min(told) if told else None
+        return RenderedMix(mixed, removed_spans, tuple(spans)), min(told) if told else None
 
     def _separate(self, plan: EditPlan) -> Sound:
         """What is kept of the original."""
@@ -100,17 +100,17 @@ class Maker:
         return duck(mixture, removal.spans, by_db=DUCK_DB)
 
     def _generate(
-        self, new: Generation, kept: Sound, removed: Sound, removed_spans: Sequence[Span]
-    ) -> tuple[Sound, list[Span], float | None] | None:
+        self, new: Generation, kept: Sound, removed: Sound, removed_spans: Sequence[AudioSpan]
+    ) -> tuple[Sound, list[AudioSpan], float | None] | None:
         """A levelled track, the spans it sounds in, and its likeness to the prompt."""
-        whole = Span(start_s=0.0, end_s=self.task.original.duration_s)
+        whole = AudioSpan(start_s=0.0, end_s=self.task.original.duration_s)
         spans = list(new.spans or removed_spans or (whole,))
         reference = cut(removed, spans) if removed_spans else None
         if new.kind == "speech":
             made = self._speak(new, spans[0].start_s, spans[-1].end_s, reference)
             if made is not None:
                 end_s = min(spans[0].start_s + made.duration_s, whole.end_s)
-                spans = [Span(start_s=spans[0].start_s, end_s=end_s)]
+                spans = [AudioSpan(start_s=spans[0].start_s, end_s=end_s)]
         else:
             made = self._sound(new, max(span.duration_s for span in spans))
         if made is None:

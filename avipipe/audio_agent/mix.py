@@ -16,7 +16,7 @@ import scipy.signal
 
 from avipipe.annotators.base import Wave
 from avipipe.annotators.signal import resample
-from avipipe.audio_agent.schema import Span
+from avipipe.audio_agent.schema import AudioSpan
 from avipipe.audio_agent.tools import Sound, TooLongError
 
 FADE_S = 0.01
@@ -66,7 +66,7 @@ def loudness_lufs(sound: Sound) -> float | None:
     return lufs if np.isfinite(lufs) else None
 
 
-def cut(sound: Sound, spans: Sequence[Span]) -> Sound | None:
+def cut(sound: Sound, spans: Sequence[AudioSpan]) -> Sound | None:
     """The parts of a sound, end to end; None where there are none."""
     rate_hz = sound.sample_rate_hz
     parts = [
@@ -77,7 +77,7 @@ def cut(sound: Sound, spans: Sequence[Span]) -> Sound | None:
     return sound.like(joined_CN) if joined_CN.shape[1] else None
 
 
-def covered(spans: Sequence[Span], *, num: int, sample_rate_hz: int) -> npt.NDArray[np.bool_]:
+def covered(spans: Sequence[AudioSpan], *, num: int, sample_rate_hz: int) -> npt.NDArray[np.bool_]:
     """Which of `num` samples lie in a span."""
     inside_N = np.zeros(num, np.bool_)
     for span in spans:
@@ -87,7 +87,7 @@ def covered(spans: Sequence[Span], *, num: int, sample_rate_hz: int) -> npt.NDAr
     return inside_N
 
 
-def place(sound: Sound, spans: Sequence[Span], *, like: Sound) -> Sound:
+def place(sound: Sound, spans: Sequence[AudioSpan], *, like: Sound) -> Sound:
     """A track as long as `like`, at its rate and channels, with the sound in each span.
 
     The sound starts where the span does, is cut where that ends, and is faded for 10 ms at both
@@ -105,7 +105,7 @@ def place(sound: Sound, spans: Sequence[Span], *, like: Sound) -> Sound:
     return like.like(track_CN)
 
 
-def levelled(track: Sound, spans: Sequence[Span], *, lufs: float) -> Sound:
+def levelled(track: Sound, spans: Sequence[AudioSpan], *, lufs: float) -> Sound:
     """The track, with the sound in its spans as loud as `lufs`; silence stays silence."""
     heard = cut(track, spans)
     now = loudness_lufs(heard) if heard is not None else None
@@ -115,14 +115,14 @@ def levelled(track: Sound, spans: Sequence[Span], *, lufs: float) -> Sound:
     return track.like(track.wav_CN * np.float32(10 ** (gain_db / 20)))
 
 
-def within(sound: Sound, spans: Sequence[Span]) -> Sound:
+def within(sound: Sound, spans: Sequence[AudioSpan]) -> Sound:
     """The sound in its spans alone, with 10 ms slopes outside them."""
     num, rate_hz = sound.wav_CN.shape[1], sound.sample_rate_hz
     inside_N = covered(spans, num=num, sample_rate_hz=rate_hz)
     return sound.like(sound.wav_CN * _sloped(inside_N, rate_hz).astype(np.float32))
 
 
-def duck(sound: Sound, spans: Sequence[Span], *, by_db: float) -> Sound:
+def duck(sound: Sound, spans: Sequence[AudioSpan], *, by_db: float) -> Sound:
     """The sound, quieter within the spans, with 10 ms slopes outside them; no spans: all of it."""
     ducked = within(sound, spans) if spans else sound
     return sound.like(sound.wav_CN - (1 - 10 ** (-by_db / 20)) * ducked.wav_CN)

@@ -13,13 +13,13 @@ Kind = Literal["speech", "music", "sfx"]
 Mode = Literal["remove", "keep"]
 
 
-class Record(BaseModel):
+class FrozenModel(BaseModel):
     """Frozen, and strict about unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Span(Record):
+class AudioSpan(FrozenModel):
     """A half-open interval of the audio."""
 
     start_s: float = Field(ge=0)
@@ -36,15 +36,15 @@ class Span(Record):
         return self.end_s - self.start_s
 
 
-class SoundEvent(Record):
+class SoundEvent(FrozenModel):
     """Something that is heard."""
 
     label: str
     kind: Kind
-    span: Span
+    span: AudioSpan
 
 
-class AudioCaption(Record):
+class AudioCaption(FrozenModel):
     """What the audio holds; `confidence` None is an honest unknown."""
 
     text: str
@@ -54,7 +54,7 @@ class AudioCaption(Record):
     confidence: float | None = None
 
 
-class Removal(Record):
+class Removal(FrozenModel):
     """One sound to take out of the mixture (or, in a plan of mode `keep`, to leave in).
 
     Attributes:
@@ -66,12 +66,12 @@ class Removal(Record):
 
     query: str = Field(min_length=1)
     kind: Kind
-    spans: tuple[Span, ...] = ()
+    spans: tuple[AudioSpan, ...] = ()
     strength: float = Field(1.0, gt=0, le=8)
     take: int = Field(0, ge=0)
 
 
-class Generation(Record):
+class Generation(FrozenModel):
     """One sound to make and mix in.
 
     Attributes:
@@ -88,12 +88,12 @@ class Generation(Record):
     prompt: str = Field(min_length=1)
     voice: str | None = None
     same_voice: bool = False
-    spans: tuple[Span, ...] = ()
+    spans: tuple[AudioSpan, ...] = ()
     gain_db: float = Field(0.0, ge=-40, le=24)
     take: int = Field(0, ge=0)
 
 
-class EditPlan(Record):
+class EditPlan(FrozenModel):
     """What to separate and what to generate; at least one of them.
 
     `mode` says whether `c_sep` names what to remove, or all that is to be kept (the paper's
@@ -130,7 +130,7 @@ class EditPlan(Record):
         )
 
 
-class Revision(Record):
+class Revision(FrozenModel):
     """What to do otherwise; None leaves a part as it is."""
 
     c_sep: tuple[Removal, ...] | None = None
@@ -138,7 +138,7 @@ class Revision(Record):
     rationale: str = ""
 
 
-class Issue(Record):
+class Issue(FrozenModel):
     """What is wrong with a mix: `code` for machines, `message` for people."""
 
     target: Literal["sep", "gen", "mix"]
@@ -146,7 +146,7 @@ class Issue(Record):
     message: str
 
 
-class Aspects(Record):
+class Aspects(FrozenModel):
     """Scores in [0, 1]; None where nothing tells.
 
     Attributes:
@@ -170,7 +170,7 @@ class Aspects(Record):
         return float(math.prod(told) ** (1 / len(told))) if told else None
 
 
-class Verdict(Record):
+class Verdict(FrozenModel):
     """A judge's word on one mix.
 
     Attributes:
@@ -184,7 +184,7 @@ class Verdict(Record):
     revise: Revision | None = None
 
 
-class Checks(Record):
+class Checks(FrozenModel):
     """Objective measurements of one mix; None where they mean nothing.
 
     Attributes:
@@ -221,7 +221,7 @@ class Checks(Record):
 Outcome = Literal["ok", "cached", "unavailable", "error", "timeout", "broken", "silent", "too_long"]
 
 
-class ToolCall(Record):
+class ToolCall(FrozenModel):
     """One attempt at one tool."""
 
     role: str
@@ -233,7 +233,7 @@ class ToolCall(Record):
     message: str = ""
 
 
-class Fallback(Record):
+class Fallback(FrozenModel):
     """What was done instead of what had been wanted."""
 
     role: str
@@ -241,7 +241,7 @@ class Fallback(Record):
     message: str
 
 
-class Iteration(Record):
+class Iteration(FrozenModel):
     """One turn of the loop: a plan, how it was carried out, and what came of it.
 
     Attributes:
@@ -267,7 +267,7 @@ class Iteration(Record):
 Stop = Literal["accepted", "iterations", "seconds", "cost", "no_new_plan"]
 
 
-class Trace(Record):
+class AgentTrace(FrozenModel):
     """The whole run.
 
     Attributes:

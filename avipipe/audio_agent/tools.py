@@ -107,7 +107,7 @@ class Tool(Protocol):
     def setup(self) -> None: ...
 
 
-class Captioner(Tool, Protocol):
+class AudioCaptioner(Tool, Protocol):
     """Says what the audio holds."""
 
     def caption(self, task: Task) -> AudioCaption: ...
@@ -126,7 +126,7 @@ class Planner(Tool, Protocol):
     ) -> EditPlan: ...
 
 
-class Separator(Tool, Protocol):
+class TargetSeparator(Tool, Protocol):
     """Takes one sound out of a mixture; the loop makes the residual by subtraction.
 
     Returns (separate):
@@ -160,7 +160,7 @@ class SoundGenerator(Tool, Protocol):
     def generate(self, prompt: str, *, duration_s: float, seed: int) -> Sound: ...
 
 
-class Judge(Tool, Protocol):
+class AudioJudge(Tool, Protocol):
     """Listens to a mix and says how good it is, and what to do otherwise."""
 
     def judge(self, task: Task, plan: EditPlan, mixed: Mixed, checks: Checks) -> Verdict: ...
@@ -180,12 +180,12 @@ class Toolbox:
     stand in where it fails on the way.
     """
 
-    captioners: Sequence[Captioner]
+    captioners: Sequence[AudioCaptioner]
     planners: Sequence[Planner]
-    separators: Sequence[Separator]
+    separators: Sequence[TargetSeparator]
     speech: Sequence[SpeechSynth]
     sounds: Sequence[SoundGenerator]
-    judges: Sequence[Judge]
+    judges: Sequence[AudioJudge]
     likeness: Sequence[Likeness] = ()
 
     def roles(self) -> dict[str, Sequence[Tool]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from avipipe.errors import ManifestError
 from avipipe.manifests.dataset import INDEX_NAME, DatasetIndex, FileEntry, hashed_name
 from avipipe.manifests.destination import Destination
-from avipipe.manifests.stores.base import Written
+from avipipe.manifests.stores.base import FileDigest
 from avipipe.manifests.tables import CLIPS_NAME, SOURCES_NAME
 
 PLAIN_NAMES = (CLIPS_NAME, SOURCES_NAME)
@@ -45,12 +45,12 @@ class Copy:
     name: str
     original: str
     entry: FileEntry
-    found: Written | None
+    found: FileDigest | None
     is_old: bool
 
     @property
     def is_right(self) -> bool:
-        return self.found == Written(self.entry.sha256, self.entry.num_bytes)
+        return self.found == FileDigest(self.entry.sha256, self.entry.num_bytes)
 
 
 def copies(destination: Destination, index: DatasetIndex) -> Iterator[Copy]:

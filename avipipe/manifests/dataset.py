@@ -43,7 +43,7 @@ class SplitEntry(_Entry):
     duration_s: float
 
 
-class Generation(_Entry):
+class DatasetGeneration(_Entry):
     """One publication. `versions`: of avipipe, ffmpeg and its libraries; bytes depend on them."""
 
     number: int
@@ -67,7 +67,7 @@ class DatasetIndex(_Entry):
     generation: int = 0
     config_hash: str
     versions: dict[str, str]
-    generations: tuple[Generation, ...] = ()
+    generations: tuple[DatasetGeneration, ...] = ()
     splits: dict[str, SplitEntry] = {}
     shards: tuple[ShardEntry, ...] = ()
     manifests: dict[str, FileEntry] = {}

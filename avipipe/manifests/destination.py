@@ -12,9 +12,9 @@ from avipipe.errors import ManifestError
 from avipipe.manifests.stores import open_store
 from avipipe.manifests.stores.base import (
     BLOCK_BYTES,
+    FileDigest,
     HashedFile,
     NotThere,
-    Written,
     written_of,
 )
 
@@ -26,7 +26,7 @@ class Draft(HashedFile):
         super().__init__(file)
         self.path = path
 
-    def finish(self) -> Written:
+    def finish(self) -> FileDigest:
         """Make what was written durable."""
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -66,7 +66,7 @@ class Destination:
         finally:
             path.unlink(missing_ok=True)
 
-    def place(self, draft: Draft, name: str) -> Written:
+    def place(self, draft: Draft, name: str) -> FileDigest:
         """Bring a draft under its name, whole or not at all, over what stands there."""
         written = draft.finish()
         self.store.place(draft.path, name, written)
@@ -111,13 +111,13 @@ class Destination:
             copy.flush()
             yield Path(copy.name)
 
-    def written(self, name: str) -> Written | None:
+    def written(self, name: str) -> FileDigest | None:
         """Hash and size of a file; the store's own hash where it has one, else of its bytes."""
         found = self.store.stat(name)
         if found is None:
             return None
         if found.sha256:
-            return Written(found.sha256, found.num_bytes)
+            return FileDigest(found.sha256, found.num_bytes)
         try:
             with self.store.open(name) as file:
                 return written_of(file)

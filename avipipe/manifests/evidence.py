@@ -82,7 +82,7 @@ NormalBox = tuple[Rounded, Rounded, Rounded, Rounded]
 """(x0, y0, x1, y1), half-open, as shares of the picture's width and height."""
 
 
-class FaceTrack(_Evidence):
+class FaceSeen(_Evidence):
     """One face over a part of the clip, and how much it seems to speak.
 
     Attributes:
@@ -221,7 +221,7 @@ class LookEvidence(_Evidence):
     sync_z: Rounded | None
     motion_px: Rounded | None
     measures: dict[str, Rounded]
-    faces: list[FaceTrack] | None
+    faces: list[FaceSeen] | None
     things: list[ThingSeen] | None = None
     classes: list[ClassSeen] | None = None
     text_area: Rounded | None = None

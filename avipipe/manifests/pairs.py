@@ -8,7 +8,7 @@ from typing import Any
 
 from avipipe.errors import ManifestError
 from avipipe.manifests import rle
-from avipipe.manifests.degrade import Law, Level, degrade, seed_of
+from avipipe.manifests.degrade import DegradationLevel, Law, degrade, seed_of
 from avipipe.manifests.rle import MaskTrack
 
 
@@ -16,7 +16,7 @@ from avipipe.manifests.rle import MaskTrack
 class PairLevel:
     """The masks of one level: run-length counts, one a frame."""
 
-    level: Level
+    level: DegradationLevel
     seed: int
     frames: tuple[str, ...]
 
@@ -55,7 +55,7 @@ class Pairs:
             raise ManifestError("expected the frames of each level to be run-length counts")
         levels = tuple(
             PairLevel(
-                Level(entry["p"], entry["kernel"], entry["sigma"], entry["threshold"]),
+                DegradationLevel(entry["p"], entry["kernel"], entry["sigma"], entry["threshold"]),
                 entry["seed"],
                 tuple(entry["frames"]),
             )

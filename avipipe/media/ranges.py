@@ -20,7 +20,7 @@ from avipipe.errors import MediaError
 from avipipe.media.container import open_media
 from avipipe.media.refusal import DownloadError
 from avipipe.media.remote_file import NotInPartsError, ReadLimits, RemoteFile
-from avipipe.media.remux import WITHOUT_CLOCK, Copied, Source, Track, best_streams, copy
+from avipipe.media.remux import WITHOUT_CLOCK, Copied, CopiedStream, RemuxInput, best_streams, copy
 from avipipe.media.segments import Segments, dash_segments, hls_segments
 from avipipe.media.web_access import WebAccess
 from avipipe.media.web_page import WebPage
@@ -44,7 +44,7 @@ _INDEXED = "mov,matroska"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FetchedRange:
     """One stretch of a source in a file of its own.
 
     Attributes:
@@ -63,7 +63,7 @@ class Parts:
     """What was fetched of a source of `length_s`; nothing of ranges that lie behind its end."""
 
     length_s: float
-    parts: tuple[Part, ...]
+    parts: tuple[FetchedRange, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def _fetch(
         if start_s < length_s + _LENGTH_SLACK_S:
             target = folder / f"media-{round(start_s * 1000):08d}.mkv"
             clock_start_s = _fetch_stretch(renditions, begin, start_s, end_s, target)
-            parts.append(Part(start_s, end_s, target, clock_start_s))
+            parts.append(FetchedRange(start_s, end_s, target, clock_start_s))
     return Parts(length_s, tuple(parts))
 
 
@@ -167,7 +167,7 @@ def _fetch_stretch(
     with ExitStack() as stack:
         stretches = [stack.enter_context(rendition.open(start, end)) for rendition in renditions]
         sources = [
-            Source(stretch.container, _tracks(stretch.container, rendition.kind), stretch.seek)
+            RemuxInput(stretch.container, _tracks(stretch.container, rendition.kind), stretch.seek)
             for stretch, rendition in zip(stretches, renditions, strict=True)
         ]
         copied = copy(sources, target, end=end)
@@ -191,11 +191,13 @@ def _check_cover(
             raise NotInPartsError("what was found ends too early")
 
 
-def _tracks(container: InputContainer, kind: Literal["all", "video", "audio"]) -> tuple[Track, ...]:
+def _tracks(
+    container: InputContainer, kind: Literal["all", "video", "audio"]
+) -> tuple[CopiedStream, ...]:
     streams = [s for s in best_streams(container) if kind in ("all", s.type)]
     if not streams:
         raise NotInPartsError("it has no picture and no sound")
-    return tuple(map(Track, streams))
+    return tuple(map(CopiedStream, streams))
 
 
 def _page_rendition(

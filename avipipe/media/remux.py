@@ -32,7 +32,7 @@ _HLS_CLOCK_HZ = 90_000
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class CopiedStream:
     """A stream to copy.
 
     Attributes:
@@ -44,7 +44,7 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RemuxInput:
     """An open container and the streams of it that are copied, in the order of the output.
 
     Attributes:
@@ -53,7 +53,7 @@ class Source:
     """
 
     container: InputContainer
-    tracks: tuple[Track, ...]
+    tracks: tuple[CopiedStream, ...]
     seek: Fraction | None = None
 
 
@@ -88,8 +88,8 @@ def merge(video: Path, audio: Path, target: Path, *, one_clock: bool) -> float:
         begins = _start(picture)
         offset = _clock_offset(sounds, sound, begins) if one_clock else begins - _start(sound)
         sources = (
-            Source(pictures, (Track(picture),)),
-            Source(sounds, (Track(sound, offset),)),
+            RemuxInput(pictures, (CopiedStream(picture),)),
+            RemuxInput(sounds, (CopiedStream(sound, offset),)),
         )
         copied = copy(sources, target)
         return float(min(begins, _start(sound) + offset)) + copied.shift_s
@@ -101,7 +101,7 @@ def best_streams(container: InputContainer) -> tuple[MediaStream, ...]:
     return tuple(stream for stream in found if isinstance(stream, MediaStream))
 
 
-def copy(sources: Sequence[Source], target: Path, *, end: Fraction | None = None) -> Copied:
+def copy(sources: Sequence[RemuxInput], target: Path, *, end: Fraction | None = None) -> Copied:
     """Copy streams into a file, until `end` on their clock, and prove where they stand in it.
 
     Raises:
@@ -132,8 +132,8 @@ def copy(sources: Sequence[Source], target: Path, *, end: Fraction | None = None
 
 
 def _packets(
-    source: Source, end: Fraction | None
-) -> Iterator[tuple[Fraction, Track, "av.Packet[Any]"]]:
+    source: RemuxInput, end: Fraction | None
+) -> Iterator[tuple[Fraction, CopiedStream, "av.Packet[Any]"]]:
     """Packets in order of decoding, each with its time there; pictures from a key frame on."""
     tracks = {track.stream.index: track for track in source.tracks}
     if source.seek is not None:

@@ -34,7 +34,7 @@ class Executor(Protocol):
     def run(self, rows: Iterable[Row]) -> Iterator[Row]: ...
 
 
-class Listener(Protocol):
+class BuildListener(Protocol):
     """What wants to know how a build goes on, such as a progress display."""
 
     def started(self, counts: dict[str, StageCount]) -> None: ...
@@ -74,7 +74,7 @@ class Build:
         self.graph = graph
         self.survey = Survey(graph, ledger.get, self._store.folder)
 
-    def run(self, listener: Listener) -> Summary:
+    def run(self, listener: BuildListener) -> Summary:
         """Process what is pending, publish, report.
 
         Raises:
@@ -97,7 +97,7 @@ class Build:
         counts = self.survey.counts(self._lines)
         return Summary(counts, published.index, published.num_new_clips, report)
 
-    def _process(self, listener: Listener, run_id: str) -> None:
+    def _process(self, listener: BuildListener, run_id: str) -> None:
         """Run passes over what is pending until nothing is."""
         executor = self._executor(run_id)
         idle_passes = 0
@@ -113,7 +113,7 @@ class Build:
                     "see why"
                 )
 
-    def _repair(self, listener: Listener, run_id: str) -> None:
+    def _repair(self, listener: BuildListener, run_id: str) -> None:
         """Make anew what was damaged since it was made, of all that is to be published now."""
         damaged: set[str] = set()
         for number in range(MAX_REPAIRS + 1):

@@ -36,7 +36,7 @@ class Finding:
     """Whether the embedded profile cannot run without it."""
 
 
-class Step(IntEnum):
+class RemedyStep(IntEnum):
     """What stands between a backend and its running, in the order in which it is removed."""
 
     INSTALL = 0
@@ -48,7 +48,7 @@ class Step(IntEnum):
 class Obstacle:
     """Why a backend cannot run, and the one thing to do next."""
 
-    step: Step
+    step: RemedyStep
     reason: str
     remedy: str
 
@@ -149,7 +149,7 @@ def _obstacle(role: str, name: str) -> Obstacle | None:
             or _setup_obstacle(backend)
         )
     except AvipipeError as error:
-        return Obstacle(Step.MEND, "not ready", str(error))
+        return Obstacle(RemedyStep.MEND, "not ready", str(error))
 
 
 def _package_obstacle(packages: Sequence[str]) -> Obstacle | None:
@@ -158,7 +158,7 @@ def _package_obstacle(packages: Sequence[str]) -> Obstacle | None:
         return None
     extra = max(map(_extra, missing), key=("light", "full").index)
     reason = f"{', '.join(missing)} not installed"
-    return Obstacle(Step.INSTALL, reason, f"pip install 'avipipe[{extra}]'")
+    return Obstacle(RemedyStep.INSTALL, reason, f"pip install 'avipipe[{extra}]'")
 
 
 def _extra(package: str) -> str:
@@ -180,7 +180,7 @@ def _weights_obstacle(needs: Sequence[str]) -> Obstacle | None:
     missing = [name for name in needs if weights.find(weights.entry(name)) is None]
     if missing:
         remedy = f"avipipe weights pull {' '.join(missing)}"
-        return Obstacle(Step.PULL, "weights missing", remedy)
+        return Obstacle(RemedyStep.PULL, "weights missing", remedy)
     return None
 
 
@@ -198,7 +198,7 @@ def _setup_obstacle(backend: Annotator) -> Obstacle | None:
     except AvipipeError:
         raise
     except Exception as error:  # noqa: BLE001  each library has its own for what it cannot read
-        return Obstacle(Step.MEND, "does not load", _first_line(error))
+        return Obstacle(RemedyStep.MEND, "does not load", _first_line(error))
     return None
 
 
@@ -207,7 +207,7 @@ def _torch_obstacle() -> Obstacle | None:
     broken = next((finding for finding in _torch() if not finding.ok), None)
     if broken is None:
         return None
-    return Obstacle(Step.MEND, f"{broken.what} does not load", broken.remedy)
+    return Obstacle(RemedyStep.MEND, f"{broken.what} does not load", broken.remedy)
 
 
 def _profile(name: str, roles: Mapping[str, str]) -> Finding:
@@ -223,7 +223,7 @@ def _profile(name: str, roles: Mapping[str, str]) -> Finding:
 
 def _next_step(profile: str, obstacles: Iterable[Obstacle]) -> str:
     first = min(obstacles, key=lambda obstacle: obstacle.step)
-    if first.step is Step.PULL:
+    if first.step is RemedyStep.PULL:
         return f"avipipe weights pull --profile {profile}"
     return first.remedy
 

@@ -48,7 +48,7 @@ class StagePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BuildPlan:
     """A forecast of a build."""
 
     num_sources: int
@@ -61,7 +61,7 @@ class Plan:
     stages: tuple[StagePlan, ...]
 
 
-def make_plan(graph: Graph, survey: Survey, lines: Sequence[SourceLine]) -> Plan:
+def make_plan(graph: Graph, survey: Survey, lines: Sequence[SourceLine]) -> BuildPlan:
     """Forecast a build from what is cached, the yields seen so far, and the files' lengths."""
     counts = survey.counts(lines)
     unfetched = [
@@ -88,7 +88,7 @@ def make_plan(graph: Graph, survey: Survey, lines: Sequence[SourceLine]) -> Plan
         )
         coming *= _yield(count)
     kept = counts[graph.stages[-1].name].hours["keep"] + coming
-    return Plan(
+    return BuildPlan(
         num_sources=len(lines),
         num_unfetched=len(unfetched),
         num_unknown_length=unknown,

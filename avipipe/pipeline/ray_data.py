@@ -27,8 +27,8 @@ from avipipe.errors import AvipipeError, RunError
 from avipipe.pipeline.graph import Graph, Row, graph_of
 from avipipe.pipeline.memory import MemoryWatch
 from avipipe.pipeline.private import Private
-from avipipe.pipeline.resources import Cluster, Segment, segments
-from avipipe.pipeline.store import Store
+from avipipe.pipeline.resources import Cluster, FusedStages, segments
+from avipipe.pipeline.store import ContentStore
 from avipipe.pipeline.worker import Worker
 
 OBJECT_STORE_BYTES = 200_000_000
@@ -105,7 +105,7 @@ def _set_data_context() -> None:
     context.verbose_stats_logs = False
 
 
-def _apply(dataset: Any, segment: Segment, job: "_Job") -> Any:
+def _apply(dataset: Any, segment: FusedStages, job: "_Job") -> Any:
     demand: dict[str, Any] = {"num_cpus": segment.resources.num_cpus}
     if segment.resources.num_gpus:
         demand["num_gpus"] = segment.resources.num_gpus
@@ -164,7 +164,7 @@ def _worker_of(job: _Job) -> Worker:
     log.configure(0)  # to the worker's own log, where secrets belong as little as anywhere
     work = Path(job.work)
     graph = graph_of(job.config_json, job.adopted_json)
-    return Worker(graph, Store(work), Private(work), job.run_id, on_timeout=_end_process)
+    return Worker(graph, ContentStore(work), Private(work), job.run_id, on_timeout=_end_process)
 
 
 @lru_cache(maxsize=1)

@@ -27,7 +27,7 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class FusedStages:
     """Neighbouring stages that run in the same workers.
 
     Attributes:
@@ -42,7 +42,7 @@ class Segment:
     fans_out: bool
 
 
-def segments(graph: Graph, cluster: Cluster) -> list[Segment]:
+def segments(graph: Graph, cluster: Cluster) -> list[FusedStages]:
     """Group stages: a worker keeps an item as long as the next stage needs the same resources.
 
     Raises:
@@ -61,7 +61,7 @@ def segments(graph: Graph, cluster: Cluster) -> list[Segment]:
             stages = tuple(group)
             fans_out = any(stage.fans_out for stage in stages)
             names = tuple(stage.name for stage in stages)
-            found.append(Segment(names, resources, pool_size, fans_out))
+            found.append(FusedStages(names, resources, pool_size, fans_out))
     return found
 
 

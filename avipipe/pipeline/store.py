@@ -26,7 +26,7 @@ from avipipe.files import sha256_of, write_whole
 from avipipe.manifests.records import Fail, Keep, Record, StoredFile
 
 
-class Store:
+class ContentStore:
     """A content-addressed store in a folder."""
 
     def __init__(self, work: Path) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from avipipe.decision.check import Check
 from avipipe.decision.checks import KNOWN
-from avipipe.decision.judge import Finding
+from avipipe.decision.judge import LimitFinding
 from avipipe.decision.model import Contribution
-from avipipe.manifests.evidence import FaceTrack
+from avipipe.manifests.evidence import FaceSeen
 from avipipe.manifests.records import DropReason, Evidence
 
 NUM_SOUNDS = 5
@@ -36,7 +36,7 @@ REASONS: Mapping[DropReason, str] = {
 """A sentence for each reason."""
 
 
-def sentence(finding: Finding) -> str:
+def sentence(finding: LimitFinding) -> str:
     """`voices do not overlap: share 0.03 ≤ 0.1`; where it fails, what is so: `share 0.4 > 0.1`."""
     check = KNOWN[finding.measure]
     if finding.value is None:
@@ -92,7 +92,7 @@ def sounds(listen: Evidence) -> list[tuple[str, float]]:
     return [(name, score) for name, score in ranked[:NUM_SOUNDS] if score >= LEAST_SOUND]
 
 
-def face(track: FaceTrack) -> str:
+def face(track: FaceSeen) -> str:
     """`0.0–8.0 s, speaking score +1.2, lips p 0.03`; the score is of the time with a voice."""
     parts = [f"{track.start_s:.1f}–{track.end_s:.1f} s"]
     if track.speech_score is not None:

@@ -26,7 +26,7 @@ from avipipe.errors import (
 from avipipe.manifests.records import Cost, Fail, Keep, Outcome, Record
 from avipipe.pipeline.graph import Graph, Row, Visit
 from avipipe.pipeline.private import Private
-from avipipe.pipeline.store import Store
+from avipipe.pipeline.store import ContentStore
 from avipipe.stages.base import Item, Stage
 from avipipe.text import hiding, said, storable
 
@@ -48,7 +48,7 @@ class Worker:
     """
 
     graph: Graph
-    store: Store
+    store: ContentStore
     private: Private
     run_id: str
     on_timeout: Callable[[], None]

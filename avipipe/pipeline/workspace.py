@@ -36,7 +36,7 @@ from avipipe.pipeline.own_files import (
     read_lines,
 )
 from avipipe.pipeline.private import Private
-from avipipe.pipeline.store import Store
+from avipipe.pipeline.store import ContentStore
 from avipipe.stages.annotated import AnnotatedStage
 
 logger = logging.getLogger(__name__)
@@ -78,8 +78,8 @@ class Workspace:
         return self.work / "ledger"
 
     @property
-    def store(self) -> Store:
-        return Store(self.work)
+    def store(self) -> ContentStore:
+        return ContentStore(self.work)
 
     @contextmanager
     def survey(self) -> Iterator[tuple[Survey, list[SourceLine]]]:

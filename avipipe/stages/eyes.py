@@ -22,7 +22,7 @@ from avipipe.annotators.mask_quality import box_overlap
 from avipipe.annotators.views import View, box_of, grown, parts
 from avipipe.manifests.evidence import (
     ClassSeen,
-    FaceTrack,
+    FaceSeen,
     NormalBox,
     SoundExplained,
     ThingSeen,
@@ -97,7 +97,7 @@ class Eyes:
         frames_THWC: Frames,
         *,
         heard: Mapping[str, float],
-        faces: Sequence[FaceTrack],
+        faces: Sequence[FaceSeen],
         place: NormalBox | None,
         content: NormalBox = WHOLE,
     ) -> Seen:
@@ -211,7 +211,7 @@ class Eyes:
 def seen_scores(
     things: Sequence[ThingSeen],
     classes: Sequence[ClassSeen],
-    faces: Sequence[FaceTrack],
+    faces: Sequence[FaceSeen],
     *,
     duration_s: float,
 ) -> dict[str, float]:

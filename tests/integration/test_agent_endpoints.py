@@ -17,12 +17,12 @@ from avipipe.audio_agent.backends.endpoint import Endpoint
 from avipipe.audio_agent.files import decode_bytes, flac_bytes
 from avipipe.audio_agent.schema import (
     Aspects,
+    AudioSpan,
     Checks,
     EditPlan,
     Generation,
     Issue,
     Removal,
-    Span,
     Verdict,
 )
 from avipipe.audio_agent.tools import Mixed
@@ -149,7 +149,7 @@ def test_a_planner_is_shown_the_frames_and_told_the_rest(use: Use) -> None:
         verdict = Verdict(issues=(Issue(target="sep", code="leak", message="the dog is there"),))
         made = planner.plan(task(), None, previous=plan(), verdict=verdict)
     assert made.c_sep == (
-        Removal(query="dog barking", kind="sfx", spans=(Span(start_s=0.5, end_s=1.0),)),
+        Removal(query="dog barking", kind="sfx", spans=(AudioSpan(start_s=0.5, end_s=1.0),)),
     )
     assert made.c_gen == (Generation(kind="sfx", prompt="a car horn"),)
     (body,) = server.requests

@@ -17,7 +17,7 @@ from avipipe.audio_agent.backends.audio_lm import Qwen2Audio, Qwen25Omni
 from avipipe.audio_agent.backends.chat import ChatCaptioner
 from avipipe.audio_agent.backends.frames import THRESHOLD, QueriedSeparator
 from avipipe.audio_agent.backends.speech import BarkSpeech
-from avipipe.audio_agent.schema import AudioCaption, Removal, Span
+from avipipe.audio_agent.schema import AudioCaption, AudioSpan, Removal
 from avipipe.errors import WeightsError
 from avipipe.services.reply import BrokenReplyError, Message
 from tests.models import tiny_listeners
@@ -194,7 +194,7 @@ def test_only_the_spans_are_taken_out(load: Callable[[str], Any]) -> None:
     mixture = noise()
     loud_CN = mixture.wav_CN.copy()
     loud_CN[:, 20_000:25_000] *= 8
-    spans = (Span(start_s=20_000 / RATE_HZ, end_s=25_000 / RATE_HZ),)
+    spans = (AudioSpan(start_s=20_000 / RATE_HZ, end_s=25_000 / RATE_HZ),)
     target = tool.separate(mixture.like(loud_CN), Removal(query="dog", kind="sfx", spans=spans))
     assert target.wav_CN.shape == loud_CN.shape
     assert not target.wav_CN[:, :19_000].any()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avipipe.annotators.base import Caption
+from avipipe.annotators.base import SceneCaption
 from avipipe.annotators.full.caption_reply import (
     MAX_CAPTION_CHARS,
     MAX_LABEL_CHARS,
@@ -20,7 +20,7 @@ from avipipe.services.reply import MAX_REPLY_CHARS, Message, ReplyError
 
 TEXT = "A brown dog barks beside a fence."
 GOOD = json.dumps({"caption": TEXT, "label": "brown dog", "sounding": 0.75})
-CAPTION = Caption(TEXT, "brown dog", 0.75)
+CAPTION = SceneCaption(TEXT, "brown dog", 0.75)
 QUESTION = Message("user", ("What is it?",))
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from avipipe.annotators.base import Detection, Frames, Mask, MaskTrack
+from avipipe.annotators.base import Detection, Frames, Mask, PropagatedMasks
 from avipipe.annotators.embedded.propagate import FlowPropagator
 from avipipe.annotators.embedded.segment import GrabCutSegmenter
 from avipipe.annotators.instance import Instance, Return, Seed, carried_back, find_instance
@@ -39,7 +39,7 @@ def follow(frames_THWC: Frames, detections: list[Detection]) -> Instance:
 
 def returned(frames_THWC: Frames, masks_THW: Mask, *, stretch: int = 12) -> Return | None:
     """What comes back of a track, whoever has made it."""
-    track = MaskTrack(masks_THW, np.ones(len(masks_THW), np.float32), 1.0)
+    track = PropagatedMasks(masks_THW, np.ones(len(masks_THW), np.float32), 1.0)
     segment = GrabCutSegmenter().segment(frames_THWC[SEED], box=(0, 0, 40, 40))
     seed = Seed(detection(SEED, masks_THW[SEED], 1.0), segment)
     return carried_back(frames_THWC, Instance(seed, track, None), FlowPropagator(), stretch=stretch)

@@ -81,5 +81,5 @@ def test_doctor_names_missing_packages_and_the_extra_that_brings_them(
     obstacle = doctor._obstacle(role, name)
     doctor._obstacle.cache_clear()
     assert obstacle == doctor.Obstacle(
-        doctor.Step.INSTALL, reason, f"pip install 'avipipe[{extra}]'"
+        doctor.RemedyStep.INSTALL, reason, f"pip install 'avipipe[{extra}]'"
     )

@@ -10,7 +10,7 @@ from avipipe.annotators.registry import BACKENDS, create
 from avipipe.errors import ConfigError
 from avipipe.pipeline.config import load_config
 from avipipe.pipeline.graph import Graph
-from avipipe.pipeline.resources import Cluster, Segment, gpu_shares, segments
+from avipipe.pipeline.resources import Cluster, FusedStages, gpu_shares, segments
 
 
 class GpuVad(EnergyVad):
@@ -42,7 +42,7 @@ def graph(*settings: str) -> Graph:
     return Graph(load_config(None, settings))
 
 
-def pools(found: list[Segment]) -> dict[str, Segment]:
+def pools(found: list[FusedStages]) -> dict[str, FusedStages]:
     return {segment.stages[0]: segment for segment in found if segment.pool_size}
 
 

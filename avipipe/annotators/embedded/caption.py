@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from avipipe.annotators import audioset
-from avipipe.annotators.base import Caption, Frames
+from avipipe.annotators.base import Frames, SceneCaption
 from avipipe.annotators.match.table import heard_sources
 
 LABELS = {
@@ -53,7 +53,7 @@ class TemplateCaptioner:
     def setup(self) -> None:
         pass
 
-    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Caption:
+    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> SceneCaption:
         """Put the sentences together.
 
         Args:
@@ -65,7 +65,7 @@ class TemplateCaptioner:
         boxes = [box for box in evidence["mask"].get("boxes", []) if box is not None]
         subject = f"{_with_article(label).capitalize()} {_place(boxes)}, {_movement(boxes)},"
         text = f"{subject} makes {sound}{_times(listen)}."
-        return Caption(text=text, label=label, confidence=None)
+        return SceneCaption(text=text, label=label, confidence=None)
 
 
 def _seen_source(evidence: Mapping[str, Any]) -> tuple[str, str] | None:

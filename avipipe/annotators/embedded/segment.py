@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from avipipe.annotators.base import Box, Frames, Mask, Segment
+from avipipe.annotators.base import Box, FrameMask, Frames, Mask
 from avipipe.annotators.embedded.flow import fit_size, shrink
 from avipipe.annotators.embedded.opencv import OpenCvAnnotator
 from avipipe.errors import AnnotatorError
@@ -31,7 +31,7 @@ class GrabCutSegmenter(OpenCvAnnotator):
 
     def segment(
         self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None, label: str = ""
-    ) -> Segment:
+    ) -> FrameMask:
         """The mask of the thing in `box`; all false with score 0 where none stands out.
 
         With a rough silhouette (H, W) the colours are learnt from inside and outside of it, not of
@@ -63,10 +63,10 @@ class GrabCutSegmenter(OpenCvAnnotator):
         if rough_HW is not None and (cut & inside).sum() < _MIN_OVERLAP * (cut | inside).sum():
             cut, score = inside, 0.0
         elif cut.sum() < _MIN_FILL * inside.sum():
-            return Segment(np.zeros(full[::-1], np.bool_), 0.0)
+            return FrameMask(np.zeros(full[::-1], np.bool_), 0.0)
         mask = np.zeros(size[::-1], np.uint8)
         mask[window] = 255 * cut
-        return Segment(
+        return FrameMask(
             np.asarray(cv2.resize(mask, full, interpolation=cv2.INTER_LINEAR) > 127), score
         )
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from avipipe.annotators.base import Caption
+from avipipe.annotators.base import SceneCaption
 from avipipe.services import reply as replies
 from avipipe.services.reply import Message
 
@@ -82,17 +82,17 @@ class Reply(BaseModel):
     sounding: float | None = Field(None, ge=0, le=1)
 
 
-def parse(text: str) -> Caption:
+def parse(text: str) -> SceneCaption:
     """Read a reply; code fences, prose and thoughts around its JSON object are passed over.
 
     Raises:
         ReplyError: there is no such object, or it is not what was asked for.
     """
     reply = replies.read(text, Reply)
-    return Caption(text=reply.caption, label=reply.label, confidence=reply.sounding)
+    return SceneCaption(text=reply.caption, label=reply.label, confidence=reply.sounding)
 
 
-def ask(model: Callable[[Sequence[Message]], str], question: Message) -> Caption:
+def ask(model: Callable[[Sequence[Message]], str], question: Message) -> SceneCaption:
     """Have a model answer; if its reply cannot be used, tell it why, once.
 
     Args:

@@ -7,7 +7,7 @@ AVIPIPE_CAPTION_MODEL and, where the server wants one, AVIPIPE_CAPTION_API_KEY.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from avipipe.annotators.base import Caption, Frames
+from avipipe.annotators.base import Frames, SceneCaption
 from avipipe.annotators.full.caption_prompt import NUM_FRAMES, question
 from avipipe.annotators.full.caption_reply import MAX_TOKENS, Reply, ask
 from avipipe.services.chat import ChatServer, picture_part
@@ -49,7 +49,7 @@ class EndpointCaptioner:
         """
         self._server()
 
-    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Caption:
+    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> SceneCaption:
         """Have the served model describe a clip.
 
         Raises:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
-from avipipe.annotators.base import Caption, Frames
+from avipipe.annotators.base import Frames, SceneCaption
 from avipipe.annotators.full.caption_prompt import NUM_FRAMES, question
 from avipipe.annotators.full.caption_reply import MAX_TOKENS, ask
 from avipipe.annotators.loading import device, load, load_model
@@ -54,7 +54,7 @@ class Qwen3VlCaptioner(Weighted):
         )
         self._model, self._device = model, model.device
 
-    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Caption:
+    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> SceneCaption:
         """Describe a clip; what does not fit into memory is tried once more at half the size.
 
         Raises:

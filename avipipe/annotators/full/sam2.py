@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from avipipe.annotators.base import Box, Frames, Mask, Segment
+from avipipe.annotators.base import Box, FrameMask, Frames, Mask
 from avipipe.annotators.batching import in_batches
 from avipipe.annotators.loading import load, load_model
 from avipipe.annotators.reading import pull_again
@@ -47,7 +47,7 @@ class Sam2Segmenter(Weighted):
 
     def segment(
         self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None, label: str = ""
-    ) -> Segment:
+    ) -> FrameMask:
         """The mask of the thing in `box`; its score is the overlap that the model predicts.
 
         Raises:
@@ -62,12 +62,12 @@ class Sam2Segmenter(Weighted):
                 message=f"expected a box inside a {width}x{height} frame, got {box}"
             )
 
-        def run(frames: Sequence[Frames]) -> list[Segment]:
+        def run(frames: Sequence[Frames]) -> list[FrameMask]:
             return [self._segment(frame, (x0, y0, x1, y1), rough_HW) for frame in frames]
 
         return in_batches(run, [frame_HWC], 1)[0]
 
-    def _segment(self, frame_HWC: Frames, box: Box, rough_HW: Mask | None) -> Segment:
+    def _segment(self, frame_HWC: Frames, box: Box, rough_HW: Mask | None) -> FrameMask:
         import torch
 
         inputs = self._processor(
@@ -94,7 +94,7 @@ class Sam2Segmenter(Weighted):
         )[0]
         mask_HW = np.asarray(masks_11HW[0, 0].cpu().numpy(), np.bool_)
         score = min(max(float(scores_K[best]), 0.0), 1.0) if mask_HW.any() else 0.0
-        return Segment(mask_HW, score)
+        return FrameMask(mask_HW, score)
 
     def _mask_prompt(self, rough_HW: Mask | None) -> "Tensor | None":
         """Logits (1, 1, h, w): the model resizes them itself, stretched as it does the frame."""

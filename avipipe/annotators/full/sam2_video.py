@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from avipipe.annotators.base import Frames, Mask, MaskTrack
+from avipipe.annotators.base import Frames, Mask, PropagatedMasks
 from avipipe.annotators.batching import in_batches
 from avipipe.annotators.both_ways import both_ways
 from avipipe.annotators.loading import device, load, load_model
@@ -48,7 +48,9 @@ class Sam2VideoPropagator(Weighted):
         self._processor: Any = load(weight, Sam2VideoProcessor.from_pretrained)
         self._model: Any = load_model(weight, Sam2VideoModel, dtype=dtype)
 
-    def propagate(self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask) -> MaskTrack:
+    def propagate(
+        self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask
+    ) -> PropagatedMasks:
         """Carry the seed mask to every frame; see `both_ways`.
 
         The quality of a frame is the mean lead of the instance over the background in the pixels
@@ -59,7 +61,7 @@ class Sam2VideoPropagator(Weighted):
                 the network gives no numbers.
         """
 
-        def run(seeds: Sequence[int]) -> list[MaskTrack]:
+        def run(seeds: Sequence[int]) -> list[PropagatedMasks]:
             start = partial(_Follower, self._model, self._processor)
             return [
                 both_ways(frames_THWC, seed_frame=seed, seed_mask_HW=seed_mask_HW, start=start)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from avipipe import weights
-from avipipe.annotators.base import Frames, Mask, MaskTrack
+from avipipe.annotators.base import Frames, Mask, PropagatedMasks
 from avipipe.annotators.batching import largest_that_fits
 from avipipe.annotators.both_ways import both_ways
 from avipipe.annotators.loading import device
@@ -21,7 +21,7 @@ from avipipe.errors import AnnotatorError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from avipipe.annotators.xmem.memory import Limits
+    from avipipe.annotators.xmem.memory import MemoryLimits
     from avipipe.annotators.xmem.network import XMem
 
 _SHORT_PX = 480
@@ -52,17 +52,19 @@ class XmemPropagator(Weighted):
         """
         import torch
 
-        from avipipe.annotators.xmem.memory import OFFICIAL_LIMITS, Limits
+        from avipipe.annotators.xmem.memory import OFFICIAL_LIMITS, MemoryLimits
         from avipipe.annotators.xmem.network import load
 
         path = weights.locate("xmem")
         with reading(path, "a network of XMem", pull_again("xmem")):
             network = load(torch.load(path, map_location="cpu", weights_only=True))
         self._network = network.to(device())
-        small = Limits(max_work_frames=4, min_work_frames=2, max_long_elements=1250)
+        small = MemoryLimits(max_work_frames=4, min_work_frames=2, max_long_elements=1250)
         self._limits = (OFFICIAL_LIMITS, small)
 
-    def propagate(self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask) -> MaskTrack:
+    def propagate(
+        self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask
+    ) -> PropagatedMasks:
         """Carry the seed mask to every frame; see `both_ways`.
 
         The quality of a frame is the mean lead of the instance over the background in the pixels
@@ -73,7 +75,7 @@ class XmemPropagator(Weighted):
                 the network gives no numbers.
         """
 
-        def run(limits: "Limits") -> MaskTrack:
+        def run(limits: "MemoryLimits") -> PropagatedMasks:
             return both_ways(
                 frames_THWC,
                 seed_frame=seed_frame,
@@ -87,7 +89,9 @@ class XmemPropagator(Weighted):
 class _Follower:
     """One way through the clip."""
 
-    def __init__(self, network: "XMem", limits: "Limits", frame_HWC: Frames, mask_HW: Mask) -> None:
+    def __init__(
+        self, network: "XMem", limits: "MemoryLimits", frame_HWC: Frames, mask_HW: Mask
+    ) -> None:
         import torch
 
         from avipipe.annotators.xmem.inference import Tracker

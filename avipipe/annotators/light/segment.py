@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe import weights
-from avipipe.annotators.base import Box, Frames, Mask, Segment
+from avipipe.annotators.base import Box, FrameMask, Frames, Mask
 from avipipe.annotators.embedded.segment import GrabCutSegmenter, grab_cut
 from avipipe.annotators.networks import run_tflite, tflite_interpreter
 from avipipe.annotators.sounding import is_person
@@ -70,7 +70,7 @@ class SelfieSegmenter(Weighted):
 
     def segment(
         self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None, label: str = ""
-    ) -> Segment:
+    ) -> FrameMask:
         """The mask of the thing in `box`.
 
         A person's score is how sure the network is of the mask's pixels, on average; others have
@@ -84,7 +84,7 @@ class SelfieSegmenter(Weighted):
             mask_HW = refined(frame_HWC, probability_HW, box)
             if mask_HW.sum() >= _LEAST_FILL * _area(box):
                 sure = float(np.abs(2.0 * probability_HW[mask_HW] - 1.0).mean())
-                return Segment(mask_HW, min(1.0, sure))
+                return FrameMask(mask_HW, min(1.0, sure))
         return self._grab_cut.segment(frame_HWC, box=box, rough_HW=rough_HW, label=label)
 
     def _probability(self, frame_HWC: Frames, box: Box, label: str) -> Probability | None:

@@ -30,7 +30,7 @@ PLAYED = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SoundSource:
     """What makes sounds.
 
     Attributes:
@@ -50,7 +50,7 @@ class Source:
 
 
 @cache
-def sources() -> Mapping[str, Source]:
+def sources() -> Mapping[str, SoundSource]:
     """All sources by name."""
     rows = {row["source"]: row for row in _rows("sources.csv")}
 
@@ -63,14 +63,14 @@ def sources() -> Mapping[str, Source]:
 
     return MappingProxyType(
         {
-            name: Source(name, frozenset(all_of(name)), frozenset(_words(row["players"])))
+            name: SoundSource(name, frozenset(all_of(name)), frozenset(_words(row["players"])))
             for name, row in rows.items()
         }
     )
 
 
 @cache
-def makers() -> Mapping[str, tuple[Source, ...]]:
+def makers() -> Mapping[str, tuple[SoundSource, ...]]:
     """Each of AudioSet's classes, in its order -> the sources that make it."""
     known = sources()
     return MappingProxyType(

@@ -20,7 +20,7 @@ _NO_LIFE = 1e-7
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class MemoryLimits:
     """How much is remembered; the defaults are the official ones.
 
     Attributes:
@@ -40,7 +40,7 @@ class Limits:
     max_long_elements: int = 10_000
 
 
-OFFICIAL_LIMITS = Limits()
+OFFICIAL_LIMITS = MemoryLimits()
 
 
 class Keys(NamedTuple):
@@ -124,7 +124,7 @@ def survivors(usage_N: Tensor, *, max_size: int) -> Tensor:
     return usage_N > usage_N.kthvalue(num_gone).values
 
 
-class Store:
+class KeyValueStore:
     """Elements with their keys, how much they were used, and their values by group."""
 
     def __init__(self, keys: Keys, values: Sequence[Tensor]) -> None:
@@ -171,15 +171,15 @@ class Store:
         self.keep(stays_N.nonzero()[:, 0])
 
 
-class Memory:
+class MemoryManager:
     """What is known of the objects from earlier frames."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: MemoryLimits) -> None:
         assert 1 <= limits.min_work_frames < limits.max_work_frames
         assert limits.num_prototypes < limits.max_long_elements
         self.limits = limits
-        self.work: Store | None = None
-        self.long: Store | None = None
+        self.work: KeyValueStore | None = None
+        self.long: KeyValueStore | None = None
 
     def read(self, query_CQ: Tensor, selection_CQ: Tensor) -> Tensor:
         """Values for each query, (O, C, Q), of all objects."""
@@ -207,7 +207,7 @@ class Memory:
     def add(self, keys: Keys, value_OCN: Tensor) -> None:
         """Memorise one frame; objects that were not known yet come last."""
         if self.work is None:
-            self.work = Store(keys, [value_OCN])
+            self.work = KeyValueStore(keys, [value_OCN])
         else:
             sizes = [len(value) for value in self.work.values]
             if len(value_OCN) > sum(sizes):
@@ -217,7 +217,7 @@ class Memory:
         if self.limits.long_term and self.work.size >= self.limits.max_work_frames * per_frame:
             self._consolidate(self.work, per_frame)
 
-    def _consolidate(self, work: Store, per_frame: int) -> None:
+    def _consolidate(self, work: KeyValueStore, per_frame: int) -> None:
         """Move all but the first and the newest frames of the working memory to the long-term one.
 
         A group that came late is cut by its own count of elements, as in the original: it keeps
@@ -248,7 +248,7 @@ class Memory:
             for value in work.values
         ]
         if self.long is None:
-            self.long = Store(keys, [value for value in values if value is not None])
+            self.long = KeyValueStore(keys, [value for value in values if value is not None])
         else:
             room = self.limits.max_long_elements - self.limits.num_prototypes
             self.long.evict(max_size=room)

@@ -12,7 +12,7 @@ from avipipe.audio_agent.backends.chat_prompt import (
     judge_question,
     plan_question,
 )
-from avipipe.audio_agent.schema import AudioCaption, Checks, EditPlan, Span, Verdict
+from avipipe.audio_agent.schema import AudioCaption, AudioSpan, Checks, EditPlan, Verdict
 from avipipe.audio_agent.tools import Mixed, Task
 from avipipe.services import reply as replies
 from avipipe.services.reply import Message, ReplyError
@@ -103,7 +103,7 @@ def _fitted(value: Any, duration_s: float) -> Any:
     """
     if isinstance(value, str):
         return safe_text(value)
-    if isinstance(value, Span):
+    if isinstance(value, AudioSpan):
         if value.start_s >= duration_s:
             raise ReplyError(f"a span starts at {value.start_s:g} s of {duration_s:.2f} s")
         return value.model_copy(update={"end_s": min(value.end_s, duration_s)})

@@ -5,8 +5,8 @@ from avipipe.audio_agent.schema import (
     AudioCaption,
     Checks,
     EditPlan,
+    FrozenModel,
     Issue,
-    Record,
     Revision,
     SoundEvent,
     Verdict,
@@ -77,7 +77,7 @@ _SHOWN_CHECKS = {
 }
 
 
-class CaptionReply(Record):
+class CaptionReply(FrozenModel):
     """What a captioner answers."""
 
     text: str
@@ -89,7 +89,7 @@ class CaptionReply(Record):
         return AudioCaption(**dict(self))
 
 
-class JudgeReply(Record):
+class JudgeReply(FrozenModel):
     """What a judge answers; the score is made of its aspects."""
 
     aspects: Aspects

@@ -9,7 +9,7 @@ from avipipe.annotators.loading import load, load_model
 from avipipe.annotators.signal import resample
 from avipipe.annotators.weighted import Weighted
 from avipipe.audio_agent.embedded.separate import gated
-from avipipe.audio_agent.schema import Kind, Removal, Span
+from avipipe.audio_agent.schema import AudioSpan, Kind, Removal
 from avipipe.audio_agent.tools import Sound
 
 THRESHOLD = 0.3
@@ -55,7 +55,7 @@ class QueriedSeparator(Weighted):
             return mixture.like(np.zeros_like(mixture.wav_CN))
         return mixture.like(gated(mixture, spans, strength=removal.strength))
 
-    def spans(self, sound: Sound, query: str) -> tuple[Span, ...]:
+    def spans(self, sound: Sound, query: str) -> tuple[AudioSpan, ...]:
         """When a query is heard; short gaps count as part of it."""
         heard_F = self.probability(sound, query) > THRESHOLD
         frame_s = self._audio.hop_length / self._audio.sampling_rate
@@ -67,7 +67,7 @@ class QueriedSeparator(Weighted):
             else:
                 joined.append((first, last))
         return tuple(
-            Span(start_s=start_s, end_s=min(end_s, sound.duration_s))
+            AudioSpan(start_s=start_s, end_s=min(end_s, sound.duration_s))
             for start_s, end_s in joined
             if start_s < sound.duration_s
         )

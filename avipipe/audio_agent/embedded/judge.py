@@ -5,13 +5,13 @@ from avipipe.audio_agent.activity import active_spans, find_speech
 from avipipe.audio_agent.mix import is_silent
 from avipipe.audio_agent.schema import (
     AudioCaption,
+    AudioSpan,
     Checks,
     EditPlan,
     Generation,
     Removal,
     Revision,
     SoundEvent,
-    Span,
     Verdict,
 )
 from avipipe.audio_agent.tools import Mixed, Task
@@ -86,7 +86,9 @@ class RuleCaptioner:
         events = [SoundEvent(label="sound", kind="sfx", span=span) for span in active_spans(sound)]
         events += [
             SoundEvent(
-                label="speech", kind="speech", span=Span(start_s=turn.start_s, end_s=turn.end_s)
+                label="speech",
+                kind="speech",
+                span=AudioSpan(start_s=turn.start_s, end_s=turn.end_s),
             )
             for turn in speech.turns
         ]

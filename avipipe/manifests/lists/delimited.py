@@ -7,7 +7,7 @@ from pathlib import Path
 
 from avipipe.errors import ManifestError
 from avipipe.manifests.lists.entry import (
-    Entry,
+    ListEntry,
     check_header,
     entry_of_row,
     is_youtube_id,
@@ -23,7 +23,7 @@ _Row = tuple[str, list[str]]
 """Where a row stands, and its cells."""
 
 
-def read_delimited(path: Path, delimiter: str) -> Iterator[Entry]:
+def read_delimited(path: Path, delimiter: str) -> Iterator[ListEntry]:
     """The rows of a table.
 
     Comments before the first row are passed over; the last of them that names columns is the

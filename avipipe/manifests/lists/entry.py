@@ -32,7 +32,7 @@ _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListEntry:
     """A line as it stands in its list. `uri` may hold secrets; `location` and `metadata` do not."""
 
     uri: str
@@ -72,7 +72,7 @@ def span_of(start: Any, end: Any, where: str) -> Span:
     return span
 
 
-def entry_of_row(row: Mapping[str, Any], where: str, folder: Path) -> Entry:
+def entry_of_row(row: Mapping[str, Any], where: str, folder: Path) -> ListEntry:
     """The line that a row of a table says.
 
     Args:
@@ -99,7 +99,7 @@ def entry_of_row(row: Mapping[str, Any], where: str, folder: Path) -> Entry:
         if name not in used and not _is_missing(value)
     }
     span = _row_span(row, columns, where)
-    return Entry(absolute_uri(uri, folder, where), where, span, metadata)
+    return ListEntry(absolute_uri(uri, folder, where), where, span, metadata)
 
 
 def check_header(names: tuple[str, ...], where: str) -> None:

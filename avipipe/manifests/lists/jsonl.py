@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from avipipe.errors import ManifestError
-from avipipe.manifests.lists.entry import TOO_DEEP, Entry, check_header, entry_of_row, shown
+from avipipe.manifests.lists.entry import TOO_DEEP, ListEntry, check_header, entry_of_row, shown
 from avipipe.manifests.lists.text import utf8_lines
 
 
-def read_jsonl(path: Path) -> Iterator[Entry]:
+def read_jsonl(path: Path) -> Iterator[ListEntry]:
     """The objects of a list.
 
     Raises:

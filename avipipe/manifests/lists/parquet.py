@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from avipipe.errors import ManifestError
-from avipipe.manifests.lists.entry import Entry, check_header, entry_of_row
+from avipipe.manifests.lists.entry import ListEntry, check_header, entry_of_row
 
 
-def read_parquet(path: Path) -> Iterator[Entry]:
+def read_parquet(path: Path) -> Iterator[ListEntry]:
     """The rows of a table.
 
     Raises:

@@ -7,14 +7,14 @@ from itertools import takewhile
 from pathlib import Path
 
 from avipipe.errors import ManifestError
-from avipipe.manifests.lists.entry import Entry, is_time, shown, span_of
+from avipipe.manifests.lists.entry import ListEntry, is_time, shown, span_of
 from avipipe.manifests.records import Span
 from avipipe.manifests.uris import absolute_uri, is_url
 
 _COMMENT = re.compile(r"\s#\s.*")
 
 
-def read_text(path: Path) -> Iterator[Entry]:
+def read_text(path: Path) -> Iterator[ListEntry]:
     """The lines of a text list.
 
     Raises:
@@ -25,7 +25,7 @@ def read_text(path: Path) -> Iterator[Entry]:
         if line and not line.startswith("#"):
             location = f"{path}:{number}"
             uri, span = _parse_line(line, location)
-            yield Entry(absolute_uri(uri, path.parent, location), location, span)
+            yield ListEntry(absolute_uri(uri, path.parent, location), location, span)
 
 
 def utf8_lines(path: Path) -> list[str]:

@@ -7,7 +7,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from avipipe.errors import ConfigError
 from avipipe.manifests.stores import failures
-from avipipe.manifests.stores.base import Store
+from avipipe.manifests.stores.base import DatasetStore
 from avipipe.manifests.stores.local import LocalStore
 from avipipe.manifests.stores.remote import RemoteStore
 
@@ -19,7 +19,7 @@ _KINDS = {
 """Protocol of a URL -> the kind of store, which is also the extra that installs its driver."""
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str) -> DatasetStore:
     """The store of a dataset. Nothing is asked of it yet.
 
     Args:

@@ -18,7 +18,7 @@ BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class FileDigest:
     """What a file holds: its hash and its size."""
 
     sha256: str
@@ -53,7 +53,7 @@ class Changed(Exception):
     """A file is not (any more) what the writer took it for; nothing was written."""
 
 
-class Store(Protocol):
+class DatasetStore(Protocol):
     """Files by name, relative to the root of a dataset, with `/` between folders.
 
     Attributes:
@@ -109,7 +109,7 @@ class Store(Protocol):
     def draft_path(self, folder: str) -> Path:
         """Where to write a file that is to come into a folder, before it has its name."""
 
-    def place(self, draft: Path, name: str, written: Written) -> None:
+    def place(self, draft: Path, name: str, written: FileDigest) -> None:
         """Bring a draft under its name, whole or not at all, over what stands there."""
 
     def remove_uploads(self, folder: str, before_s: float) -> list[str]:
@@ -138,14 +138,14 @@ class HashedFile(io.RawIOBase):
         return self._num_bytes
 
     @property
-    def written(self) -> Written:
-        return Written(self._hash.hexdigest(), self._num_bytes)
+    def written(self) -> FileDigest:
+        return FileDigest(self._hash.hexdigest(), self._num_bytes)
 
 
-def written_of(file: IO[bytes]) -> Written:
+def written_of(file: IO[bytes]) -> FileDigest:
     """Read a file to its end."""
     state, num_bytes = hashlib.sha256(), 0
     while block := file.read(BLOCK_BYTES):
         state.update(block)
         num_bytes += len(block)
-    return Written(state.hexdigest(), num_bytes)
+    return FileDigest(state.hexdigest(), num_bytes)

@@ -30,7 +30,7 @@ class BucketMissing(ConfigError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class StoreReply:
     """What a store answered. `code` is its own word for it, such as `NoSuchKey`; may be empty."""
 
     status: int
@@ -158,7 +158,7 @@ def given_up(last: Passing, *, kind: str, url: str, doing: str, waited_s: float)
     )
 
 
-def _of_reply(reply: Reply, *, kind: str, url: str, doing: str) -> Exception:
+def _of_reply(reply: StoreReply, *, kind: str, url: str, doing: str) -> Exception:
     code, status = reply.code, reply.status
     said = f"{code or status}: {reply.message}".rstrip(": ")
     if code == "PreconditionFailed" or code in _EXISTS_CODES or status in (304, 412):
@@ -196,7 +196,7 @@ def not_allowed(kind: str, url: str, doing: str, said: str) -> ConfigError:
     return ConfigError(f"{url}: these credentials may not {doing} ({said}){rights}")
 
 
-def _wrong_region(reply: Reply, url: str) -> ConfigError:
+def _wrong_region(reply: StoreReply, url: str) -> ConfigError:
     region = reply.facts.get("Region")
     right = f" {region}" if region else ""
     return ConfigError(
@@ -205,7 +205,7 @@ def _wrong_region(reply: Reply, url: str) -> ConfigError:
     )
 
 
-def _wrong_clock(reply: Reply, url: str) -> ConfigError:
+def _wrong_clock(reply: StoreReply, url: str) -> ConfigError:
     times = " and ".join(
         f"{who} says {reply.facts[name]}"
         for who, name in (("this machine", "RequestTime"), ("the store", "ServerTime"))
@@ -247,7 +247,7 @@ def code_of(error: BaseException) -> str:
     return next((reply.code for reply in replies if reply is not None), "")
 
 
-def _reply(error: BaseException) -> Reply | None:
+def _reply(error: BaseException) -> StoreReply | None:
     """The answer of a store that an error holds."""
     response = getattr(error, "response", None)
     if isinstance(response, Mapping) and "Error" in response:
@@ -255,14 +255,14 @@ def _reply(error: BaseException) -> Reply | None:
         code = str(facts.get("Code") or "")
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         status = status or (int(code) if code.isdigit() else 400)
-        return Reply(status, code, str(facts.get("Message", "")), facts)
+        return StoreReply(status, code, str(facts.get("Message", "")), facts)
     for name in ("status_code", "code", "status"):
         status = getattr(error, name, None)
         if isinstance(status, str) and status.isdigit():
             status = int(status)
         if isinstance(status, int) and 300 <= status < 600:
             code = getattr(error, "error_code", None) or ""
-            return Reply(status, str(getattr(code, "value", code)), _text(error), {})
+            return StoreReply(status, str(getattr(code, "value", code)), _text(error), {})
     return None
 
 

@@ -15,10 +15,10 @@ from avipipe.errors import ConfigError, RunError
 from avipipe.manifests.stores.base import (
     PARTIAL,
     Changed,
+    FileDigest,
     NotThere,
     Stat,
     Tagged,
-    Written,
     written_of,
 )
 
@@ -151,7 +151,7 @@ class LocalStore:
             raise self._cannot("write", path, error) from error
         return path / f"{uuid.uuid4().hex}{PARTIAL}"
 
-    def place(self, draft: Path, name: str, written: Written) -> None:
+    def place(self, draft: Path, name: str, written: FileDigest) -> None:
         path = self._root / name
         if path.is_file() and path.stat().st_size == written.num_bytes:
             with self.open(name) as file:

@@ -17,10 +17,10 @@ from avipipe.manifests.stores import failures
 from avipipe.manifests.stores.base import (
     PARTIAL,
     Changed,
+    FileDigest,
     NotThere,
     Stat,
     Tagged,
-    Written,
     written_of,
 )
 from avipipe.manifests.stores.failures import BucketMissing, Passing, Refused, Unsupported
@@ -144,7 +144,7 @@ class RemoteStore:
     def draft_path(self, folder: str) -> Path:
         return Path(tempfile.gettempdir()) / f"avipipe-{uuid.uuid4().hex}{PARTIAL}"
 
-    def place(self, draft: Path, name: str, written: Written) -> None:
+    def place(self, draft: Path, name: str, written: FileDigest) -> None:
         path = self._path(name)
 
         def act() -> None:
@@ -247,7 +247,7 @@ class RemoteStore:
     def _modified(self, path: str) -> object:
         return self._fs.modified(path)
 
-    def _holds(self, path: str, written: Written) -> bool:
+    def _holds(self, path: str, written: FileDigest) -> bool:
         found = self._stat(path)
         if found.num_bytes != written.num_bytes:
             return False
@@ -274,7 +274,7 @@ class RemoteStore:
             raise Refused(path)
         self._put(path, data, create=False)
 
-    def _upload(self, draft: Path, path: str, written: Written, *, create: bool) -> None:
+    def _upload(self, draft: Path, path: str, written: FileDigest, *, create: bool) -> None:
         self._make_folder(path)
         options = {"mode": "create"} if create and self.creates else {}
         self._fs.put_file(str(draft), path, **options)

@@ -10,7 +10,7 @@ from typing import Any
 from fsspec.asyn import sync
 
 from avipipe.errors import ConfigError
-from avipipe.manifests.stores.base import NotThere, Stat, Tagged, Written
+from avipipe.manifests.stores.base import FileDigest, NotThere, Stat, Tagged
 from avipipe.manifests.stores.failures import (
     Passing,
     Refused,
@@ -122,7 +122,7 @@ class S3Store(RemoteStore):
         else:
             super()._swap(path, data, tag)
 
-    def _upload(self, draft: Path, path: str, written: Written, *, create: bool) -> None:
+    def _upload(self, draft: Path, path: str, written: FileDigest, *, create: bool) -> None:
         if written.num_bytes < _ONE_PUT_BYTES:
             self._put(path, draft.read_bytes(), create=create)
             return

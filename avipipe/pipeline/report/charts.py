@@ -29,7 +29,7 @@ SMALL, LARGE = Size(340.0, 170.0), Size(540.0, 260.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class BarSegment:
     """A part of a stage's bar, in percent of the bar's column."""
 
     left: float
@@ -61,7 +61,7 @@ class Plot:
     y_ticks: tuple[Tick, ...]
 
 
-def segments(stage: StageRow, *, hours: bool, widest: float) -> tuple[Segment, ...]:
+def segments(stage: StageRow, *, hours: bool, widest: float) -> tuple[BarSegment, ...]:
     """A stage's bar: what goes on, then each loss, then what is pending."""
     tally = stage.hours if hours else stage.items
     parts = [("keep", "", tally.kept)]
@@ -73,7 +73,7 @@ def segments(stage: StageRow, *, hours: bool, widest: float) -> tuple[Segment, .
     for status, reason, amount in parts:
         width = 100 * amount / widest if widest else 0.0
         if width > 0:
-            drawn.append(Segment(left, width, status, reason, amount))
+            drawn.append(BarSegment(left, width, status, reason, amount))
         left += width
     return tuple(drawn)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from avipipe.annotators.key_frames import spread
 from avipipe.decision.judge import Judge, used_backends
-from avipipe.manifests.evidence import FaceTrack, ListenEvidence, SpeakerTurn
+from avipipe.manifests.evidence import FaceSeen, ListenEvidence, SpeakerTurn
 from avipipe.manifests.pairs import read_pairs
 from avipipe.manifests.records import Drop, Evidence, Keep, digest
 from avipipe.manifests.rle import MaskTrack, area, decode, iou, read_masks
@@ -18,7 +18,7 @@ from avipipe.pipeline.accounting import ItemState
 from avipipe.pipeline.graph import Row
 from avipipe.pipeline.report import faces
 from avipipe.pipeline.report.measures import deciding, gathered, verdict
-from avipipe.pipeline.report.model import ClipCard, Level, Picture, Sound, Stripe
+from avipipe.pipeline.report.model import ClipCard, DegradedMask, FramePicture, SoundSummary, Stripe
 from avipipe.pipeline.report.pictures import (
     FRAME_HEIGHT_PX,
     frames_at,
@@ -45,7 +45,7 @@ _STILLS = {
 
 
 @dataclass(slots=True)
-class Sample:
+class StratifiedSample:
     """A stratified sample of clips that depends on their ids alone, in constant memory."""
 
     max_clips: int
@@ -70,7 +70,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Maker:
+class CardBuilder:
     """Makes a card of a clip from what its stages have left."""
 
     judge: Judge
@@ -128,8 +128,8 @@ def evidence_of(state: ItemState) -> dict[str, Evidence]:
 
 
 def _frames(
-    folders: Mapping[str, Path], num_frames: int, tracks: Sequence[FaceTrack]
-) -> tuple[tuple[Picture, ...], int, tuple[Level, ...]]:
+    folders: Mapping[str, Path], num_frames: int, tracks: Sequence[FaceSeen]
+) -> tuple[tuple[FramePicture, ...], int, tuple[DegradedMask, ...]]:
     """Pictures of a cut clip with their masks, and the degraded masks of the fullest of them."""
     video = folders["cut"] / VIDEO_NAME if "cut" in folders else None
     if video is None or not video.is_file():
@@ -157,7 +157,9 @@ def _frames(
     return pictures, fullest, _levels(folders, masks, indices[fullest], pictures[fullest])
 
 
-def _with_faces(strip: Picture, indices: Sequence[int], tracks: Sequence[FaceTrack]) -> Picture:
+def _with_faces(
+    strip: FramePicture, indices: Sequence[int], tracks: Sequence[FaceSeen]
+) -> FramePicture:
     """A picture of these frames side by side, with the faces in each."""
     width = strip.width // len(indices)
     marks = (
@@ -174,8 +176,8 @@ def _masks(folders: Mapping[str, Path]) -> MaskTrack | None:
 
 
 def _levels(
-    folders: Mapping[str, Path], masks: MaskTrack, frame: int, drawn: Picture
-) -> tuple[Level, ...]:
+    folders: Mapping[str, Path], masks: MaskTrack, frame: int, drawn: FramePicture
+) -> tuple[DegradedMask, ...]:
     """The degraded masks of one frame, evenly chosen among all, the box always with them."""
     path = folders["pair"] / "pairs.json" if "pair" in folders else None
     if path is None or not path.is_file():
@@ -183,7 +185,7 @@ def _levels(
     levels = read_pairs(path).levels
     step = -(-len(levels) // MAX_LEVELS)
     return tuple(
-        Level(
+        DegradedMask(
             p=entry.level.p,
             outline=outline(decode(entry.frames[frame], masks.size), drawn.width, drawn.height),
             iou=iou(entry.frames[frame], masks.frames[frame], masks.size),
@@ -197,8 +199,8 @@ def _stills(
     folders: Mapping[str, Path],
     state: ItemState,
     names: Sequence[str],
-    tracks: Sequence[FaceTrack],
-) -> Iterator[Picture]:
+    tracks: Sequence[FaceSeen],
+) -> Iterator[FramePicture]:
     """What `look` has left of a clip."""
     look = next((visit.record for visit in state.visits if visit.stage.name == "look"), None)
     if look is None or not isinstance(look.outcome, Keep):
@@ -210,12 +212,12 @@ def _stills(
             yield _with_faces(shown, indices, tracks) if name == PREVIEW_NAME else shown
 
 
-def _sound(listen: Evidence | None) -> Sound | None:
+def _sound(listen: Evidence | None) -> SoundSummary | None:
     """The sound track as `listen` heard it; None where it has not run."""
     if listen is None:
         return None
     heard = ListenEvidence.model_validate(listen)
-    return Sound(
+    return SoundSummary(
         peaks=tuple(heard.waveform),
         speech=_stripes(heard.speech),
         speakers=_stripes(heard.speakers),

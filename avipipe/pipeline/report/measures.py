@@ -10,11 +10,11 @@ from annotated_types import Ge, Le
 
 from avipipe.decision.check import STAGES, Check
 from avipipe.decision.checks import CHECKS, KNOWN
-from avipipe.decision.judge import Finding, Judge, Judgement, used_backends
+from avipipe.decision.judge import Judge, Judgement, LimitFinding, used_backends
 from avipipe.decision.model import Contribution
 from avipipe.manifests.records import Evidence
 from avipipe.pipeline.calibration import uncalibrated
-from avipipe.pipeline.report.model import Argument, Curve, Measure, Outlook, Verdict
+from avipipe.pipeline.report.model import Argument, ClipVerdict, Curve, Measure, Outlook
 from avipipe.pipeline.words import WEAK_LOG_ODDS, most_against, quantity, sentence
 from avipipe.stages.decide import DecideConfig
 
@@ -34,7 +34,7 @@ def judged(judge: Judge, evidence: Mapping[str, Evidence]) -> Judgement:
     return judge.on(gathered(evidence))
 
 
-def verdict(judge: Judge, evidence: Mapping[str, Evidence]) -> Verdict | None:
+def verdict(judge: Judge, evidence: Mapping[str, Evidence]) -> ClipVerdict | None:
     """How a clip was judged, as it is shown; None where there is no evidence."""
     known = gathered(evidence)
     if not known:
@@ -42,7 +42,7 @@ def verdict(judge: Judge, evidence: Mapping[str, Evidence]) -> Verdict | None:
     found = judged(judge, known)
     ranked = sorted(found.contributions, key=lambda each: (-abs(each.log_odds), each.measure))
     strong = [each for each in ranked if abs(each.log_odds) >= WEAK_LOG_ODDS]
-    return Verdict(
+    return ClipVerdict(
         probability=found.probability,
         best_probability=found.best_probability,
         min_probability=found.min_probability,
@@ -70,7 +70,7 @@ def _argument(found: Contribution) -> Argument:
     return Argument(check.claim, quantity(check, found.value), found.log_odds, found.by_prior)
 
 
-def measure(finding: Finding) -> Measure:
+def measure(finding: LimitFinding) -> Measure:
     """What one hard limit found, on a scale that is the same for every clip."""
     check = KNOWN[finding.measure]
     low, high = _scale(check.limit, finding.limit)
@@ -172,7 +172,7 @@ class WhatIf:
         )
 
 
-def _comparable(finding: Finding) -> float:
+def _comparable(finding: LimitFinding) -> float:
     """The value, or the best there could be where it is unknown, which always passes."""
     if finding.value is not None:
         return finding.value

@@ -11,7 +11,7 @@ Status = Literal["keep", "drop", "fail", "pending"]
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class OutcomeTally:
     """An amount, in items or hours, by what became of it."""
 
     kept: float = 0
@@ -42,8 +42,8 @@ class StageRow:
     name: str
     level: Literal["source", "clip"]
     num_in: int
-    items: Tally
-    hours: Tally
+    items: OutcomeTally
+    hours: OutcomeTally
     losses: tuple[Loss, ...]
     wall_s: float
     cpu_s: float
@@ -72,7 +72,7 @@ class FaceMark:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class FramePicture:
     """A frame, and the outline of a mask in it as an SVG path in the frame's pixels."""
 
     uri: str
@@ -85,7 +85,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class DegradedMask:
     """One degraded mask m_p, drawn into the frame of its clip's `frames[pair_frame]`."""
 
     p: int
@@ -105,7 +105,7 @@ class Stripe:
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class SoundSummary:
     """What a clip sounds like.
 
     Attributes:
@@ -122,7 +122,7 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class FaceTimeline:
     """A face over time: `stripes` are labelled `speaks` or `silent`; `note` sums it up."""
 
     name: str
@@ -142,7 +142,7 @@ class Argument:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ClipVerdict:
     """How a clip was judged, on the evidence that it has.
 
     Attributes:
@@ -209,16 +209,16 @@ class ClipCard:
     """Of the caption."""
     av_offset_ms: float | None
     """Of the sound against the picture after the cut; positive: the sound is late."""
-    frames: tuple[Picture, ...]
+    frames: tuple[FramePicture, ...]
     pair_frame: int
-    levels: tuple[Level, ...]
-    stills: tuple[Picture, ...]
+    levels: tuple[DegradedMask, ...]
+    stills: tuple[FramePicture, ...]
     """Pictures that a stage left behind: a heat map, and a strip if it was never cut."""
-    sound: Sound | None
-    faces: tuple[Face, ...]
+    sound: SoundSummary | None
+    faces: tuple[FaceTimeline, ...]
     num_faces: int
     """`faces` may be fewer."""
-    verdict: Verdict | None
+    verdict: ClipVerdict | None
     """None where nothing was measured."""
     backends: tuple[tuple[str, str], ...]
     """(role, `name@version`) of everything that looked at it or listened to it."""
@@ -361,8 +361,8 @@ class Report:
     """Ever considered."""
     num_upscaled: int
     """Kept clips that have larger pictures than their sources."""
-    items: Tally
+    items: OutcomeTally
     """What became of every clip."""
-    hours: Tally
+    hours: OutcomeTally
     fates: tuple[Loss, ...]
     """Why clips stopped, over all stages, most first."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from avipipe.errors import MediaError
 from avipipe.media.container import open_media
-from avipipe.pipeline.report.model import Picture
+from avipipe.pipeline.report.model import FramePicture
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def frames_at(path: Path, indices: Sequence[int]) -> list[Frame]:
 
 def picture(
     frame_HWC: Frame, mask_HW: Mask | None = None, *, height_px: int, time_s: float | None = None
-) -> Picture:
+) -> FramePicture:
     """A frame scaled down to `height_px` (never up), with the outline of its mask."""
     height, width = frame_HWC.shape[:2]
     scale = min(1.0, height_px / height, MAX_WIDTH_PX / width)
@@ -68,7 +68,7 @@ def picture(
     assert done
     uri = "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
     path = "" if mask_HW is None else outline(mask_HW, *size)
-    return Picture(uri, size[0], size[1], time_s, path)
+    return FramePicture(uri, size[0], size[1], time_s, path)
 
 
 def outline(mask_HW: Mask, width: int, height: int) -> str:
@@ -91,7 +91,7 @@ def outline(mask_HW: Mask, width: int, height: int) -> str:
     return "".join(parts)
 
 
-def still(path: Path, note: str) -> Picture | None:
+def still(path: Path, note: str) -> FramePicture | None:
     """A picture file that a stage left behind; None if it cannot be read.
 
     One of a single channel is a map of something, and gets the colours of one.

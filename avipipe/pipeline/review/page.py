@@ -9,13 +9,13 @@ from typing import Any, Literal
 from markupsafe import Markup
 
 from avipipe import __version__
-from avipipe.decision.judge import Finding
+from avipipe.decision.judge import LimitFinding
 from avipipe.decision.model import Contribution
 from avipipe.manifests.records import DropReason, Evidence, digest
 from avipipe.manifests.samples import last_decision, probability_of
 from avipipe.pipeline import words
 from avipipe.pipeline.report.render import environment, script_hash
-from avipipe.pipeline.review.clips import Clip
+from avipipe.pipeline.review.clips import ReviewClip
 from avipipe.pipeline.review.film import Film
 
 _HERE = Path(__file__).parent
@@ -85,7 +85,7 @@ class Page:
         return digest([self.dataset, [clip.clip_id for clip in self.clips]])[:_ID_CHARS]
 
 
-def page_clip(clip: Clip, film: Film) -> PageClip:
+def page_clip(clip: ReviewClip, film: Film) -> PageClip:
     """What there is to say of a clip."""
     evidence = clip.evidence
     caption = evidence.get("caption", {})
@@ -121,7 +121,7 @@ def points(decision: Evidence) -> Iterator[Point]:
     for data in decision.get("findings", ()):
         if "measure" not in data:
             return  # decided by an avipipe that had thresholds only
-        found = Finding.from_json(data)
+        found = LimitFinding.from_json(data)
         if not found.passed:
             yield Point(words.sentence(found), -1, None)
     arguments = [Contribution(**data) for data in decision.get("contributions", ())]

@@ -12,7 +12,7 @@ from typing import Protocol
 from avipipe.errors import ConfigError, MediaError
 from avipipe.files import write_whole
 from avipipe.pipeline.graph import Row
-from avipipe.pipeline.review.clips import Clip, PublishedClips, WorkClips
+from avipipe.pipeline.review.clips import PublishedClips, ReviewClip, WorkClips
 from avipipe.pipeline.review.draw import Candidate, Draw
 from avipipe.pipeline.review.film import Film, film
 from avipipe.pipeline.review.page import Page, PageClip, page_clip, render
@@ -28,7 +28,7 @@ _WORDS_BYTES = 10_000
 """Of what is said of a clip: caption, evidence, ids; about a third of it as a rule."""
 
 
-class Listener(Protocol):
+class ReviewListener(Protocol):
     """Is told how the writing of a page goes on."""
 
     def drew(self, num_clips: int, counts: Counter[str]) -> None:
@@ -39,7 +39,7 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ReviewSummary:
     """What was written. `unreadable`: clips that were drawn and have no video any more."""
 
     num_clips: int
@@ -48,8 +48,14 @@ class Written:
 
 
 def write_review(
-    workspace: Workspace, path: Path, *, count: int, seed: int, max_bytes: int, listener: Listener
-) -> Written:
+    workspace: Workspace,
+    path: Path,
+    *,
+    count: int,
+    seed: int,
+    max_bytes: int,
+    listener: ReviewListener,
+) -> ReviewSummary:
     """Write a page with `count` clips, or as many as there are.
 
     Args:
@@ -81,7 +87,7 @@ def write_review(
     )
     data = render(page, [film for _, film in shown]).encode()
     write_whole(path, data)
-    return Written(len(shown), len(data), unreadable)
+    return ReviewSummary(len(shown), len(data), unreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,7 @@ class _Clips:
             yield from self.work.candidates(counts)
         yield from self.published.candidates(self.work.ids if self.work else (), counts)
 
-    def clip(self, candidate: Candidate) -> Clip:
+    def clip(self, candidate: Candidate) -> ReviewClip:
         if isinstance(candidate.row, Row):
             assert self.work is not None
             return self.work.clip(candidate.row)
@@ -117,7 +123,7 @@ def _open(workspace: Workspace) -> Iterator[_Clips]:
 
 
 def _filmed(
-    clips: _Clips, draw: Iterable[Candidate], wanted: int, max_bytes: int, listener: Listener
+    clips: _Clips, draw: Iterable[Candidate], wanted: int, max_bytes: int, listener: ReviewListener
 ) -> tuple[list[tuple[PageClip, Film]], int]:
     """The first clips of the draw that can be shown; and how many before them cannot."""
     shown: list[tuple[PageClip, Film]] = []

@@ -20,14 +20,14 @@ from avipipe.editor.avi_edit.train.memory import MemoryPlan, memory_explained, p
 from avipipe.editor.avi_edit.train.metrics import JsonLines, Sink, TensorBoard, VideoFiles, WandB
 from avipipe.editor.avi_edit.train.parallel import World, joined
 from avipipe.editor.avi_edit.train.samples import Sampler
-from avipipe.editor.avi_edit.train.trainer import Listener, Trainer
+from avipipe.editor.avi_edit.train.trainer import Trainer, TrainingListener
 from avipipe.errors import ConfigError
 
 CHECKPOINTS, SAMPLES, MODEL = "checkpoints", "samples", "model"
 METRICS, CONFIG = "metrics.jsonl", "config.yaml"
 
 
-class RunListener(Listener, Protocol):
+class RunListener(TrainingListener, Protocol):
     """Who is told of the beginning, too."""
 
     def planned(self, plan: MemoryPlan) -> None:
