@@ -21,21 +21,21 @@ from avipipe.audio_agent.tools import Mixed, Sound
 MAX_DB = 120.0
 FULL_SCALE = 0.9999
 LEAK_DB = -10.0
-"""What is left of a removed sound should be a tenth of its energy or less."""
+"""Leak limit in dB: of a removed sound, a tenth of its energy may be left."""
 
 AUDIBLE_DB = -6.0
-"""A new sound should be heard beside what is kept."""
+"""Least level of a generated sound against what is kept, in dB: it should be heard."""
 
 LOUD_DB = 12.0
-"""And not be much louder than what was there before."""
+"""Most level of a generated sound against what was there before, in dB."""
 
 UNMEASURED = 0.4
-"""Fidelity of a removal that no check can tell of: without a judge that is not enough."""
+"""Fidelity of a removal that no check can measure: without a judge that is not enough."""
 
 JUMP_DB = 6.0
 UNTOUCHED_DB = 30.0
 SIMILARITY = 0.25
-"""CLAP's cosine of a sound with fitting words is usually above this."""
+"""Similarity that CLAP usually gives a sound with fitting words."""
 
 _HOP_S = 0.01
 _MARGIN_S = 0.03
@@ -50,7 +50,7 @@ def measure(
     generated_spans: Sequence[AudioSpan],
     similarity: float | None = None,
 ) -> Checks:
-    """All that can be measured on a mix.
+    """Measure a mix against the original: leak, harm, levels, loudness, peaks.
 
     Args:
         removed_spans: where something was taken out.

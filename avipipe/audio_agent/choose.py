@@ -58,7 +58,7 @@ _LIKENESS = {"clap": f"{_BACKENDS}.clap:ClapLikeness"}
 
 
 def names(role: str) -> list[str]:
-    """What can be chosen for a role, what needs nothing first."""
+    """Names of the tools of a role; the first needs neither weights nor keys."""
     return list(_table(role))
 
 

@@ -38,12 +38,12 @@ from avipipe.audio_agent.tools import Sound, Task, Toolbox
 from avipipe.errors import AnnotatorError
 
 BLOCKING = frozenset({"nothing_found", "nothing_generated", "silent", "clipped"})
-"""With one of these, measured, no score is good enough."""
+"""Codes of measured issues with which no mix is accepted, whatever its score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What comes of a run: the best mix (or the original), the trace, and every take."""
+    """Result of a run: the best mix (or the original), the trace, and every rendered mix."""
 
     audio: Sound
     trace: AgentTrace

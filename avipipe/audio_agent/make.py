@@ -31,7 +31,7 @@ _SEED_STEP = 1009
 
 @dataclass(frozen=True, slots=True)
 class RenderedMix:
-    """The sounds of one iteration, and where it changed them."""
+    """A plan carried out: the mix with its parts, and where it was changed."""
 
     mixed: Mixed
     removed_spans: tuple[AudioSpan, ...]
@@ -39,7 +39,7 @@ class RenderedMix:
 
 
 class PlanRenderer:
-    """Makes takes of one task; what was asked of a tool before is not asked again."""
+    """Renders plans for one task; a tool's earlier answers are used again."""
 
     def __init__(self, task: Task, tools: Toolbox, asker: Asker, seed: int) -> None:
         self.task, self.tools, self.asker, self.seed = task, tools, asker, seed

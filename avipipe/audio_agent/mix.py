@@ -22,7 +22,7 @@ from avipipe.audio_agent.tools import Sound, TooLongError
 FADE_S = 0.01
 CEILING_DBTP = -1.0
 DEFAULT_LUFS = -23.0
-"""Of what is put into silence: EBU R 128."""
+"""Loudness of a sound that is put into silence, in LUFS: EBU R 128."""
 
 MAX_SPEEDUP = 1.25
 SILENCE_DBFS = -70.0
@@ -39,17 +39,17 @@ Envelope = npt.NDArray[np.float64]
 
 
 def num_samples(time_s: float, sample_rate_hz: int) -> int:
-    """The sample that is nearest to a time."""
+    """Number of samples in a time, rounded to the nearest."""
     return round(Fraction(time_s).limit_denominator(10**9) * sample_rate_hz)
 
 
 def is_silent(sound: Sound) -> bool:
-    """Whether nothing of it is above -70 dBFS."""
+    """Whether no sample of a sound is above -70 dBFS."""
     return float(np.abs(sound.wav_CN).max()) < 10 ** (SILENCE_DBFS / 20)
 
 
 def loudness_lufs(sound: Sound) -> float | None:
-    """Integrated loudness; None for silence.
+    """Integrated loudness in LUFS; None for silence.
 
     What is shorter than a gating block of 0.4 s is repeated, so a bark is as loud as it is, not as
     the pause around it.
@@ -78,7 +78,7 @@ def cut(sound: Sound, spans: Sequence[AudioSpan]) -> Sound | None:
 
 
 def covered(spans: Sequence[AudioSpan], *, num: int, sample_rate_hz: int) -> npt.NDArray[np.bool_]:
-    """Which of `num` samples lie in a span."""
+    """Which of `num` samples lie in a span, bool (N,)."""
     inside_N = np.zeros(num, np.bool_)
     for span in spans:
         inside_N[
@@ -180,7 +180,7 @@ def limit(wav_CN: Wave, allowed_N: Envelope, *, sample_rate_hz: int) -> Wave:
 
 
 def mix(kept: Sound, generated: Sound) -> Sound:
-    """What is kept and what is new, below -1 dBTP wherever what is kept alone is."""
+    """Mix the kept with the generated sound, below -1 dBTP wherever the kept one alone is."""
     ceiling = 10 ** (CEILING_DBTP / 20)
     wav_CN = limit(
         kept.wav_CN + generated.wav_CN,

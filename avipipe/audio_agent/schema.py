@@ -14,7 +14,7 @@ Mode = Literal["remove", "keep"]
 
 
 class FrozenModel(BaseModel):
-    """Frozen, and strict about unknown keys."""
+    """A pydantic model that is frozen, and refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,7 +37,7 @@ class AudioSpan(FrozenModel):
 
 
 class SoundEvent(FrozenModel):
-    """Something that is heard."""
+    """A sound event: what is heard, and when."""
 
     label: str
     kind: Kind
@@ -45,7 +45,7 @@ class SoundEvent(FrozenModel):
 
 
 class AudioCaption(FrozenModel):
-    """What the audio holds; `confidence` None is an honest unknown."""
+    """Caption of the audio; `confidence` None is an honest unknown."""
 
     text: str
     events: tuple[SoundEvent, ...] = ()
@@ -94,7 +94,7 @@ class Generation(FrozenModel):
 
 
 class EditPlan(FrozenModel):
-    """What to separate and what to generate; at least one of them.
+    """An edit plan: what to separate and what to generate; at least one of them.
 
     `mode` says whether `c_sep` names what to remove, or all that is to be kept (the paper's
     reading), whichever is easier to name.
@@ -131,7 +131,7 @@ class EditPlan(FrozenModel):
 
 
 class Revision(FrozenModel):
-    """What to do otherwise; None leaves a part as it is."""
+    """A revision of a plan; None leaves a part as it is."""
 
     c_sep: tuple[Removal, ...] | None = None
     c_gen: tuple[Generation, ...] | None = None
@@ -139,7 +139,7 @@ class Revision(FrozenModel):
 
 
 class Issue(FrozenModel):
-    """What is wrong with a mix: `code` for machines, `message` for people."""
+    """A defect of a mix: `code` for machines, `message` for people."""
 
     target: Literal["sep", "gen", "mix"]
     code: str
@@ -147,7 +147,7 @@ class Issue(FrozenModel):
 
 
 class Aspects(FrozenModel):
-    """Scores in [0, 1]; None where nothing tells.
+    """Scores of a mix by aspect, in [0, 1]; None where unknown.
 
     Attributes:
         fidelity: the edit that was asked for is heard.
@@ -171,7 +171,7 @@ class Aspects(FrozenModel):
 
 
 class Verdict(FrozenModel):
-    """A judge's word on one mix.
+    """A judge's verdict on one mix.
 
     Attributes:
         q: its own score in [0, 1]; None for a judge that has nothing but the objective checks.
@@ -222,7 +222,7 @@ Outcome = Literal["ok", "cached", "unavailable", "error", "timeout", "broken", "
 
 
 class ToolCall(FrozenModel):
-    """One attempt at one tool."""
+    """One call of a tool, or one attempt at it."""
 
     role: str
     tool: str
@@ -234,7 +234,7 @@ class ToolCall(FrozenModel):
 
 
 class Fallback(FrozenModel):
-    """What was done instead of what had been wanted."""
+    """A fallback: what was done instead of what had been planned."""
 
     role: str
     code: str
@@ -242,7 +242,7 @@ class Fallback(FrozenModel):
 
 
 class Iteration(FrozenModel):
-    """One turn of the loop: a plan, how it was carried out, and what came of it.
+    """One iteration of the loop: a plan, how it was carried out, and what came of it.
 
     Attributes:
         q: half the judge's score and half the objective one, in [0, 1].
@@ -268,7 +268,7 @@ Stop = Literal["accepted", "iterations", "seconds", "cost", "no_new_plan"]
 
 
 class AgentTrace(FrozenModel):
-    """The whole run.
+    """The trace of a run: its setting, every iteration, and what came of it.
 
     Attributes:
         tools: role -> names of the tools, in the order in which they are asked.

@@ -57,7 +57,7 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is asked for.
+    """An editing task: audio, instruction, and what the picture shows.
 
     Attributes:
         original: the audio to edit.
@@ -93,7 +93,7 @@ class Mixed:
 
 
 class Tool(Protocol):
-    """What every tool has; `cost_usd` is what one call costs, None where nobody knows.
+    """What every tool of the agent has; `cost_usd` is what one call costs, None where nobody knows.
 
     `setup` loads weights or looks for keys, once, before the first call.
 
@@ -108,7 +108,7 @@ class Tool(Protocol):
 
 
 class AudioCaptioner(Tool, Protocol):
-    """Says what the audio holds."""
+    """Captions audio: says what it holds."""
 
     def caption(self, task: Task) -> AudioCaption: ...
 
@@ -189,7 +189,7 @@ class Toolbox:
     likeness: Sequence[Likeness] = ()
 
     def roles(self) -> dict[str, Sequence[Tool]]:
-        """Role -> tools."""
+        """The tools by role, in the order in which they are asked."""
         return {
             "caption": self.captioners,
             "plan": self.planners,

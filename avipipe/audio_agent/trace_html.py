@@ -33,7 +33,7 @@ _PICTURE_PX = (720, 96)
 
 @dataclass(frozen=True, slots=True)
 class TrackView:
-    """A sound on the page: a file beside it, and its spectrogram.
+    """A sound on the trace page: a file beside it, and its spectrogram.
 
     Attributes:
         spans: (start, width) of what is marked, in percent of the whole.
@@ -141,7 +141,7 @@ def _loudest_db(sound: Sound) -> float:
 
 
 def measured(checks: Checks) -> list[Measured]:
-    """The table of checks: those that mean something here."""
+    """Rows of the table of checks: those that mean something here."""
     rows = [
         _row("left of what was removed", checks.leak_db, "dB", most=LEAK_DB),
         _row("unchanged beside the edits", checks.untouched_db, "dB SNR", least=UNTOUCHED_DB),

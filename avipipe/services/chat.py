@@ -31,7 +31,7 @@ _JPEG_QUALITY = 90
 
 @dataclass(frozen=True, slots=True)
 class ChatServer:
-    """One model on one server.
+    """A chat model on an OpenAI-compatible server.
 
     Attributes:
         url: of its chat completions.
@@ -83,7 +83,7 @@ class ChatServer:
         max_tokens: int,
         strict: bool = True,
     ) -> str:
-        """The model's words, which may be none.
+        """The model's reply as text, which may be empty.
 
         Args:
             schema: of the JSON that is wanted; servers that can will enforce it.
@@ -127,7 +127,7 @@ def _completions_url(name: str, url: str) -> str:
 
 
 def _content(body: bytes) -> str:
-    """The model's words, which may be none.
+    """The model's reply as text, which may be empty.
 
     Raises:
         AnnotatorError: this is not the answer of such an endpoint.

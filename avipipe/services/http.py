@@ -1,4 +1,4 @@
-"""Asks HTTP services that want a key: waits where that may help, says what to do where it cannot.
+"""A client of HTTP services that want a key: retries, or says what to do where that is no use.
 
 The key is cut out of every message and every answer, as servers repeat what they are sent; no
 redirect carries it to a host that nobody named.
@@ -21,14 +21,14 @@ from avipipe.text import MASK, forms_of, hiding, secrets_of, without_secrets
 
 EXCERPT_BYTES = 2000
 MAX_REPLY_BYTES = 100_000_000
-"""Far above a completion, or ten minutes of sound; what goes on sending has gone wrong."""
+"""Largest reply that is read: far above a completion, or ten minutes of sound."""
 MIN_KEY_CHARS = 8
-"""A shorter key is none, but what servers without keys are sent, such as `EMPTY`, or `null`."""
+"""Shortest key; servers without keys are sent shorter words, such as `EMPTY` or `null`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a service is waited for.
+    """Timeout and retries of the calls to a service.
 
     Attributes:
         timeout_s: longest time without a byte from the server.
@@ -45,7 +45,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service that takes and gives bodies over HTTP.
+    """An HTTP service with a key: bodies in, bodies out.
 
     Attributes:
         key: the secret; "" where there is none.
@@ -63,7 +63,7 @@ class Service:
     patience: Patience = Patience()
 
     def ask(self, url: str, body: Mapping[str, Any] | None = None) -> bytes:
-        """The answer to a GET, or to a POST of JSON.
+        """Send a GET, or a POST of JSON; return the body of the answer.
 
         Raises:
             AnnotatorError: of kind `timeout`, `unreachable`, `rate_limited`, or
@@ -74,7 +74,7 @@ class Service:
             return self._patiently(self._request(url, body))
 
     def without_key(self, answer: str) -> str:
-        """What a server said without the key, as what it says may be published."""
+        """Cut the key out of what a server said, as that may be published."""
         for form in self._forms():
             answer = answer.replace(form, MASK)
         return answer
@@ -166,7 +166,7 @@ class Service:
 
 
 class _BusyError(Exception):
-    """What may pass: too many requests, a broken or absent server."""
+    """A failure that may pass: too many requests, a broken or absent server."""
 
     def __init__(self, kind: FailKind, message: str, wait_s: float = 0.0) -> None:
         super().__init__(message)
@@ -190,7 +190,7 @@ def check_key(name: str, key: str) -> None:
 
 
 def check_url(name: str, url: str) -> None:
-    """Refuse what is no address of a server.
+    """Refuse a URL that is no address of a server.
 
     Raises:
         ConfigError: it is none, or holds a password.

@@ -1,4 +1,4 @@
-"""Has a model answer with one JSON object: how it is asked, read, and given one chance to mend."""
+"""Structured replies: a model is asked for one JSON object, and gets one chance to mend it."""
 
 import json
 import re
@@ -72,7 +72,7 @@ def ask(
     *,
     what: str,
 ) -> T:
-    """Have a model answer; if its reply cannot be used, tell it why, once.
+    """Ask a model for a JSON object; if its reply cannot be used, tell it why, once.
 
     Args:
         model: gives the reply to a conversation.

@@ -22,7 +22,7 @@ ReplyT = TypeVar("ReplyT", bound=BaseModel)
 
 
 class Talker(Protocol):
-    """A model that answers a conversation of texts, `Sound`s and pictures (H, W, 3).
+    """A chat model: it answers a conversation of texts, `Sound`s and pictures (H, W, 3).
 
     Attributes:
         sees: takes pictures.
@@ -41,14 +41,14 @@ class Talker(Protocol):
 
 
 class _Chat:
-    """One role of a talker; several roles may share one."""
+    """A role that a chat model plays; several roles may share one model."""
 
     def __init__(self, talker: Talker) -> None:
         self.talker = talker
         self.name, self.cost_usd = talker.name, talker.cost_usd
 
     def setup(self) -> None:
-        """Set the talker up; that costs nothing where another role has done so."""
+        """Set the model up; that costs nothing where another role has done so."""
         self.talker.setup()
 
     def _ask(self, question: Message, schema: type[ReplyT], duration_s: float, what: str) -> ReplyT:
@@ -62,16 +62,16 @@ class _Chat:
 
 
 class ChatCaptioner(_Chat):
-    """Needs a talker that hears."""
+    """Captions audio by a chat model, which must be able to hear."""
 
     def caption(self, task: Task) -> AudioCaption:
-        """What the model says it hears; confidence None."""
+        """The caption that the model gives; its confidence is None."""
         question = caption_question(task)
         return self._ask(question, CaptionReply, task.original.duration_s, "caption").caption()
 
 
 class ChatPlanner(_Chat):
-    """Reads the instruction and the caption; sees the frames if it can."""
+    """Plans by a chat model: it reads instruction and caption, and sees the frames if it can."""
 
     def plan(
         self,
@@ -81,13 +81,13 @@ class ChatPlanner(_Chat):
         previous: EditPlan | None = None,
         verdict: Verdict | None = None,
     ) -> EditPlan:
-        """The model's plan, cut to the length of the audio."""
+        """The plan that the model gives, its spans cut to the length of the audio."""
         question = plan_question(task, caption, previous, verdict, with_pictures=self.talker.sees)
         return self._ask(question, EditPlan, task.original.duration_s, "plan")
 
 
 class ChatJudge(_Chat):
-    """Needs a talker that hears: it is played the original and the mix."""
+    """Judges by a chat model that hears: it is played the original and the mix."""
 
     def judge(self, task: Task, plan: EditPlan, mixed: Mixed, checks: Checks) -> Verdict:
         """The model's verdict; the score is the geometric mean of its aspects."""

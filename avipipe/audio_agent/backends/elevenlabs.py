@@ -86,7 +86,7 @@ class _ElevenLabs:
         self._patience = patience
 
     def setup(self) -> None:
-        """Look for the key.
+        """Look for the API key in the environment.
 
         Raises:
             ConfigError: there is none.
@@ -95,7 +95,7 @@ class _ElevenLabs:
 
 
 class ElevenLabsSpeech(_ElevenLabs):
-    """Says words in a voice of the account that fits what is wanted, by its labels."""
+    """Speech by ElevenLabs, in the voice of the account whose labels fit best."""
 
     def speak(
         self,
@@ -106,7 +106,7 @@ class ElevenLabsSpeech(_ElevenLabs):
         duration_s: float,
         seed: int,
     ) -> Sound:
-        """The words; the reference is not sent, as a voice must not be copied unasked.
+        """Speak the words; the reference is not sent, as a voice must not be copied unasked.
 
         Raises:
             AnnotatorError, ConfigError: see `Service.ask`.
@@ -133,12 +133,12 @@ class ElevenLabsSpeech(_ElevenLabs):
 
 
 class ElevenLabsSounds(_ElevenLabs):
-    """Effects and music of half a second to 30 s."""
+    """Sound effects and music by ElevenLabs, of half a second to 30 s."""
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"sfx", "music"})
 
     def generate(self, prompt: str, *, duration_s: float, seed: int) -> Sound:
-        """A sound; the API takes no seed and makes another one each time.
+        """Generate a sound; the API takes no seed and makes another one each time.
 
         Raises:
             AnnotatorError, ConfigError: see `Service.ask`.

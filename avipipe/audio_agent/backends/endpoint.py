@@ -17,11 +17,11 @@ PREFIX = "AVIPIPE_AGENT"
 MAX_TOKENS = 2048
 
 PATIENCE = Patience(timeout_s=110.0, max_attempts=3, backoff_s=2.0, max_wait_s=20.0)
-"""Less than the loop gives a tool by default, so that what is wrong is told."""
+"""Shorter than the loop's limit for a call, so that the service's own error is reported."""
 
 
 class Endpoint:
-    """Sends sounds as WAV files (`input_audio`) and pictures as JPEG.
+    """A chat model behind an endpoint; sends sounds as WAV (`input_audio`), pictures as JPEG.
 
     As captioner or judge it wants a model that hears, such as Qwen3-Omni; as planner one that
     sees.
@@ -35,7 +35,7 @@ class Endpoint:
         self._patience = patience
 
     def setup(self) -> None:
-        """Check the environment.
+        """Check that the environment names a server and a model.
 
         Raises:
             ConfigError: it does not say which server and model.
@@ -43,7 +43,7 @@ class Endpoint:
         self._server()
 
     def reply(self, messages: Sequence[Message], *, schema: type[BaseModel]) -> str:
-        """The model's words.
+        """The model's reply as text.
 
         Raises:
             AnnotatorError, ConfigError: see `Service.ask`.

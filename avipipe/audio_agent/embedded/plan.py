@@ -40,7 +40,7 @@ _SPEECH = Removal(query="speech", kind="speech")
 
 
 class RulePlanner:
-    """Reads "remove X", "keep only X", "add Y at 2 s", "replace X with Y", "make him say '…'".
+    """Plans from "remove X", "keep only X", "add Y at 2 s", "replace X with Y", "make him say '…'".
 
     Of several sentences it takes each that it can read. A plan that fell short it changes only in
     how hard it tries: new seeds, and the next tools.
@@ -60,7 +60,7 @@ class RulePlanner:
         previous: EditPlan | None = None,
         verdict: Verdict | None = None,
     ) -> EditPlan:
-        """The plan.
+        """The plan that the rules read off the instruction.
 
         Raises:
             AnnotatorError: the instruction names nothing to remove, keep, add or replace.

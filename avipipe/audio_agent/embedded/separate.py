@@ -27,7 +27,7 @@ Power = npt.NDArray[np.float64]
 
 
 class GatedSeparator:
-    """Takes out all that rises above a steady background, when the named kind may sound.
+    """Separates all that rises above a steady background while the named kind may sound.
 
     It hears no meaning. `speech` is taken while a VAD hears speech; `sfx` and `music` while
     anything rises above the background outside speech; a query that names something steady
@@ -46,7 +46,7 @@ class GatedSeparator:
         """Nothing to load."""
 
     def separate(self, mixture: Sound, removal: Removal) -> Sound:
-        """The target; all zero where nothing of it is heard."""
+        """Separate the target, (C, N); all zero where nothing of it is heard."""
         if is_steady(removal.query) and not removal.spans:
             stems = HpssSeparator().separate(mixture.wav_CN, sample_rate_hz=mixture.sample_rate_hz)
             return mixture.like(stems.waves["background"])
@@ -57,7 +57,7 @@ class GatedSeparator:
 
 
 def spans_of(mixture: Sound, kind: Kind) -> tuple[AudioSpan, ...]:
-    """When a kind of sound may be heard."""
+    """Spans in which a kind of sound may be heard."""
     speech = speech_spans(mixture)
     active = active_spans(mixture)
     spoken = {
