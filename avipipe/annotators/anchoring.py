@@ -28,7 +28,7 @@ from avipipe.annotators.colours import Palette, likeness
 from avipipe.annotators.mask_quality import bounding_box, box_overlap, overlap
 
 MAX_CORRECTIONS = 4
-"""A track that needs more of them each way is no track."""
+"""Most corrections in each direction; a track that needs more is no track."""
 
 _FITS, _FITS_BARELY = 0.55, 0.4
 """Overlap of boxes from which a sight speaks for the track, and under which none does."""
@@ -59,12 +59,12 @@ _MEET = 0.7
 """Overlap at which two tracks are one."""
 _STEP_FRAMES = 6
 _MIN_SCORE, _MIN_STRANGE_SCORE = 0.2, 0.3
-"""Of a sight that has the thing's name, and of one that has another: small networks mix them up."""
+"""Least score of a detection by the thing's name, and by another: small networks mix names up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A sight that took the track over, and its mask."""
+    """A detection whose mask took the track over from its frame on."""
 
     detection: Detection
     segment: FrameMask
@@ -78,7 +78,7 @@ class _Candidate:
 
 
 class Anchoring:
-    """The thing's colours, and the backends, for one clip."""
+    """Corrects the mask track of one clip, by the thing's colours and two backends."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Anchoring:
                 self._sights.setdefault(sight.frame, []).append(sight)
 
     def correct(self, track: PropagatedMasks) -> tuple[PropagatedMasks, list[Anchor]]:
-        """The track, with parts of it replaced, and the anchors that replaced them."""
+        """Correct a track; return it with parts replaced, and the anchors that replaced them."""
         anchors: list[Anchor] = []
         for way in (1, -1):
             of_way = [frame for frame in self._sights if way * (frame - self._seed_frame) > 0]

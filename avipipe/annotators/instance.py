@@ -29,7 +29,7 @@ MIN_TRUST = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """A detection and its mask in that frame."""
+    """A seed for propagation: a detection and its mask in that frame."""
 
     detection: Detection
     segment: FrameMask
@@ -46,13 +46,13 @@ class Seed:
 
     @property
     def weight(self) -> float:
-        """How far it can be believed: the detector's score and the segmenter's together."""
+        """Confidence in the seed: the detector's score and the segmenter's together."""
         return max(self.detection.score, MIN_TRUST) * self.trust
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A mask track and the seed that it was carried from.
+    """An instance: a mask track and the seed that it was carried from.
 
     Attributes:
         agreement: mean overlap with the masks of the other seeds, those counting more that detector
@@ -76,7 +76,7 @@ def find_instance(
     min_agreement: float,
     sights: Sequence[Detection] = (),
 ) -> Instance | None:
-    """The mask track of the instance in the best detection of each frame; None without any.
+    """Track the instance of the best detections; None where there is no mask in any.
 
     Args:
         frames_THWC: uint8 RGB; the detections are in pixels of these.
@@ -111,7 +111,7 @@ def carried(
     segmenter: Segmenter,
     propagator: Propagator,
 ) -> Instance:
-    """The mask track of a seed that is known, corrected by what else was detected."""
+    """Propagate a known seed, corrected by what else was detected."""
     track = propagator.propagate(
         frames_THWC, seed_frame=seed.detection.frame, seed_mask_HW=seed.segment.mask_HW
     )
@@ -142,7 +142,7 @@ def _corrected(
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """How much of a track comes back when it is carried back towards its seed.
+    """Cycle consistency: how much of a track comes back when carried back towards its seed.
 
     Attributes:
         worst: overlap at the near end of the stretch in which least comes back.
@@ -156,7 +156,7 @@ class Return:
 def carried_back(
     frames_THWC: Frames, instance: Instance, propagator: Propagator, *, stretch: int
 ) -> Return | None:
-    """Compares a track with what comes back of it; None where it is never seen at both ends.
+    """Carry a track back and compare; None where it is never seen at both ends.
 
     Each way from the seed is cut into stretches. What the track has at the far end of one is
     carried back to its near end, and compared with what the track has on the way and there.

@@ -44,7 +44,7 @@ def signs(
     sights: Sequence[Detection],
     returned: Return | None,
 ) -> dict[str, float | None]:
-    """What speaks for a track and what against it; None where nothing can be told.
+    """Signs of how good a track is; None where there is nothing to go by.
 
     * `trust`, `low_trust`: of the propagator in its masks, the mean and a low one; 0 in gaps.
     * `return`: overlap with what is carried back, over all frames; `return_end` where it is least.

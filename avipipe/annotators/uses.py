@@ -18,7 +18,7 @@ class Use:
 
 
 def users() -> Mapping[str, list[Use]]:
-    """Weight -> who needs it, over all registered backends."""
+    """The backends that need each weight, over all that are registered."""
     found = defaultdict(list)
     for role, backends in BACKENDS.items():
         for name in backends:

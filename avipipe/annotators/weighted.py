@@ -8,7 +8,7 @@ from avipipe.errors import ConfigError, WeightsError
 
 
 class Weighted:
-    """Names the weights that it loads in `setup()` by `avipipe.weights.locate`.
+    """Base of annotators with weights: names those that it loads in `setup()`.
 
     `packages` are those that it imports beyond the core, as pip knows them. `gpu` says that it is
     meant for a GPU where there is one: it gets a pool of workers of its own.
@@ -20,7 +20,7 @@ class Weighted:
 
     @property
     def weights(self) -> Mapping[str, str]:
-        """Name -> what identifies the content, for the stage key."""
+        """The weights by name, each with what identifies its content, for the stage key."""
         return {name: weights.sha256(name) for name in self.needs}
 
 

@@ -15,7 +15,7 @@ LABELS = {
     "animal": "animal",
     "vehicle": "vehicle",
 }
-"""Group of sounds -> what may make them."""
+"""Noun for the source of each group of sounds."""
 
 _SOUNDS = {
     "speaker": "speech",
@@ -34,7 +34,7 @@ _STILL = 0.08
 
 
 class TemplateCaptioner:
-    """Says what sounds, where it is in the picture, how it moves and when it is heard.
+    """Captions by template: what sounds, where it is, how it moves and when it is heard.
 
     It sees no pixels. It names the thing that was seen and explains best what is heard; where none
     does, the noun of the likeliest class of sounds, and of a tagger that knows none the group. Its
@@ -44,7 +44,7 @@ class TemplateCaptioner:
     name = "template"
     version = 2
     num_frames = 0
-    """Frames that it wants to see."""
+    """Number of frames that it wants to see."""
 
     @property
     def weights(self) -> Mapping[str, str]:
@@ -54,7 +54,7 @@ class TemplateCaptioner:
         pass
 
     def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> SceneCaption:
-        """Put the sentences together.
+        """Caption a clip from its evidence alone.
 
         Args:
             frames_THWC: not looked at.

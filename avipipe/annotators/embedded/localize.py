@@ -47,7 +47,7 @@ _MOVER_SPEED_SHARE = 0.25
 
 
 class MotionLocalizer(OpenCvAnnotator):
-    """Correlates sound and motion, with a null distribution from shifted sound."""
+    """Localizes sound by correlating it with motion; the null distribution is shifted sound."""
 
     name = "motion"
     version = 2

@@ -42,7 +42,7 @@ _MIN_RETURN_RATIO = 0.25
 
 
 class FlowPropagator(OpenCvAnnotator):
-    """Flow and memory, both ways from the seed frame."""
+    """Propagates by optical flow and appearance, both ways from the seed frame."""
 
     name = "flow"
     version = 1

@@ -24,7 +24,7 @@ _MOSTLY = 0.5
 
 
 class GrabCutSegmenter(OpenCvAnnotator):
-    """Colour models of the inside and the surroundings of a box, and a minimal cut."""
+    """GrabCut: colour models of the inside and the surroundings of a box, and a minimal cut."""
 
     name = "grabcut"
     version = 3
@@ -32,7 +32,7 @@ class GrabCutSegmenter(OpenCvAnnotator):
     def segment(
         self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None, label: str = ""
     ) -> FrameMask:
-        """The mask of the thing in `box`; all false with score 0 where none stands out.
+        """Cut the thing out of `box`; all false with score 0 where none stands out.
 
         With a rough silhouette (H, W) the colours are learnt from inside and outside of it, not of
         the box, and the cut stays close to it.
@@ -93,13 +93,13 @@ def _labels_of_silhouette(rough_HW: Mask) -> Frames:
 
 
 def disc(radius_px: float) -> Frames:
-    """A round structuring element."""
+    """Round structuring element for morphology."""
     side = 2 * max(1, round(radius_px)) + 1
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
 
 
 def grab_cut(crop_HWC: Frames, labels_HW: Frames, *, typical_HW: Mask | None = None) -> Mask:
-    """What belongs to the thing, given OpenCV's labels (H, W), which are refined in place.
+    """Run GrabCut: bool (H, W), given OpenCV's labels (H, W), which are refined in place.
 
     Colours are learnt from all pixels, doubtful ones too, and again after each cut; where
     `typical_HW` says which pixels show the thing, from these and the sure background alone.

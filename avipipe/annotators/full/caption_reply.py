@@ -12,7 +12,7 @@ from avipipe.services import reply as replies
 from avipipe.services.reply import Message
 
 MAX_TOKENS = 320
-"""A reply of the greatest length allowed takes about 200."""
+"""Most tokens of a reply; the longest that is allowed takes about 200."""
 
 MAX_CAPTION_CHARS = 600
 MAX_LABEL_CHARS = 60
@@ -59,7 +59,7 @@ def _check_label(text: str) -> str:
 
 
 class Reply(BaseModel):
-    """The JSON object that a model answers with.
+    """The JSON object that a captioning model answers with.
 
     Attributes:
         caption: one to three sentences on the scene.
@@ -93,7 +93,7 @@ def parse(text: str) -> SceneCaption:
 
 
 def ask(model: Callable[[Sequence[Message]], str], question: Message) -> SceneCaption:
-    """Have a model answer; if its reply cannot be used, tell it why, once.
+    """Ask a model for a caption; if its reply cannot be used, tell it why, once.
 
     Args:
         model: gives the reply to a conversation.

@@ -17,7 +17,7 @@ _OVERLAP = 0.25
 
 
 class DemucsSeparator(Weighted):
-    """Hybrid Transformer Demucs: `vocals`, `drums`, `bass` and `other`.
+    """Separates by Hybrid Transformer Demucs: `vocals`, `drums`, `bass` and `other`.
 
     It was trained on music. `vocals` is speech and singing against everything else; it cannot take
     a dog and a street apart, so its stems are evidence of energy, not of instances.
@@ -32,7 +32,7 @@ class DemucsSeparator(Weighted):
     packages = ("torch", "demucs")
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the HTDemucs network, once.
 
         Raises:
             WeightsError: the weight is missing, corrupted or not whole.

@@ -19,7 +19,7 @@ URL_ENV, MODEL_ENV, KEY_ENV = (f"{_PREFIX}_{name}" for name in ("URL", "MODEL", 
 
 
 class EndpointCaptioner:
-    """Asks a server over `/v1/chat/completions`.
+    """Captions by asking a server over `/v1/chat/completions`.
 
     A result is known by the model's name alone: servers move between hosts, and the name is what
     the protocol has for telling models apart.
@@ -50,7 +50,7 @@ class EndpointCaptioner:
         self._server()
 
     def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> SceneCaption:
-        """Have the served model describe a clip.
+        """Caption a clip by the served model.
 
         Raises:
             AnnotatorError: of kind `timeout`, `unreachable`, `rate_limited`, or

@@ -26,7 +26,7 @@ _WINDOWS_AT_ONCE = 8
 
 
 class PeAvMatcher(Weighted):
-    """Cosine of the embeddings of the crop, as a video, and of the sound, both by PE-AV.
+    """Matches by PE-AV: cosine of the embeddings of the crop, as a video, and of the sound.
 
     It sees 16 frames of a crop, spread over the clip and squeezed into a square, so it judges by
     kind and action, not by the moment at which something moves.
@@ -43,7 +43,7 @@ class PeAvMatcher(Weighted):
     sample_rate_hz = 48_000
 
     def setup(self) -> None:
-        """Load the network.
+        """Load model and processor, once.
 
         Raises:
             WeightsError: a file is missing or corrupted, or the network is not whole.
@@ -117,7 +117,7 @@ class PeAvMatcher(Weighted):
 
 
 class ClapMatcher(Weighted):
-    """Cosine of the sound with the words "the sound of a {label}", both by CLAP.
+    """Matches by CLAP: cosine of the sound with the words "the sound of a {label}".
 
     CLAP knows sounds and words and sees nothing: of a crop it only uses the label, so it cannot
     tell two dogs apart, and is as wrong as the detector that named them.
@@ -134,7 +134,7 @@ class ClapMatcher(Weighted):
     sample_rate_hz = 48_000
 
     def setup(self) -> None:
-        """Load the network.
+        """Load model and processor, once.
 
         Raises:
             WeightsError: a file is missing or corrupted, or the network is not whole.
@@ -170,7 +170,7 @@ class ClapMatcher(Weighted):
     def similarity(
         self, wav_N: Wave, names: Sequence[str], *, sample_rate_hz: int
     ) -> dict[str, float]:
-        """Name -> similarity with the sound, in [-1, 1]; none of any name if it is silent.
+        """Similarity of each name with the sound, in [-1, 1]; of no name if it is silent.
 
         Raises:
             AnnotatorError: the audio is empty, or memory does not suffice.

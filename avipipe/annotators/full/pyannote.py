@@ -30,7 +30,7 @@ _MODELS = ("segmentation", "embedding", "plda")
 
 
 class PyannoteVad(Weighted):
-    """Speech wherever the segmentation network of the diarization pipeline hears a speaker.
+    """VAD by pyannote: speech is where the segmentation network hears any speaker.
 
     Source: Plaquet and Bredin, Powerset multi-class cross entropy loss for neural speaker
     diarization (2023).
@@ -43,7 +43,7 @@ class PyannoteVad(Weighted):
     packages = ("torch", "pyannote.audio")
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the segmentation network, once.
 
         Raises:
             WeightsError: a file is missing or corrupted, or the models lie elsewhere.
@@ -79,7 +79,7 @@ class PyannoteVad(Weighted):
 
 
 class PyannoteDiarizer(Weighted):
-    """The whole pipeline: segmentation, speaker embeddings, and their clustering (VBx).
+    """Diarizes by pyannote: segmentation, speaker embeddings, and their clustering (VBx).
 
     It counts speakers, not sounds. Who speaks at once in one window (10 s) is told by the
     segmentation alone, and so is the overlap: the clustering takes all for one speaker where fewer
@@ -96,7 +96,7 @@ class PyannoteDiarizer(Weighted):
     packages = ("torch", "pyannote.audio")
 
     def setup(self) -> None:
-        """Load the pipeline.
+        """Load the diarization pipeline, once.
 
         Raises:
             WeightsError: a file is missing or corrupted, or the models lie elsewhere.

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class Qwen3VlCaptioner(Weighted):
-    """Qwen3-VL in transformers, decoding greedily; bfloat16 on a GPU, float32 without one.
+    """Captions by Qwen3-VL, decoding greedily; bfloat16 on a GPU, float32 without one.
 
     Source: Bai et al., "Qwen3-VL Technical Report" (arXiv 2511.21631); any checkpoint that
     `AutoModelForImageTextToText` loads and whose chat template takes images will do.
@@ -33,7 +33,7 @@ class Qwen3VlCaptioner(Weighted):
     packages = ("torch", "transformers")
 
     def setup(self) -> None:
-        """Load the model.
+        """Load model and processor, once.
 
         Raises:
             WeightsError: missing, corrupted, not whole, or not what transformers can load.
@@ -55,7 +55,7 @@ class Qwen3VlCaptioner(Weighted):
         self._model, self._device = model, model.device
 
     def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> SceneCaption:
-        """Describe a clip; what does not fit into memory is tried once more at half the size.
+        """Caption a clip; what does not fit into memory is tried once more at half the size.
 
         Raises:
             AnnotatorError: the model's replies are unusable, or (`out_of_memory`) it lacks room.

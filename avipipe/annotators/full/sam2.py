@@ -24,7 +24,7 @@ _SURE_LOGIT = 10.0
 
 
 class Sam2Segmenter(Weighted):
-    """The best of three masks for a box, and a rough silhouette if there is one."""
+    """Segments by SAM 2: the best of three masks for a box, and a rough silhouette if any."""
 
     name = "sam2"
     version = 1
@@ -33,7 +33,7 @@ class Sam2Segmenter(Weighted):
     packages = ("torch", "transformers")
 
     def setup(self) -> None:
-        """Load the model.
+        """Load the SAM 2 model, once.
 
         Raises:
             WeightsError: it is missing, corrupted or not whole.
@@ -48,7 +48,7 @@ class Sam2Segmenter(Weighted):
     def segment(
         self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None, label: str = ""
     ) -> FrameMask:
-        """The mask of the thing in `box`; its score is the overlap that the model predicts.
+        """Segment the thing in `box`; the score is the overlap that the model predicts.
 
         Raises:
             AnnotatorError: no pixel of the frame is in the box, or the frame does not fit into

@@ -22,7 +22,7 @@ _OBJECT = 1
 
 
 class Sam2VideoPropagator(Weighted):
-    """SAM 2, both ways from the seed frame.
+    """Propagates by SAM 2, both ways from the seed frame.
 
     Frames are streamed to it one at a time, and what it cannot read any more is dropped, as a
     session would keep every frame and every output.
@@ -35,7 +35,7 @@ class Sam2VideoPropagator(Weighted):
     packages = ("torch", "transformers")
 
     def setup(self) -> None:
-        """Load the model.
+        """Load the SAM 2 video model, once.
 
         Raises:
             WeightsError: it is missing, corrupted or not whole.
@@ -92,7 +92,7 @@ class _Follower:
         self._run(frame_HWC)
 
     def step(self, frame_HWC: Frames) -> tuple[Mask, float]:
-        """The mask at the size of the frame."""
+        """Go on to the next frame; the mask has the size of the frame."""
         self._frame += 1
         output = self._run(frame_HWC)
         logits_11HW = self._processor.post_process_masks(

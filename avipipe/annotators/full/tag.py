@@ -22,7 +22,7 @@ _BATCH_SIZE = 8
 
 
 class AstTagger(Weighted):
-    """527 classes of AudioSet in windows of 10 s every second; one for a clip that is shorter.
+    """Tags 527 classes of AudioSet in windows of 10 s every second; one for a shorter clip.
 
     `Tags` are as `avipipe.annotators.tagging` says: groups of `avipipe.annotators.audioset`,
     measured over the windows that sound.
@@ -38,7 +38,7 @@ class AstTagger(Weighted):
     batch_size = _BATCH_SIZE
 
     def setup(self) -> None:
-        """Load the network, on the GPU if there is one.
+        """Load the AST model, on the GPU if there is one.
 
         Raises:
             WeightsError: it is missing, corrupted or not whole, or has other labels than AudioSet.

@@ -32,7 +32,7 @@ _STD = (0.229, 0.224, 0.225)
 
 
 class XmemPropagator(Weighted):
-    """XMem, both ways from the seed frame, which each way keeps as its first memory.
+    """Propagates by XMem, both ways from the seed frame, which each way keeps in memory.
 
     Frames go to the device one at a time. Where the GPU's memory does not hold a clip, the clip is
     tried once more with four tenths of the working memory and an eighth of the long-term memory.
@@ -45,7 +45,7 @@ class XmemPropagator(Weighted):
     packages = ("torch", "torchvision")
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the XMem network, once.
 
         Raises:
             WeightsError: it is missing, corrupted or not whole.
@@ -87,7 +87,7 @@ class XmemPropagator(Weighted):
 
 
 class _Follower:
-    """One way through the clip."""
+    """Follows the instance one way through the clip."""
 
     def __init__(
         self, network: "XMem", limits: "MemoryLimits", frame_HWC: Frames, mask_HW: Mask
@@ -105,7 +105,7 @@ class _Follower:
         self._tracker.step(self._image(frame_HWC), soft_HW[None].to(self._device))
 
     def step(self, frame_HWC: Frames) -> tuple[Mask, float]:
-        """The mask at the size of the frame."""
+        """Go on to the next frame; the mask has the size of the frame."""
         from torch.nn import functional
 
         prob_HW = self._tracker.step(self._image(frame_HWC))[1]

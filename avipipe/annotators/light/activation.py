@@ -18,7 +18,7 @@ _WARM = 0.5
 
 
 class ActivationDetector(YoloxDetector):
-    """As `yolox`, but what a prompt stands for may also be one of ImageNet's classes.
+    """Detects as `yolox` does, and ImageNet's classes by class activation.
 
     A class activation map is coarse: it shows the part that tells what the thing is, so the rough
     silhouette is a place to begin from, not an outline.

@@ -29,7 +29,7 @@ _LEAST_SCORE = 0.05
 
 
 class MobilenetClassifier(Weighted):
-    """Scores of the nouns that can make a sound, out of a softmax over all classes.
+    """Classifies by MobileNetV2: scores of the nouns that can make a sound, out of all classes.
 
     Its own classes are finer than the nouns: all breeds together are a dog.
     """
@@ -44,7 +44,7 @@ class MobilenetClassifier(Weighted):
         self._net: Any = None
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the MobileNetV2 network, once.
 
         Raises:
             WeightsError: it is missing, corrupted or another one.
@@ -79,7 +79,7 @@ class MobilenetClassifier(Weighted):
         self._readout_KC = readout_KC - readout_KC.mean(axis=0)
 
     def classify(self, crops: Sequence[Frames]) -> list[dict[str, float]]:
-        """What each picture (h, w, 3) shows: noun -> score from 0.05 on, the best first.
+        """Classify each picture (h, w, 3): noun -> score from 0.05 on, the best first.
 
         Raises:
             AnnotatorError: a picture is empty.
@@ -87,7 +87,7 @@ class MobilenetClassifier(Weighted):
         return [_by_noun(self._scores(crop)) for crop in crops]
 
     def locate(self, frame_HWC: Frames, noun: str) -> Heat:
-        """Where the evidence for a noun lies (H, W): 1 at most, all zero where there is none.
+        """Class activation map of a noun (H, W): 1 at most, all zero where there is no evidence.
 
         Seen in seven parts of the picture, each counting by how much it shows the noun.
 

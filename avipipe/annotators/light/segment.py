@@ -38,7 +38,7 @@ _VOC = "- airplane bicycle bird boat - bus car cat - cow - dog horse motorcycle 
 
 
 class SelfieSegmenter(Weighted):
-    """People by what three looks of the network at their box agree on, refined by GrabCut.
+    """Segments people: what three views of their box agree on, refined by GrabCut.
 
     What is no person, and whom the network does not see, is left to GrabCut alone.
     """
@@ -53,7 +53,7 @@ class SelfieSegmenter(Weighted):
         self._grab_cut = GrabCutSegmenter()
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the selfie network, once.
 
         Raises:
             WeightsError: it is missing, corrupted or another one.
@@ -71,7 +71,7 @@ class SelfieSegmenter(Weighted):
     def segment(
         self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None, label: str = ""
     ) -> FrameMask:
-        """The mask of the thing in `box`.
+        """Segment the thing in `box`.
 
         A person's score is how sure the network is of the mask's pixels, on average; others have
         GrabCut's.
@@ -102,7 +102,7 @@ class SelfieSegmenter(Weighted):
 
 
 class DeeplabSegmenter(SelfieSegmenter):
-    """As `selfie`, but animals and vehicles of a normal size are cut out by DeepLab.
+    """Segments as `selfie`, but animals and vehicles of a normal size by DeepLab.
 
     It costs four times as much as GrabCut, and neither is better by itself: an option.
     """
@@ -134,7 +134,7 @@ class DeeplabSegmenter(SelfieSegmenter):
 
 
 def refined(frame_HWC: Frames, probability_HW: Probability, box: Box) -> Mask:
-    """The likely pixels (H, W), those that are not sure decided anew by their colours."""
+    """Refine probabilities to a mask (H, W): unsure pixels are decided by their colours."""
     window = grown(box, _GROWTHS[-1], frame_HWC)
     crop, likely = frame_HWC[window], probability_HW[window]
     scale = min(1.0, _REFINED_PX / max(crop.shape[:2]))

@@ -19,7 +19,7 @@ _HOP = 7680
 
 
 class YamnetTagger(Weighted):
-    """521 classes of AudioSet in windows of 0.975 s every 0.48 s.
+    """Tags 521 classes of AudioSet by YAMNet, in windows of 0.975 s every 0.48 s.
 
     `Tags` are as `avipipe.annotators.tagging` says: groups of `avipipe.annotators.audioset`,
     measured over the windows that sound.
@@ -37,7 +37,7 @@ class YamnetTagger(Weighted):
         self._names: list[str] = []
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the YAMNet network, once.
 
         Raises:
             WeightsError: it is missing or corrupted, or has other inputs or outputs.

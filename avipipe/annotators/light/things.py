@@ -31,7 +31,7 @@ from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError
 
 MAX_THINGS = 12
-"""Of a crowd or a shelf only the surest are told."""
+"""Most tracks that are returned: of a crowd or a shelf, the surest ones."""
 _LOOKS_HZ = 6
 _MAX_GAP_S = 0.5
 _SURE_SCORE = 0.3
@@ -39,7 +39,7 @@ _NUM_FRAMES = 5
 
 
 class YoloxDetector(Weighted):
-    """Things of COCO's 80 classes, six times a second, joined to tracks.
+    """Detects and tracks COCO's 80 classes by YOLOX-nano, six times a second.
 
     As the detector of the sounding instance it boxes what the prompts name. Where COCO has no name
     for that, or nothing of the kind is seen, it does as `faces` does.
@@ -56,7 +56,7 @@ class YoloxDetector(Weighted):
         self._others = FaceOrMotionDetector()
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the YOLOX network, once.
 
         Raises:
             WeightsError: it is missing, corrupted or another one.
@@ -92,7 +92,7 @@ class YoloxDetector(Weighted):
         localization: Localization | None,
         speakers: ActiveSpeakers | None = None,
     ) -> list[Detection]:
-        """Boxes of what the first prompt names that is seen, in up to five frames, best first.
+        """Detect what the first prompt names that is seen, in up to five frames, best first.
 
         All things of that name are told, whichever of them sounds. A person is asked for first
         where somebody speaks: then those whose face speaks are told from others by `speakers`, and
@@ -140,7 +140,7 @@ def _named(sights: Sights, frame: int, names: Collection[str]) -> Iterator[Detec
 def track_things(
     seen: Mapping[int, Sights], cuts: Sequence[int], max_gap_frames: int
 ) -> Iterator[ThingTrack]:
-    """Of each kind of thing for itself: a rider is not taken for the horse."""
+    """Track each class of things for itself: a rider is not taken for the horse."""
     for kind in set(KINDS):
         numbers = {frame: _of_kind(sights, kind) for frame, sights in seen.items()}
         boxes = {frame: seen[frame].boxes_N4[which] for frame, which in numbers.items()}

@@ -31,7 +31,7 @@ PLAYED = 0.3
 
 @dataclass(frozen=True, slots=True)
 class SoundSource:
-    """What makes sounds.
+    """A source of sounds.
 
     Attributes:
         things: by which a picture shows it.
@@ -51,7 +51,7 @@ class SoundSource:
 
 @cache
 def sources() -> Mapping[str, SoundSource]:
-    """All sources by name."""
+    """Sources of sounds by name."""
     rows = {row["source"]: row for row in _rows("sources.csv")}
 
     def all_of(name: str) -> Iterator[str]:
@@ -71,7 +71,7 @@ def sources() -> Mapping[str, SoundSource]:
 
 @cache
 def makers() -> Mapping[str, tuple[SoundSource, ...]]:
-    """Each of AudioSet's classes, in its order -> the sources that make it."""
+    """The sources that make each of AudioSet's classes, in its order."""
     known = sources()
     return MappingProxyType(
         {
@@ -94,7 +94,7 @@ def imagenet_nouns() -> Mapping[int, str]:
 
 @cache
 def things() -> frozenset[str]:
-    """Every name of a thing that some source has, or that plays it."""
+    """Names of all things that a picture may show a source, or its player, by."""
     return frozenset(name for each in sources().values() for name in each.things | each.players)
 
 

@@ -29,7 +29,7 @@ _FLAT_STEP = 3
 
 @dataclass(frozen=True, slots=True)
 class PictureLayout:
-    """Of the pictures (T, H, W, 3) of a clip; boxes are in their pixels.
+    """Layout of the pictures (T, H, W, 3) of a clip; boxes are in their pixels.
 
     Attributes:
         content: what lies within bars and borders.
@@ -47,7 +47,7 @@ class PictureLayout:
 
 
 def measure_picture(frames_THWC: Frames, *, fps: Fraction) -> PictureLayout:
-    """Look at the pictures of one shot, small (180 px) and in order."""
+    """Measure the layout of one shot, from small pictures (180 px) in order."""
     cv2.setNumThreads(1)
     whole_THW = np.stack([grey(frame_HWC) for frame_HWC in frames_THWC])
     samples = _spread(len(whole_THW))

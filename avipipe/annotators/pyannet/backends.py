@@ -36,7 +36,7 @@ class _PyanNet(Weighted):
         self._net: Any = None
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the PyanNet network, once.
 
         Raises:
             WeightsError: it is missing, corrupted, or another one.
@@ -68,7 +68,7 @@ class _PyanNet(Weighted):
 
 
 class PyanNetVad(_PyanNet):
-    """Speech is where any of the speakers is likelier heard than not."""
+    """VAD by PyanNet: speech is where any speaker is likelier heard than not."""
 
     def speech(self, wav_N: Wave, *, sample_rate_hz: int) -> Speech:
         """Find speech in mono audio (N,).
@@ -92,7 +92,7 @@ class PyanNetVad(_PyanNet):
 
 
 class PyanNetDiarizer(_PyanNet):
-    """Who speaks when, overlaps included.
+    """Diarizes by PyanNet, overlaps included.
 
     A speaker is heard for at least half a second where the voice detector hears speech: animals
     and crying have voices, too. The turns may reach beyond that.

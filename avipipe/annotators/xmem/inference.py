@@ -14,7 +14,7 @@ from avipipe.annotators.xmem.network import FeaturePyramid, Key, XMem, aggregate
 
 _STRIDE = 16
 MEMORY_EVERY = 5
-"""Frames from one that is memorised to the next, in the official evaluation."""
+"""Interval of memorised frames in the official evaluation."""
 
 
 class Tracker:
@@ -54,7 +54,7 @@ class Tracker:
         given: Collection[int] | None = None,
         last: bool = False,
     ) -> Tensor:
-        """Probabilities (1 + O, H, W) in the next frame, background first.
+        """Segment the next frame: probabilities (1 + O, H, W), background first.
 
         Args:
             image_3HW: float32, normalised as for ImageNet.

@@ -21,7 +21,7 @@ _NO_LIFE = 1e-7
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimits:
-    """How much is remembered; the defaults are the official ones.
+    """Limits of the memory; the defaults are the official ones.
 
     Attributes:
         top_k: elements that a query reads.
@@ -44,7 +44,7 @@ OFFICIAL_LIMITS = MemoryLimits()
 
 
 class Keys(NamedTuple):
-    """What elements are found by: key_CN, shrinkage_1N, selection_CN."""
+    """Keys of memory elements: key_CN, shrinkage_1N, selection_CN."""
 
     key_CN: Tensor
     shrinkage_1N: Tensor
@@ -73,7 +73,7 @@ def similarity(
 
 
 def affinity(similarity_NQ: Tensor, *, top_k: int | None = None) -> Tensor:
-    """Softmax over the elements, or over each query's `top_k` most similar ones; others get 0.
+    """Affinity (N, Q): softmax over all elements, or over each query's `top_k`; others get 0.
 
     Safe where all are far away, and where there are fewer than `top_k`.
     """
@@ -114,7 +114,7 @@ def consolidate(
 
 
 def survivors(usage_N: Tensor, *, max_size: int) -> Tensor:
-    """Which elements stay (boolean) when only the `max_size` most used may.
+    """Which elements stay, bool (N,), when only the `max_size` most used may.
 
     Ties with the best one that goes go too, so that fewer may stay.
     """
@@ -125,7 +125,7 @@ def survivors(usage_N: Tensor, *, max_size: int) -> Tensor:
 
 
 class KeyValueStore:
-    """Elements with their keys, how much they were used, and their values by group."""
+    """A store of memory elements: keys, usage, and values by group of objects."""
 
     def __init__(self, keys: Keys, values: Sequence[Tensor]) -> None:
         self.keys = keys
@@ -172,7 +172,7 @@ class KeyValueStore:
 
 
 class MemoryManager:
-    """What is known of the objects from earlier frames."""
+    """XMem's memory of the objects: working and long-term."""
 
     def __init__(self, limits: MemoryLimits) -> None:
         assert 1 <= limits.min_work_frames < limits.max_work_frames
@@ -182,7 +182,7 @@ class MemoryManager:
         self.long: KeyValueStore | None = None
 
     def read(self, query_CQ: Tensor, selection_CQ: Tensor) -> Tensor:
-        """Values for each query, (O, C, Q), of all objects."""
+        """Read values for each query, (O, C, Q), of all objects."""
         stores = [store for store in (self.long, self.work) if store is not None]
         key_CN = torch.cat([store.keys.key_CN for store in stores], dim=1)
         shrinkage_1N = torch.cat([store.keys.shrinkage_1N for store in stores], dim=1)

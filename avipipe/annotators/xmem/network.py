@@ -28,7 +28,7 @@ from avipipe.annotators.xmem.blocks import (
 
 
 class Widths(NamedTuple):
-    """Numbers of channels; the defaults are those of the official checkpoint.
+    """Numbers of channels of the network; the defaults are those of the official checkpoint.
 
     Attributes:
         base: of the encoders' first layer, from which those of all others follow.
@@ -45,7 +45,7 @@ OFFICIAL_WIDTHS = Widths()
 
 
 class FeaturePyramid(NamedTuple):
-    """What the key encoder sees in a frame, each (1, C, ., .) at a 16th, 8th and 4th of it."""
+    """Features of a frame, each (1, C, ., .), at a 16th, 8th and 4th of its size."""
 
     f16: Tensor
     f8: Tensor
@@ -53,7 +53,7 @@ class FeaturePyramid(NamedTuple):
 
 
 class Key(NamedTuple):
-    """What a frame is looked up by, at each place.
+    """Memory key of a frame, at each place.
 
     Attributes:
         key_1Chw: compared with those of other frames.
@@ -67,7 +67,7 @@ class Key(NamedTuple):
 
 
 class XMem(nn.Module):
-    """The network; everything that lasts from frame to frame is kept outside it."""
+    """XMem's network; everything that lasts from frame to frame is kept outside it."""
 
     def __init__(self, widths: Widths = OFFICIAL_WIDTHS) -> None:
         super().__init__()
@@ -78,14 +78,14 @@ class XMem(nn.Module):
         self.decoder = _Decoder(widths)
 
     def encode_key(self, image_1CHW: Tensor) -> tuple[Key, FeaturePyramid]:
-        """What the frame is looked up by, and its features."""
+        """Encode a frame as its memory key and features."""
         features = self.key_encoder(image_1CHW)
         return self.key_proj(features.f16), features
 
     def encode_value(
         self, image_1CHW: Tensor, features: FeaturePyramid, hidden_OChw: Tensor, masks_OHW: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """What is remembered of the objects: value_OChw, and their new hidden state.
+        """Encode the objects as memory values, value_OChw, and their new hidden state.
 
         Args:
             masks_OHW: in [0, 1], of every object.
@@ -96,7 +96,7 @@ class XMem(nn.Module):
     def segment(
         self, features: FeaturePyramid, readout_OChw: Tensor, hidden_OChw: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Logits (O, H, W) of each object on its own, and the new hidden state.
+        """Decode logits (O, H, W) of each object on its own, and the new hidden state.
 
         Args:
             readout_OChw: values read from the memory for this frame.
@@ -120,7 +120,7 @@ def aggregate(prob_OHW: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def load(state: object) -> XMem:
-    """A network with these weights, its widths read off them, ready for inference.
+    """Build a network from weights, its widths read off them, ready for inference.
 
     Raises:
         ValueError: they are no state dict.
