@@ -25,17 +25,17 @@ class ClipTally:
 
     num_clips: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(decision, reason) -> clips."""
+    """Number of clips by (decision, reason)."""
     licences: Counter[str] = field(default_factory=Counter)
-    """Of kept clips."""
+    """Number of kept clips by licence."""
     labels: Counter[str] = field(default_factory=Counter)
     num_upscaled: int = 0
     """Kept clips whose source has smaller pictures than theirs."""
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """By label, of kept clips."""
+    """Seconds of kept clips by label."""
     num_judged: int = 0
     sum_probability: float = 0.0
-    """Of the `num_judged` kept clips that have one; what an older avipipe published has none."""
+    """Sum over the `num_judged` kept clips that have a probability; older datasets have none."""
 
     def add(self, row: Row) -> None:
         self.num_clips += 1
@@ -54,7 +54,7 @@ class ClipTally:
 
 @dataclass(frozen=True, slots=True)
 class DecisionFacts:
-    """What clips were decided by.
+    """Facts on the decision: what clips were decided by.
 
     Attributes:
         model: name of the numbers; `data` is what they were fitted on, in words.
@@ -74,7 +74,7 @@ class DecisionFacts:
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """What the card says that is not in the index or the rows.
+    """Facts of the card that are in neither the index nor the rows.
 
     Attributes:
         title: of the dataset.
@@ -94,7 +94,7 @@ class CardFacts:
 
 
 def render_card(index: DatasetIndex, tally: ClipTally, facts: CardFacts) -> str:
-    """The card as Markdown, with the header that dataset hubs read."""
+    """Render the card as Markdown, with the header that dataset hubs read."""
     kept = tally.reasons["keep", ""]
     hours = sum(tally.seconds.values()) / 3600
     sections = [

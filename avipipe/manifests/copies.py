@@ -17,7 +17,7 @@ PLAIN_NAMES = (CLIPS_NAME, SOURCES_NAME)
 
 
 def refuse_lost_index(destination: Destination) -> None:
-    """Where there is no index, there must not have been one: copies come after it.
+    """Refuse a dataset whose index is lost: where copies are, there was an index.
 
     Raises:
         ManifestError: a dataset was published there once.
@@ -33,7 +33,7 @@ def refuse_lost_index(destination: Destination) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A manifest under its plain name.
+    """A copy of a manifest under its plain name.
 
     Attributes:
         original: its name in the index.
@@ -54,7 +54,7 @@ class Copy:
 
 
 def copies(destination: Destination, index: DatasetIndex) -> Iterator[Copy]:
-    """The state of each copy."""
+    """Compare each copy with the manifest that it should be."""
     known = None
     for name in PLAIN_NAMES:
         original = index.manifest(name)
@@ -69,7 +69,7 @@ def copies(destination: Destination, index: DatasetIndex) -> Iterator[Copy]:
 
 
 def refuse_changed_copies(destination: Destination, index: DatasetIndex) -> None:
-    """A copy is to be written over only if a publication made it.
+    """Refuse to write over a copy that no publication made.
 
     Raises:
         ManifestError: somebody changed it, and would lose that.

@@ -27,18 +27,18 @@ Pixels = npt.NDArray[np.uint8]
 Simulator = Literal["gaussian", "dilation", "hull", "polygon", "scribble", "jittered_box"]
 
 VERSION = 1
-"""Raised whenever a law would give other bits."""
+"""Version of the laws: raised whenever one would give other bits."""
 
 REFERENCE_HEIGHT_PX = 720
 
 MAX_LEVELS = 16
 MAX_REACH_PX = 400.0
-"""More than half of the picture; filters of a law that claims more would not fit into memory."""
+"""Longest reach of a law in pixels; filters of a longer one would not fit into memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """How masks are degraded.
+    """A degradation law: how masks are coarsened with the precision factor.
 
     Attributes:
         name: the simulator.
@@ -54,7 +54,7 @@ class Law:
 
     @property
     def is_sane(self) -> bool:
-        """Whether it is in the range that masks are degraded in."""
+        """Whether the parameters are in the range that masks are degraded in."""
         return 1 <= self.num_levels <= MAX_LEVELS and 0 < self.reach_px <= MAX_REACH_PX
 
     def to_json(self) -> dict[str, Any]:

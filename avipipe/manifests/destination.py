@@ -48,7 +48,7 @@ class Destination:
         return self.store.url
 
     def read(self, name: str) -> bytes | None:
-        """The content of a small file; None where there is definitely none."""
+        """Read a small file; None where there is definitely none."""
         found = self.store.read(name)
         return None if found is None else found.data
 
@@ -95,7 +95,7 @@ class Destination:
 
     @contextmanager
     def local(self, name: str) -> Iterator[Path]:
-        """The file on this machine, for libraries that want one.
+        """A path of the file on this machine, for libraries that want one.
 
         Raises:
             ManifestError: there is none.

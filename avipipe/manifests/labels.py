@@ -41,7 +41,7 @@ _Line = tuple[int, ReviewLabel]
 
 
 def read_labels(path: Path, known_clip_ids: Collection[str]) -> list[ReviewLabel]:
-    """The labels of a file, one for each clip, in the order of the file.
+    """Read the labels of a file, one for each clip, in the order of the file.
 
     A clip may have any number of lines as long as all say the same; its first one counts. Exports
     of several people may stand in one file.

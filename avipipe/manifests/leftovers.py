@@ -1,4 +1,4 @@
-"""What stopped publications leave behind, and how it goes.
+"""Leftovers of stopped publications: how they are found and removed.
 
 Only names that a publication gives are looked at, only what the index does not list is removed,
 and only once it is older than any publication takes: another writer, whose lease was lost on the
@@ -20,7 +20,7 @@ from avipipe.manifests.tables import CLIPS_NAME, SOURCES_NAME
 logger = logging.getLogger(__name__)
 
 GRACE_S = 24 * 3600.0
-"""Longer than one publication takes: 4 TB at 50 MB/s."""
+"""Age from which a draft is abandoned: longer than a publication takes (4 TB at 50 MB/s)."""
 
 MANIFESTS = "manifest"
 _FOLDERS = (SHARDS, MANIFESTS)

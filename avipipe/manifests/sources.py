@@ -22,10 +22,10 @@ from avipipe.text import said
 MEDIA_SUFFIXES = frozenset(
     ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .webm .wmv".split()
 )
-"""What is taken from a folder, and fetched as a plain file from a URL."""
+"""Suffixes of media: taken from a folder, and fetched as a plain file from a URL."""
 
 MAX_RANGES = 64
-"""With more ranges than this a URL is fetched whole: each one costs requests of its own."""
+"""Most ranges that are fetched of a URL; with more it is fetched whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class SourceList:
-    """The lines in the order of the list, each wish once."""
+    """A source list: its lines in order, each wish once."""
 
     lines: tuple[SourceLine, ...]
     duplicates: tuple[Duplicate, ...] = ()
@@ -73,7 +73,7 @@ def read_sources(source: str | Path) -> SourceList:
 def listed_together(
     lines: Sequence[SourceLine], earlier: Sequence[SourceLine] = ()
 ) -> list[SourceLine]:
-    """The lines, each with the ranges of its URL that are fetched apart from the whole.
+    """Give each line the ranges of its URL that are fetched instead of the whole.
 
     Args:
         earlier: lines of the dataset. What is fetched whole stays whole, and a URL of which ranges

@@ -121,7 +121,7 @@ def _arrow_type(annotation: Any) -> Any:
 
 
 def clip_row(record: ClipRecord, *, split: str, shard: str) -> Row:
-    """A clip's row; `split` and `shard` are empty where it is not published."""
+    """Make the row of a clip; `split` and `shard` are empty where it is not published."""
     fixed: Row = {
         "clip_id": record.clip_id,
         "source_id": record.source.source_id,
@@ -145,7 +145,7 @@ def clip_row(record: ClipRecord, *, split: str, shard: str) -> Row:
 
 
 def source_row(record: SourceRecord) -> Row:
-    """The row of a line of the list."""
+    """Make the row of a line of the list."""
     source, span = record.source, record.span
     fixed: Row = {
         "source_id": source.source_id,

@@ -24,7 +24,7 @@ _Row = tuple[str, list[str]]
 
 
 def read_delimited(path: Path, delimiter: str) -> Iterator[ListEntry]:
-    """The rows of a table.
+    """Read the rows of a table with commas or tabs.
 
     Comments before the first row are passed over; the last of them that names columns is the
     header, as in AudioSet's `# YTID, start_seconds, end_seconds, positive_labels`.

@@ -10,7 +10,7 @@ from avipipe.manifests.lists.text import utf8_lines
 
 
 def read_jsonl(path: Path) -> Iterator[ListEntry]:
-    """The objects of a list.
+    """Read the objects of a JSONL list.
 
     Raises:
         ManifestError: a line is no object, or not of a source; names it.

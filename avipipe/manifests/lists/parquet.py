@@ -9,7 +9,7 @@ from avipipe.manifests.lists.entry import ListEntry, check_header, entry_of_row
 
 
 def read_parquet(path: Path) -> Iterator[ListEntry]:
-    """The rows of a table.
+    """Read the rows of a table in Parquet.
 
     Raises:
         ManifestError: it is no table, or a row is wrong; names it.

@@ -15,7 +15,7 @@ _COMMENT = re.compile(r"\s#\s.*")
 
 
 def read_text(path: Path) -> Iterator[ListEntry]:
-    """The lines of a text list.
+    """Read the lines of a text list.
 
     Raises:
         ManifestError: a line is wrong; names it.
@@ -29,7 +29,7 @@ def read_text(path: Path) -> Iterator[ListEntry]:
 
 
 def utf8_lines(path: Path) -> list[str]:
-    """The lines of a file of UTF-8, whichever system's line ends it has, without byte order marks.
+    """Read the lines of a UTF-8 file: any line ends, without byte order marks.
 
     Such a mark may stand at the head of any line, where files were put together.
 

@@ -20,7 +20,7 @@ _KINDS = {
 
 
 def open_store(url: str) -> DatasetStore:
-    """The store of a dataset. Nothing is asked of it yet.
+    """Open the store of a dataset. Nothing is asked of it yet.
 
     Args:
         url: local path or fsspec URL.

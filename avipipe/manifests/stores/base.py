@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import IO, Protocol
 
 PARTIAL = ".partial"
-"""How the names of files end that are still being written."""
+"""Suffix of files that are still being written."""
 
 BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class FileDigest:
-    """What a file holds: its hash and its size."""
+    """Digest of a file: its hash and its size."""
 
     sha256: str
     num_bytes: int
@@ -27,7 +27,7 @@ class FileDigest:
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What a store says of a file without reading it.
+    """Metadata of a file, as a store knows it without reading.
 
     Attributes:
         sha256: of its bytes, where the store computed it itself; empty where it did not.
@@ -104,10 +104,10 @@ class DatasetStore(Protocol):
         """When a file was written, by the clock of the store, in Unix time; None if unknown."""
 
     def local_path(self, name: str) -> Path | None:
-        """The file itself, where it lies on this machine."""
+        """Path of the file, where it lies on this machine."""
 
     def draft_path(self, folder: str) -> Path:
-        """Where to write a file that is to come into a folder, before it has its name."""
+        """Path for a draft of a file that is to come into a folder, before it has its name."""
 
     def place(self, draft: Path, name: str, written: FileDigest) -> None:
         """Bring a draft under its name, whole or not at all, over what stands there."""
@@ -143,7 +143,7 @@ class HashedFile(io.RawIOBase):
 
 
 def written_of(file: IO[bytes]) -> FileDigest:
-    """Read a file to its end."""
+    """Compute the digest of a file by reading it to its end."""
     state, num_bytes = hashlib.sha256(), 0
     while block := file.read(BLOCK_BYTES):
         state.update(block)

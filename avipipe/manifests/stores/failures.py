@@ -113,7 +113,7 @@ _RIGHTS = {
 
 
 def sort_out(error: Exception, *, kind: str, url: str, doing: str) -> Exception:
-    """What to raise instead of a driver's error.
+    """Translate a driver's error to what is raised instead.
 
     Args:
         kind: of the store: `s3`, `gcs`, `azure`, or another word for those not known closer.
@@ -137,12 +137,12 @@ def sort_out(error: Exception, *, kind: str, url: str, doing: str) -> Exception:
 
 
 def no_credentials(kind: str, url: str) -> ConfigError:
-    """Nothing says who asks."""
+    """The error where nothing says who asks."""
     return ConfigError(f"{url}: found no credentials; set {CREDENTIALS.get(kind, 'those of it')}")
 
 
 def missing_bucket(url: str) -> BucketMissing:
-    """What to do about it."""
+    """The error for a missing bucket, and what to do about it."""
     return BucketMissing(
         f"{url}: its bucket does not exist; create it, name another --out, or let `avipipe build "
         "--create-bucket` create it"
@@ -150,7 +150,7 @@ def missing_bucket(url: str) -> BucketMissing:
 
 
 def given_up(last: Passing, *, kind: str, url: str, doing: str, waited_s: float) -> RunError:
-    """A passing error that did not pass."""
+    """The error for a passing one that did not pass."""
     endpoint = f" (and {ENDPOINTS[kind]}, if you set it)" if kind in ENDPOINTS else ""
     return RunError(
         f"{url}: cannot {doing}: {last} ({waited_s:.0f} s and several tries long). Nothing is lost:"
@@ -191,7 +191,7 @@ def _of_reply(reply: StoreReply, *, kind: str, url: str, doing: str) -> Exceptio
 
 
 def not_allowed(kind: str, url: str, doing: str, said: str) -> ConfigError:
-    """The store knows who asks, and does not let them."""
+    """The error where the store knows who asks, and does not let them."""
     rights = f"; expected {_RIGHTS[kind]}" if kind in _RIGHTS else ""
     return ConfigError(f"{url}: these credentials may not {doing} ({said}){rights}")
 

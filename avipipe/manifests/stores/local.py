@@ -31,7 +31,7 @@ _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUP
 
 
 class LocalStore:
-    """Files are written beside their place, synced, and renamed or linked into it."""
+    """A store in a local folder: files are written beside their place, synced, and renamed."""
 
     creates = True
     swaps = True
@@ -41,13 +41,13 @@ class LocalStore:
         self.url = str(root)
 
     def look(self) -> None:
-        """Every folder that is missing is made with the first file in it."""
+        """Nothing to look at: a missing folder is made with the first file in it."""
 
     def make_bucket(self) -> None:
-        """There are none."""
+        """Nothing to do: there are no buckets."""
 
     def probe(self, name: str, data: bytes) -> None:
-        """The system calls say what they do."""
+        """Nothing to find out: system calls say what they do."""
 
     def stat(self, name: str) -> Stat | None:
         path = self._root / name
@@ -160,7 +160,7 @@ class LocalStore:
         self._rename(draft, name)
 
     def remove_uploads(self, folder: str, before_s: float) -> list[str]:
-        """Parts lie in the folder itself, under names that say so."""
+        """Nothing to end: parts lie in the folder itself, under names that say so."""
         return []
 
     @contextmanager

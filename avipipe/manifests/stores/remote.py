@@ -38,7 +38,7 @@ Answer = TypeVar("Answer")
 
 
 class RemoteStore:
-    """Any fsspec file system.
+    """A store on any fsspec file system.
 
     Attributes:
         has_buckets: the first part of a path is a bucket, and there are no folders to make.
@@ -71,7 +71,7 @@ class RemoteStore:
                 self._patiently("create its bucket", self._make_bucket)
 
     def probe(self, name: str, data: bytes) -> None:
-        """What the drivers of these stores promise is all there is to know."""
+        """Nothing to find out: what the drivers of these stores promise is all there is to know."""
 
     def stat(self, name: str) -> Stat | None:
         try:
@@ -163,7 +163,7 @@ class RemoteStore:
         self._patiently(f"write {name}", act)
 
     def remove_uploads(self, folder: str, before_s: float) -> list[str]:
-        """Such stores forget uploads that were never finished by themselves, or have none."""
+        """Nothing to end: such stores forget unfinished uploads by themselves, or have none."""
         return []
 
     def _path(self, name: str) -> str:

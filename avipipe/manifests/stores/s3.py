@@ -28,7 +28,7 @@ OPTIONS: dict[str, Any] = {
     },
     "max_concurrency": 4,
 }
-"""Of s3fs. With parts of `_PART_BYTES`, an upload holds 128 MiB at most."""
+"""Options of s3fs. With parts of `_PART_BYTES`, an upload holds 128 MiB at most."""
 
 _PART_BYTES = 32 << 20
 _ONE_PUT_BYTES = 2 * _PART_BYTES
@@ -38,7 +38,7 @@ _NO_TAG = '"00000000000000000000000000000000"'
 
 
 class S3Store(RemoteStore):
-    """Writes under the conditions `If-None-Match` and `If-Match`; tags are ETags."""
+    """A store in an S3 bucket: writes under `If-None-Match` and `If-Match`; tags are ETags."""
 
     def __init__(self, fs: Any, root: str, url: str) -> None:
         super().__init__(fs, root, url, "s3")
