@@ -28,7 +28,7 @@ from avipipe.media.web_page import WebPage
 logger = logging.getLogger(__name__)
 
 Range = tuple[float, float]
-"""Start and end in seconds of the source."""
+"""A range of a source: start and end in seconds."""
 
 _LARGEST_SHARE = 0.2
 """Ranges that are more of a video than this are fetched with all of it, in one go."""
@@ -45,7 +45,7 @@ _INDEXED = "mov,matroska"
 
 @dataclass(frozen=True, slots=True)
 class FetchedRange:
-    """One stretch of a source in a file of its own.
+    """A fetched stretch of a source in a file of its own.
 
     Attributes:
         start_s, end_s: the ranges that it was fetched for; there is more on both sides.
@@ -60,7 +60,7 @@ class FetchedRange:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What was fetched of a source of `length_s`; nothing of ranges that lie behind its end."""
+    """What was fetched of a source of `length_s`, of the ranges before its end."""
 
     length_s: float
     parts: tuple[FetchedRange, ...]
@@ -87,7 +87,7 @@ class _Rendition:
 
 
 def joined(ranges: Sequence[Range]) -> list[Range]:
-    """The stretches that hold all ranges; near ones are one."""
+    """Join ranges to the stretches that hold them; near ones are one."""
     stretches: list[Range] = []
     for start_s, end_s in sorted(ranges):
         if stretches and start_s <= stretches[-1][1] + _JOIN_S:

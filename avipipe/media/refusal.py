@@ -36,7 +36,7 @@ HINTS: Mapping[FailKind, str] = {
     FailKind.TOO_LARGE: "raise stages.fetch.max_gb, then `avipipe retry`",
     FailKind.TOOL_FAILED: "upgrade yt-dlp (`pip install -U 'yt-dlp[default,deno]'`), then retry",
 }
-"""What the user can do; nothing helps against the other kinds."""
+"""Hints by kind of failure: what the user can do; nothing helps against the other kinds."""
 
 _STATUS: Mapping[int, FailKind] = {
     401: FailKind.PRIVATE,
@@ -117,6 +117,6 @@ def kind_of_message(message: str) -> FailKind | None:
 
 
 def with_hint(kind: FailKind, message: str) -> str:
-    """The message, and what the user can do about it."""
+    """Add to a message what the user can do about it."""
     hint = HINTS.get(kind)
     return f"{message.rstrip('. ')}; {hint}" if hint else message

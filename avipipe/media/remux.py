@@ -26,7 +26,7 @@ _MAX_STRAY = 2 * _TICK
 # Where one stream ends early, the other is not waited for any longer.
 _MAX_INTERLEAVE_S = 10
 WITHOUT_CLOCK = frozenset({"aac", "ac3", "eac3", "mp3"})
-"""Formats of bare sound, whose first sample is at 0 wherever it belongs."""
+"""Formats without a clock: bare sound, whose first sample is at 0 wherever it belongs."""
 _HLS_CLOCK = "id3v2_priv.com.apple.streaming.transportStreamTimestamp"
 _HLS_CLOCK_HZ = 90_000
 
@@ -59,7 +59,7 @@ class RemuxInput:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What was written.
+    """Result of a copy: what was written, and when its packets lie.
 
     Attributes:
         shift_s: how much later each packet stands in the file than it did, on all streams.
@@ -96,7 +96,7 @@ def merge(video: Path, audio: Path, target: Path, *, one_clock: bool) -> float:
 
 
 def best_streams(container: InputContainer) -> tuple[MediaStream, ...]:
-    """The picture and the sound that a reader would choose, as far as there are any."""
+    """Choose the video and audio stream that a reader would, as far as there are any."""
     found = (container.streams.best("video"), container.streams.best("audio"))
     return tuple(stream for stream in found if isinstance(stream, MediaStream))
 
@@ -158,7 +158,7 @@ def _packets(
 
 
 def certified_shift(target: Path, expected: Sequence[Sequence[Fraction]]) -> float:
-    """By how much all packets of a file are later than expected: one number, or none.
+    """Shift by which all packets of a file are later than expected: one number, or none.
 
     Raises:
         MediaError: OUT_OF_SYNC.

@@ -54,7 +54,7 @@ _MAX_BETTER = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Offset:
-    """How late a written stream is against its source, and how far that can be trusted.
+    """Offset of a written stream against its source, and how far that can be trusted.
 
     `method` is `content`, or `timestamps` where there is nothing to compare (a static picture,
     silence, a steady tone); then the offset is that of the file's first timestamp.

@@ -77,7 +77,7 @@ class WebAccess:
         return urllib.request.HTTPCookieProcessor(load_cookies(self._cookies_file))
 
     def get(self, headers: Mapping[str, str]) -> http.client.HTTPResponse:
-        """Ask for the URL.
+        """Send a GET for the URL.
 
         Returns:
             the reply, of a status from 200 to 299.
@@ -112,7 +112,7 @@ class WebAccess:
         return reply
 
     def unreachable(self, error: Exception) -> DownloadError:
-        """A connection that failed or broke off."""
+        """The error for a connection that failed or broke off."""
         reason = getattr(error, "reason", None) or error
         text = without_secrets(f"{type(error).__name__}: {reason}")
         return DownloadError(FailKind.UNREACHABLE, f"{self.shown}: {text}")
@@ -137,7 +137,7 @@ class WebAccess:
             raise self.unsafe(f"{where}, an address that is not public")
 
     def unsafe(self, target: str) -> DownloadError:
-        """It leads where it must not."""
+        """The error for a URL that leads where it must not."""
         return DownloadError(
             FailKind.UNSAFE_REDIRECT,
             f"{self.shown}: expected it to stay on the web (http or https, public addresses), "
