@@ -25,17 +25,17 @@ from avipipe.stages.publish import Published
 logger = logging.getLogger(__name__)
 
 MAX_REPAIRS = 2
-"""Times that what is to be published is made again; what is damaged even then has a bad disk."""
+"""Most attempts to repair what is to be published; then the disk is bad."""
 
 
 class Executor(Protocol):
-    """Takes rows as far as they go; yields each, a source's clips in its place."""
+    """An executor: takes rows as far as they go; yields each, a source's clips in its place."""
 
     def run(self, rows: Iterable[Row]) -> Iterator[Row]: ...
 
 
 class BuildListener(Protocol):
-    """What wants to know how a build goes on, such as a progress display."""
+    """Listener to the progress of a build, such as a display."""
 
     def started(self, counts: dict[str, StageCount]) -> None: ...
 
@@ -52,7 +52,7 @@ class Summary:
     index: DatasetIndex
     num_new_clips: int
     report: str
-    """Where the report stands."""
+    """Path or URL of the report."""
 
 
 class Build:

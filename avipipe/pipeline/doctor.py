@@ -21,12 +21,12 @@ from avipipe.pipeline.calibration import reliability
 
 PYTHON = (3, 11)
 SMALL_BYTES = 50_000_000
-"""Weights up to here are loaded to see whether they load."""
+"""Size in bytes up to which weights are loaded to see whether they load."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a build may need."""
+    """A finding on one thing that a build may need."""
 
     what: str
     ok: bool
@@ -37,7 +37,7 @@ class Finding:
 
 
 class RemedyStep(IntEnum):
-    """What stands between a backend and its running, in the order in which it is removed."""
+    """Kind of remedy for a backend that cannot run, in the order in which they are applied."""
 
     INSTALL = 0
     PULL = 1

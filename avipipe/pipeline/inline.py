@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class InlineExecutor:
-    """Runs one item after the other, each to its end.
+    """Executor in this process: runs one item after the other, each to its end.
 
     There is only one process, so an item that takes it down ends the build, and the next one too.
     On Ray such an item costs a worker, and fails after `worker.MAX_ATTEMPTS`.

@@ -32,7 +32,7 @@ from avipipe.pipeline.store import ContentStore
 from avipipe.pipeline.worker import Worker
 
 OBJECT_STORE_BYTES = 200_000_000
-"""Rows are small: a tenth of Ray's default is plenty, and a laptop keeps its memory."""
+"""Size of Ray's object store in bytes; rows are small, so a tenth of the default is plenty."""
 
 
 class RayExecutor:
@@ -131,7 +131,7 @@ class _Job:
 
     config_json: str
     adopted_json: str
-    """Weights that are not here, and that only results made before depend on."""
+    """Adopted weights, as JSON: not here, and only results made before depend on them."""
     work: str
     run_id: str
     max_worker_bytes: float = math.inf

@@ -20,7 +20,7 @@ Samples = Iterator[tuple[str, dict[str, Member], float]]
 
 
 def remake(workspace: Workspace) -> Iterator[str]:
-    """Make right what is not what `dataset.json` lists; yield what came of each, a sentence.
+    """Make files again that are not as `dataset.json` lists them; yield a sentence on each.
 
     A file is only written if its bytes are the listed ones. Takes the lease of the dataset.
 

@@ -19,7 +19,7 @@ _PARTS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What there is to share, on all machines together."""
+    """Resources of a cluster, all machines together."""
 
     num_cpus: float
     num_gpus: float = 0.0
@@ -28,7 +28,7 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class FusedStages:
-    """Neighbouring stages that run in the same workers.
+    """Neighbouring stages that are fused: they run in the same workers.
 
     Attributes:
         resources: of one worker.
@@ -66,7 +66,7 @@ def segments(graph: Graph, cluster: Cluster) -> list[FusedStages]:
 
 
 def gpu_shares(graph: Graph, cluster: Cluster) -> Mapping[str, float]:
-    """Stage with a pool -> GPUs of each of its workers.
+    """GPUs of each worker of the stages that have a pool of their own.
 
     Where nothing else is said, one worker of every such stage fits on one GPU together; without a
     GPU the shares are 0, and the models run on CPUs.

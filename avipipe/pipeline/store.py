@@ -35,14 +35,14 @@ class ContentStore:
         self._scratch = work / "scratch"
 
     def get(self, key: str) -> Record | None:
-        """The record of a stage key; None where there is none, or a damaged one (see `read`)."""
+        """Look up the record of a stage key; None where there is none, or a damaged one."""
         try:
             return self.read(key)
         except ManifestError:
             return None
 
     def read(self, key: str) -> Record | None:
-        """The record of a stage key, or None.
+        """Read the record of a stage key; None where there is none.
 
         Raises:
             ManifestError: there is one, but it is damaged, or is another key's.
@@ -83,7 +83,7 @@ class ContentStore:
                 )
 
     def folder(self, key: str) -> Path:
-        """Where the files of a stage key lie."""
+        """Folder of the files of a stage key."""
         return self._entries / key[:2] / key
 
     def begin(self, key: str, run_id: str) -> int:
@@ -95,7 +95,7 @@ class ContentStore:
         return path.read_text().split("\n").count(run_id)
 
     def scratch_folder(self, key: str) -> Path:
-        """An empty folder for one call of a stage, on the store's own file system."""
+        """Make an empty folder for one call of a stage, on the store's own file system."""
         folder = self._scratch / f"{key[:16]}-{uuid.uuid4().hex[:12]}"
         folder.mkdir(parents=True)
         return folder
@@ -145,7 +145,7 @@ class ContentStore:
 
 
 def is_whole(record: Record, folder: Path) -> bool:
-    """Whether the files of a kept record are in `folder`, each as long as it was."""
+    """Whether the files of a kept record are all in `folder`, each as long as it was."""
     assert isinstance(record.outcome, Keep)
     try:
         for name in record.outcome.files:

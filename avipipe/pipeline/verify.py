@@ -93,7 +93,7 @@ def leftovers(out: str) -> Iterator[str]:
 
 
 def require_index(destination: Destination) -> DatasetIndex:
-    """The index of a dataset.
+    """Read the index of a dataset, which must be there.
 
     Raises:
         ManifestError: nothing is published there, or its index is damaged.
@@ -106,7 +106,7 @@ def require_index(destination: Destination) -> DatasetIndex:
 
 
 def check_file(destination: Destination, name: str, entry: FileEntry | ShardEntry) -> list[str]:
-    """What is wrong with a file, by size and checksum; nothing where it is right."""
+    """Check a file by size and checksum; say what is wrong, nothing where it is right."""
     found = destination.store.stat(name)
     if found is not None and found.num_bytes != entry.num_bytes:
         return [_fault(name, FileDigest("", found.num_bytes), entry)]

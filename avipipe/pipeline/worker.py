@@ -1,4 +1,4 @@
-"""What runs in a worker: take an item as far as it goes, and let nothing that it does get out.
+"""A worker: takes an item as far as it goes, and contains whatever goes wrong with it.
 
 This is the one place where any exception is caught: an item's accident becomes that item's `Fail`,
 one of loading models an error of the run.
@@ -31,7 +31,7 @@ from avipipe.stages.base import Item, Stage
 from avipipe.text import hiding, said, storable
 
 MAX_ATTEMPTS = 3
-"""Times that an item may take its worker down in one run before it is given up."""
+"""Most times that an item may take its worker down in one run before it is given up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 10.0, 12.0, 24.0
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Of a drawing, in its own units."""
+    """Size of a drawing, in its own units."""
 
     width: float
     height: float
@@ -62,7 +62,7 @@ class Plot:
 
 
 def segments(stage: StageRow, *, hours: bool, widest: float) -> tuple[BarSegment, ...]:
-    """A stage's bar: what goes on, then each loss, then what is pending."""
+    """Divide a stage's bar: what goes on, then each loss, then what is pending."""
     tally = stage.hours if hours else stage.items
     parts = [("keep", "", tally.kept)]
     parts += [
@@ -79,12 +79,12 @@ def segments(stage: StageRow, *, hours: bool, widest: float) -> tuple[BarSegment
 
 
 def share(measure: Measure, value: float) -> float:
-    """Where a value lies on a measure's scale, in percent; beyond its ends, at them."""
+    """Position of a value on a measure's scale, in percent; beyond its ends, at them."""
     return 100 * min(1.0, max(0.0, (value - measure.low) / (measure.high - measure.low)))
 
 
 def waveform(peaks: Sequence[float]) -> str:
-    """An outline that mirrors the peaks, in a drawing 1000 wide and 100 high."""
+    """Draw a waveform: an outline that mirrors the peaks, 1000 wide and 100 high."""
     if not peaks:
         return ""
     step = 1000 / len(peaks)

@@ -32,11 +32,11 @@ from avipipe.text import safe_text, title_of, without_secrets
 
 @dataclass(frozen=True, slots=True)
 class ReportLimits:
-    """How much a report shows one by one; totals always cover everything."""
+    """Limits of what a report shows one by one; totals always cover everything."""
 
     max_clips: int = 24
     max_failures: int = 25
-    """Of each kind."""
+    """Most failures of each kind."""
     max_sources: int = 500
 
 
@@ -50,7 +50,7 @@ def collect(
     index: DatasetIndex | None = None,
     limits: ReportLimits = ReportLimits(),
 ) -> Report:
-    """Everything that the report of a dataset shows.
+    """Collect everything that the report of a dataset shows.
 
     Args:
         out: the dataset as the user names it; commands in the report repeat it.

@@ -15,7 +15,7 @@ _SPEAKS, _SILENT = "speaks", "silent"
 
 
 def tracks(look: Evidence | None) -> list[FaceSeen]:
-    """Those that seem to speak longest first; none where nobody has looked for faces."""
+    """Face tracks, those that seem to speak longest first; none where none were looked for."""
     if look is None:
         return []
     found = LookEvidence.model_validate(look).faces or []
@@ -23,7 +23,7 @@ def tracks(look: Evidence | None) -> list[FaceSeen]:
 
 
 def rows(found: Sequence[FaceSeen]) -> tuple[FaceTimeline, ...]:
-    """What is shown over time, of the first `MAX_FACES`."""
+    """Timelines of the first `MAX_FACES` faces."""
     return tuple(
         FaceTimeline(_name(index), tuple(_stripes(track)), words.face(track))
         for index, track in enumerate(found[:MAX_FACES])
@@ -33,7 +33,7 @@ def rows(found: Sequence[FaceSeen]) -> tuple[FaceTimeline, ...]:
 def marks(
     found: Sequence[FaceSeen], frame: int, *, width: int, height: int, left: int = 0
 ) -> tuple[FaceMark, ...]:
-    """The faces that are seen in a frame of the clip, of the first `MAX_FACES`.
+    """Marks of the faces in a frame of the clip, of the first `MAX_FACES`.
 
     Args:
         width, height: of the drawn frame; `left` is where it begins in its picture.

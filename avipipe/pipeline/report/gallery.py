@@ -59,7 +59,7 @@ class StratifiedSample:
         self._strata.offer(stratum, int(digest(clip_id)[:16], 16), clip_id, row)
 
     def rows(self) -> list[Row]:
-        """Kept clips first, then those of each reason; at least half are kept ones if need be."""
+        """Rows of the sample: kept clips first, then those of each reason."""
         dropped = {name: self._strata[name] for name in sorted(self._strata) if name}
         num_dropped = sum(map(len, dropped.values()))
         kept = self._strata[""][: max(self.max_clips // 2, self.max_clips - num_dropped)]
@@ -71,14 +71,14 @@ class StratifiedSample:
 
 @dataclass(frozen=True, slots=True)
 class CardBuilder:
-    """Makes a card of a clip from what its stages have left."""
+    """Builds the card of a clip from what its stages have left."""
 
     judge: Judge
     folder: Callable[[str], Path]
     out: str
 
     def card(self, state: ItemState) -> ClipCard:
-        """Everything there is to see of a clip. Missing files leave a gap, not an error."""
+        """Build the card of a clip. Missing files leave a gap, not an error."""
         span = state.row.span
         record = state.last.record
         assert span is not None
@@ -119,7 +119,7 @@ class CardBuilder:
 
 
 def evidence_of(state: ItemState) -> dict[str, Evidence]:
-    """The evidence of every stage that let the item through."""
+    """Evidence of every stage that let the item through."""
     return {
         visit.stage.name: visit.record.outcome.evidence
         for visit in state.visits

@@ -25,17 +25,17 @@ Floats = npt.NDArray[np.float64]
 
 
 def gathered(evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
-    """What decisions rest on, of the evidence of all stages."""
+    """Gather what decisions rest on from the evidence of all stages."""
     return {stage: evidence[stage] for stage in STAGES if stage in evidence}
 
 
 def judged(judge: Judge, evidence: Mapping[str, Evidence]) -> Judgement:
-    """The decision on the evidence of a clip."""
+    """Decide on the evidence of a clip."""
     return judge.on(gathered(evidence))
 
 
 def verdict(judge: Judge, evidence: Mapping[str, Evidence]) -> ClipVerdict | None:
-    """How a clip was judged, as it is shown; None where there is no evidence."""
+    """Verdict on a clip, as it is shown; None where there is no evidence."""
     known = gathered(evidence)
     if not known:
         return None
@@ -55,7 +55,7 @@ def verdict(judge: Judge, evidence: Mapping[str, Evidence]) -> ClipVerdict | Non
 
 
 def deciding(judge: Judge, evidence: Mapping[str, Evidence]) -> str:
-    """Why a clip falls, in words: the hard limit that it misses, or what is most against it."""
+    """Reason that a clip is dropped, in words: a hard limit, or what is most against it."""
     found = judged(judge, evidence)
     missed = next((finding for finding in found.findings if not finding.passed), None)
     if missed is not None:
@@ -71,7 +71,7 @@ def _argument(found: Contribution) -> Argument:
 
 
 def measure(finding: LimitFinding) -> Measure:
-    """What one hard limit found, on a scale that is the same for every clip."""
+    """Result of one hard limit, on a scale that is the same for every clip."""
     check = KNOWN[finding.measure]
     low, high = _scale(check.limit, finding.limit)
     return Measure(
@@ -90,7 +90,7 @@ def measure(finding: LimitFinding) -> Measure:
 
 @dataclass(slots=True)
 class WhatIf:
-    """Gathers, clip by clip, what decides: some numbers a clip and hard limit."""
+    """What-if curves, gathered clip by clip from some numbers a clip and hard limit."""
 
     judge: Judge
     _settled: list[tuple[float, float, bool]] = field(default_factory=list)
@@ -121,7 +121,7 @@ class WhatIf:
                 at.setdefault(name, []).append((_comparable(finding), hours))
 
     def outlook(self) -> Outlook | None:
-        """As the probability that is asked moves; None before any clip."""
+        """Outlook as the probability that is asked moves; None before any clip."""
         if not self._settled and not self._open:
             return None
         asked = self.judge.min_probability
@@ -145,7 +145,7 @@ class WhatIf:
         )
 
     def curves(self) -> tuple[Curve, ...]:
-        """One for each hard limit that is set and that some clip has evidence about."""
+        """Curves of each hard limit that is set and that some clip has evidence about."""
         return tuple(self._curve(check) for check in CHECKS if check.name in self._known)
 
     def _curve(self, check: Check) -> Curve:

@@ -32,7 +32,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 def frames_at(path: Path, indices: Sequence[int]) -> list[Frame]:
-    """Some frames of a video that was cut by us: its n-th picture is frame n.
+    """Read some frames of a video that was cut by us: its n-th picture is frame n.
 
     Args:
         indices: rising frame numbers.
@@ -57,7 +57,7 @@ def frames_at(path: Path, indices: Sequence[int]) -> list[Frame]:
 def picture(
     frame_HWC: Frame, mask_HW: Mask | None = None, *, height_px: int, time_s: float | None = None
 ) -> FramePicture:
-    """A frame scaled down to `height_px` (never up), with the outline of its mask."""
+    """Encode a frame scaled down to `height_px` (never up), with the outline of its mask."""
     height, width = frame_HWC.shape[:2]
     scale = min(1.0, height_px / height, MAX_WIDTH_PX / width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -72,7 +72,7 @@ def picture(
 
 
 def outline(mask_HW: Mask, width: int, height: int) -> str:
-    """The borders of a mask, outer and inner, as an SVG path for the even-odd rule.
+    """Outline of a mask, outer and inner, as an SVG path for the even-odd rule.
 
     Args:
         width, height: of the picture that the path will lie on.
@@ -92,7 +92,7 @@ def outline(mask_HW: Mask, width: int, height: int) -> str:
 
 
 def still(path: Path, note: str) -> FramePicture | None:
-    """A picture file that a stage left behind; None if it cannot be read.
+    """Read a picture file that a stage left behind; None if it cannot be read.
 
     One of a single channel is a map of something, and gets the colours of one.
     """

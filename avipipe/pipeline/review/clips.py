@@ -1,4 +1,4 @@
-"""The clips that there are to review, and of each what it takes to show it.
+"""Clips to review, and of each what it takes to show it.
 
 They come from two places: the work folder, and, for what is not there any more, the published
 dataset. A kept clip is always in one of them. Of a dropped one there is a video as long as its
@@ -38,7 +38,7 @@ _COLUMNS += ["decision", "reason", "shard", "evidence"]
 
 
 class ClipMedia(NamedTuple):
-    """What there is to see and hear of a clip: a part of a file, and a mask for each 24th of it."""
+    """Media of a clip: a part of a file, and a mask for each 24th of a second."""
 
     path: Path
     info: MediaInfo
@@ -49,7 +49,7 @@ class ClipMedia(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReviewClip:
-    """A clip that was drawn, and what the dataset says of it.
+    """A clip to review, and what the dataset says of it.
 
     Attributes:
         reason: of a drop; empty for a kept clip.
@@ -69,7 +69,7 @@ class ReviewClip:
 
 
 class WorkClips:
-    """Clips whose work is still there.
+    """Source of clips whose work is still there.
 
     Attributes:
         ids: of all that were listed.
@@ -81,7 +81,7 @@ class WorkClips:
         self.ids: set[str] = set()
 
     def candidates(self, counts: Counter[str]) -> Iterator[Candidate]:
-        """Those that were decided on; `counts` takes in what became of every clip."""
+        """Iterate over clips that were decided on; `counts` takes in what became of every one."""
         for state in self._survey.clips(self._lines):
             record = state.last.record
             status = "pending" if record is None else record.status
@@ -93,7 +93,7 @@ class WorkClips:
             yield Candidate(state.clip_id, Stratum(status, band, record.reason), state.row)
 
     def clip(self, row: Row) -> ReviewClip:
-        """All of a clip.
+        """Load all of a clip.
 
         Raises:
             MediaError: its video cannot be read.
@@ -128,7 +128,7 @@ class WorkClips:
 
 
 class PublishedClips:
-    """Clips of which nothing but the published dataset is left.
+    """Source of clips of which nothing but the published dataset is left.
 
     Args:
         scratch: folder for what is taken out of shards; each clip's files replace the last one's.
@@ -159,7 +159,7 @@ class PublishedClips:
                 yield Candidate(row["clip_id"], stratum, row)
 
     def clip(self, row: tables.Row) -> ReviewClip:
-        """All of a clip.
+        """Load all of a clip.
 
         Raises:
             MediaError: its video is not there any more, or cannot be read.

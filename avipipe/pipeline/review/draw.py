@@ -10,11 +10,11 @@ from avipipe.pipeline.graph import Row
 from avipipe.pipeline.sampling import Strata, in_turn
 
 NUM_BANDS = 10
-"""Of probability: fine enough to see where it is wrong, and each still gets some of 60 clips."""
+"""Number of bands of probability: fine enough to see where it is wrong, each with clips."""
 
 
 class Stratum(NamedTuple):
-    """What clips are drawn alike.
+    """A stratum: clips that are drawn alike.
 
     Attributes:
         band: of probability, from 0; None where there is none.
@@ -41,13 +41,13 @@ class Candidate:
 
 
 def band_of(probability: float | None) -> int | None:
-    """The tenth that a probability lies in, the last one with 1."""
+    """Band that a probability lies in; the last one holds 1."""
     return None if probability is None else min(int(probability * NUM_BANDS), NUM_BANDS - 1)
 
 
 @dataclass(slots=True)
 class Draw:
-    """Of each stratum the first `count` clips in an order that the seed gives.
+    """A seeded draw: of each stratum the first `count` clips in the seed's order.
 
     Takes any number of clips in memory that does not grow with them.
     """
@@ -64,7 +64,7 @@ class Draw:
         self._strata.offer(clip.stratum, self.rank(clip.clip_id), clip.clip_id, clip)
 
     def rank(self, name: object) -> int:
-        """The place of a name in the order that the seed gives."""
+        """Rank of a name in the seed's order."""
         return int(digest([self.seed, str(name)])[:16], 16)
 
     def __iter__(self) -> Iterator[Candidate]:

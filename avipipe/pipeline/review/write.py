@@ -29,18 +29,18 @@ _WORDS_BYTES = 10_000
 
 
 class ReviewListener(Protocol):
-    """Is told how the writing of a page goes on."""
+    """Listener to the progress of writing a review page."""
 
     def drew(self, num_clips: int, counts: Counter[str]) -> None:
-        """So many clips are wanted at most; what became of all of them."""
+        """Clips were drawn, at most `num_clips`; `counts` is what became of all."""
 
     def filmed(self, num_clips: int, num_bytes: int) -> None:
-        """So many are ready, and take so much of the page."""
+        """Another film is ready: `num_clips` of them take `num_bytes` of the page."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewSummary:
-    """What was written. `unreadable`: clips that were drawn and have no video any more."""
+    """Result of writing a page. `unreadable`: clips that were drawn and have no video any more."""
 
     num_clips: int
     num_bytes: int
