@@ -55,7 +55,7 @@ def measure(
     Args:
         removed_spans: where something was taken out.
         generated_spans: where something was put in.
-        similarity: of what was generated with its prompt, where a model told.
+        similarity: of what was generated with its prompt, where a model measured it.
     """
     edits = [*removed_spans, *generated_spans]
     inside_N = covered(edits, num=original.wav_CN.shape[1], sample_rate_hz=original.sample_rate_hz)

@@ -36,7 +36,7 @@ TOOLS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 """Role -> name -> `module:Class`; the first of a role needs nothing."""
 
-TALKERS: Mapping[str, str] = MappingProxyType(
+CHAT_MODELS: Mapping[str, str] = MappingProxyType(
     {
         "endpoint": f"{_BACKENDS}.endpoint:Endpoint",
         "qwen2_5_omni": f"{_BACKENDS}.audio_lm:Qwen25Omni",
@@ -75,8 +75,8 @@ def toolbox(**chosen: str) -> Toolbox:
     """
     for role in chosen:
         plugins.check_known("role of the audio agent", role, TOOLS)
-    talkers: dict[str, Any] = {}
-    routes = {role: _route(role, chosen.get(role), talkers) for role in TOOLS}
+    chat_models: dict[str, Any] = {}
+    routes = {role: _route(role, chosen.get(role), chat_models) for role in TOOLS}
     return Toolbox(
         captioners=routes["captioner"],
         planners=routes["planner"],
@@ -89,22 +89,22 @@ def toolbox(**chosen: str) -> Toolbox:
 
 
 def _table(role: str) -> Mapping[str, str]:
-    return {**TOOLS[role], **(TALKERS if role in _CHATS else {})}
+    return {**TOOLS[role], **(CHAT_MODELS if role in _CHATS else {})}
 
 
-def _route(role: str, name: str | None, talkers: dict[str, Any]) -> Sequence[Any]:
+def _route(role: str, name: str | None, chat_models: dict[str, Any]) -> Sequence[Any]:
     basic = next(iter(TOOLS[role]))
     chosen = [basic] if name is None or name == basic else [name, basic]
-    return [_make(role, each, talkers) for each in chosen]
+    return [_make(role, each, chat_models) for each in chosen]
 
 
-def _make(role: str, name: str, talkers: dict[str, Any]) -> Any:
+def _make(role: str, name: str, chat_models: dict[str, Any]) -> Any:
     tool = plugins.load(role, name, _table(role))
-    if name not in TALKERS:
+    if name not in CHAT_MODELS:
         return tool()
-    if name not in talkers:
-        talkers[name] = tool()
-    return plugins.load("role", role, _CHATS)(talkers[name])
+    if name not in chat_models:
+        chat_models[name] = tool()
+    return plugins.load("role", role, _CHATS)(chat_models[name])
 
 
 def _has_clap() -> bool:

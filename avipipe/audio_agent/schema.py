@@ -166,8 +166,8 @@ class Aspects(FrozenModel):
 
         None where nothing is known.
         """
-        told = [value for value in self.model_dump().values() if value is not None]
-        return float(math.prod(told) ** (1 / len(told))) if told else None
+        known = [value for value in self.model_dump().values() if value is not None]
+        return float(math.prod(known) ** (1 / len(known))) if known else None
 
 
 class Verdict(FrozenModel):

@@ -18,7 +18,7 @@ from avipipe.annotators.signal import mel_spectrogram, resample, to_db
 from avipipe.audio_agent.checks import AUDIBLE_DB, LEAK_DB, LOUD_DB, SIMILARITY, UNTOUCHED_DB
 from avipipe.audio_agent.files import flac_bytes
 from avipipe.audio_agent.loop import Result
-from avipipe.audio_agent.make import RenderedMix
+from avipipe.audio_agent.render import RenderedMix
 from avipipe.audio_agent.schema import AudioSpan, Checks, Iteration
 from avipipe.audio_agent.tools import Sound, Task
 

@@ -144,7 +144,9 @@ def test_babble_is_a_broken_reply_and_the_next_tool_is_asked(
 
 def test_roles_share_a_model() -> None:
     tools: Any = toolbox(captioner="qwen2_audio", planner="qwen2_audio", judge="qwen2_audio")
-    assert tools.captioners[0].talker is tools.judges[0].talker is tools.planners[0].talker
+    assert (
+        tools.captioners[0].chat_model is tools.judges[0].chat_model is tools.planners[0].chat_model
+    )
 
 
 def test_probabilities_are_those_of_the_official_model(

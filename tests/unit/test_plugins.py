@@ -9,7 +9,7 @@ import pytest
 
 from avipipe import plugins
 from avipipe.annotators.registry import BACKENDS
-from avipipe.audio_agent.choose import TALKERS, TOOLS
+from avipipe.audio_agent.choose import CHAT_MODELS, TOOLS
 from avipipe.errors import ConfigError
 
 TABLE = {"fraction": "fractions:Fraction", "fractal": "nowhere:Fractal", "other": "fractions:Not"}
@@ -37,9 +37,9 @@ def test_a_wrong_name_says_what_to_write(name: str, message: str) -> None:
         plugins.load("number", name, TABLE)
 
 
-@pytest.mark.parametrize("role", [*TABLES, "talker"])
+@pytest.mark.parametrize("role", [*TABLES, "chat_model"])
 def test_every_name_of_every_table_loads(role: str) -> None:
-    table = {**TABLES, "talker": TALKERS}[role]
+    table = {**TABLES, "chat_model": CHAT_MODELS}[role]
     for name in table:
         assert isinstance(plugins.load(role, name, table), type)
 

@@ -21,7 +21,7 @@ from avipipe.text import safe_text
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
 
 
-class Talker(Protocol):
+class ChatModel(Protocol):
     """A chat model: it answers a conversation of texts, `Sound`s and pictures (H, W, 3).
 
     Attributes:
@@ -43,13 +43,13 @@ class Talker(Protocol):
 class _Chat:
     """A role that a chat model plays; several roles may share one model."""
 
-    def __init__(self, talker: Talker) -> None:
-        self.talker = talker
-        self.name, self.cost_usd = talker.name, talker.cost_usd
+    def __init__(self, chat_model: ChatModel) -> None:
+        self.chat_model = chat_model
+        self.name, self.cost_usd = chat_model.name, chat_model.cost_usd
 
     def setup(self) -> None:
         """Set the model up; that costs nothing where another role has done so."""
-        self.talker.setup()
+        self.chat_model.setup()
 
     def _ask(self, question: Message, schema: type[ReplyT], duration_s: float, what: str) -> ReplyT:
         def read(text: str) -> ReplyT:
@@ -57,7 +57,10 @@ class _Chat:
             return reply
 
         return replies.ask(
-            lambda messages: self.talker.reply(messages, schema=schema), question, read, what=what
+            lambda messages: self.chat_model.reply(messages, schema=schema),
+            question,
+            read,
+            what=what,
         )
 
 
@@ -82,7 +85,9 @@ class ChatPlanner(_Chat):
         verdict: Verdict | None = None,
     ) -> EditPlan:
         """The plan that the model gives, its spans cut to the length of the audio."""
-        question = plan_question(task, caption, previous, verdict, with_pictures=self.talker.sees)
+        question = plan_question(
+            task, caption, previous, verdict, with_pictures=self.chat_model.sees
+        )
         return self._ask(question, EditPlan, task.original.duration_s, "plan")
 
 

@@ -48,11 +48,11 @@ class Endpoint:
         Raises:
             AnnotatorError, ConfigError: see `Service.ask`.
         """
-        told = [
+        asked = [
             {"role": message.role, "content": [_to_json(part) for part in message.content]}
             for message in messages
         ]
-        return self._server().complete(told, schema=schema, max_tokens=MAX_TOKENS, strict=False)
+        return self._server().complete(asked, schema=schema, max_tokens=MAX_TOKENS, strict=False)
 
     def _server(self) -> ChatServer:
         return ChatServer.from_environment(

@@ -62,7 +62,7 @@ class OutOfBudgetError(Exception):
 
 
 @dataclass(slots=True)
-class Asker:
+class ToolRunner:
     """Asks the tools of one run, and remembers what they answered.
 
     A tool that is given up for its time goes on in a thread of its own, as Python cannot stop it;
@@ -104,7 +104,7 @@ class Asker:
             tool.setup()
             self._ready.add(id(tool))
 
-    def ask(
+    def run(
         self,
         role: str,
         tools: Sequence[ToolT],
