@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 _NO_MEMORY = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 
 
-def in_batches(
+def run_in_batches(
     run: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], batch_size: int
 ) -> list[Result]:
     """Run items in batches, one result each, in order; a batch that memory cannot hold is halved.
@@ -44,7 +44,7 @@ def in_batches(
     return results
 
 
-def largest_that_fits(run: Callable[[Size], Result], sizes: Sequence[Size]) -> Result:
+def run_largest_that_fits(run: Callable[[Size], Result], sizes: Sequence[Size]) -> Result:
     """Run at the first of `sizes`, largest first, that fits into memory; return what comes of it.
 
     For models that cut their input up themselves.

@@ -103,7 +103,7 @@ def find_instance(
     )
 
 
-def carried(
+def propagate_seed(
     frames_THWC: Frames,
     seed: Seed,
     sights: Sequence[Detection],
@@ -141,7 +141,7 @@ def _corrected(
 
 
 @dataclass(frozen=True, slots=True)
-class Return:
+class CycleConsistency:
     """Cycle consistency: how much of a track comes back when carried back towards its seed.
 
     Attributes:
@@ -153,9 +153,9 @@ class Return:
     mean: float
 
 
-def carried_back(
+def cycle_consistency(
     frames_THWC: Frames, instance: Instance, propagator: Propagator, *, stretch: int
-) -> Return | None:
+) -> CycleConsistency | None:
     """Carry a track back and compare; None where it is never seen at both ends.
 
     Each way from the seed is cut into stretches. What the track has at the far end of one is
@@ -180,7 +180,7 @@ def carried_back(
         ends.append(overlaps[near - first])
         seen_T = np.any(back.masks_THW | masks_THW[first : last + 1], axis=(1, 2))
         on_the_way += [overlaps[n] for n in np.flatnonzero(seen_T).tolist() if first + n != far]
-    return Return(min(ends), fmean(on_the_way)) if on_the_way else None
+    return CycleConsistency(min(ends), fmean(on_the_way)) if on_the_way else None
 
 
 def _stretches(seed: int, num_frames: int, length: int) -> list[tuple[int, int]]:

@@ -89,7 +89,7 @@ def speaking_tracks(speakers: ActiveSpeakers | None) -> list[SpeakerTrack]:
     return [track for track in speakers.tracks if _speaks(track)] if speakers else []
 
 
-def joined(speakers: ActiveSpeakers) -> ActiveSpeakers:
+def join_tracks(speakers: ActiveSpeakers) -> ActiveSpeakers:
     """Join the tracks of faces that were lost for a moment.
 
     A face that turns away or is hidden comes back within two seconds, at most its own width from

@@ -8,7 +8,7 @@ import numpy as np
 
 from avipipe.annotators.base import Detection, Frames
 from avipipe.annotators.colours import Palette, likeness
-from avipipe.annotators.instance import Instance, Return
+from avipipe.annotators.instance import CycleConsistency, Instance
 from avipipe.annotators.mask_quality import (
     area_changes,
     bounding_box,
@@ -42,7 +42,7 @@ def signs(
     frames_THWC: Frames,
     instance: Instance,
     sights: Sequence[Detection],
-    returned: Return | None,
+    returned: CycleConsistency | None,
 ) -> dict[str, float | None]:
     """Signs of how good a track is; None where there is nothing to go by.
 

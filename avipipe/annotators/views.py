@@ -11,7 +11,7 @@ View = tuple[slice, slice]
 _PART = 0.6
 
 
-def parts(frame_HWC: Frames) -> list[View]:
+def tiles(frame_HWC: Frames) -> list[View]:
     """Views of a picture: the whole, and six of 0.6 of its sides in two rows of three."""
     height, width = frame_HWC.shape[:2]
     high, wide = max(1, round(_PART * height)), max(1, round(_PART * width))
@@ -21,7 +21,7 @@ def parts(frame_HWC: Frames) -> list[View]:
     return [np.s_[0:height, 0:width], *smaller]
 
 
-def grown(box: Box, growth: float, frame_HWC: Frames) -> View:
+def pad_box(box: Box, growth: float, frame_HWC: Frames) -> View:
     """Grow a box by a share of its sides on each, in whole pixels inside the frame.
 
     Raises:

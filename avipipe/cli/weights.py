@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from avipipe.annotators.uses import Use, profile_weights, users
+from avipipe.annotators.uses import WeightUse, profile_weights, weight_users
 from avipipe.cli.options import json_option
 from avipipe.cli.output import cell, echo, echo_json
 from avipipe.errors import ConfigError, WeightsError
@@ -43,7 +43,7 @@ def list_(as_json: bool) -> None:
     Example:
       avipipe weights list
     """
-    uses = users()
+    uses = weight_users()
     rows = [(weight, find(weight), uses.get(name, [])) for name, weight in known().items()]
     if as_json:
         echo_json([_as_json(*row) for row in rows])
@@ -157,7 +157,7 @@ def _progress(weight: Weight) -> Iterator[None]:
             follower.join()
 
 
-Row = tuple[Weight, Found | None, Sequence[Use]]
+Row = tuple[Weight, Found | None, Sequence[WeightUse]]
 
 
 def _show(rows: Iterable[Row]) -> None:
@@ -184,7 +184,7 @@ def _show(rows: Iterable[Row]) -> None:
     console.print("* gated: its terms must be accepted on its page; ? known once it is pulled")
 
 
-def _as_json(weight: Weight, found: Found | None, uses: Sequence[Use]) -> dict[str, object]:
+def _as_json(weight: Weight, found: Found | None, uses: Sequence[WeightUse]) -> dict[str, object]:
     return {
         "name": weight.name,
         "size_bytes": _bytes(weight, found),
@@ -200,14 +200,14 @@ def _as_json(weight: Weight, found: Found | None, uses: Sequence[Use]) -> dict[s
     }
 
 
-def _needed_by(uses: Sequence[Use]) -> str:
+def _needed_by(uses: Sequence[WeightUse]) -> str:
     roles: dict[str, list[str]] = {}
     for use in uses:
         roles.setdefault(use.backend, []).append(use.role)
     return ", ".join(f"{', '.join(names)}: {backend}" for backend, names in roles.items())
 
 
-def _profiles(uses: Sequence[Use]) -> list[str]:
+def _profiles(uses: Sequence[WeightUse]) -> list[str]:
     return list(dict.fromkeys(profile for use in uses for profile in use.profiles))
 
 

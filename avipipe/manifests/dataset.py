@@ -83,7 +83,7 @@ class DatasetIndex(_Entry):
 
 
 @dataclass(frozen=True, slots=True)
-class Indexed:
+class StoredIndex:
     """An index as it stands in a store; `tag` tells whether it still does."""
 
     index: DatasetIndex
@@ -118,7 +118,7 @@ def split_totals(names: Iterable[str], shards: Iterable[ShardEntry]) -> dict[str
     }
 
 
-def fetch_index(destination: Destination) -> Indexed | None:
+def fetch_index(destination: Destination) -> StoredIndex | None:
     """Fetch the index of a dataset; None where there is definitely none.
 
     Raises:
@@ -128,7 +128,7 @@ def fetch_index(destination: Destination) -> Indexed | None:
     if found is None:
         return None
     try:
-        return Indexed(DatasetIndex.model_validate_json(found.data), found.data, found.tag)
+        return StoredIndex(DatasetIndex.model_validate_json(found.data), found.data, found.tag)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -144,7 +144,7 @@ def read_index(destination: Destination) -> DatasetIndex | None:
     return None if found is None else found.index
 
 
-def swap_index(destination: Destination, index: DatasetIndex, old: Indexed | None) -> None:
+def swap_index(destination: Destination, index: DatasetIndex, old: StoredIndex | None) -> None:
     """Publish the index, and with it everything that it lists, in place of the one that was read.
 
     Raises:

@@ -15,7 +15,7 @@ from avipipe.manifests.stores.base import (
     FileDigest,
     HashedFile,
     NotThere,
-    written_of,
+    read_digest,
 )
 
 
@@ -120,7 +120,7 @@ class Destination:
             return FileDigest(found.sha256, found.num_bytes)
         try:
             with self.store.open(name) as file:
-                return written_of(file)
+                return read_digest(file)
         except NotThere:
             return None
 

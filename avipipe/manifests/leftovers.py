@@ -35,7 +35,7 @@ def is_draft(name: str) -> bool:
     return _DRAFT.fullmatch(name.rpartition("/")[2]) is not None
 
 
-def strays(destination: Destination, *indexes: DatasetIndex) -> Iterator[tuple[str, bool]]:
+def find_leftovers(destination: Destination, *indexes: DatasetIndex) -> Iterator[tuple[str, bool]]:
     """Yield (name, whether a publication could have made it) of files that no index lists.
 
     Looks where they would be listed: among the shards and the manifests.
@@ -60,7 +60,7 @@ def remove_leftovers(destination: Destination, *indexes: DatasetIndex) -> None:
     if now_s is None:
         return
     before_s = now_s - GRACE_S
-    own = [name for name, is_own in strays(destination, *indexes) if is_own]
+    own = [name for name, is_own in find_leftovers(destination, *indexes) if is_own]
     own += [name for name in destination.names("") if is_draft(name)]
     for name in own:
         modified_s = destination.store.modified_s(name)

@@ -21,7 +21,7 @@ from avipipe.manifests.dataset import DatasetIndex
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.rle import canonical_json
 from avipipe.manifests.samples import ClipRecord, SourceRecord
-from avipipe.manifests.stores.base import HashedFile, written_of
+from avipipe.manifests.stores.base import HashedFile, read_digest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -221,7 +221,7 @@ class PublishedTables:
         if name not in self._paths:
             path = self._stack.enter_context(self._destination.local(name))
             with path.open("rb") as file:
-                found = written_of(file).sha256
+                found = read_digest(file).sha256
             listed = self._index.manifests[name].sha256
             if found != listed:
                 raise ManifestError(

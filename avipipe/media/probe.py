@@ -242,13 +242,13 @@ def _no_packets(stream: MediaStream) -> PacketTimes:
 
 
 def _broken_timeline(path: Path, video: PacketTimes, audio: PacketTimes) -> MediaError:
-    def told(times: PacketTimes) -> str:
+    def when(times: PacketTimes) -> str:
         at = [f"{float(times.shown[n] * times.time_base):.1f}" for n in times.restarts()]
         return f"{len(at)} times" + (f" (to {', '.join(at[:5])} s)" if at else "")
 
     message = (
-        f"expected one clock in {path}, found one that is set anew {told(video)} in the picture "
-        f"and {told(audio)} in the sound, so nobody can say what belongs together; nothing of it "
+        f"expected one clock in {path}, found one that is set anew {when(video)} in the picture "
+        f"and {when(audio)} in the sound, so nobody can say what belongs together; nothing of it "
         "is used. Cut it into files without such jumps, for example with a tool that made it"
     )
     return MediaError(FailKind.BROKEN_TIMELINE, message)

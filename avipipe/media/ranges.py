@@ -97,7 +97,7 @@ def joined(ranges: Sequence[Range]) -> list[Range]:
     return stretches
 
 
-def pays(ranges: Sequence[Range], length_s: float) -> bool:
+def is_worthwhile(ranges: Sequence[Range], length_s: float) -> bool:
     """Whether ranges are so little of a video that it is not fetched whole."""
     return sum(end_s - start_s for start_s, end_s in joined(ranges)) < _LARGEST_SHARE * length_s
 
@@ -126,7 +126,7 @@ def fetch_page_ranges(
         DownloadError, yt-dlp's errors: as `open_page`.
     """
     length_s = float(page.info.get("duration") or 0)
-    if length_s and not pays(ranges, length_s):
+    if length_s and not is_worthwhile(ranges, length_s):
         return None
     kinds: tuple[Literal["all", "video", "audio"], ...] = ("all",)
     if len(page.formats) == 2:
@@ -146,7 +146,7 @@ def fetch_page_ranges(
 def _fetch(
     renditions: Sequence[_Rendition], folder: Path, ranges: Sequence[Range], length_s: float
 ) -> Parts | None:
-    if not pays(ranges, length_s):
+    if not is_worthwhile(ranges, length_s):
         return None
     begin = min(rendition.begin for rendition in renditions)
     parts = []

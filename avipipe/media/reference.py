@@ -134,14 +134,14 @@ class Reference:
             MediaError: CORRUPT where most of it cannot be decoded.
         """
         times_s, kept = [], []
-        for time_s, picture_HWC in watch(path, info, start_s=start_s, end_s=end_s):
+        for time_s, picture_HWC in iter_small_pictures(path, info, start_s=start_s, end_s=end_s):
             times_s.append(time_s)
             kept.append(kept_grey(picture_HWC))
-        sound_N = hear(path, info, start_s=start_s, end_s=end_s)
+        sound_N = read_companded(path, info, start_s=start_s, end_s=end_s)
         return cls(np.array(times_s), np.stack(kept), sound_N, start_s)
 
 
-def watch(
+def iter_small_pictures(
     path: Path,
     info: MediaInfo,
     *,
@@ -161,7 +161,9 @@ def watch(
     )
 
 
-def hear(path: Path, info: MediaInfo, *, start_s: float, end_s: float) -> npt.NDArray[np.int8]:
+def read_companded(
+    path: Path, info: MediaInfo, *, start_s: float, end_s: float
+) -> npt.NDArray[np.int8]:
     """Decode the sound of a part in order: mono at 16 kHz on the mu-law, (N,)."""
     heard_N = np.zeros(num_ticks(end_s - start_s, SOUND_RATE_HZ), np.int8)
     pieces = iter_sound(

@@ -19,7 +19,7 @@ from avipipe.media.http_reply import (
 )
 from avipipe.media.refusal import DownloadError
 
-Ask = Callable[[Mapping[str, str]], Any]
+SendRequest = Callable[[Mapping[str, str]], Any]
 """Sends headers to a file's URL; gives a reply with `status`, `headers`, `read` and `close`."""
 
 # An index is a few kilobytes, a stretch of film some megabytes: what is read on gets more at once.
@@ -58,7 +58,7 @@ class RemoteFile(io.RawIOBase):
         DownloadError: it refuses, does not answer or breaks off; or it is too much.
     """
 
-    def __init__(self, ask: Ask, shown: str, limits: ReadLimits) -> None:
+    def __init__(self, ask: SendRequest, shown: str, limits: ReadLimits) -> None:
         self._ask = ask
         self._shown = shown
         self._limits = limits

@@ -85,13 +85,13 @@ class WebAccess:
             DownloadError: the host refuses, does not answer, or leads where it must not.
             ConfigError: the cookies file cannot be read.
         """
-        told = {"User-Agent": f"avipipe/{__version__}", "Accept-Encoding": "identity"}
+        own = {"User-Agent": f"avipipe/{__version__}", "Accept-Encoding": "identity"}
         handlers = self.handlers()
         if self._cookies is not None:
             handlers.append(self._cookies)
         try:
             request = urllib.request.Request(
-                quote(self.url, safe=_SAFE), headers={**told, **headers}
+                quote(self.url, safe=_SAFE), headers={**own, **headers}
             )
             opener = urllib.request.build_opener(*handlers)
             reply: http.client.HTTPResponse = opener.open(request, timeout=self._timeout_s)

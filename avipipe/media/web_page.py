@@ -98,8 +98,8 @@ class WebPage:
         """Send a request for the file of a format; return yt-dlp's response."""
         from yt_dlp.networking import Request
 
-        told = {**(form.get("http_headers") or {}), "Accept-Encoding": "identity", **headers}
-        return self._client.urlopen(Request(form["url"], headers=told))
+        all_headers = {**(form.get("http_headers") or {}), "Accept-Encoding": "identity", **headers}
+        return self._client.urlopen(Request(form["url"], headers=all_headers))
 
     def playlist(self, form: Mapping[str, Any]) -> tuple[str, str]:
         """Fetch the playlist (m3u8) of a format; return it and the URL that it came from."""

@@ -62,11 +62,11 @@ def reliability(model: DecisionModel, profile: str) -> str:
     """Reliability of a profile's decisions, cross-validated; empty where not measured."""
     if model.name != profile:
         return ""
-    told = [figure(name, model.figures[name]) for name in FIGURES if name in model.figures]
-    if not told:
+    known = [figure(name, model.figures[name]) for name in FIGURES if name in model.figures]
+    if not known:
         return ""
     advice = f"; for real material use `{REAL_MATERIAL_PROFILE}`" if profile == "embedded" else ""
-    return f"cross-validated on labelled clips: {', '.join(told)}{advice}"
+    return f"cross-validated on labelled clips: {', '.join(known)}{advice}"
 
 
 def notes(graph: Graph) -> Iterator[str]:

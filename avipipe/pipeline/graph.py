@@ -156,12 +156,12 @@ class Graph:
         Returns:
             what to tell the user: of each stage the weights that are here and are others.
         """
-        told = []
+        changes = []
         for stage in self.annotated:
             changed = stage.adopt(used.get(stage.name, {}), only_missing=only_missing)
             if changed:
-                told.append(f"{', '.join(changed)} of `{stage.name}`")
-        return told
+                changes.append(f"{', '.join(changed)} of `{stage.name}`")
+        return changes
 
     def adopted(self) -> UsedBackends:
         """Adopted weights, for workers that have to find the same keys."""

@@ -27,7 +27,7 @@ from avipipe.errors import AvipipeError, RunError
 from avipipe.pipeline.graph import Graph, Row, graph_of
 from avipipe.pipeline.memory import MemoryWatch
 from avipipe.pipeline.private import Private
-from avipipe.pipeline.resources import Cluster, FusedStages, segments
+from avipipe.pipeline.resources import Cluster, FusedStages, fuse_stages
 from avipipe.pipeline.store import ContentStore
 from avipipe.pipeline.worker import Worker
 
@@ -56,7 +56,7 @@ class RayExecutor:
             cluster = _cluster()
             job = replace(self._job, max_worker_bytes=self._max_worker_bytes(cluster))
             dataset = ray.data.from_items(items, override_num_blocks=len(items))
-            for segment in segments(self._graph, cluster):
+            for segment in fuse_stages(self._graph, cluster):
                 dataset = _apply(dataset, segment, job)
                 if segment.fans_out:
                     dataset = dataset.repartition(target_num_rows_per_block=1)

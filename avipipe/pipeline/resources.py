@@ -42,7 +42,7 @@ class FusedStages:
     fans_out: bool
 
 
-def segments(graph: Graph, cluster: Cluster) -> list[FusedStages]:
+def fuse_stages(graph: Graph, cluster: Cluster) -> list[FusedStages]:
     """Group stages: a worker keeps an item as long as the next stage needs the same resources.
 
     Raises:
@@ -75,12 +75,12 @@ def gpu_shares(graph: Graph, cluster: Cluster) -> Mapping[str, float]:
         ConfigError: `executor.num_gpus` asks for more than this machine has.
     """
     executor = graph.config.executor
-    told = executor.num_gpus
-    pooled = [stage.name for stage in graph.stages if stage.uses_gpu or told.get(stage.name)]
-    untold = [name for name in pooled if name not in told]
-    room = 1 - sum(told.values())
-    default = _floored((room if room > 0 else 1) / len(untold)) if untold else 0.0
-    shares = {name: told.get(name, default if cluster.num_gpus else 0.0) for name in pooled}
+    requested = executor.num_gpus
+    pooled = [stage.name for stage in graph.stages if stage.uses_gpu or requested.get(stage.name)]
+    unrequested = [name for name in pooled if name not in requested]
+    room = 1 - sum(requested.values())
+    default = _floored((room if room > 0 else 1) / len(unrequested)) if unrequested else 0.0
+    shares = {name: requested.get(name, default if cluster.num_gpus else 0.0) for name in pooled}
     needed = sum(shares.values())
     # A cluster that others run may grow, so there it is waited for.
     if needed > cluster.num_gpus and executor.ray_address is None:

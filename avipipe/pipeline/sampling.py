@@ -41,7 +41,7 @@ class Strata(Generic[S, T]):
         return [thing for _, _, thing in drawn]
 
 
-def in_turn(parts: Sequence[Iterable[T]]) -> Iterator[T]:
+def interleave(parts: Sequence[Iterable[T]]) -> Iterator[T]:
     """Interleave parts: one of each, then the next of each, until all are at their ends."""
     going = [iter(part) for part in parts]
     while going:

@@ -20,7 +20,7 @@ from avipipe.manifests.dataset import (
     read_index,
 )
 from avipipe.manifests.destination import Destination
-from avipipe.manifests.leftovers import strays
+from avipipe.manifests.leftovers import find_leftovers
 from avipipe.manifests.pairs import Pairs, check_pairs
 from avipipe.manifests.records import ID_PATTERN
 from avipipe.manifests.rle import MaskTrack
@@ -72,7 +72,7 @@ def verify(out: str, *, deep: bool = True, again: Remeasure | None = None) -> It
             yield from _check_rows(destination, index, places if deep else None)
         except ManifestError as error:
             yield str(error)
-    for name, is_own in strays(destination, index):
+    for name, is_own in find_leftovers(destination, index):
         if not is_own:
             yield f"{name}: is foreign: no publication gives such names"
 
@@ -84,7 +84,7 @@ def leftovers(out: str) -> Iterator[str]:
     for copy in copies(destination, index):
         if copy.is_old:
             yield f"{copy.name}: is of an earlier publication; the next build brings it up to date"
-    for name, is_own in strays(destination, index):
+    for name, is_own in find_leftovers(destination, index):
         if is_own:
             yield (
                 f"{name}: is not listed: it was until the last publication, and the next removes "

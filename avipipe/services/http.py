@@ -27,7 +27,7 @@ MIN_KEY_CHARS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """Timeout and retries of the calls to a service.
 
     Attributes:
@@ -60,9 +60,9 @@ class Service:
     remedies: Mapping[int, str]
     url_env: str
     later: str
-    patience: Patience = Patience()
+    retries: RetryPolicy = RetryPolicy()
 
-    def ask(self, url: str, body: Mapping[str, Any] | None = None) -> bytes:
+    def request(self, url: str, body: Mapping[str, Any] | None = None) -> bytes:
         """Send a GET, or a POST of JSON; return the body of the answer.
 
         Raises:
@@ -80,13 +80,13 @@ class Service:
         return answer
 
     def _patiently(self, request: urllib.request.Request) -> bytes:
-        patience = self.patience
-        for attempt in range(1, patience.max_attempts + 1):
+        retries = self.retries
+        for attempt in range(1, retries.max_attempts + 1):
             try:
                 return self._once(request)
             except _BusyError as error:
-                wait_s = max(patience.backoff_s * 2 ** (attempt - 1), error.wait_s)
-                if attempt == patience.max_attempts or wait_s > patience.max_wait_s:
+                wait_s = max(retries.backoff_s * 2 ** (attempt - 1), error.wait_s)
+                if attempt == retries.max_attempts or wait_s > retries.max_wait_s:
                     asked = f"; it asks to wait {error.wait_s:.0f} s" if error.wait_s else ""
                     message = f"{error} (attempt {attempt}{asked}); {self.later}"
                     raise AnnotatorError(error.kind, message) from error
@@ -108,7 +108,7 @@ class Service:
             _BusyError: worth another attempt.
             AnnotatorError, ConfigError: not worth one.
         """
-        timeout_s = self.patience.timeout_s
+        timeout_s = self.retries.timeout_s
         try:
             opener = urllib.request.build_opener(_NoRedirects())
             with opener.open(request, timeout=timeout_s) as response:

@@ -65,7 +65,7 @@ def read(text: str, schema: type[SchemaT]) -> SchemaT:
     raise ReplyError(problem)
 
 
-def ask(
+def request_object(
     model: Callable[[Sequence[Message]], str],
     question: Message,
     read_reply: Callable[[str], T],

@@ -27,12 +27,12 @@ from avipipe.audio_agent.schema import (
 )
 from avipipe.audio_agent.tools import Mixed
 from avipipe.errors import AnnotatorError, AvipipeError, ConfigError, FailKind, MediaError
-from avipipe.services.http import Patience
+from avipipe.services.http import RetryPolicy
 from avipipe.services.reply import BrokenReplyError
 from tests.integration.chat_server import KEY, Answer, ChatServer, chat_server, says
 
 RATE_HZ = 16_000
-HASTE = Patience(timeout_s=0.3, max_attempts=2, backoff_s=0.01)
+HASTE = RetryPolicy(timeout_s=0.3, max_attempts=2, backoff_s=0.01)
 URL, MODEL, CHAT_KEY = (f"AVIPIPE_AGENT_{name}" for name in ("URL", "MODEL", "API_KEY"))
 
 CAPTION = {

@@ -21,7 +21,7 @@ from avipipe.pipeline.config import load_config
 from avipipe.pipeline.graph import Graph
 from avipipe.pipeline.needs import require_weights
 from avipipe.services import http
-from avipipe.services.http import Patience
+from avipipe.services.http import RetryPolicy
 from tests.integration.builds import assert_adds_up, avipipe, build, status
 from tests.integration.chat_server import GOOD, KEY, Answer, ChatServer, chat_server, says
 from tests.integration.faulty import HASTY_TIMEOUT_S
@@ -45,7 +45,7 @@ def use(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def captioned(**options: float) -> SceneCaption:
     given: dict[str, Any] = {"backoff_s": 0.01, "max_attempts": 3, **options}
-    backend = EndpointCaptioner(Patience(**given))
+    backend = EndpointCaptioner(RetryPolicy(**given))
     backend.setup()
     return backend.caption(FRAMES, evidence=EVIDENCE)
 

@@ -12,8 +12,8 @@ from avipipe.annotators.full.caption_reply import (
     MAX_CAPTION_CHARS,
     MAX_LABEL_CHARS,
     Reply,
-    ask,
     parse,
+    request_caption,
 )
 from avipipe.errors import AnnotatorError, FailKind
 from avipipe.services.reply import MAX_REPLY_CHARS, Message, ReplyError
@@ -130,13 +130,13 @@ class Script:
 
 def test_a_good_reply_needs_no_second_one() -> None:
     model = Script(GOOD)
-    assert ask(model, QUESTION) == CAPTION
+    assert request_caption(model, QUESTION) == CAPTION
     assert model.asked == [[QUESTION]]
 
 
 def test_a_bad_reply_is_told_why_once() -> None:
     model = Script(reply(label=7), GOOD)
-    assert ask(model, QUESTION) == CAPTION
+    assert request_caption(model, QUESTION) == CAPTION
     question, said, complaint = model.asked[1]
     assert question == QUESTION
     assert (said.role, said.content) == ("assistant", (reply(label=7),))
@@ -147,7 +147,7 @@ def test_a_bad_reply_is_told_why_once() -> None:
 def test_two_bad_replies_are_the_items_failure() -> None:
     model = Script("woof \x1b[31m", reply(caption=""), GOOD)
     with pytest.raises(AnnotatorError) as caught:
-        ask(model, QUESTION)
+        request_caption(model, QUESTION)
     assert caught.value.kind is FailKind.ANNOTATOR_FAILED
     assert "no JSON object" in str(caught.value)
     assert "`caption`: must not be empty" in str(caught.value)

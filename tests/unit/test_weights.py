@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from avipipe import weights
-from avipipe.annotators.uses import users
+from avipipe.annotators.uses import weight_users
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import WeightsError
 from avipipe.media.user_cache import CACHE_ENV
@@ -82,8 +82,8 @@ def test_the_lock_file_that_comes_along_is_sound() -> None:
 
 
 def test_every_backend_needs_weights_that_are_known() -> None:
-    assert set(users()) <= set(weights.known())
-    assert [use.backend for use in users()["silero_vad"]] == ["silero"]
+    assert set(weight_users()) <= set(weights.known())
+    assert [use.backend for use in weight_users()["silero_vad"]] == ["silero"]
 
 
 @pytest.mark.parametrize(

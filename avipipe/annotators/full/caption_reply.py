@@ -92,7 +92,7 @@ def parse(text: str) -> SceneCaption:
     return SceneCaption(text=reply.caption, label=reply.label, confidence=reply.sounding)
 
 
-def ask(model: Callable[[Sequence[Message]], str], question: Message) -> SceneCaption:
+def request_caption(model: Callable[[Sequence[Message]], str], question: Message) -> SceneCaption:
     """Ask a model for a caption; if its reply cannot be used, tell it why, once.
 
     Args:
@@ -100,4 +100,4 @@ def ask(model: Callable[[Sequence[Message]], str], question: Message) -> SceneCa
     Raises:
         AnnotatorError: neither reply can be used.
     """
-    return replies.ask(model, question, parse, what="caption")
+    return replies.request_object(model, question, parse, what="caption")

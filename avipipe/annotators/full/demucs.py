@@ -6,7 +6,7 @@ import numpy as np
 
 from avipipe import weights
 from avipipe.annotators.base import Stems, Wave
-from avipipe.annotators.batching import largest_that_fits
+from avipipe.annotators.batching import run_largest_that_fits
 from avipipe.annotators.loading import device
 from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.signal import Array, check_wave, resample
@@ -73,7 +73,7 @@ class DemucsSeparator(Weighted):
         """Stems (B, S, 2, N) of stereo mixtures at the network's own rate."""
         whole_s = self._model.segment
         try:
-            return largest_that_fits(
+            return run_largest_that_fits(
                 lambda segment_s: self._run(mixture_B2N, segment_s),
                 (whole_s, whole_s / 2, whole_s / 4),
             )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from avipipe.annotators.base import ActiveSpeakers, Detection, Frames, Localization
-from avipipe.annotators.batching import in_batches
+from avipipe.annotators.batching import run_in_batches
 from avipipe.annotators.key_frames import key_frames
 from avipipe.annotators.loading import load, load_model
 from avipipe.annotators.sounding import sounding_first
@@ -80,7 +80,7 @@ class GroundingDinoDetector(Weighted):
         if not len(frames_THWC):
             raise AnnotatorError(message="expected at least one frame, got none")
         frames = key_frames(frames_THWC)
-        found = in_batches(
+        found = run_in_batches(
             lambda batch: self._detect([frames_THWC[frame] for frame in batch], list(labels)),
             frames,
             self.batch_size,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Frames, Wave
-from avipipe.annotators.batching import in_batches
+from avipipe.annotators.batching import run_in_batches
 from avipipe.annotators.loading import load, load_model
 from avipipe.annotators.signal import check_wave, resample
 from avipipe.annotators.weighted import Weighted
@@ -80,8 +80,8 @@ class PeAvMatcher(Weighted):
             return [None] * len(crops)
         rate_hz = self._audio.sampling_rate
         wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=rate_hz)
-        (sound_D,) = in_batches(self._embed_sounds, [wav_N], 1)
-        looks = in_batches(self._embed_crops, crops, _CROPS_AT_ONCE)
+        (sound_D,) = run_in_batches(self._embed_sounds, [wav_N], 1)
+        looks = run_in_batches(self._embed_crops, crops, _CROPS_AT_ONCE)
         return [float(look_D @ sound_D) for look_D in looks]
 
     def _embed_sounds(self, waves: Sequence[Wave]) -> list[Embedding]:
@@ -181,10 +181,10 @@ class ClapMatcher(Weighted):
         wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=self._audio.sampling_rate)
         # Of anything longer than its window CLAP would hear a random part.
         windows = np.array_split(wav_N, -(-wav_N.size // self._audio.nb_max_samples))
-        heard = in_batches(self._embed_sounds, windows, _WINDOWS_AT_ONCE)
+        heard = run_in_batches(self._embed_sounds, windows, _WINDOWS_AT_ONCE)
         sound_D = np.mean(heard, axis=0)
         sound_D /= np.linalg.norm(sound_D)
-        texts = in_batches(self._embed_texts, names, _TEXTS_AT_ONCE)
+        texts = run_in_batches(self._embed_texts, names, _TEXTS_AT_ONCE)
         return {name: float(text_D @ sound_D) for name, text_D in zip(names, texts, strict=True)}
 
     def _embed_sounds(self, windows: Sequence[Wave]) -> list[Embedding]:

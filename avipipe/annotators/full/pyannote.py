@@ -14,7 +14,7 @@ import yaml
 
 from avipipe import weights
 from avipipe.annotators.base import Diarization, Speech, Turn, Wave
-from avipipe.annotators.batching import largest_that_fits
+from avipipe.annotators.batching import run_largest_that_fits
 from avipipe.annotators.loading import device
 from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.signal import check_wave, resample
@@ -69,7 +69,7 @@ class PyannoteVad(Weighted):
             self._inference.batch_size = batch_size
             return self._inference(file)
 
-        scores = largest_that_fits(run, _BATCH_SIZES)
+        scores = run_largest_that_fits(run, _BATCH_SIZES)
         posterior_F = scores.data[:, 0]
         turns = _within(
             _spans(posterior_F > 0.5, frames=scores.sliding_window),
@@ -123,7 +123,7 @@ class PyannoteDiarizer(Weighted):
                 turns=(), num_speakers=0, overlap_ratio=0.0, confidence=speech.confidence
             )
         duration_s = wav_N.shape[0] / sample_rate_hz
-        heard = largest_that_fits(lambda size: self._run(file, size), _BATCH_SIZES)
+        heard = run_largest_that_fits(lambda size: self._run(file, size), _BATCH_SIZES)
         tracks = heard["diarization"].itertracks(yield_label=True)
         turns = _name_speakers(
             _within(((span.start, span.end, label) for span, _, label in tracks), duration_s)

@@ -9,7 +9,7 @@ import numpy as np
 
 from avipipe.annotators.base import Frames, SceneCaption
 from avipipe.annotators.full.caption_prompt import NUM_FRAMES, question
-from avipipe.annotators.full.caption_reply import MAX_TOKENS, ask
+from avipipe.annotators.full.caption_reply import MAX_TOKENS, request_caption
 from avipipe.annotators.loading import device, load, load_model
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError, FailKind
@@ -63,13 +63,13 @@ class Qwen3VlCaptioner(Weighted):
         import torch
 
         try:
-            return ask(self._reply, question(frames_THWC, evidence=evidence))
+            return request_caption(self._reply, question(frames_THWC, evidence=evidence))
         except torch.OutOfMemoryError:
             _log.warning("out of memory: captioning at half the size")
         # Only here has the failed attempt let go of what it held.
         torch.cuda.empty_cache()
         try:
-            return ask(self._reply, question(_halved(frames_THWC), evidence=evidence))
+            return request_caption(self._reply, question(_halved(frames_THWC), evidence=evidence))
         except torch.OutOfMemoryError as error:
             raise AnnotatorError(
                 FailKind.OUT_OF_MEMORY,

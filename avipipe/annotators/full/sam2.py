@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from avipipe.annotators.base import Box, FrameMask, Frames, Mask
-from avipipe.annotators.batching import in_batches
+from avipipe.annotators.batching import run_in_batches
 from avipipe.annotators.loading import load, load_model
 from avipipe.annotators.reading import pull_again
 from avipipe.annotators.weighted import Weighted
@@ -65,7 +65,7 @@ class Sam2Segmenter(Weighted):
         def run(frames: Sequence[Frames]) -> list[FrameMask]:
             return [self._segment(frame, (x0, y0, x1, y1), rough_HW) for frame in frames]
 
-        return in_batches(run, [frame_HWC], 1)[0]
+        return run_in_batches(run, [frame_HWC], 1)[0]
 
     def _segment(self, frame_HWC: Frames, box: Box, rough_HW: Mask | None) -> FrameMask:
         import torch

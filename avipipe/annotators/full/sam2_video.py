@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from avipipe.annotators.base import Frames, Mask, PropagatedMasks
-from avipipe.annotators.batching import in_batches
+from avipipe.annotators.batching import run_in_batches
 from avipipe.annotators.both_ways import both_ways
 from avipipe.annotators.loading import device, load, load_model
 from avipipe.annotators.reading import pull_again
@@ -68,7 +68,7 @@ class Sam2VideoPropagator(Weighted):
                 for seed in seeds
             ]
 
-        return in_batches(run, [seed_frame], 1)[0]
+        return run_in_batches(run, [seed_frame], 1)[0]
 
 
 class _Follower:

@@ -11,7 +11,7 @@ import numpy as np
 
 from avipipe import weights
 from avipipe.annotators.base import Frames, Mask, PropagatedMasks
-from avipipe.annotators.batching import largest_that_fits
+from avipipe.annotators.batching import run_largest_that_fits
 from avipipe.annotators.both_ways import both_ways
 from avipipe.annotators.loading import device
 from avipipe.annotators.reading import pull_again, reading
@@ -83,7 +83,7 @@ class XmemPropagator(Weighted):
                 start=partial(_Follower, self._network, limits),
             )
 
-        return largest_that_fits(run, self._limits)
+        return run_largest_that_fits(run, self._limits)
 
 
 class _Follower:

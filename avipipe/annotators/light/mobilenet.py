@@ -15,7 +15,7 @@ from avipipe import weights
 from avipipe.annotators.base import Frames, Heat
 from avipipe.annotators.match.table import imagenet_nouns
 from avipipe.annotators.networks import run_tflite, tflite_interpreter
-from avipipe.annotators.views import parts
+from avipipe.annotators.views import tiles
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError, WeightsError
 
@@ -98,7 +98,7 @@ class MobilenetClassifier(Weighted):
         heat_HW, seen_HW = (np.zeros(frame_HWC.shape[:2], np.float32) for _ in range(2))
         if not numbers:
             return heat_HW
-        for part in parts(frame_HWC):
+        for part in tiles(frame_HWC):
             scores_K = self._scores(frame_HWC[part])
             likeliest = max(numbers, key=lambda number: float(scores_K[number]))
             features = _real(self._net, self._features)[0]

@@ -15,7 +15,7 @@ from avipipe.annotators.base import Box, FrameMask, Frames, Mask
 from avipipe.annotators.embedded.segment import GrabCutSegmenter, grab_cut
 from avipipe.annotators.networks import run_tflite, tflite_interpreter
 from avipipe.annotators.sounding import is_person
-from avipipe.annotators.views import View, grown
+from avipipe.annotators.views import View, pad_box
 from avipipe.annotators.weighted import Weighted
 
 Probability = npt.NDArray[np.float32]
@@ -91,7 +91,7 @@ class SelfieSegmenter(Weighted):
         """Of each pixel (H, W) that it shows the thing; None where no network knows it."""
         if not is_person(label):
             return None
-        looks = [self._look(frame_HWC, grown(box, growth, frame_HWC)) for growth in _GROWTHS]
+        looks = [self._look(frame_HWC, pad_box(box, growth, frame_HWC)) for growth in _GROWTHS]
         return np.asarray(np.median(np.stack(looks), axis=0), np.float32)
 
     def _look(self, frame_HWC: Frames, window: View) -> Probability:
@@ -123,7 +123,7 @@ class DeeplabSegmenter(SelfieSegmenter):
         )
 
     def _probability(self, frame_HWC: Frames, box: Box, label: str) -> Probability | None:
-        window = grown(box, _GROWTHS[1], frame_HWC)
+        window = pad_box(box, _GROWTHS[1], frame_HWC)
         if label not in _VOC.split() or min(_sides(box)) < _LEAST_SIDE_PX:
             return super()._probability(frame_HWC, box, label)
         size = (_DEEPLAB_PX, _DEEPLAB_PX)
@@ -135,7 +135,7 @@ class DeeplabSegmenter(SelfieSegmenter):
 
 def refined(frame_HWC: Frames, probability_HW: Probability, box: Box) -> Mask:
     """Refine probabilities to a mask (H, W): unsure pixels are decided by their colours."""
-    window = grown(box, _GROWTHS[-1], frame_HWC)
+    window = pad_box(box, _GROWTHS[-1], frame_HWC)
     crop, likely = frame_HWC[window], probability_HW[window]
     scale = min(1.0, _REFINED_PX / max(crop.shape[:2]))
     size = max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale))

@@ -23,7 +23,7 @@ from avipipe.annotators.light.detect import (
     FaceOrMotionDetector,
     speaking_faces,
 )
-from avipipe.annotators.light.yolox import Scores, Sights, YoloxNano
+from avipipe.annotators.light.yolox import FrameDetections, Scores, YoloxNano
 from avipipe.annotators.match.table import things_named
 from avipipe.annotators.sounding import speaks
 from avipipe.annotators.tracking import Chain, find_cuts, link
@@ -113,7 +113,10 @@ class YoloxDetector(Weighted):
         return sorted(found, key=lambda detection: -detection.score)
 
     def _first_named(
-        self, looked: Mapping[int, Frames], sights: Mapping[int, Sights], prompts: Sequence[str]
+        self,
+        looked: Mapping[int, Frames],
+        sights: Mapping[int, FrameDetections],
+        prompts: Sequence[str],
     ) -> list[Detection]:
         """What the first prompt stands for of which anything is seen, in the frames given."""
         for prompt in prompts:
@@ -122,12 +125,12 @@ class YoloxDetector(Weighted):
                 return found
         return []
 
-    def _look(self, frame_HWC: Frames) -> Sights:
+    def _look(self, frame_HWC: Frames) -> FrameDetections:
         assert self._net is not None, "setup() comes first"
         return self._net.look(frame_HWC)
 
 
-def _named(sights: Sights, frame: int, names: Collection[str]) -> Iterator[Detection]:
+def _named(sights: FrameDetections, frame: int, names: Collection[str]) -> Iterator[Detection]:
     """Those of the things whose likeliest class has one of the names."""
     for box_4, scores_K in zip(sights.boxes_N4, sights.scores_NK, strict=True):
         number = int(scores_K.argmax())
@@ -138,7 +141,7 @@ def _named(sights: Sights, frame: int, names: Collection[str]) -> Iterator[Detec
 
 
 def track_things(
-    seen: Mapping[int, Sights], cuts: Sequence[int], max_gap_frames: int
+    seen: Mapping[int, FrameDetections], cuts: Sequence[int], max_gap_frames: int
 ) -> Iterator[ThingTrack]:
     """Track each class of things for itself: a rider is not taken for the horse."""
     for kind in set(KINDS):
@@ -155,7 +158,7 @@ def track_things(
                 yield track
 
 
-def _of_kind(sights: Sights, kind: int) -> npt.NDArray[np.int64]:
+def _of_kind(sights: FrameDetections, kind: int) -> npt.NDArray[np.int64]:
     (numbers,) = np.nonzero(np.array(KINDS)[sights.scores_NK.argmax(axis=1)] == kind)
     return numbers
 

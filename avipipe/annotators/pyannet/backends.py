@@ -7,7 +7,7 @@ import numpy as np
 
 from avipipe import weights
 from avipipe.annotators.base import Diarization, Speech, Turn, Wave
-from avipipe.annotators.batching import in_batches
+from avipipe.annotators.batching import run_in_batches
 from avipipe.annotators.pyannet.frames import (
     EVEN_ODDS,
     RATE_HZ,
@@ -64,7 +64,7 @@ class _PyanNet(Weighted):
                 heard_BFS = self._net(torch.from_numpy(np.stack(parts))[:, None])
             return list(heard_BFS.numpy())
 
-        return np.stack(in_batches(run, list(wav_WN), self.batch_size))
+        return np.stack(run_in_batches(run, list(wav_WN), self.batch_size))
 
 
 class PyanNetVad(_PyanNet):

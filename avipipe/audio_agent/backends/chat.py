@@ -56,7 +56,7 @@ class _Chat:
             reply: ReplyT = _fitted(replies.read(text, schema), duration_s)
             return reply
 
-        return replies.ask(
+        return replies.request_object(
             lambda messages: self.chat_model.reply(messages, schema=schema),
             question,
             read,

@@ -10,13 +10,13 @@ from pydantic import BaseModel
 from avipipe.audio_agent.files import wav_bytes
 from avipipe.audio_agent.tools import Sound
 from avipipe.services.chat import ChatServer, picture_part
-from avipipe.services.http import Patience
+from avipipe.services.http import RetryPolicy
 from avipipe.services.reply import Message
 
 PREFIX = "AVIPIPE_AGENT"
 MAX_TOKENS = 2048
 
-PATIENCE = Patience(timeout_s=110.0, max_attempts=3, backoff_s=2.0, max_wait_s=20.0)
+RETRIES = RetryPolicy(timeout_s=110.0, max_attempts=3, backoff_s=2.0, max_wait_s=20.0)
 """Shorter than the loop's limit for a call, so that the service's own error is reported."""
 
 
@@ -31,8 +31,8 @@ class Endpoint:
     cost_usd: float | None = None
     sees = True
 
-    def __init__(self, patience: Patience = PATIENCE) -> None:
-        self._patience = patience
+    def __init__(self, retries: RetryPolicy = RETRIES) -> None:
+        self._retries = retries
 
     def setup(self) -> None:
         """Check that the environment names a server and a model.
@@ -46,7 +46,7 @@ class Endpoint:
         """The model's reply as text.
 
         Raises:
-            AnnotatorError, ConfigError: see `Service.ask`.
+            AnnotatorError, ConfigError: see `Service.request`.
         """
         asked = [
             {"role": message.role, "content": [_to_json(part) for part in message.content]}
@@ -59,7 +59,7 @@ class Endpoint:
             PREFIX,
             who="the audio agent's `endpoint`",
             later="is the server up?",
-            patience=self._patience,
+            retries=self._retries,
         )
 
 

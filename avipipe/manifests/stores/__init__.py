@@ -68,7 +68,7 @@ def _no_driver(url: str, protocol: str, error: ImportError) -> ConfigError:
 
 def _no_setup(url: str, kind: str, error: Exception) -> Exception:
     """Why a driver refuses to begin; drivers use all sorts of errors for it."""
-    found = failures.sort_out(error, kind=kind, url=url, doing="open it")
+    found = failures.translate_error(error, kind=kind, url=url, doing="open it")
     if isinstance(found, ConfigError):
         return found
     if isinstance(error, ValueError | OSError):

@@ -142,7 +142,7 @@ class HashedFile(io.RawIOBase):
         return FileDigest(self._hash.hexdigest(), self._num_bytes)
 
 
-def written_of(file: IO[bytes]) -> FileDigest:
+def read_digest(file: IO[bytes]) -> FileDigest:
     """Compute the digest of a file by reading it to its end."""
     state, num_bytes = hashlib.sha256(), 0
     while block := file.read(BLOCK_BYTES):

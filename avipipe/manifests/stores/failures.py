@@ -112,7 +112,7 @@ _RIGHTS = {
 }
 
 
-def sort_out(error: Exception, *, kind: str, url: str, doing: str) -> Exception:
+def translate_error(error: Exception, *, kind: str, url: str, doing: str) -> Exception:
     """Translate a driver's error to what is raised instead.
 
     Args:

@@ -19,7 +19,7 @@ from avipipe.manifests.stores.base import (
     NotThere,
     Stat,
     Tagged,
-    written_of,
+    read_digest,
 )
 
 _LOCK_PATIENCE_S = 30.0
@@ -155,7 +155,7 @@ class LocalStore:
         path = self._root / name
         if path.is_file() and path.stat().st_size == written.num_bytes:
             with self.open(name) as file:
-                if written_of(file) == written:
+                if read_digest(file) == written:
                     return
         self._rename(draft, name)
 

@@ -21,7 +21,7 @@ from avipipe.manifests.stores.base import (
     NotThere,
     Stat,
     Tagged,
-    written_of,
+    read_digest,
 )
 from avipipe.manifests.stores.failures import BucketMissing, Passing, Refused, Unsupported
 
@@ -211,7 +211,7 @@ class RemoteStore:
             raise self._sorted(error, doing) from error
 
     def _sorted(self, error: Exception, doing: str) -> Exception:
-        return failures.sort_out(error, kind=self.kind, url=self.url, doing=doing)
+        return failures.translate_error(error, kind=self.kind, url=self.url, doing=doing)
 
     def _settled(self, name: str, data: bytes, act: Callable[[], None]) -> str:
         """The tag after a write under a condition. Refused may also mean that an earlier try was
@@ -255,7 +255,7 @@ class RemoteStore:
             return found.sha256 == written.sha256
         name = path.removeprefix(f"{self._root}/")
         with io.BufferedReader(_RemoteFile(self, name, found.num_bytes), _BUFFER_BYTES) as file:
-            return written_of(file) == written
+            return read_digest(file) == written
 
     def _get(self, path: str) -> Tagged:
         data: bytes = self._fs.cat_file(path)

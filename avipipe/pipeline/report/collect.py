@@ -65,7 +65,7 @@ def collect(
     for clip in survey.clips(lines):
         gathered.add_clip(clip)
     config = graph.config
-    maker = CardBuilder(graph.judge, folder, out)
+    builder = CardBuilder(graph.judge, folder, out)
     model = graph.judge.model
     return Report(
         title=title_of(out),
@@ -78,7 +78,7 @@ def collect(
             for role, backend in chosen(config.profile, config.annotators).items()
         ),
         stages=_stage_rows(graph, counts, len(lines), gathered.num_clips),
-        clips=tuple(maker.card(survey.state(row)) for row in gathered.sample.rows()),
+        clips=tuple(builder.card(survey.state(row)) for row in gathered.sample.rows()),
         uncalibrated=uncalibrated(model, backends_of(graph)),
         held=reliability(model, config.profile),
         outlook=gathered.what_if.outlook(),

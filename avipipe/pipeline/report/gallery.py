@@ -17,7 +17,7 @@ from avipipe.pipeline import words
 from avipipe.pipeline.accounting import ItemState
 from avipipe.pipeline.graph import Row
 from avipipe.pipeline.report import faces
-from avipipe.pipeline.report.measures import deciding, gathered, verdict
+from avipipe.pipeline.report.measures import deciding, gather_evidence, verdict
 from avipipe.pipeline.report.model import ClipCard, DegradedMask, FramePicture, SoundSummary, Stripe
 from avipipe.pipeline.report.pictures import (
     FRAME_HEIGHT_PX,
@@ -26,7 +26,7 @@ from avipipe.pipeline.report.pictures import (
     picture,
     still,
 )
-from avipipe.pipeline.sampling import Strata, in_turn
+from avipipe.pipeline.sampling import Strata, interleave
 from avipipe.stages.look import (
     HEAT_NAME,
     NUM_PREVIEW_FRAMES,
@@ -64,7 +64,7 @@ class StratifiedSample:
         num_dropped = sum(map(len, dropped.values()))
         kept = self._strata[""][: max(self.max_clips // 2, self.max_clips - num_dropped)]
         named = [[(name, row) for row in rows] for name, rows in dropped.items()]
-        shown = list(islice(in_turn(named), self.max_clips - len(kept)))
+        shown = list(islice(interleave(named), self.max_clips - len(kept)))
         # Sorting is stable: of each reason they stay in the order in which they were drawn.
         return kept + [row for _, row in sorted(shown, key=lambda entry: entry[0])]
 
@@ -113,7 +113,7 @@ class CardBuilder:
             faces=faces.rows(tracks),
             num_faces=len(tracks),
             verdict=verdict(self.judge, evidence),
-            backends=tuple(used_backends(gathered(evidence)).items()),
+            backends=tuple(used_backends(gather_evidence(evidence)).items()),
             command=f"avipipe why {shlex.quote(state.clip_id)} --out {shlex.quote(self.out)}",
         )
 

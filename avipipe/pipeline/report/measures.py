@@ -24,22 +24,22 @@ _DBFS_RANGE = (-90.0, 0.0)
 Floats = npt.NDArray[np.float64]
 
 
-def gathered(evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
+def gather_evidence(evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
     """Gather what decisions rest on from the evidence of all stages."""
     return {stage: evidence[stage] for stage in STAGES if stage in evidence}
 
 
-def judged(judge: Judge, evidence: Mapping[str, Evidence]) -> Judgement:
+def judge_evidence(judge: Judge, evidence: Mapping[str, Evidence]) -> Judgement:
     """Decide on the evidence of a clip."""
-    return judge.on(gathered(evidence))
+    return judge.on(gather_evidence(evidence))
 
 
 def verdict(judge: Judge, evidence: Mapping[str, Evidence]) -> ClipVerdict | None:
     """Verdict on a clip, as it is shown; None where there is no evidence."""
-    known = gathered(evidence)
+    known = gather_evidence(evidence)
     if not known:
         return None
-    found = judged(judge, known)
+    found = judge_evidence(judge, known)
     ranked = sorted(found.contributions, key=lambda each: (-abs(each.log_odds), each.measure))
     strong = [each for each in ranked if abs(each.log_odds) >= WEAK_LOG_ODDS]
     return ClipVerdict(
@@ -56,7 +56,7 @@ def verdict(judge: Judge, evidence: Mapping[str, Evidence]) -> ClipVerdict | Non
 
 def deciding(judge: Judge, evidence: Mapping[str, Evidence]) -> str:
     """Reason that a clip is dropped, in words: a hard limit, or what is most against it."""
-    found = judged(judge, evidence)
+    found = judge_evidence(judge, evidence)
     missed = next((finding for finding in found.findings if not finding.passed), None)
     if missed is not None:
         return f"Not passed: {sentence(missed)}"
@@ -103,9 +103,9 @@ class WhatIf:
 
     def add(self, evidence: Mapping[str, Evidence], hours: float) -> None:
         """Take in a clip, as far as its evidence was gathered."""
-        known = gathered(evidence)
+        known = gather_evidence(evidence)
         if known:
-            self.take(judged(self.judge, known), hours, complete=len(known) == len(STAGES))
+            self.take(judge_evidence(self.judge, known), hours, complete=len(known) == len(STAGES))
 
     def take(self, found: Judgement, hours: float, *, complete: bool) -> None:
         """Take in a clip that is judged. `complete`: on all evidence that there can be."""

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from avipipe.manifests import tables
 from avipipe.manifests.records import digest
 from avipipe.pipeline.graph import Row
-from avipipe.pipeline.sampling import Strata, in_turn
+from avipipe.pipeline.sampling import Strata, interleave
 
 NUM_BANDS = 10
 """Number of bands of probability: fine enough to see where it is wrong, each with clips."""
@@ -46,7 +46,7 @@ def band_of(probability: float | None) -> int | None:
 
 
 @dataclass(slots=True)
-class Draw:
+class SeededDraw:
     """A seeded draw: of each stratum the first `count` clips in the seed's order.
 
     Takes any number of clips in memory that does not grow with them.
@@ -69,11 +69,11 @@ class Draw:
 
     def __iter__(self) -> Iterator[Candidate]:
         """Kept and dropped clips in turn; of either the bands in turn; of a band the reasons."""
-        return in_turn([self._side("keep"), self._side("drop")])
+        return interleave([self._side("keep"), self._side("drop")])
 
     def _side(self, decision: str) -> Iterator[Candidate]:
         strata = sorted((s for s in self._strata if s.decision == decision), key=self.rank)
         bands = dict.fromkeys(stratum.band for stratum in strata)
-        return in_turn(
-            [in_turn([self._strata[s] for s in strata if s.band == band]) for band in bands]
+        return interleave(
+            [interleave([self._strata[s] for s in strata if s.band == band]) for band in bands]
         )

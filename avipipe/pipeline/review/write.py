@@ -13,7 +13,7 @@ from avipipe.errors import ConfigError, MediaError
 from avipipe.files import write_whole
 from avipipe.pipeline.graph import Row
 from avipipe.pipeline.review.clips import PublishedClips, ReviewClip, WorkClips
-from avipipe.pipeline.review.draw import Candidate, Draw
+from avipipe.pipeline.review.draw import Candidate, SeededDraw
 from avipipe.pipeline.review.film import Film, film
 from avipipe.pipeline.review.page import Page, PageClip, page_clip, render
 from avipipe.pipeline.workspace import Workspace
@@ -66,7 +66,7 @@ def write_review(
     """
     config = workspace.require_config()
     with _open(workspace) as clips:
-        draw, counts = Draw(count, seed), Counter[str]()
+        draw, counts = SeededDraw(count, seed), Counter[str]()
         for candidate in clips.candidates(counts):
             draw.offer(candidate)
         wanted = min(count, counts["keep"] + counts["drop"] - counts["without_video"])
