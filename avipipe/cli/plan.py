@@ -27,7 +27,7 @@ from avipipe.pipeline.workspace import Workspace
 
 
 @click.command("plan")
-@click.option("--source", required=True, help="As for `avipipe build`.")
+@click.option("--source", required=True, help="List, folder, file or URL, as for `avipipe build`.")
 @out_option
 @work_option
 @config_options

@@ -53,7 +53,7 @@ def list_(as_json: bool) -> None:
 
 @command.command("pull")
 @click.argument("names", nargs=-1)
-@click.option("--profile", "profiles", multiple=True, help="All that a profile needs: light, full.")
+@click.option("--profile", "profiles", multiple=True, help="Pull all of a profile: light, full.")
 def pull_(names: tuple[str, ...], profiles: tuple[str, ...]) -> None:
     """Download weights into the cache folder, checked; what is here already stays.
 
@@ -83,8 +83,8 @@ def pull_(names: tuple[str, ...], profiles: tuple[str, ...]) -> None:
 
 @command.command("verify")
 @click.argument("names", nargs=-1)
-@click.option("--profile", "profiles", multiple=True, help="All that a profile needs.")
-@click.option("--missing", is_flag=True, help="What is not here is an error, too.")
+@click.option("--profile", "profiles", multiple=True, help="Check all weights of a profile.")
+@click.option("--missing", is_flag=True, help="Report missing weights as errors, too.")
 @json_option
 def verify_(
     names: tuple[str, ...], profiles: tuple[str, ...], missing: bool, as_json: bool

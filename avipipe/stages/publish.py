@@ -61,7 +61,7 @@ class PublishConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    title: str = Field("Sounding instances", description="Of the dataset, for its card.")
+    title: str = Field("Sounding instances", description="Title of the dataset, for its card.")
     max_samples: int = Field(1000, ge=1, description="Samples in a shard, at most.")
     max_shard_bytes: int = Field(
         1_000_000_000, ge=1, description="Size of a shard, at most, but for one large sample."

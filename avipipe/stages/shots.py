@@ -54,7 +54,7 @@ class ShotsConfig(BaseModel):
     )
     max_clip_s: float = Field(10.0, ge=0.5, description="A longer shot is split evenly.")
     max_clips: int = Field(
-        10_000, ge=1, description="Of one source; what claims more is no footage. Never in a key."
+        10_000, ge=1, description="Most clips of one source; more is no footage. Never in a key."
     )
     timeout_factor: float = Field(4.0, gt=0, description="Time limit per second of source.")
 
