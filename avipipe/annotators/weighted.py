@@ -35,7 +35,7 @@ def packages_of(annotator: Any) -> tuple[str, ...]:
 
 
 def weights_here(annotator: Any) -> Mapping[str, str] | None:
-    """What identifies an annotator's weights; None where one is not on this machine.
+    """Identities of an annotator's weights; None where one is not on this machine.
 
     Of a served model, None means that the environment does not name it.
     """

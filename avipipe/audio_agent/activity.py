@@ -26,7 +26,7 @@ _SILENCE_DBFS = -75.0
 
 
 def find_speech(sound: Sound) -> Speech:
-    """Where somebody speaks, by the energy VAD."""
+    """Find speech turns by the energy VAD."""
     vad = EnergyVad()
     vad.setup()
     return vad.speech(sound.mono(), sample_rate_hz=sound.sample_rate_hz)
@@ -39,7 +39,7 @@ def speech_spans(sound: Sound) -> tuple[AudioSpan, ...]:
 
 
 def active_spans(sound: Sound) -> tuple[AudioSpan, ...]:
-    """Where the spectrum rises above its usual level, begin and decay included.
+    """Spans in which the spectrum rises above its usual level, begin and decay included.
 
     The usual level of each band is its lower quartile over time, so what sounds for more than
     three quarters of the audio counts as background. Levels 55 dB below the loudest count as none.
@@ -61,7 +61,7 @@ def active_spans(sound: Sound) -> tuple[AudioSpan, ...]:
 
 
 def heard_spans(sound: Sound) -> tuple[AudioSpan, ...]:
-    """Where a sound that is alone, such as a stem, is within 55 dB of its loudest moment."""
+    """Spans in which a lone sound, such as a stem, is within 55 dB of its loudest moment."""
     power_N = (sound.wav_CN.astype(np.float64) ** 2).mean(axis=0)
     hop = max(1, round(_HOP_S * sound.sample_rate_hz))
     power_F = np.add.reduceat(power_N, np.arange(0, power_N.size, hop)) / hop

@@ -93,7 +93,7 @@ class Mixed:
 
 
 class Tool(Protocol):
-    """What every tool of the agent has; `cost_usd` is what one call costs, None where nobody knows.
+    """A tool of the agent; `cost_usd` is what one call costs, None where nobody knows.
 
     `setup` loads weights or looks for keys, once, before the first call.
 

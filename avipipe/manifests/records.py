@@ -131,7 +131,7 @@ RECORD_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """What a file in the store must be, as it was when the stage had written it."""
+    """Digest and size of a file in the store, as the stage had written it."""
 
     sha256: str
     num_bytes: int
@@ -139,7 +139,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a stage spent on an item; in the ledger and the report, never in a shard."""
+    """Cost of a stage on an item; in the ledger and the report, never in a shard."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -246,5 +246,5 @@ def digest(value: Any) -> str:
 
 
 def clip_id(source_id: str, span: Span) -> str:
-    """`{source_id}_{start_ms:08d}_{end_ms:08d}`; the same clip has the same id everywhere."""
+    """Id of a clip, `{source_id}_{start_ms:08d}_{end_ms:08d}`: the same everywhere."""
     return f"{source_id}_{span.start_ms:08d}_{span.end_ms:08d}"

@@ -28,7 +28,7 @@ _MAGICS = ((4, b"ftyp"), (0, b"\x1a\x45\xdf\xa3"), (0, b"RIFF"), (4, b"moov"), (
 
 @dataclass(frozen=True, slots=True)
 class MediaLimits:
-    """What a file may declare before anything of it is decoded.
+    """Limits on what a file may declare, checked before anything of it is decoded.
 
     Attributes:
         max_pixels: of a coded picture. One takes 1.5 to 8 bytes a pixel, several are held.

@@ -295,7 +295,7 @@ class _Resampler:
         self._num_in = 0
 
     def resample(self, frame: av.AudioFrame | None) -> Iterator[npt.NDArray[np.float32]]:
-        """What comes out for a frame that goes in, (C, N); None drains it."""
+        """Resample a frame of sound to (C, N); None drains what is left."""
         if frame is not None:
             frame.pts, frame.time_base = self._num_in, Fraction(1, frame.sample_rate)
             self._num_in += frame.samples

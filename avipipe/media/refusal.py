@@ -103,14 +103,14 @@ _TABLE = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _
 
 
 def kind_of_status(status: int) -> FailKind:
-    """What an HTTP status of 300 or more means for a download."""
+    """Kind of failure that an HTTP status of 300 or more means for a download."""
     if status >= 500:
         return FailKind.UNREACHABLE
     return _STATUS.get(status, FailKind.UNSUPPORTED_URL)
 
 
 def kind_of_message(message: str) -> FailKind | None:
-    """What a message of yt-dlp means; None if it says nothing that is known here."""
+    """Kind of failure that a message of yt-dlp means; None if it is not known here."""
     # Curly apostrophes are YouTube's; advice on how to log in is yt-dlp's, and stands everywhere.
     text = message.replace("’", "'").partition("Use --")[0]
     return next((kind for kind, pattern in _TABLE if pattern.search(text)), None)

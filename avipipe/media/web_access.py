@@ -118,7 +118,7 @@ class WebAccess:
         return DownloadError(FailKind.UNREACHABLE, f"{self.shown}: {text}")
 
     def handlers(self, context: ssl.SSLContext | None = None) -> list[urllib.request.BaseHandler]:
-        """What keeps an opener of `urllib` to this way; `context` is for TLS."""
+        """Handlers that keep an opener of `urllib` to this way; `context` is for TLS."""
         return [_Connections(self, context), _Redirects(self)]
 
     def authorization(self, url: str) -> str:

@@ -46,7 +46,7 @@ class BuildListener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How a build ended."""
+    """Result of a build."""
 
     counts: dict[str, StageCount]
     index: DatasetIndex

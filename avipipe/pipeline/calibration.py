@@ -19,7 +19,7 @@ FIGURES = ("balanced_accuracy", "keep_precision")
 
 
 def uncalibrated(model: DecisionModel, backends: Mapping[str, str]) -> tuple[str, ...]:
-    """`ROLE (BACKEND)` of each annotator whose measures count by their priors only.
+    """Annotators whose measures count by their priors only, as `ROLE (BACKEND)`.
 
     Args:
         backends: role -> `name@version`, as evidence has them.

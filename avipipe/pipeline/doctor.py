@@ -46,7 +46,7 @@ class RemedyStep(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why a backend cannot run, and the one thing to do next."""
+    """Obstacle to running a backend, and the one thing to do next."""
 
     step: RemedyStep
     reason: str

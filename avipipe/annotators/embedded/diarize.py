@@ -31,7 +31,7 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class DiarizeConfig:
-    """When two groups of windows count as two speakers.
+    """Thresholds from which two groups of windows count as two speakers.
 
     Attributes:
         least_distance: between their mean voices, in units of the spread of one voice's frames.

@@ -94,7 +94,7 @@ def _overlap_s(a: AudioSpan, b: AudioSpan) -> float:
 def gated(
     mixture: Sound, spans: Sequence[AudioSpan], *, strength: float
 ) -> npt.NDArray[np.float32]:
-    """What rises above the background within spans, (C, N); outside them exactly zero."""
+    """Separate what rises above the background within spans, (C, N); zero outside them."""
     rate_hz, num = mixture.sample_rate_hz, mixture.wav_CN.shape[1]
     window = max(8, 2 * round(_WINDOW_S * rate_hz / 2))
     transform = scipy.signal.ShortTimeFFT(

@@ -139,7 +139,7 @@ class PublishedClips:
         self._scratch = scratch
 
     def candidates(self, seen: Collection[str], counts: Counter[str]) -> Iterator[Candidate]:
-        """Those that were decided on and are not in `seen`; `counts` takes in what became of every
+        """Iterate over clips that were decided on and are not in `seen`; `counts` takes in every
         one, and how many are `without_video`."""
         index = read_index(self._destination)
         if index is None:
