@@ -41,7 +41,7 @@ from avipipe.annotators.base import (
 from avipipe.annotators.key_frames import key_frames
 from avipipe.annotators.registry import BACKENDS, create
 from avipipe.annotators.signal import resample
-from avipipe.annotators.views import parts
+from avipipe.annotators.views import tiles
 from avipipe.annotators.weighted import needs_of, uses_gpu
 from avipipe.errors import AvipipeError
 from avipipe.synth import render
@@ -176,7 +176,7 @@ def _picture_task(role: str, backend: Any, scene: Scene) -> Callable[[], object]
 
 def _views(frame_HWC: Frames) -> list[Frames]:
     """The whole of a frame and six parts of it, as `look` shows them."""
-    return [frame_HWC[part] for part in parts(frame_HWC)]
+    return [frame_HWC[part] for part in tiles(frame_HWC)]
 
 
 def _evidence(scene: Scene) -> dict[str, Any]:

@@ -15,15 +15,21 @@ from avipipe.annotators import track_signs
 from avipipe.annotators.base import (
     Box,
     Detection,
+    FrameMask,
     Frames,
     Mask,
     Propagator,
-    Segment,
     Segmenter,
     ThingFinder,
     ThingTrack,
 )
-from avipipe.annotators.instance import Instance, Seed, carried, carried_back, find_instance
+from avipipe.annotators.instance import (
+    Instance,
+    Seed,
+    cycle_consistency,
+    find_instance,
+    propagate_seed,
+)
 from avipipe.annotators.mask_quality import bounding_box, box_overlap
 from avipipe.media.normalize import FPS
 from avipipe.stages.mask import RETURN_FRAMES
@@ -80,7 +86,7 @@ class Follower:
         carried_jf = None
         if given == "mask":
             seed = _true_seed(track, first)
-            instance: Instance | None = carried(
+            instance: Instance | None = propagate_seed(
                 track.frames_THWC,
                 seed,
                 sights,
@@ -103,7 +109,7 @@ class Follower:
             )
         if instance is None:
             return Scored(track.name, track.source, given, carried_jf, 0.0, {}, 0.0)
-        returned = carried_back(
+        returned = cycle_consistency(
             track.frames_THWC, instance, self._propagator, stretch=RETURN_FRAMES
         )
         signs = track_signs.signs(track.frames_THWC, instance, sights, returned)
@@ -179,7 +185,7 @@ def _true_seed(track: Track, frame: int) -> Seed:
     mask_HW = track.truth_THW[frame]
     box = bounding_box(mask_HW)
     assert box is not None, f"{track.name} is not seen in frame {frame}"
-    return Seed(Detection(frame, box, track.label, 1.0), Segment(mask_HW, None))
+    return Seed(Detection(frame, box, track.label, 1.0), FrameMask(mask_HW, None))
 
 
 def _detections(thing: ThingTrack) -> Iterator[Detection]:

@@ -17,18 +17,18 @@ import numpy as np
 from avipipe.annotators.base import (
     Box,
     Detection,
+    FrameMask,
     Frames,
     Mask,
-    MaskTrack,
+    PropagatedMasks,
     Propagator,
-    Segment,
     Segmenter,
 )
 from avipipe.annotators.colours import Palette, likeness
 from avipipe.annotators.mask_quality import bounding_box, box_overlap, overlap
 
 MAX_CORRECTIONS = 4
-"""A track that needs more of them each way is no track."""
+"""Most corrections in each direction; a track that needs more is no track."""
 
 _FITS, _FITS_BARELY = 0.55, 0.4
 """Overlap of boxes from which a sight speaks for the track, and under which none does."""
@@ -59,15 +59,15 @@ _MEET = 0.7
 """Overlap at which two tracks are one."""
 _STEP_FRAMES = 6
 _MIN_SCORE, _MIN_STRANGE_SCORE = 0.2, 0.3
-"""Of a sight that has the thing's name, and of one that has another: small networks mix them up."""
+"""Least score of a detection by the thing's name, and by another: small networks mix names up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A sight that took the track over, and its mask."""
+    """A detection whose mask took the track over from its frame on."""
 
     detection: Detection
-    segment: Segment
+    segment: FrameMask
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class _Candidate:
 
 
 class Anchoring:
-    """The thing's colours, and the backends, for one clip."""
+    """Corrects the mask track of one clip, by the thing's colours and two backends."""
 
     def __init__(
         self,
@@ -103,8 +103,8 @@ class Anchoring:
             if sight.score >= (_MIN_SCORE if named else _MIN_STRANGE_SCORE):
                 self._sights.setdefault(sight.frame, []).append(sight)
 
-    def correct(self, track: MaskTrack) -> tuple[MaskTrack, list[Anchor]]:
-        """The track, with parts of it replaced, and the anchors that replaced them."""
+    def correct(self, track: PropagatedMasks) -> tuple[PropagatedMasks, list[Anchor]]:
+        """Correct a track; return it with parts replaced, and the anchors that replaced them."""
         anchors: list[Anchor] = []
         for way in (1, -1):
             of_way = [frame for frame in self._sights if way * (frame - self._seed_frame) > 0]
@@ -129,7 +129,7 @@ class Anchoring:
         colours = self._palette.of(frame, mask_HW)
         return max(likeness(colours, known) for known in self._known)
 
-    def _with_gaps(self, track: MaskTrack) -> MaskTrack:
+    def _with_gaps(self, track: PropagatedMasks) -> PropagatedMasks:
         """Without the masks that show something else, where the thing must be hidden or away."""
         if self._known[0] is None:
             return track
@@ -153,7 +153,9 @@ class Anchoring:
         shrunk = mask_HW.sum() < _SHRUNK * whole_HW.sum()
         return fit >= (_FITS if shrunk else _FITS_BARELY)
 
-    def _anchor(self, frame: int, track: MaskTrack, last: int, whole_HW: Mask) -> Anchor | None:
+    def _anchor(
+        self, frame: int, track: PropagatedMasks, last: int, whole_HW: Mask
+    ) -> Anchor | None:
         """The one sight in a frame that must be the thing; None where that cannot be told."""
         mask_HW = track.masks_THW[frame]
         last_box, whole_box = bounding_box(track.masks_THW[last]), bounding_box(whole_HW)
@@ -195,7 +197,9 @@ class Anchoring:
         shared = int((candidate.anchor.segment.mask_HW & mask_HW).sum())
         return bool(shared >= _PART * mask_HW.sum())
 
-    def _taken_over(self, track: MaskTrack, anchor: Anchor, last: int, way: int) -> MaskTrack:
+    def _taken_over(
+        self, track: PropagatedMasks, anchor: Anchor, last: int, way: int
+    ) -> PropagatedMasks:
         """Carried from the anchor outwards, and inwards to where it meets the track."""
         frame = anchor.detection.frame
         end = len(track.masks_THW) - 1 if way > 0 else 0

@@ -75,7 +75,7 @@ class AudioClass:
 
 @cache
 def classes() -> Mapping[str, AudioClass]:
-    """All 527 classes by display name, in AudioSet's order."""
+    """AudioSet's 527 classes by display name, in AudioSet's order."""
     table = resources.files("avipipe.annotators").joinpath("audioset.csv")
     rows = csv.DictReader(table.read_text(encoding="utf-8").splitlines())
     return MappingProxyType({row["name"]: _parse(row) for row in rows})
@@ -151,7 +151,7 @@ def _aliases(group: str) -> Collection[str]:
 
 
 def nouns_of(class_scores: Mapping[str, float], min_score: float) -> list[str]:
-    """What may be seen making the sounds of at least `min_score`, the likeliest first.
+    """Nouns of what may be seen making the sounds of at least `min_score`, the likeliest first.
 
     A generic class adds nothing where a specific one below it does. Empty where nothing that is
     heard has a visible source.

@@ -33,7 +33,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """Where somebody speaks."""
+    """Speech turns: where somebody speaks."""
 
     turns: tuple[Turn, ...]
     confidence: float | None
@@ -157,7 +157,7 @@ class Explained:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A box in one frame; `rough_HW` is a rough silhouette where the detector sees one."""
+    """A detected box in one frame; `rough_HW` is a rough silhouette where the detector sees one."""
 
     frame: int
     box: Box
@@ -167,7 +167,7 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class FrameMask:
     """A mask of one frame (H, W)."""
 
     mask_HW: Mask
@@ -175,7 +175,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class MaskTrack:
+class PropagatedMasks:
     """A mask in every frame (T, H, W), and per frame how far it can be trusted, in [0, 1]."""
 
     masks_THW: Mask
@@ -184,8 +184,8 @@ class MaskTrack:
 
 
 @dataclass(frozen=True, slots=True)
-class Caption:
-    """One sentence or more on the scene; `label` names the instance."""
+class SceneCaption:
+    """Caption of a scene, one sentence or more; `label` names the instance."""
 
     text: str
     label: str
@@ -193,7 +193,7 @@ class Caption:
 
 
 class Annotator(Protocol):
-    """What every backend has.
+    """What every annotator backend has.
 
     `name` and `version` and `weights` (name -> sha256, empty for classical methods) go into the
     stage key, so a changed backend recomputes what it made. `setup` runs once in each worker,
@@ -228,13 +228,13 @@ class Separator(Annotator, Protocol):
 
 
 class AudioTagger(Annotator, Protocol):
-    """Names groups of sounds."""
+    """Audio tagging: names groups of sounds."""
 
     def tag(self, wav_N: Wave, *, sample_rate_hz: int, speech: Speech) -> Tags: ...
 
 
 class SoundLocalizer(Annotator, Protocol):
-    """Finds the region whose motion goes with the sound."""
+    """Sound localization: finds the region whose motion goes with the sound."""
 
     def localize(
         self, frames_THWC: Frames, *, fps: Fraction, wav_N: Wave, sample_rate_hz: int
@@ -242,7 +242,7 @@ class SoundLocalizer(Annotator, Protocol):
 
 
 class ActiveSpeaker(Annotator, Protocol):
-    """Finds faces and scores which of them speaks.
+    """Active-speaker detection: finds faces and scores which of them speaks.
 
     `height_px` is the short side of the frames that it wants; 0 takes any.
     """
@@ -273,7 +273,7 @@ class Detector(Annotator, Protocol):
 
 
 class Classifier(Annotator, Protocol):
-    """Names what a picture shows, and where in it that is.
+    """Image classification: names what a picture shows, and where in it that is.
 
     `height_px` is the short side of the frames that it wants to see parts of; 0 for one that names
     nothing.
@@ -282,19 +282,19 @@ class Classifier(Annotator, Protocol):
     height_px: int
 
     def classify(self, crops: Sequence[Frames]) -> list[dict[str, float]]:
-        """For each picture (h, w, 3): noun -> score in [0, 1], the best first.
+        """Classify each picture (h, w, 3): noun -> score in [0, 1], the best first.
 
         A noun that the backend does not have, or is sure not to see, is absent.
         """
         ...
 
     def locate(self, frame_HWC: Frames, noun: str) -> Heat:
-        """Where the evidence for a noun lies (H, W), in [0, 1]; all zero where there is none."""
+        """Map of the evidence for a noun (H, W), in [0, 1]; all zero where there is none."""
         ...
 
 
 class TextFinder(Annotator, Protocol):
-    """Finds writing, burnt in or on things; it need not read it.
+    """Text detection: finds writing, burnt in or on things; it need not read it.
 
     `height_px` is the short side of the frames that it wants; 0 for one that looks for none.
     """
@@ -311,7 +311,7 @@ class TextFinder(Annotator, Protocol):
 
 @runtime_checkable
 class ThingFinder(Protocol):
-    """What a detector is, too, that sees things whatever it is asked for.
+    """A detector that can also name and track everything in view, unasked.
 
     `height_px` is the short side of the frames that it wants at most.
     """
@@ -319,7 +319,7 @@ class ThingFinder(Protocol):
     height_px: int
 
     def things(self, frames_THWC: Frames, *, fps: Fraction) -> list[ThingTrack]:
-        """Everything that it has names for, over time, the surest first."""
+        """Tracks of everything that it has names for, the surest first."""
         ...
 
 
@@ -352,10 +352,10 @@ class Matcher(Annotator, Protocol):
 
 @runtime_checkable
 class SourceMatcher(Protocol):
-    """What a matcher is, too, that knows the sources of sounds by name."""
+    """A matcher that also knows the sources of sounds by name."""
 
     def explain(self, heard: Mapping[str, float], seen: Mapping[str, float]) -> list[Explained]:
-        """Every source that is heard, the best explained first.
+        """Explanations of every source that is heard, the best explained first.
 
         Args:
             heard: class of sounds -> score, as a tagger gives them.
@@ -372,7 +372,7 @@ class Segmenter(Annotator, Protocol):
 
     def segment(
         self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None, label: str = ""
-    ) -> Segment: ...
+    ) -> FrameMask: ...
 
 
 class Propagator(Annotator, Protocol):
@@ -380,7 +380,7 @@ class Propagator(Annotator, Protocol):
 
     def propagate(
         self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask
-    ) -> MaskTrack: ...
+    ) -> PropagatedMasks: ...
 
 
 class Captioner(Annotator, Protocol):
@@ -388,4 +388,4 @@ class Captioner(Annotator, Protocol):
 
     num_frames: int
 
-    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Caption: ...
+    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> SceneCaption: ...

@@ -16,10 +16,10 @@ _log = logging.getLogger(__name__)
 _NO_MEMORY = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 
 
-def in_batches(
+def run_in_batches(
     run: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], batch_size: int
 ) -> list[Result]:
-    """One result for each item, in order; a batch that does not fit into memory is halved.
+    """Run items in batches, one result each, in order; a batch that memory cannot hold is halved.
 
     The size that fits is kept for the rest of the items. Works without torch.
 
@@ -44,8 +44,8 @@ def in_batches(
     return results
 
 
-def largest_that_fits(run: Callable[[Size], Result], sizes: Sequence[Size]) -> Result:
-    """What `run` makes at the first of `sizes`, largest first, that fits into memory.
+def run_largest_that_fits(run: Callable[[Size], Result], sizes: Sequence[Size]) -> Result:
+    """Run at the first of `sizes`, largest first, that fits into memory; return what comes of it.
 
     For models that cut their input up themselves.
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from avipipe.annotators.base import Frames, Mask, MaskTrack
+from avipipe.annotators.base import Frames, Mask, PropagatedMasks
 from avipipe.errors import AnnotatorError
 
 
@@ -23,7 +23,7 @@ def both_ways(
     seed_frame: int,
     seed_mask_HW: Mask,
     start: Callable[[Frames, Mask], Follower],
-) -> MaskTrack:
+) -> PropagatedMasks:
     """Carry the seed mask to the last frame, then, afresh, to the first.
 
     Args:
@@ -43,11 +43,11 @@ def both_ways(
     masks_THW = np.zeros(frames_THWC.shape[:3], np.bool_)
     quality_T = np.zeros(num_frames, np.float32)
     if not seed_mask_HW.any():
-        return MaskTrack(masks_THW, quality_T, None)
+        return PropagatedMasks(masks_THW, quality_T, None)
     masks_THW[seed_frame], quality_T[seed_frame] = seed_mask_HW, 1.0
     for way in (range(seed_frame + 1, num_frames), range(seed_frame - 1, -1, -1)):
         if way:
             follower = start(frames_THWC[seed_frame], seed_mask_HW)
             for frame in way:
                 masks_THW[frame], quality_T[frame] = follower.step(frames_THWC[frame])
-    return MaskTrack(masks_THW, quality_T, float(quality_T.mean()))
+    return PropagatedMasks(masks_THW, quality_T, float(quality_T.mean()))

@@ -25,7 +25,7 @@ _GROUPS: Mapping[str, str] = MappingProxyType(
 )
 
 NAMES = tuple(name for names in _GROUPS.values() for name in names.split(", "))
-"""In COCO's order, without the numbers that it leaves out."""
+"""Names of COCO's 80 classes in its order, without the numbers that it leaves out."""
 
 KINDS = tuple(n for n, names in enumerate(_GROUPS.values()) for _ in names.split(", "))
-"""The number of the kind of each."""
+"""Number of the supercategory of each class."""

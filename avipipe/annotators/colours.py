@@ -1,4 +1,4 @@
-"""What colours a thing has, and how much a mask shows of them."""
+"""Colour histograms of a thing, and their likeness."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ _BINS = 8
 _FEWEST_PX = 12
 
 Colours = npt.NDArray[np.float64]
-"""(2, bins): shares of the colours of a thing's upper and lower half."""
+"""Colour histograms (2, bins) of a thing's upper and lower half, each of sum 1."""
 
 
 class Palette:

@@ -16,10 +16,10 @@ import numpy as np
 from avipipe.annotators.anchoring import Anchoring
 from avipipe.annotators.base import (
     Detection,
+    FrameMask,
     Frames,
-    MaskTrack,
+    PropagatedMasks,
     Propagator,
-    Segment,
     Segmenter,
 )
 from avipipe.annotators.mask_quality import overlap
@@ -29,10 +29,10 @@ MIN_TRUST = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """A detection and its mask in that frame."""
+    """A seed for propagation: a detection and its mask in that frame."""
 
     detection: Detection
-    segment: Segment
+    segment: FrameMask
 
     @property
     def area_px(self) -> int:
@@ -46,13 +46,13 @@ class Seed:
 
     @property
     def weight(self) -> float:
-        """How far it can be believed: the detector's score and the segmenter's together."""
+        """Confidence in the seed: the detector's score and the segmenter's together."""
         return max(self.detection.score, MIN_TRUST) * self.trust
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A mask track and the seed that it was carried from.
+    """An instance: a mask track and the seed that it was carried from.
 
     Attributes:
         agreement: mean overlap with the masks of the other seeds, those counting more that detector
@@ -61,7 +61,7 @@ class Instance:
     """
 
     seed: Seed
-    track: MaskTrack
+    track: PropagatedMasks
     agreement: float | None
     num_anchors: int = 0
 
@@ -76,7 +76,7 @@ def find_instance(
     min_agreement: float,
     sights: Sequence[Detection] = (),
 ) -> Instance | None:
-    """The mask track of the instance in the best detection of each frame; None without any.
+    """Track the instance of the best detections; None where there is no mask in any.
 
     Args:
         frames_THWC: uint8 RGB; the detections are in pixels of these.
@@ -103,7 +103,7 @@ def find_instance(
     )
 
 
-def carried(
+def propagate_seed(
     frames_THWC: Frames,
     seed: Seed,
     sights: Sequence[Detection],
@@ -111,7 +111,7 @@ def carried(
     segmenter: Segmenter,
     propagator: Propagator,
 ) -> Instance:
-    """The mask track of a seed that is known, corrected by what else was detected."""
+    """Propagate a known seed, corrected by what else was detected."""
     track = propagator.propagate(
         frames_THWC, seed_frame=seed.detection.frame, seed_mask_HW=seed.segment.mask_HW
     )
@@ -141,8 +141,8 @@ def _corrected(
 
 
 @dataclass(frozen=True, slots=True)
-class Return:
-    """How much of a track comes back when it is carried back towards its seed.
+class CycleConsistency:
+    """Cycle consistency: how much of a track comes back when carried back towards its seed.
 
     Attributes:
         worst: overlap at the near end of the stretch in which least comes back.
@@ -153,10 +153,10 @@ class Return:
     mean: float
 
 
-def carried_back(
+def cycle_consistency(
     frames_THWC: Frames, instance: Instance, propagator: Propagator, *, stretch: int
-) -> Return | None:
-    """Compares a track with what comes back of it; None where it is never seen at both ends.
+) -> CycleConsistency | None:
+    """Carry a track back and compare; None where it is never seen at both ends.
 
     Each way from the seed is cut into stretches. What the track has at the far end of one is
     carried back to its near end, and compared with what the track has on the way and there.
@@ -180,7 +180,7 @@ def carried_back(
         ends.append(overlaps[near - first])
         seen_T = np.any(back.masks_THW | masks_THW[first : last + 1], axis=(1, 2))
         on_the_way += [overlaps[n] for n in np.flatnonzero(seen_T).tolist() if first + n != far]
-    return Return(min(ends), fmean(on_the_way)) if on_the_way else None
+    return CycleConsistency(min(ends), fmean(on_the_way)) if on_the_way else None
 
 
 def _stretches(seed: int, num_frames: int, length: int) -> list[tuple[int, int]]:
@@ -221,7 +221,7 @@ def _seeds(
     return sorted(seeds, key=worth, reverse=True)
 
 
-def _agreement(track: MaskTrack, seed: Seed, seeds: Sequence[Seed]) -> float | None:
+def _agreement(track: PropagatedMasks, seed: Seed, seeds: Sequence[Seed]) -> float | None:
     others = [other for other in seeds if other is not seed]
     if not others:
         return None

@@ -18,7 +18,7 @@ def key_frames(frames_THWC: Frames) -> list[int]:
 
 
 def spread(frames: Sequence[int], most: int) -> list[int]:
-    """At most that many of the frames, evenly spread, the ends left out."""
+    """Choose at most `most` of the frames, evenly spread, the ends left out."""
     count = min(most, len(frames))
     return [frames[(2 * n + 1) * len(frames) // (2 * count)] for n in range(count)]
 

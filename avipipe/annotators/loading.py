@@ -19,7 +19,7 @@ OPTIONAL: Mapping[str, str] = {
     r"\.(position_ids|token_type_ids|relative_position_index)$": "follows from the sizes alone",
     r"(^|\.)masked_spec_embed$": "stands for what is hidden from wav2vec2 while it trains",
 }
-"""Names of tensors that a checkpoint may lack -> why nothing that is read here depends on them.
+"""Tensors that a checkpoint may lack -> why nothing that is read here depends on them.
 
 transformers leaves out one more by itself: the last norm of Grounding DINO's Swin, whose output
 nothing uses.
@@ -27,7 +27,7 @@ nothing uses.
 
 
 def load(weight: str, loader: Callable[..., Any], *, subfolder: str = "", **options: Any) -> Any:
-    """What a `from_pretrained` makes of a weight: a processor, a tokenizer.
+    """Load a processor or tokenizer of a weight by its `from_pretrained`.
 
     Raises:
         WeightsError: it is missing, or not what the loader can read.
@@ -38,7 +38,7 @@ def load(weight: str, loader: Callable[..., Any], *, subfolder: str = "", **opti
 
 
 def load_model(weight: str, kind: Any, *, subfolder: str = "", **options: Any) -> Any:
-    """A whole model of transformers or diffusers, on the device that models run on, to be asked.
+    """Load a model of transformers or diffusers, whole, on `device()`, for inference.
 
     Raises:
         WeightsError: it is missing, or not a whole model of this kind.
@@ -48,7 +48,7 @@ def load_model(weight: str, kind: Any, *, subfolder: str = "", **options: Any) -
 
 
 def load_pipeline(weight: str, kind: Any, *, instead: Mapping[str, Any], dtype: Any) -> Any:
-    """A pipeline of diffusers, on that device, each of its models whole.
+    """Load a pipeline of diffusers on `device()`, each of its models whole.
 
     Args:
         instead: name of a part -> class to load it as, where the pipeline's index names another.
@@ -71,7 +71,7 @@ def load_pipeline(weight: str, kind: Any, *, instead: Mapping[str, Any], dtype: 
 def read_model(
     kind: Any, path: Path, *, remedy: str, is_exact: bool = False, **options: Any
 ) -> Any:
-    """A whole model that `save_pretrained` of transformers or diffusers wrote, on the CPU.
+    """Read a model that `save_pretrained` of transformers or diffusers wrote, on the CPU.
 
     Args:
         remedy: what to do where it is none.

@@ -19,11 +19,11 @@ AREA_JUMP_RATIO = 1 / 3
 MIN_PART_RATIO = 0.02
 
 Found = Mapping[int, Sequence[Mask | Box]]
-"""Frame -> what was detected (boxes) or segmented (masks) there without looking at the track."""
+"""What was found independently of a track: frame -> detected boxes or segmented masks."""
 
 
 def overlap(a_HW: Mask, b_HW: Mask) -> float:
-    """Intersection over union; 1 where both are empty."""
+    """Intersection over union of masks; 1 where both are empty."""
     union = int((a_HW | b_HW).sum())
     return int((a_HW & b_HW).sum()) / union if union else 1.0
 
@@ -93,7 +93,7 @@ def aligned_iou(masks_THW: Mask) -> float | None:
 
 
 def area_changes(masks_THW: Mask) -> list[float]:
-    """By how much the area changes, over the earlier one, in successive frames that have a mask."""
+    """Relative changes of the area between successive frames that have a mask."""
     return [abs(int(b.sum()) / int(a.sum()) - 1) for a, b in _neighbours(masks_THW)]
 
 

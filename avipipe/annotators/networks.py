@@ -16,13 +16,13 @@ from avipipe.errors import WeightsError
 NUM_THREADS = 1
 
 Shape = tuple[int | str, ...]
-"""Of a tensor; names stand for sizes that are free."""
+"""Shape of a tensor; names stand for sizes that are free."""
 
 
 def onnx_session(
     path: Path, *, weight: str, inputs: Sequence[Shape], outputs: Sequence[Shape]
 ) -> Any:
-    """An ONNX network, ready to be asked.
+    """Open an ONNX network for inference on one thread.
 
     Args:
         weight: which it is in the lock file.
@@ -62,7 +62,7 @@ def tflite_interpreter(
     outputs: Sequence[Shape],
     keep_all: bool = False,
 ) -> Any:
-    """A TensorFlow Lite network, ready to be asked.
+    """Open a TensorFlow Lite network for inference on one thread.
 
     Args:
         weight: which it is in the lock file.
@@ -92,7 +92,7 @@ def tflite_interpreter(
 
 
 def run_tflite(interpreter: Any, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The first output for the one input, without the batch axis of either."""
+    """Run a network: its first output for its one input, both without the batch axis."""
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x[None])
     interpreter.invoke()
     found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])

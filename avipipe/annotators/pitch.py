@@ -25,7 +25,7 @@ _OCTAVE_COST = 0.02
 
 @dataclass(frozen=True, slots=True)
 class PitchTrack:
-    """Pitch every `HOP_S`, frame f around f * HOP_S.
+    """Pitch of a voice every `HOP_S`, frame f around f * HOP_S.
 
     Attributes:
         f0_F: in Hz, float32 (F,); meaningless where not voiced.

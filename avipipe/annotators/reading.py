@@ -1,4 +1,4 @@
-"""One error for all that a library may raise at the bytes of a model that it cannot read."""
+"""One error for all that a library may raise on a model file that it cannot read."""
 
 import pickle
 import re
@@ -21,7 +21,7 @@ _TORCH_HEAD = re.compile(r"Error\(s\) in loading state_dict for .*:\s*")
 
 
 def pull_again(weight: str) -> str:
-    """What to do about a weight that is not right."""
+    """Remedy for a weight that is damaged: the command that pulls it again."""
     return f"Delete it and run: avipipe weights pull {weight}"
 
 
@@ -51,7 +51,7 @@ def reading(path: Path, what: str, remedy: str) -> Iterator[None]:
 
 
 def incomplete(path: Path, what: str, missing: Collection[str], remedy: str) -> WeightsError:
-    """That a file or folder lacks tensors: how many, and which come first."""
+    """The error for a file or folder that lacks tensors: how many, and which come first."""
     return WeightsError(
         f"{path}: not the whole of {what}: it lacks {len(missing)} of its tensors, "
         f"{few(sorted(missing))}. {remedy}"

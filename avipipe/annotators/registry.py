@@ -4,13 +4,11 @@ A backend is named by an import string and imported only when it is made, so a c
 needs no model loads none.
 """
 
-import difflib
-import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from avipipe.errors import ConfigError
+from avipipe import plugins
 
 _EMBEDDED = "avipipe.annotators.embedded"
 _FACES = "avipipe.annotators.faces"
@@ -147,11 +145,8 @@ def create(role: str, name: str) -> Any:
     Raises:
         ConfigError: there is no such role or backend; the message names the nearest one.
     """
-    _check_known("annotator role", role, BACKENDS)
-    if ":" in name:
-        return _load(name)()
-    _check_known(f"{role} backend", name, BACKENDS[role])
-    return _load(BACKENDS[role][name])()
+    plugins.check_known("annotator role", role, BACKENDS)
+    return plugins.load(f"{role} backend", name, BACKENDS[role])()
 
 
 def profile(name: str) -> Mapping[str, str]:
@@ -160,7 +155,7 @@ def profile(name: str) -> Mapping[str, str]:
     Raises:
         ConfigError: there is no such profile; the message names the nearest one.
     """
-    _check_known("profile", name, PROFILES)
+    plugins.check_known("profile", name, PROFILES)
     return PROFILES[name]
 
 
@@ -173,25 +168,5 @@ def chosen(name: str, overrides: Mapping[str, str]) -> dict[str, str]:
         ConfigError: there is no such profile or role; the message names the nearest one.
     """
     for role in overrides:
-        _check_known("annotator role", role, BACKENDS)
+        plugins.check_known("annotator role", role, BACKENDS)
     return {**profile(name), **overrides}
-
-
-def _load(reference: str) -> Any:
-    module_name, _, class_name = reference.partition(":")
-    try:
-        return getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"cannot load the annotator {reference!r}: {error}; expected `module:Class` that "
-            "Python can import here and in every worker"
-        ) from error
-
-
-def _check_known(kind: str, name: str, known: Mapping[str, Any]) -> None:
-    if name in known:
-        return
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    raise ConfigError(
-        f"there is no {kind} {name!r}; did you mean {nearest[0]!r}? (known: {', '.join(known)})"
-    )

@@ -155,7 +155,7 @@ def spectral_flux(wav_N: Wave, *, sample_rate_hz: int) -> Array:
 
 
 def onset_strength(wav_N: Wave, *, sample_rate_hz: int, fps: Fraction) -> Array:
-    """How strongly something starts to sound in each video frame.
+    """Onset strength in each video frame.
 
     Args:
         wav_N: mono audio, float32, N at `sample_rate_hz`.
@@ -198,7 +198,7 @@ def _largest_per_frame(values_F: Array, *, hop_s: float, fps: Fraction, num_fram
 def onset_times(
     flux_F: Array, *, smallest_rise_db: float = 3.0, shortest_gap_s: float = 0.06
 ) -> npt.NDArray[np.float64]:
-    """When something starts to sound, in seconds, from a `spectral_flux`.
+    """Times of onsets in seconds, from a `spectral_flux`.
 
     Peaks that stand out from the 0.3 s around them by `smallest_rise_db`; the higher of two that
     are closer than `shortest_gap_s`.

@@ -14,7 +14,7 @@ from avipipe.annotators.base import (
 )
 
 RIVAL_SHARE = 0.5
-"""Of the hottest box's heat, what makes another one a rival."""
+"""Share of the hottest box's heat that makes another one a rival."""
 _PERSON_WORDS = frozenset(
     "person people human man woman boy girl child baby face head singer speaker".split()
 )
@@ -29,7 +29,7 @@ def sounding_first(
     localization: Localization | None,
     speakers: ActiveSpeakers | None,
 ) -> list[Detection]:
-    """The same detections, those first that sound; nothing but their order changes.
+    """Sort detections: those that sound first, otherwise in their order.
 
     1. A person whose box holds the centre of a speaking face comes before all others, and the one
        who speaks in more frames before the other. A face speaks that has a positive logit in at
@@ -54,7 +54,7 @@ def competitors(
     localization: Localization | None,
     speakers: ActiveSpeakers | None,
 ) -> list[Detection]:
-    """Those of the detections that may be what sounds; a silent bystander is none of them.
+    """Detections that may be what sounds; a silent bystander is none of them.
 
     Where a face speaks, people with such a face. Else what has in its box at least half as much
     heat as the hottest of its frame; everything where no heat is known.
@@ -80,17 +80,17 @@ def is_person(label: str) -> bool:
 
 
 def speaks(detection: Detection, faces: Sequence[SpeakerTrack]) -> bool:
-    """Whether it is a person whose face is one of these, and has a positive logit at some time."""
+    """Whether a detection is a person with one of these faces that speaks at some time."""
     return frames_spoken(detection, faces) > 0
 
 
 def speaking_tracks(speakers: ActiveSpeakers | None) -> list[SpeakerTrack]:
-    """The faces that have a positive logit in at least a fifth of their frames."""
+    """Faces that speak: those with a positive logit in at least a fifth of their frames."""
     return [track for track in speakers.tracks if _speaks(track)] if speakers else []
 
 
-def joined(speakers: ActiveSpeakers) -> ActiveSpeakers:
-    """The same faces, those that go on after a moment in which they were lost made one.
+def join_tracks(speakers: ActiveSpeakers) -> ActiveSpeakers:
+    """Join the tracks of faces that were lost for a moment.
 
     A face that turns away or is hidden comes back within two seconds, at most its own width from
     where it was, and as large.
@@ -135,7 +135,7 @@ def _num_positive(track: SpeakerTrack) -> int:
 
 
 def frames_spoken(detection: Detection, faces: Sequence[SpeakerTrack]) -> int:
-    """In how many frames a person's face speaks, of the faces given; 0 for one with none."""
+    """Number of frames in which a person's face speaks; 0 for one without a face."""
     if not is_person(detection.label):
         return 0
     return max((_num_positive(face) for face in faces if _holds(detection, face)), default=0)

@@ -42,7 +42,7 @@ from avipipe.annotators.base import Speech, Tags, Wave
 Scores = npt.NDArray[np.float32]
 
 SHORTEST_S = 0.25
-"""Of shorter sounds nothing is said."""
+"""Shortest sound that is tagged."""
 
 _SILENCE_DBFS = -75.0
 _SOUNDING_DB = 15.0
@@ -57,7 +57,7 @@ _VOICES = ("speech", "singing", "human", "crowd")
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Where a tagger listens: `starts_W` in samples, each `length` samples long."""
+    """Windows that a tagger hears: `starts_W` in samples, each `length` samples long."""
 
     starts_W: npt.NDArray[np.int64]
     length: int
@@ -86,7 +86,7 @@ class Windows:
 
 
 def windows(num_samples: int, *, length: int, hop: int) -> Windows:
-    """Windows every `hop` samples; a last one ends where the sound ends."""
+    """Lay windows every `hop` samples; a last one ends where the sound ends."""
     last = max(0, num_samples - length)
     starts = list(range(0, last + 1, hop))
     if starts[-1] < last:
@@ -101,7 +101,7 @@ def tags_of(
     level_dbfs_W: npt.NDArray[np.float64],
     speech_share_W: npt.NDArray[np.float64],
 ) -> Tags:
-    """The tags of a clip.
+    """Pool the scores of windows to the tags of a clip.
 
     Args:
         scores_WK: of each class in each window, in [0, 1].

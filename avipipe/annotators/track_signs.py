@@ -8,7 +8,7 @@ import numpy as np
 
 from avipipe.annotators.base import Detection, Frames
 from avipipe.annotators.colours import Palette, likeness
-from avipipe.annotators.instance import Instance, Return
+from avipipe.annotators.instance import CycleConsistency, Instance
 from avipipe.annotators.mask_quality import (
     area_changes,
     bounding_box,
@@ -42,9 +42,9 @@ def signs(
     frames_THWC: Frames,
     instance: Instance,
     sights: Sequence[Detection],
-    returned: Return | None,
+    returned: CycleConsistency | None,
 ) -> dict[str, float | None]:
-    """What speaks for a track and what against it; None where nothing can be told.
+    """Signs of how good a track is; None where there is nothing to go by.
 
     * `trust`, `low_trust`: of the propagator in its masks, the mean and a low one; 0 in gaps.
     * `return`: overlap with what is carried back, over all frames; `return_end` where it is least.

@@ -11,7 +11,7 @@ import scipy
 from avipipe.annotators.base import Frames
 
 Boxes = npt.NDArray[np.float64]
-"""(N, 4), each (x0, y0, x1, y1)."""
+"""Boxes (N, 4), each (x0, y0, x1, y1) in pixels."""
 
 _LEAST_OVERLAP = 0.3
 _SPEED_SIGHTS = 3
@@ -23,14 +23,14 @@ _THUMBNAIL = (32, 18)
 
 @dataclass(slots=True, eq=False)
 class Chain:
-    """Boxes of one thing: in which frames, and which of the boxes of each frame."""
+    """A chain of boxes of one thing: in which frames, and which box of each."""
 
     frames: list[int] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     boxes: list[Boxes] = field(default_factory=list)
 
     def expected(self, frame: int) -> Boxes:
-        """Where its box should be by now, if it goes on as it did in its last sights."""
+        """The box expected by now, at constant velocity since the last sights."""
         frames, boxes = self.frames[-_SPEED_SIGHTS:], self.boxes[-_SPEED_SIGHTS:]
         if len(frames) < 2:
             return boxes[-1]
@@ -42,7 +42,7 @@ class Chain:
 def link(
     boxes: Mapping[int, Boxes], *, cuts: Sequence[int] = (), max_gap_frames: int
 ) -> list[Chain]:
-    """Chains of boxes, in the order of their first ones.
+    """Link the boxes of successive frames to chains, in the order of their first ones.
 
     Args:
         boxes: frame -> boxes in it (N, 4), for every frame that was looked at, ascending.
@@ -85,7 +85,7 @@ def _assign(chains: Sequence[Chain], frame: int, boxes_N4: Boxes) -> dict[int, i
 
 
 def overlaps(boxes_M4: Boxes, others_N4: Boxes) -> Boxes:
-    """Intersection over union of every two boxes: (M, N)."""
+    """Intersection over union of every pair of boxes: (M, N)."""
     low = np.maximum(boxes_M4[:, None, :2], others_N4[None, :, :2])
     high = np.minimum(boxes_M4[:, None, 2:], others_N4[None, :, 2:])
     shared_MN = np.prod(np.maximum(high - low, 0.0), axis=2)

@@ -9,7 +9,7 @@ from avipipe.annotators.weighted import needs_of
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class WeightUse:
     """A backend that needs a weight, and the profiles that choose this backend."""
 
     role: str
@@ -17,14 +17,14 @@ class Use:
     profiles: tuple[str, ...]
 
 
-def users() -> Mapping[str, list[Use]]:
-    """Weight -> who needs it, over all registered backends."""
+def weight_users() -> Mapping[str, list[WeightUse]]:
+    """The backends that need each weight, over all that are registered."""
     found = defaultdict(list)
     for role, backends in BACKENDS.items():
         for name in backends:
             profiles = tuple(key for key, roles in PROFILES.items() if roles.get(role) == name)
             for weight in needs_of(create(role, name)):
-                found[weight].append(Use(role, name, profiles))
+                found[weight].append(WeightUse(role, name, profiles))
     return found
 
 

@@ -6,13 +6,13 @@ from avipipe.annotators.base import Box, Frames
 from avipipe.errors import AnnotatorError
 
 View = tuple[slice, slice]
-"""Rows and columns of a frame."""
+"""A part of a frame: its rows and columns."""
 
 _PART = 0.6
 
 
-def parts(frame_HWC: Frames) -> list[View]:
-    """The whole picture, and six parts of 0.6 of its sides that cover it: two rows of three."""
+def tiles(frame_HWC: Frames) -> list[View]:
+    """Views of a picture: the whole, and six of 0.6 of its sides in two rows of three."""
     height, width = frame_HWC.shape[:2]
     high, wide = max(1, round(_PART * height)), max(1, round(_PART * width))
     tops = (0, height - high)
@@ -21,8 +21,8 @@ def parts(frame_HWC: Frames) -> list[View]:
     return [np.s_[0:height, 0:width], *smaller]
 
 
-def grown(box: Box, growth: float, frame_HWC: Frames) -> View:
-    """The whole pixels of a box with a share of its sides added on each, inside the frame.
+def pad_box(box: Box, growth: float, frame_HWC: Frames) -> View:
+    """Grow a box by a share of its sides on each, in whole pixels inside the frame.
 
     Raises:
         AnnotatorError: there are none.

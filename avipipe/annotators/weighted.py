@@ -8,17 +8,19 @@ from avipipe.errors import ConfigError, WeightsError
 
 
 class Weighted:
-    """Names the weights that it loads in `setup()` by `avipipe.weights.locate`.
+    """Base of annotators with weights: names those that it loads in `setup()`.
 
-    `gpu` says that it is meant for a GPU where there is one: it gets a pool of workers of its own.
+    `packages` are those that it imports beyond the core, as pip knows them. `gpu` says that it is
+    meant for a GPU where there is one: it gets a pool of workers of its own.
     """
 
     needs: ClassVar[tuple[str, ...]]
+    packages: ClassVar[tuple[str, ...]] = ()
     gpu: ClassVar[bool] = False
 
     @property
     def weights(self) -> Mapping[str, str]:
-        """Name -> what identifies the content, for the stage key."""
+        """The weights by name, each with what identifies its content, for the stage key."""
         return {name: weights.sha256(name) for name in self.needs}
 
 
@@ -27,8 +29,13 @@ def needs_of(annotator: Any) -> tuple[str, ...]:
     return annotator.needs if isinstance(annotator, Weighted) else ()
 
 
+def packages_of(annotator: Any) -> tuple[str, ...]:
+    """The packages that an annotator imports beyond the core, as pip knows them."""
+    return annotator.packages if isinstance(annotator, Weighted) else ()
+
+
 def weights_here(annotator: Any) -> Mapping[str, str] | None:
-    """What identifies an annotator's weights; None where one is not on this machine.
+    """Identities of an annotator's weights; None where one is not on this machine.
 
     Of a served model, None means that the environment does not name it.
     """

@@ -7,26 +7,26 @@ It captions, plans, separates, generates, mixes, judges, and works over what is 
 Nothing here needs torch unless a tool that does is chosen.
 """
 
-from avipipe.audio_agent.ask import Budget
 from avipipe.audio_agent.choose import toolbox
 from avipipe.audio_agent.loop import Result, edit_audio
-from avipipe.audio_agent.make import Take
-from avipipe.audio_agent.schema import EditPlan, Generation, Removal, Span, Trace, Verdict
+from avipipe.audio_agent.render import RenderedMix
+from avipipe.audio_agent.runner import Budget
+from avipipe.audio_agent.schema import AgentTrace, AudioSpan, EditPlan, Generation, Removal, Verdict
 from avipipe.audio_agent.tools import Mixed, Sound, Task, Toolbox
 
 __all__ = [
+    "AgentTrace",
+    "AudioSpan",
     "Budget",
     "EditPlan",
     "Generation",
     "Mixed",
     "Removal",
+    "RenderedMix",
     "Result",
     "Sound",
-    "Span",
-    "Take",
     "Task",
     "Toolbox",
-    "Trace",
     "Verdict",
     "edit_audio",
     "toolbox",

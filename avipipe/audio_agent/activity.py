@@ -9,7 +9,7 @@ import scipy.ndimage
 from avipipe.annotators.base import Speech
 from avipipe.annotators.embedded.vad import EnergyVad
 from avipipe.annotators.signal import mel_spectrogram, resample, to_db
-from avipipe.audio_agent.schema import Span
+from avipipe.audio_agent.schema import AudioSpan
 from avipipe.audio_agent.tools import Sound
 
 _RATE_HZ = 16_000
@@ -26,20 +26,20 @@ _SILENCE_DBFS = -75.0
 
 
 def find_speech(sound: Sound) -> Speech:
-    """Where somebody speaks, by the energy VAD."""
+    """Find speech turns by the energy VAD."""
     vad = EnergyVad()
     vad.setup()
     return vad.speech(sound.mono(), sample_rate_hz=sound.sample_rate_hz)
 
 
-def speech_spans(sound: Sound) -> tuple[Span, ...]:
+def speech_spans(sound: Sound) -> tuple[AudioSpan, ...]:
     """Turns of speech, with what a soft consonant may need before and after."""
     spans = [(turn.start_s - 0.1, turn.end_s + 0.15) for turn in find_speech(sound).turns]
     return _merged(spans, sound.duration_s)
 
 
-def active_spans(sound: Sound) -> tuple[Span, ...]:
-    """Where the spectrum rises above its usual level, begin and decay included.
+def active_spans(sound: Sound) -> tuple[AudioSpan, ...]:
+    """Spans in which the spectrum rises above its usual level, begin and decay included.
 
     The usual level of each band is its lower quartile over time, so what sounds for more than
     three quarters of the audio counts as background. Levels 55 dB below the loudest count as none.
@@ -60,8 +60,8 @@ def active_spans(sound: Sound) -> tuple[Span, ...]:
     return _merged(padded, sound.duration_s)
 
 
-def heard_spans(sound: Sound) -> tuple[Span, ...]:
-    """Where a sound that is alone, such as a stem, is within 55 dB of its loudest moment."""
+def heard_spans(sound: Sound) -> tuple[AudioSpan, ...]:
+    """Spans in which a lone sound, such as a stem, is within 55 dB of its loudest moment."""
     power_N = (sound.wav_CN.astype(np.float64) ** 2).mean(axis=0)
     hop = max(1, round(_HOP_S * sound.sample_rate_hz))
     power_F = np.add.reduceat(power_N, np.arange(0, power_N.size, hop)) / hop
@@ -73,7 +73,7 @@ def heard_spans(sound: Sound) -> tuple[Span, ...]:
     return _merged(spans, sound.duration_s)
 
 
-def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
+def merged(spans: Iterable[AudioSpan]) -> tuple[AudioSpan, ...]:
     """The union of spans, in order, small gaps closed."""
     pairs = sorted((span.start_s, span.end_s) for span in spans)
     return _merged(pairs, max((end_s for _, end_s in pairs), default=0.0))
@@ -90,7 +90,7 @@ def _hysteresis(
     return [(start_s, end_s) for start_s, end_s in found if end_s - start_s >= _SHORTEST_S]
 
 
-def _merged(spans: list[tuple[float, float]], duration_s: float) -> tuple[Span, ...]:
+def _merged(spans: list[tuple[float, float]], duration_s: float) -> tuple[AudioSpan, ...]:
     joined: list[tuple[float, float]] = []
     for start_s, end_s in spans:
         start_s, end_s = max(0.0, start_s), min(end_s, duration_s)
@@ -98,4 +98,6 @@ def _merged(spans: list[tuple[float, float]], duration_s: float) -> tuple[Span, 
             joined[-1] = (joined[-1][0], max(end_s, joined[-1][1]))
         elif end_s > start_s:
             joined.append((start_s, end_s))
-    return tuple(Span(start_s=round(a, 4), end_s=round(b, 4)) for a, b in joined if b - a > 1e-3)
+    return tuple(
+        AudioSpan(start_s=round(a, 4), end_s=round(b, 4)) for a, b in joined if b - a > 1e-3
+    )

@@ -15,27 +15,27 @@ from avipipe.audio_agent.mix import (
     num_samples,
     true_peak_db,
 )
-from avipipe.audio_agent.schema import Aspects, Checks, EditPlan, Issue, Span
+from avipipe.audio_agent.schema import Aspects, AudioSpan, Checks, EditPlan, Issue
 from avipipe.audio_agent.tools import Mixed, Sound
 
 MAX_DB = 120.0
 FULL_SCALE = 0.9999
 LEAK_DB = -10.0
-"""What is left of a removed sound should be a tenth of its energy or less."""
+"""Leak limit in dB: of a removed sound, a tenth of its energy may be left."""
 
 AUDIBLE_DB = -6.0
-"""A new sound should be heard beside what is kept."""
+"""Least level of a generated sound against what is kept, in dB: it should be heard."""
 
 LOUD_DB = 12.0
-"""And not be much louder than what was there before."""
+"""Most level of a generated sound against what was there before, in dB."""
 
 UNMEASURED = 0.4
-"""Fidelity of a removal that no check can tell of: without a judge that is not enough."""
+"""Fidelity of a removal that no check can measure: without a judge that is not enough."""
 
 JUMP_DB = 6.0
 UNTOUCHED_DB = 30.0
 SIMILARITY = 0.25
-"""CLAP's cosine of a sound with fitting words is usually above this."""
+"""Similarity that CLAP usually gives a sound with fitting words."""
 
 _HOP_S = 0.01
 _MARGIN_S = 0.03
@@ -46,16 +46,16 @@ def measure(
     mixed: Mixed,
     plan: EditPlan,
     *,
-    removed_spans: Sequence[Span],
-    generated_spans: Sequence[Span],
+    removed_spans: Sequence[AudioSpan],
+    generated_spans: Sequence[AudioSpan],
     similarity: float | None = None,
 ) -> Checks:
-    """All that can be measured on a mix.
+    """Measure a mix against the original: leak, harm, levels, loudness, peaks.
 
     Args:
         removed_spans: where something was taken out.
         generated_spans: where something was put in.
-        similarity: of what was generated with its prompt, where a model told.
+        similarity: of what was generated with its prompt, where a model measured it.
     """
     edits = [*removed_spans, *generated_spans]
     inside_N = covered(edits, num=original.wav_CN.shape[1], sample_rate_hz=original.sample_rate_hz)
@@ -93,7 +93,9 @@ def _ratio_db(signal: float, noise: float) -> float:
     return float(np.clip(10 * np.log10(ratio), -MAX_DB, MAX_DB))
 
 
-def _leak(original: Sound, kept: Sound, spans: Sequence[Span]) -> tuple[float | None, float | None]:
+def _leak(
+    original: Sound, kept: Sound, spans: Sequence[AudioSpan]
+) -> tuple[float | None, float | None]:
     """(what is left, background under the edit against beside it), in dB.
 
     Beside the spans the background is heard alone. What the original has above that inside them is
@@ -117,7 +119,7 @@ def _leak(original: Sound, kept: Sound, spans: Sequence[Span]) -> tuple[float | 
     return leak_db, _ratio_db(float(kept_FM[inside_F].mean(axis=0).sum()), background)
 
 
-def _frames(spans: Sequence[Span], num: int, *, margin_s: float) -> npt.NDArray[np.bool_]:
+def _frames(spans: Sequence[AudioSpan], num: int, *, margin_s: float) -> npt.NDArray[np.bool_]:
     inside_F = np.zeros(num, np.bool_)
     for span in spans:
         first = round((span.start_s - margin_s) / _HOP_S)
@@ -125,10 +127,12 @@ def _frames(spans: Sequence[Span], num: int, *, margin_s: float) -> npt.NDArray[
     return inside_F
 
 
-def _untouched(original: Sound, mix: Sound, spans: Sequence[Span]) -> float | None:
+def _untouched(original: Sound, mix: Sound, spans: Sequence[AudioSpan]) -> float | None:
     """SNR beside all edits and their fades; None where edits are everywhere."""
     rate_hz = original.sample_rate_hz
-    wide = [Span(start_s=max(0.0, s.start_s - _MARGIN_S), end_s=s.end_s + _MARGIN_S) for s in spans]
+    wide = [
+        AudioSpan(start_s=max(0.0, s.start_s - _MARGIN_S), end_s=s.end_s + _MARGIN_S) for s in spans
+    ]
     beside_N = ~covered(wide, num=original.wav_CN.shape[1], sample_rate_hz=rate_hz)
     if beside_N.sum() < num_samples(_MARGIN_S, rate_hz):
         return None
@@ -139,7 +143,7 @@ def _untouched(original: Sound, mix: Sound, spans: Sequence[Span]) -> float | No
     return _ratio_db(float((truth_CN**2).sum()), float((error_CN**2).sum()))
 
 
-def _contrast(sound: Sound, other: Sound, spans: Sequence[Span]) -> float | None:
+def _contrast(sound: Sound, other: Sound, spans: Sequence[AudioSpan]) -> float | None:
     """Loudness of a sound above another in some spans."""
     new, old = cut(sound, spans), cut(other, spans)
     if new is None or old is None:

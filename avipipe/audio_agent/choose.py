@@ -1,14 +1,11 @@
 """Which tools there are for each role of the audio agent, and how a toolbox is put together."""
 
-import difflib
-import importlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from avipipe import weights
+from avipipe import plugins, weights
 from avipipe.audio_agent.tools import Toolbox
-from avipipe.errors import ConfigError
 
 _EMBEDDED = "avipipe.audio_agent.embedded"
 _BACKENDS = "avipipe.audio_agent.backends"
@@ -39,7 +36,7 @@ TOOLS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 """Role -> name -> `module:Class`; the first of a role needs nothing."""
 
-TALKERS: Mapping[str, str] = MappingProxyType(
+CHAT_MODELS: Mapping[str, str] = MappingProxyType(
     {
         "endpoint": f"{_BACKENDS}.endpoint:Endpoint",
         "qwen2_5_omni": f"{_BACKENDS}.audio_lm:Qwen25Omni",
@@ -57,9 +54,12 @@ _CHATS: Mapping[str, str] = MappingProxyType(
 )
 
 
+_LIKENESS = {"clap": f"{_BACKENDS}.clap:ClapLikeness"}
+
+
 def names(role: str) -> list[str]:
-    """What can be chosen for a role, what needs nothing first."""
-    return [*TOOLS[role], *(TALKERS if role in _CHATS else ())]
+    """Names of the tools of a role; the first needs neither weights nor keys."""
+    return list(_table(role))
 
 
 def toolbox(**chosen: str) -> Toolbox:
@@ -74,9 +74,9 @@ def toolbox(**chosen: str) -> Toolbox:
         ConfigError: there is no such role or tool.
     """
     for role in chosen:
-        _check_known("role of the audio agent", role, list(TOOLS))
-    talkers: dict[str, Any] = {}
-    routes = {role: _route(role, chosen.get(role), talkers) for role in TOOLS}
+        plugins.check_known("role of the audio agent", role, TOOLS)
+    chat_models: dict[str, Any] = {}
+    routes = {role: _route(role, chosen.get(role), chat_models) for role in TOOLS}
     return Toolbox(
         captioners=routes["captioner"],
         planners=routes["planner"],
@@ -84,46 +84,28 @@ def toolbox(**chosen: str) -> Toolbox:
         speech=routes["speech"],
         sounds=routes["sounds"],
         judges=routes["judge"],
-        likeness=[_find(f"{_BACKENDS}.clap:ClapLikeness")()] if _has_clap() else [],
+        likeness=[plugins.load("likeness", "clap", _LIKENESS)()] if _has_clap() else [],
     )
 
 
-def _route(role: str, name: str | None, talkers: dict[str, Any]) -> Sequence[Any]:
+def _table(role: str) -> Mapping[str, str]:
+    return {**TOOLS[role], **(CHAT_MODELS if role in _CHATS else {})}
+
+
+def _route(role: str, name: str | None, chat_models: dict[str, Any]) -> Sequence[Any]:
     basic = next(iter(TOOLS[role]))
-    if name is None or name == basic:
-        return [_find(TOOLS[role][basic])()]
-    return [_make(role, name, talkers), _find(TOOLS[role][basic])()]
+    chosen = [basic] if name is None or name == basic else [name, basic]
+    return [_make(role, each, chat_models) for each in chosen]
 
 
-def _make(role: str, name: str, talkers: dict[str, Any]) -> Any:
-    if ":" in name:
-        return _find(name)()
-    _check_known(role, name, names(role))
-    if name in TOOLS[role]:
-        return _find(TOOLS[role][name])()
-    if name not in talkers:
-        talkers[name] = _find(TALKERS[name])()
-    return _find(_CHATS[role])(talkers[name])
-
-
-def _find(reference: str) -> Any:
-    module, _, attribute = reference.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"the tool {reference!r} cannot be imported: {error}; expected `module:Class` of a "
-            "module on the Python path"
-        ) from error
+def _make(role: str, name: str, chat_models: dict[str, Any]) -> Any:
+    tool = plugins.load(role, name, _table(role))
+    if name not in CHAT_MODELS:
+        return tool()
+    if name not in chat_models:
+        chat_models[name] = tool()
+    return plugins.load("role", role, _CHATS)(chat_models[name])
 
 
 def _has_clap() -> bool:
     return weights.find(weights.entry("clap")) is not None
-
-
-def _check_known(kind: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-        raise ConfigError(
-            f"there is no {kind} {name!r}; did you mean {nearest[0]!r}? (known: {', '.join(known)})"
-        )

@@ -27,7 +27,7 @@ _MAX_VALUES = 1 << 28
 
 
 def read_sound(path: Path) -> Sound:
-    """The sound of an audio file, or that of a video on the clock of its pictures.
+    """Read the sound of an audio file, or that of a video on the clock of its pictures.
 
     Raises:
         MediaError: there is no such file, no sound in it, or too much.
@@ -44,7 +44,7 @@ def read_sound(path: Path) -> Sound:
 
 
 def read_pictures(path: Path, *, count: int, height_px: int = 360) -> list[Frames]:
-    """Some pictures of a video, evenly spread, (H, W, 3); none of an audio file."""
+    """Read some pictures of a video, evenly spread, (H, W, 3); none of an audio file."""
     info = _video(path)
     if info is None:
         return []
@@ -66,7 +66,7 @@ def write_sound(path: Path, sound: Sound) -> None:
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a name that says no format.
+    """Refuse a file name whose suffix is of no known format.
 
     Raises:
         ConfigError: it does not end in `.wav` or `.flac`.
@@ -76,17 +76,17 @@ def check_suffix(path: Path) -> None:
 
 
 def wav_bytes(sound: Sound) -> bytes:
-    """The sound as a WAV file of 16 bits, which every model takes."""
+    """Encode a sound as a WAV file of 16 bits, which every model takes."""
     return _bytes(sound, "wav", "pcm_s16le", "s16")
 
 
 def flac_bytes(sound: Sound) -> bytes:
-    """The sound as a FLAC file of 16 bits, for a page."""
+    """Encode a sound as a FLAC file of 16 bits, for a page."""
     return _bytes(sound, "flac", "flac", "s16")
 
 
 def decode_bytes(data: bytes) -> Sound:
-    """The sound in the bytes of any audio file.
+    """Decode the sound in the bytes of any audio file.
 
     Raises:
         MediaError: there is none.

@@ -19,10 +19,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from avipipe.audio_agent.ask import Asker, Budget, OutOfBudgetError
 from avipipe.audio_agent.checks import measure
-from avipipe.audio_agent.make import Maker, Take
+from avipipe.audio_agent.render import PlanRenderer, RenderedMix
+from avipipe.audio_agent.runner import Budget, OutOfBudgetError, ToolRunner
 from avipipe.audio_agent.schema import (
+    AgentTrace,
     AudioCaption,
     Checks,
     EditPlan,
@@ -31,23 +32,22 @@ from avipipe.audio_agent.schema import (
     Removal,
     Stop,
     ToolCall,
-    Trace,
     Verdict,
 )
 from avipipe.audio_agent.tools import Sound, Task, Toolbox
 from avipipe.errors import AnnotatorError
 
 BLOCKING = frozenset({"nothing_found", "nothing_generated", "silent", "clipped"})
-"""With one of these, measured, no score is good enough."""
+"""Codes of measured issues with which no mix is accepted, whatever its score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What comes of a run: the best mix (or the original), the trace, and every take."""
+    """Result of a run: the best mix (or the original), the trace, and every rendered mix."""
 
     audio: Sound
-    trace: Trace
-    takes: tuple[Take, ...]
+    trace: AgentTrace
+    takes: tuple[RenderedMix, ...]
 
 
 def edit_audio(
@@ -66,23 +66,23 @@ def edit_audio(
         ConfigError, WeightsError: the first tool of a role cannot be set up.
         AnnotatorError: no planner can make a plan of the instruction; the message says why.
     """
-    asker = Asker(budget or Budget(), clock)
+    runner = ToolRunner(budget or Budget(), clock)
     for route in tools.roles().values():
         if route:
-            asker.set_up(route[0])
-    return _Run(task, tools, asker, seed).run()
+            runner.set_up(route[0])
+    return _Run(task, tools, runner, seed).run()
 
 
 class _Run:
     """The state of one run."""
 
-    def __init__(self, task: Task, tools: Toolbox, asker: Asker, seed: int) -> None:
-        self.task, self.tools, self.asker, self.seed = task, tools, asker, seed
-        self.maker = Maker(task, tools, asker, seed)
+    def __init__(self, task: Task, tools: Toolbox, runner: ToolRunner, seed: int) -> None:
+        self.task, self.tools, self.runner, self.seed = task, tools, runner, seed
+        self.renderer = PlanRenderer(task, tools, runner, seed)
         self.caption: AudioCaption | None = None
         self.opening: tuple[tuple[ToolCall, ...], tuple[Fallback, ...]] = ((), ())
         self.iterations: list[Iteration] = []
-        self.takes: list[Take] = []
+        self.takes: list[RenderedMix] = []
         self.tried: set[EditPlan] = set()
 
     def run(self) -> Result:
@@ -91,26 +91,26 @@ class _Run:
         except OutOfBudgetError as error:
             stop = error.stop
             what = "the best mix so far" if self.iterations else "the original"
-            self.asker.fall_back("budget", stop, f"the budget of {stop} is spent: {what} it is")
+            self.runner.fall_back("budget", stop, f"the budget of {stop} is spent: {what} it is")
         return self._result(stop)
 
     def _loop(self) -> Stop:
         plan = self._open()
-        for index in range(self.asker.budget.iterations):
+        for index in range(self.runner.budget.iterations):
             self.tried.add(plan)
             iteration = self._iterate(index, plan)
             self.iterations.append(iteration)
             if iteration.accepted:
                 return "accepted"
-            if index + 1 == self.asker.budget.iterations:
+            if index + 1 == self.runner.budget.iterations:
                 break
             again = self._next_plan(plan, iteration)
-            calls, fallbacks = self.asker.take_calls()
+            calls, fallbacks = self.runner.take_calls()
             self.iterations[-1] = iteration.model_copy(
                 update={
                     "calls": iteration.calls + calls,
                     "fallbacks": iteration.fallbacks + fallbacks,
-                    "why_again": _why(iteration, self.asker.budget.threshold) if again else "",
+                    "why_again": _why(iteration, self.runner.budget.threshold) if again else "",
                 }
             )
             if again is None:
@@ -120,16 +120,16 @@ class _Run:
 
     def _open(self) -> EditPlan:
         try:
-            self.caption = self.asker.ask(
+            self.caption = self.runner.run(
                 "caption", self.tools.captioners, lambda tool, _: tool.caption(self.task)
             )
             if self.caption is None:
-                self.asker.fall_back("caption", "no_caption", "planning without a caption")
-            plan = self.asker.ask(
+                self.runner.fall_back("caption", "no_caption", "planning without a caption")
+            plan = self.runner.run(
                 "plan", self.tools.planners, lambda tool, _: tool.plan(self.task, self.caption)
             )
         finally:
-            self.opening = calls, _ = self.asker.take_calls()
+            self.opening = calls, _ = self.runner.take_calls()
         if plan is None:
             reasons = [f"{call.tool}: {call.message}" for call in calls if call.role == "plan"]
             raise AnnotatorError(
@@ -138,8 +138,8 @@ class _Run:
         return plan
 
     def _iterate(self, index: int, plan: EditPlan) -> Iteration:
-        began_s = self.asker.seconds
-        take, similarity = self.maker.make(plan)
+        began_s = self.runner.seconds
+        take, similarity = self.renderer.render(plan)
         checks = measure(
             self.task.original,
             take.mixed,
@@ -148,18 +148,18 @@ class _Run:
             generated_spans=take.generated_spans,
             similarity=similarity,
         )
-        verdict = self.asker.ask(
+        verdict = self.runner.run(
             "judge",
             self.tools.judges,
             lambda tool, _: tool.judge(self.task, plan, take.mixed, checks),
         )
         if verdict is None:
-            self.asker.fall_back("judge", "no_judge", "the objective checks decide alone")
+            self.runner.fall_back("judge", "no_judge", "the objective checks decide alone")
             verdict = Verdict(aspects=checks.objective, issues=checks.issues)
         q = _score(verdict, checks)
         codes = {issue.code for issue in checks.issues}
-        accepted = q > self.asker.budget.threshold and not codes & BLOCKING
-        calls, fallbacks = self.asker.take_calls()
+        accepted = q > self.runner.budget.threshold and not codes & BLOCKING
+        calls, fallbacks = self.runner.take_calls()
         self.takes.append(take)
         return Iteration(
             index=index,
@@ -171,7 +171,7 @@ class _Run:
             q=q,
             accepted=accepted,
             stems=("kept", "removed", "generated", "mix"),
-            seconds=round(self.asker.seconds - began_s, 4),
+            seconds=round(self.runner.seconds - began_s, 4),
         )
 
     def _next_plan(self, plan: EditPlan, iteration: Iteration) -> EditPlan | None:
@@ -180,14 +180,14 @@ class _Run:
         if verdict.revise is not None:
             again: EditPlan | None = plan.revised(verdict.revise)
         else:
-            again = self.asker.ask(
+            again = self.runner.run(
                 "plan",
                 self.tools.planners,
                 lambda tool, _: tool.plan(self.task, self.caption, previous=plan, verdict=verdict),
             )
         if again is not None and again not in self.tried:
             return again if self._differs(plan, again) else None
-        self.asker.fall_back("plan", "retake", "no new plan: the same with other seeds and tools")
+        self.runner.fall_back("plan", "retake", "no new plan: the same with other seeds and tools")
         again = plan.retaken()
         return again if self._differs(plan, again) else None
 
@@ -213,14 +213,14 @@ class _Run:
         if best is not None and best.q <= 0:
             best = None
         audio = original if best is None else self.takes[best.index].mixed.mix
-        calls, fallbacks = self.asker.take_calls()
-        trace = Trace(
+        calls, fallbacks = self.runner.take_calls()
+        trace = AgentTrace(
             instruction=self.task.instruction,
             sample_rate_hz=original.sample_rate_hz,
             num_samples=original.wav_CN.shape[1],
             num_channels=original.wav_CN.shape[0],
             seed=self.seed,
-            threshold=self.asker.budget.threshold,
+            threshold=self.runner.budget.threshold,
             tools={
                 role: tuple(tool.name for tool in route)
                 for role, route in self.tools.roles().items()
@@ -233,16 +233,16 @@ class _Run:
             closing_fallbacks=fallbacks,
             best=None if best is None else best.index,
             stopped=stop,
-            seconds=round(self.asker.seconds, 4),
-            cost_usd=self.asker.cost_usd,
+            seconds=round(self.runner.seconds, 4),
+            cost_usd=self.runner.cost_usd,
         )
         return Result(audio, trace, tuple(self.takes[: len(self.iterations)]))
 
 
 def _score(verdict: Verdict, checks: Checks) -> float:
     """Half the judge's, half the objective one; a judge alone is noisy, and checks are deaf."""
-    told = [score for score in (verdict.q, checks.objective.score()) if score is not None]
-    return sum(told) / len(told) if told else 0.0
+    known = [score for score in (verdict.q, checks.objective.score()) if score is not None]
+    return sum(known) / len(known) if known else 0.0
 
 
 def _why(iteration: Iteration, threshold: float) -> str:

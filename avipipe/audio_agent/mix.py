@@ -16,13 +16,13 @@ import scipy.signal
 
 from avipipe.annotators.base import Wave
 from avipipe.annotators.signal import resample
-from avipipe.audio_agent.schema import Span
+from avipipe.audio_agent.schema import AudioSpan
 from avipipe.audio_agent.tools import Sound, TooLongError
 
 FADE_S = 0.01
 CEILING_DBTP = -1.0
 DEFAULT_LUFS = -23.0
-"""Of what is put into silence: EBU R 128."""
+"""Loudness of a sound that is put into silence, in LUFS: EBU R 128."""
 
 MAX_SPEEDUP = 1.25
 SILENCE_DBFS = -70.0
@@ -39,17 +39,17 @@ Envelope = npt.NDArray[np.float64]
 
 
 def num_samples(time_s: float, sample_rate_hz: int) -> int:
-    """The sample that is nearest to a time."""
+    """Number of samples in a time, rounded to the nearest."""
     return round(Fraction(time_s).limit_denominator(10**9) * sample_rate_hz)
 
 
 def is_silent(sound: Sound) -> bool:
-    """Whether nothing of it is above -70 dBFS."""
+    """Whether no sample of a sound is above -70 dBFS."""
     return float(np.abs(sound.wav_CN).max()) < 10 ** (SILENCE_DBFS / 20)
 
 
 def loudness_lufs(sound: Sound) -> float | None:
-    """Integrated loudness; None for silence.
+    """Integrated loudness in LUFS; None for silence.
 
     What is shorter than a gating block of 0.4 s is repeated, so a bark is as loud as it is, not as
     the pause around it.
@@ -66,7 +66,7 @@ def loudness_lufs(sound: Sound) -> float | None:
     return lufs if np.isfinite(lufs) else None
 
 
-def cut(sound: Sound, spans: Sequence[Span]) -> Sound | None:
+def cut(sound: Sound, spans: Sequence[AudioSpan]) -> Sound | None:
     """The parts of a sound, end to end; None where there are none."""
     rate_hz = sound.sample_rate_hz
     parts = [
@@ -77,8 +77,8 @@ def cut(sound: Sound, spans: Sequence[Span]) -> Sound | None:
     return sound.like(joined_CN) if joined_CN.shape[1] else None
 
 
-def covered(spans: Sequence[Span], *, num: int, sample_rate_hz: int) -> npt.NDArray[np.bool_]:
-    """Which of `num` samples lie in a span."""
+def covered(spans: Sequence[AudioSpan], *, num: int, sample_rate_hz: int) -> npt.NDArray[np.bool_]:
+    """Which of `num` samples lie in a span, bool (N,)."""
     inside_N = np.zeros(num, np.bool_)
     for span in spans:
         inside_N[
@@ -87,7 +87,7 @@ def covered(spans: Sequence[Span], *, num: int, sample_rate_hz: int) -> npt.NDAr
     return inside_N
 
 
-def place(sound: Sound, spans: Sequence[Span], *, like: Sound) -> Sound:
+def place(sound: Sound, spans: Sequence[AudioSpan], *, like: Sound) -> Sound:
     """A track as long as `like`, at its rate and channels, with the sound in each span.
 
     The sound starts where the span does, is cut where that ends, and is faded for 10 ms at both
@@ -105,7 +105,7 @@ def place(sound: Sound, spans: Sequence[Span], *, like: Sound) -> Sound:
     return like.like(track_CN)
 
 
-def levelled(track: Sound, spans: Sequence[Span], *, lufs: float) -> Sound:
+def levelled(track: Sound, spans: Sequence[AudioSpan], *, lufs: float) -> Sound:
     """The track, with the sound in its spans as loud as `lufs`; silence stays silence."""
     heard = cut(track, spans)
     now = loudness_lufs(heard) if heard is not None else None
@@ -115,14 +115,14 @@ def levelled(track: Sound, spans: Sequence[Span], *, lufs: float) -> Sound:
     return track.like(track.wav_CN * np.float32(10 ** (gain_db / 20)))
 
 
-def within(sound: Sound, spans: Sequence[Span]) -> Sound:
+def within(sound: Sound, spans: Sequence[AudioSpan]) -> Sound:
     """The sound in its spans alone, with 10 ms slopes outside them."""
     num, rate_hz = sound.wav_CN.shape[1], sound.sample_rate_hz
     inside_N = covered(spans, num=num, sample_rate_hz=rate_hz)
     return sound.like(sound.wav_CN * _sloped(inside_N, rate_hz).astype(np.float32))
 
 
-def duck(sound: Sound, spans: Sequence[Span], *, by_db: float) -> Sound:
+def duck(sound: Sound, spans: Sequence[AudioSpan], *, by_db: float) -> Sound:
     """The sound, quieter within the spans, with 10 ms slopes outside them; no spans: all of it."""
     ducked = within(sound, spans) if spans else sound
     return sound.like(sound.wav_CN - (1 - 10 ** (-by_db / 20)) * ducked.wav_CN)
@@ -180,7 +180,7 @@ def limit(wav_CN: Wave, allowed_N: Envelope, *, sample_rate_hz: int) -> Wave:
 
 
 def mix(kept: Sound, generated: Sound) -> Sound:
-    """What is kept and what is new, below -1 dBTP wherever what is kept alone is."""
+    """Mix the kept with the generated sound, below -1 dBTP wherever the kept one alone is."""
     ceiling = 10 ** (CEILING_DBTP / 20)
     wav_CN = limit(
         kept.wav_CN + generated.wav_CN,

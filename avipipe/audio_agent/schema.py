@@ -13,13 +13,13 @@ Kind = Literal["speech", "music", "sfx"]
 Mode = Literal["remove", "keep"]
 
 
-class Record(BaseModel):
-    """Frozen, and strict about unknown keys."""
+class FrozenModel(BaseModel):
+    """A pydantic model that is frozen, and refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Span(Record):
+class AudioSpan(FrozenModel):
     """A half-open interval of the audio."""
 
     start_s: float = Field(ge=0)
@@ -36,16 +36,16 @@ class Span(Record):
         return self.end_s - self.start_s
 
 
-class SoundEvent(Record):
-    """Something that is heard."""
+class SoundEvent(FrozenModel):
+    """A sound event: what is heard, and when."""
 
     label: str
     kind: Kind
-    span: Span
+    span: AudioSpan
 
 
-class AudioCaption(Record):
-    """What the audio holds; `confidence` None is an honest unknown."""
+class AudioCaption(FrozenModel):
+    """Caption of the audio; `confidence` None is an honest unknown."""
 
     text: str
     events: tuple[SoundEvent, ...] = ()
@@ -54,7 +54,7 @@ class AudioCaption(Record):
     confidence: float | None = None
 
 
-class Removal(Record):
+class Removal(FrozenModel):
     """One sound to take out of the mixture (or, in a plan of mode `keep`, to leave in).
 
     Attributes:
@@ -66,12 +66,12 @@ class Removal(Record):
 
     query: str = Field(min_length=1)
     kind: Kind
-    spans: tuple[Span, ...] = ()
+    spans: tuple[AudioSpan, ...] = ()
     strength: float = Field(1.0, gt=0, le=8)
     take: int = Field(0, ge=0)
 
 
-class Generation(Record):
+class Generation(FrozenModel):
     """One sound to make and mix in.
 
     Attributes:
@@ -88,13 +88,13 @@ class Generation(Record):
     prompt: str = Field(min_length=1)
     voice: str | None = None
     same_voice: bool = False
-    spans: tuple[Span, ...] = ()
+    spans: tuple[AudioSpan, ...] = ()
     gain_db: float = Field(0.0, ge=-40, le=24)
     take: int = Field(0, ge=0)
 
 
-class EditPlan(Record):
-    """What to separate and what to generate; at least one of them.
+class EditPlan(FrozenModel):
+    """An edit plan: what to separate and what to generate; at least one of them.
 
     `mode` says whether `c_sep` names what to remove, or all that is to be kept (the paper's
     reading), whichever is easier to name.
@@ -130,24 +130,24 @@ class EditPlan(Record):
         )
 
 
-class Revision(Record):
-    """What to do otherwise; None leaves a part as it is."""
+class Revision(FrozenModel):
+    """A revision of a plan; None leaves a part as it is."""
 
     c_sep: tuple[Removal, ...] | None = None
     c_gen: tuple[Generation, ...] | None = None
     rationale: str = ""
 
 
-class Issue(Record):
-    """What is wrong with a mix: `code` for machines, `message` for people."""
+class Issue(FrozenModel):
+    """A defect of a mix: `code` for machines, `message` for people."""
 
     target: Literal["sep", "gen", "mix"]
     code: str
     message: str
 
 
-class Aspects(Record):
-    """Scores in [0, 1]; None where nothing tells.
+class Aspects(FrozenModel):
+    """Scores of a mix by aspect, in [0, 1]; None where unknown.
 
     Attributes:
         fidelity: the edit that was asked for is heard.
@@ -166,12 +166,12 @@ class Aspects(Record):
 
         None where nothing is known.
         """
-        told = [value for value in self.model_dump().values() if value is not None]
-        return float(math.prod(told) ** (1 / len(told))) if told else None
+        known = [value for value in self.model_dump().values() if value is not None]
+        return float(math.prod(known) ** (1 / len(known))) if known else None
 
 
-class Verdict(Record):
-    """A judge's word on one mix.
+class Verdict(FrozenModel):
+    """A judge's verdict on one mix.
 
     Attributes:
         q: its own score in [0, 1]; None for a judge that has nothing but the objective checks.
@@ -184,7 +184,7 @@ class Verdict(Record):
     revise: Revision | None = None
 
 
-class Checks(Record):
+class Checks(FrozenModel):
     """Objective measurements of one mix; None where they mean nothing.
 
     Attributes:
@@ -221,8 +221,8 @@ class Checks(Record):
 Outcome = Literal["ok", "cached", "unavailable", "error", "timeout", "broken", "silent", "too_long"]
 
 
-class ToolCall(Record):
-    """One attempt at one tool."""
+class ToolCall(FrozenModel):
+    """One call of a tool, or one attempt at it."""
 
     role: str
     tool: str
@@ -233,16 +233,16 @@ class ToolCall(Record):
     message: str = ""
 
 
-class Fallback(Record):
-    """What was done instead of what had been wanted."""
+class Fallback(FrozenModel):
+    """A fallback: what was done instead of what had been planned."""
 
     role: str
     code: str
     message: str
 
 
-class Iteration(Record):
-    """One turn of the loop: a plan, how it was carried out, and what came of it.
+class Iteration(FrozenModel):
+    """One iteration of the loop: a plan, how it was carried out, and what came of it.
 
     Attributes:
         q: half the judge's score and half the objective one, in [0, 1].
@@ -267,8 +267,8 @@ class Iteration(Record):
 Stop = Literal["accepted", "iterations", "seconds", "cost", "no_new_plan"]
 
 
-class Trace(Record):
-    """The whole run.
+class AgentTrace(FrozenModel):
+    """The trace of a run: its setting, every iteration, and what came of it.
 
     Attributes:
         tools: role -> names of the tools, in the order in which they are asked.

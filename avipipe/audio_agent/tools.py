@@ -57,7 +57,7 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is asked for.
+    """An editing task: audio, instruction, and what the picture shows.
 
     Attributes:
         original: the audio to edit.
@@ -93,7 +93,7 @@ class Mixed:
 
 
 class Tool(Protocol):
-    """What every tool has; `cost_usd` is what one call costs, None where nobody knows.
+    """A tool of the agent; `cost_usd` is what one call costs, None where nobody knows.
 
     `setup` loads weights or looks for keys, once, before the first call.
 
@@ -107,8 +107,8 @@ class Tool(Protocol):
     def setup(self) -> None: ...
 
 
-class Captioner(Tool, Protocol):
-    """Says what the audio holds."""
+class AudioCaptioner(Tool, Protocol):
+    """Captions audio: says what it holds."""
 
     def caption(self, task: Task) -> AudioCaption: ...
 
@@ -126,7 +126,7 @@ class Planner(Tool, Protocol):
     ) -> EditPlan: ...
 
 
-class Separator(Tool, Protocol):
+class TargetSeparator(Tool, Protocol):
     """Takes one sound out of a mixture; the loop makes the residual by subtraction.
 
     Returns (separate):
@@ -160,7 +160,7 @@ class SoundGenerator(Tool, Protocol):
     def generate(self, prompt: str, *, duration_s: float, seed: int) -> Sound: ...
 
 
-class Judge(Tool, Protocol):
+class AudioJudge(Tool, Protocol):
     """Listens to a mix and says how good it is, and what to do otherwise."""
 
     def judge(self, task: Task, plan: EditPlan, mixed: Mixed, checks: Checks) -> Verdict: ...
@@ -180,16 +180,16 @@ class Toolbox:
     stand in where it fails on the way.
     """
 
-    captioners: Sequence[Captioner]
+    captioners: Sequence[AudioCaptioner]
     planners: Sequence[Planner]
-    separators: Sequence[Separator]
+    separators: Sequence[TargetSeparator]
     speech: Sequence[SpeechSynth]
     sounds: Sequence[SoundGenerator]
-    judges: Sequence[Judge]
+    judges: Sequence[AudioJudge]
     likeness: Sequence[Likeness] = ()
 
     def roles(self) -> dict[str, Sequence[Tool]]:
-        """Role -> tools."""
+        """The tools by role, in the order in which they are asked."""
         return {
             "caption": self.captioners,
             "plan": self.planners,

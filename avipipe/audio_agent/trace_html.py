@@ -18,8 +18,8 @@ from avipipe.annotators.signal import mel_spectrogram, resample, to_db
 from avipipe.audio_agent.checks import AUDIBLE_DB, LEAK_DB, LOUD_DB, SIMILARITY, UNTOUCHED_DB
 from avipipe.audio_agent.files import flac_bytes
 from avipipe.audio_agent.loop import Result
-from avipipe.audio_agent.make import Take
-from avipipe.audio_agent.schema import Checks, Iteration, Span
+from avipipe.audio_agent.render import RenderedMix
+from avipipe.audio_agent.schema import AudioSpan, Checks, Iteration
 from avipipe.audio_agent.tools import Sound, Task
 
 HTML_NAME = "trace.html"
@@ -32,8 +32,8 @@ _PICTURE_PX = (720, 96)
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
-    """A sound on the page: a file beside it, and its spectrogram.
+class TrackView:
+    """A sound on the trace page: a file beside it, and its spectrogram.
 
     Attributes:
         spans: (start, width) of what is marked, in percent of the whole.
@@ -92,11 +92,13 @@ class _Pages:
     def __init__(self, folder: Path, loudest_db: float) -> None:
         self.folder, self.loudest_db = folder, loudest_db
 
-    def track(self, name: str, says: str, sound: Sound, spans: Sequence[Span] = ()) -> Track:
+    def track(
+        self, name: str, says: str, sound: Sound, spans: Sequence[AudioSpan] = ()
+    ) -> TrackView:
         path = self.folder / f"{name}.flac"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(flac_bytes(sound))
-        return Track(
+        return TrackView(
             name=name.rpartition("/")[2],
             says=says,
             path=f"{name}.flac",
@@ -107,7 +109,7 @@ class _Pages:
             ),
         )
 
-    def tracks(self, iteration: Iteration, take: Take) -> list[Track]:
+    def tracks(self, iteration: Iteration, take: RenderedMix) -> list[TrackView]:
         place = f"iteration-{iteration.index + 1}"
         mixed = take.mixed
         return [
@@ -139,7 +141,7 @@ def _loudest_db(sound: Sound) -> float:
 
 
 def measured(checks: Checks) -> list[Measured]:
-    """The table of checks: those that mean something here."""
+    """Rows of the table of checks: those that mean something here."""
     rows = [
         _row("left of what was removed", checks.leak_db, "dB", most=LEAK_DB),
         _row("unchanged beside the edits", checks.untouched_db, "dB SNR", least=UNTOUCHED_DB),

@@ -29,7 +29,9 @@ from avipipe.text import title_of
     type=click.Path(path_type=Path, dir_okay=False),
     help="File to write the numbers to.",
 )
-@click.option("--seed", default=0, show_default=True, help="Other seeds draw other folds.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Seed of the folds of the cross-validation."
+)
 @work_option
 def command(dataset: str, labels_path: Path, path: Path, seed: int, work: Path | None) -> None:
     """Fit the decision to clips of a dataset that people have judged.

@@ -21,13 +21,13 @@ from avipipe.pipeline.accounting import Survey
 from avipipe.pipeline.config import load_config
 from avipipe.pipeline.graph import Graph
 from avipipe.pipeline.needs import require_weights, stages_ahead
-from avipipe.pipeline.plan import Plan, make_plan
+from avipipe.pipeline.plan import BuildPlan, make_plan
 from avipipe.pipeline.private import Private
 from avipipe.pipeline.workspace import Workspace
 
 
 @click.command("plan")
-@click.option("--source", required=True, help="As for `avipipe build`.")
+@click.option("--source", required=True, help="List, folder, file or URL, as for `avipipe build`.")
 @out_option
 @work_option
 @config_options
@@ -66,7 +66,7 @@ def command(
     require_weights(stages_ahead(graph, {stage.stage: stage.to_run for stage in plan.stages}))
 
 
-def _show(plan: Plan) -> None:
+def _show(plan: BuildPlan) -> None:
     console = Console()
     table = Table(title=f"{plan.num_sources} sources, {plan.num_unfetched} not fetched yet")
     table.add_column("stage")

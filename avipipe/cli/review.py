@@ -33,7 +33,9 @@ PLAIN_STEPS = 10
     type=click.IntRange(min=1),
     help="Clips to show, where there are as many.",
 )
-@click.option("--seed", default=0, show_default=True, help="Other seeds draw other clips.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Seed of the draw; other seeds draw other clips."
+)
 @click.option(
     "--max-mb",
     default=60.0,

@@ -10,7 +10,9 @@ from avipipe.cli.output import echo
 @click.command("synth")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write into.")
 @click.option("--num-clips", default=12, show_default=True, help="How many clips to write.")
-@click.option("--seed", default=0, show_default=True, help="Other seeds give other clips.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Seed of the clips; other seeds give others."
+)
 @click.option("--kind", "kinds", multiple=True, help="Only these kinds; see --list-kinds.")
 @click.option("--duration-s", default=4.0, show_default=True, help="Length of a clip.")
 @click.option("--height-px", default=360, show_default=True, help="Height of the picture.")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from avipipe.annotators.uses import Use, profile_weights, users
+from avipipe.annotators.uses import WeightUse, profile_weights, weight_users
 from avipipe.cli.options import json_option
 from avipipe.cli.output import cell, echo, echo_json
 from avipipe.errors import ConfigError, WeightsError
@@ -43,7 +43,7 @@ def list_(as_json: bool) -> None:
     Example:
       avipipe weights list
     """
-    uses = users()
+    uses = weight_users()
     rows = [(weight, find(weight), uses.get(name, [])) for name, weight in known().items()]
     if as_json:
         echo_json([_as_json(*row) for row in rows])
@@ -53,7 +53,7 @@ def list_(as_json: bool) -> None:
 
 @command.command("pull")
 @click.argument("names", nargs=-1)
-@click.option("--profile", "profiles", multiple=True, help="All that a profile needs: light, full.")
+@click.option("--profile", "profiles", multiple=True, help="Pull all of a profile: light, full.")
 def pull_(names: tuple[str, ...], profiles: tuple[str, ...]) -> None:
     """Download weights into the cache folder, checked; what is here already stays.
 
@@ -83,8 +83,8 @@ def pull_(names: tuple[str, ...], profiles: tuple[str, ...]) -> None:
 
 @command.command("verify")
 @click.argument("names", nargs=-1)
-@click.option("--profile", "profiles", multiple=True, help="All that a profile needs.")
-@click.option("--missing", is_flag=True, help="What is not here is an error, too.")
+@click.option("--profile", "profiles", multiple=True, help="Check all weights of a profile.")
+@click.option("--missing", is_flag=True, help="Report missing weights as errors, too.")
 @json_option
 def verify_(
     names: tuple[str, ...], profiles: tuple[str, ...], missing: bool, as_json: bool
@@ -157,7 +157,7 @@ def _progress(weight: Weight) -> Iterator[None]:
             follower.join()
 
 
-Row = tuple[Weight, Found | None, Sequence[Use]]
+Row = tuple[Weight, Found | None, Sequence[WeightUse]]
 
 
 def _show(rows: Iterable[Row]) -> None:
@@ -184,7 +184,7 @@ def _show(rows: Iterable[Row]) -> None:
     console.print("* gated: its terms must be accepted on its page; ? known once it is pulled")
 
 
-def _as_json(weight: Weight, found: Found | None, uses: Sequence[Use]) -> dict[str, object]:
+def _as_json(weight: Weight, found: Found | None, uses: Sequence[WeightUse]) -> dict[str, object]:
     return {
         "name": weight.name,
         "size_bytes": _bytes(weight, found),
@@ -200,14 +200,14 @@ def _as_json(weight: Weight, found: Found | None, uses: Sequence[Use]) -> dict[s
     }
 
 
-def _needed_by(uses: Sequence[Use]) -> str:
+def _needed_by(uses: Sequence[WeightUse]) -> str:
     roles: dict[str, list[str]] = {}
     for use in uses:
         roles.setdefault(use.backend, []).append(use.role)
     return ", ".join(f"{', '.join(names)}: {backend}" for backend, names in roles.items())
 
 
-def _profiles(uses: Sequence[Use]) -> list[str]:
+def _profiles(uses: Sequence[WeightUse]) -> list[str]:
     return list(dict.fromkeys(profile for use in uses for profile in use.profiles))
 
 

@@ -9,10 +9,10 @@ import click
 
 from avipipe.cli.options import json_option, out_option, work_option
 from avipipe.cli.output import echo, echo_json
-from avipipe.decision.judge import Finding
+from avipipe.decision.judge import LimitFinding
 from avipipe.decision.model import Contribution
 from avipipe.errors import ConfigError
-from avipipe.manifests.evidence import FaceTrack
+from avipipe.manifests.evidence import FaceSeen
 from avipipe.manifests.records import Drop, Evidence, Fail, Keep, SourceLine
 from avipipe.manifests.uris import local_path
 from avipipe.pipeline import words
@@ -123,7 +123,7 @@ def _evidence(evidence: Evidence, told: set[str]) -> Iterator[_Line]:
         heard = (f"{name} {score:.2f}" for name, score in words.sounds(evidence))
         yield _Line(f"      heard as: {', '.join(heard) or 'nothing known'}")
     for face in evidence.get("faces") or ():
-        yield _Line(f"      face: {words.face(FaceTrack.model_validate(face))}")
+        yield _Line(f"      face: {words.face(FaceSeen.model_validate(face))}")
     for key, measured in evidence.items():
         if key == "faces":
             continue
@@ -134,7 +134,7 @@ def _evidence(evidence: Evidence, told: set[str]) -> Iterator[_Line]:
 def _decision(evidence: Evidence, told: set[str]) -> Iterator[_Line]:
     """The hard limits, and what speaks for and against; what was told of it before is not again."""
     for data in evidence["findings"]:
-        finding = Finding.from_json(data)
+        finding = LimitFinding.from_json(data)
         if finding.measure not in told:
             yield _check(finding)
         told.add(finding.measure)
@@ -152,7 +152,7 @@ def _decision(evidence: Evidence, told: set[str]) -> Iterator[_Line]:
         told.add(f"{contribution}")
 
 
-def _check(finding: Finding) -> _Line:
+def _check(finding: LimitFinding) -> _Line:
     mark = "?   " if finding.value is None else "ok  " if finding.passed else "DROP"
     text = f"      {mark} {words.sentence(finding)} ({finding.reason})"
     return _Line(text, None if finding.passed else "yellow")

@@ -26,7 +26,7 @@ Values = Mapping[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LimitFinding:
     """What one hard limit found on one clip. An unknown value passes."""
 
     reason: DropReason
@@ -47,7 +47,7 @@ class Finding:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Finding":
+    def from_json(cls, data: Mapping[str, Any]) -> "LimitFinding":
         return cls(**{**data, "reason": DropReason(data["reason"])})
 
 
@@ -63,7 +63,7 @@ class Judgement:
         reason: why the clip is dropped; None where it is kept, so far.
     """
 
-    findings: tuple[Finding, ...]
+    findings: tuple[LimitFinding, ...]
     contributions: tuple[Contribution, ...]
     probability: float
     best_probability: float
@@ -159,9 +159,9 @@ def used_backends(known: Mapping[str, Evidence]) -> dict[str, str]:
     }
 
 
-def _finding(check: Check, limit: float, value: float | None) -> Finding:
+def _finding(check: Check, limit: float, value: float | None) -> LimitFinding:
     passed = value is None or (value - limit) * check.sign >= 0
-    return Finding(check.reason, check.name, limit, check.sense, value, passed)
+    return LimitFinding(check.reason, check.name, limit, check.sense, value, passed)
 
 
 def _strongest(found: list[Contribution]) -> DropReason:

@@ -20,22 +20,22 @@ _MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
 
 
 @dataclass(slots=True)
-class Tally:
+class ClipTally:
     """Counts over the rows of `clips.parquet`, taken in one at a time."""
 
     num_clips: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(decision, reason) -> clips."""
+    """Number of clips by (decision, reason)."""
     licences: Counter[str] = field(default_factory=Counter)
-    """Of kept clips."""
+    """Number of kept clips by licence."""
     labels: Counter[str] = field(default_factory=Counter)
     num_upscaled: int = 0
     """Kept clips whose source has smaller pictures than theirs."""
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """By label, of kept clips."""
+    """Seconds of kept clips by label."""
     num_judged: int = 0
     sum_probability: float = 0.0
-    """Of the `num_judged` kept clips that have one; what an older avipipe published has none."""
+    """Sum over the `num_judged` kept clips that have a probability; older datasets have none."""
 
     def add(self, row: Row) -> None:
         self.num_clips += 1
@@ -54,7 +54,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class DecisionFacts:
-    """What clips were decided by.
+    """Facts on the decision: what clips were decided by.
 
     Attributes:
         model: name of the numbers; `data` is what they were fitted on, in words.
@@ -74,7 +74,7 @@ class DecisionFacts:
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """What the card says that is not in the index or the rows.
+    """Facts of the card that are in neither the index nor the rows.
 
     Attributes:
         title: of the dataset.
@@ -93,8 +93,8 @@ class CardFacts:
     sources: Mapping[str, int]
 
 
-def render_card(index: DatasetIndex, tally: Tally, facts: CardFacts) -> str:
-    """The card as Markdown, with the header that dataset hubs read."""
+def render_card(index: DatasetIndex, tally: ClipTally, facts: CardFacts) -> str:
+    """Render the card as Markdown, with the header that dataset hubs read."""
     kept = tally.reasons["keep", ""]
     hours = sum(tally.seconds.values()) / 3600
     sections = [
@@ -184,7 +184,7 @@ def is_upscaled(source_px: float | None, width: int, height: int) -> bool:
     return source_px is not None and source_px < min(width, height)
 
 
-def _upscaled(tally: Tally, kept: int) -> str:
+def _upscaled(tally: ClipTally, kept: int) -> str:
     if not kept:
         return ""
     share = tally.num_upscaled / kept
@@ -194,7 +194,7 @@ def _upscaled(tally: Tally, kept: int) -> str:
     )
 
 
-def _labels(tally: Tally) -> str:
+def _labels(tally: ClipTally) -> str:
     rows: list[Sequence[Any]] = [
         (label, count, f"{tally.seconds[label] / 3600:.2f}")
         for label, count in _most_common(tally.labels)
@@ -205,7 +205,7 @@ def _labels(tally: Tally) -> str:
     return "## What sounds\n" + _table(("label", "clips", "hours"), rows)
 
 
-def _decisions(tally: Tally, facts: CardFacts) -> str:
+def _decisions(tally: ClipTally, facts: CardFacts) -> str:
     rows = [
         (decision, reason or "-", count)
         for (decision, reason), count in _most_common(tally.reasons)
@@ -217,7 +217,7 @@ def _decisions(tally: Tally, facts: CardFacts) -> str:
     )
 
 
-def _decision(tally: Tally, facts: DecisionFacts) -> str:
+def _decision(tally: ClipTally, facts: DecisionFacts) -> str:
     paragraphs = [
         "A clip is kept where its probability to be good, which adds up from all that was measured,"
         f" is at least **{facts.min_probability:g}**, and where it passes each hard limit. The"
@@ -260,7 +260,7 @@ def _annotators(facts: CardFacts) -> str:
     )
 
 
-def _licences(tally: Tally) -> str:
+def _licences(tally: ClipTally) -> str:
     return "## Licences of the media\n" + _table(
         ("licence", "kept clips"), _most_common(tally.licences)
     )

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from avipipe.errors import ManifestError
 from avipipe.manifests.dataset import INDEX_NAME, DatasetIndex, FileEntry, hashed_name
 from avipipe.manifests.destination import Destination
-from avipipe.manifests.stores.base import Written
+from avipipe.manifests.stores.base import FileDigest
 from avipipe.manifests.tables import CLIPS_NAME, SOURCES_NAME
 
 PLAIN_NAMES = (CLIPS_NAME, SOURCES_NAME)
 
 
 def refuse_lost_index(destination: Destination) -> None:
-    """Where there is no index, there must not have been one: copies come after it.
+    """Refuse a dataset whose index is lost: where copies are, there was an index.
 
     Raises:
         ManifestError: a dataset was published there once.
@@ -33,7 +33,7 @@ def refuse_lost_index(destination: Destination) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A manifest under its plain name.
+    """A copy of a manifest under its plain name.
 
     Attributes:
         original: its name in the index.
@@ -45,16 +45,16 @@ class Copy:
     name: str
     original: str
     entry: FileEntry
-    found: Written | None
+    found: FileDigest | None
     is_old: bool
 
     @property
     def is_right(self) -> bool:
-        return self.found == Written(self.entry.sha256, self.entry.num_bytes)
+        return self.found == FileDigest(self.entry.sha256, self.entry.num_bytes)
 
 
 def copies(destination: Destination, index: DatasetIndex) -> Iterator[Copy]:
-    """The state of each copy."""
+    """Compare each copy with the manifest that it should be."""
     known = None
     for name in PLAIN_NAMES:
         original = index.manifest(name)
@@ -69,7 +69,7 @@ def copies(destination: Destination, index: DatasetIndex) -> Iterator[Copy]:
 
 
 def refuse_changed_copies(destination: Destination, index: DatasetIndex) -> None:
-    """A copy is to be written over only if a publication made it.
+    """Refuse to write over a copy that no publication made.
 
     Raises:
         ManifestError: somebody changed it, and would lose that.

@@ -27,7 +27,7 @@ class _Entry(BaseModel):
 
 
 class FileEntry(_Entry):
-    """A file beside the shards."""
+    """Index entry of a file beside the shards."""
 
     sha256: str
     num_bytes: int
@@ -35,7 +35,7 @@ class FileEntry(_Entry):
 
 
 class SplitEntry(_Entry):
-    """Totals of a split."""
+    """Index entry of a split: its totals."""
 
     num_shards: int
     num_samples: int
@@ -43,8 +43,8 @@ class SplitEntry(_Entry):
     duration_s: float
 
 
-class Generation(_Entry):
-    """One publication. `versions`: of avipipe, ffmpeg and its libraries; bytes depend on them."""
+class DatasetGeneration(_Entry):
+    """A publication. `versions`: of avipipe, ffmpeg and its libraries; bytes depend on them."""
 
     number: int
     config_hash: str
@@ -52,7 +52,7 @@ class Generation(_Entry):
 
 
 class DatasetIndex(_Entry):
-    """The whole of `dataset.json`.
+    """The index of a dataset: the whole of `dataset.json`.
 
     Attributes:
         generation: of the last shards; 0 while there is none.
@@ -67,7 +67,7 @@ class DatasetIndex(_Entry):
     generation: int = 0
     config_hash: str
     versions: dict[str, str]
-    generations: tuple[Generation, ...] = ()
+    generations: tuple[DatasetGeneration, ...] = ()
     splits: dict[str, SplitEntry] = {}
     shards: tuple[ShardEntry, ...] = ()
     manifests: dict[str, FileEntry] = {}
@@ -78,12 +78,12 @@ class DatasetIndex(_Entry):
         return next((found for found in self.manifests if plain_name(found) == name), None)
 
     def to_json(self) -> bytes:
-        """The file."""
+        """The bytes of `dataset.json`."""
         return f"{json.dumps(self.model_dump(mode='json'), sort_keys=True, indent=1)}\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Indexed:
+class StoredIndex:
     """An index as it stands in a store; `tag` tells whether it still does."""
 
     index: DatasetIndex
@@ -92,18 +92,18 @@ class Indexed:
 
 
 def hashed_name(name: str, sha256: str) -> str:
-    """`manifest/clips.parquet` -> `manifest/clips-{hash}.parquet`."""
+    """Add a hash to a name: `manifest/clips.parquet` -> `manifest/clips-{hash}.parquet`."""
     stem, dot, suffix = name.rpartition(".")
     return f"{stem}-{sha256[:HASH_DIGITS]}{dot}{suffix}"
 
 
 def plain_name(name: str) -> str:
-    """A name without the hash that it may have."""
+    """Take the hash out of a name that may have one."""
     return _HASH.sub("", name)
 
 
 def split_totals(names: Iterable[str], shards: Iterable[ShardEntry]) -> dict[str, SplitEntry]:
-    """The totals of each split, those without a shard included."""
+    """Sum up the totals of each split, those without a shard included."""
     of_split: dict[str, list[ShardEntry]] = {name: [] for name in names}
     for shard in shards:
         of_split.setdefault(shard.split, []).append(shard)
@@ -118,8 +118,8 @@ def split_totals(names: Iterable[str], shards: Iterable[ShardEntry]) -> dict[str
     }
 
 
-def fetch_index(destination: Destination) -> Indexed | None:
-    """The index of a dataset; None where there is definitely none.
+def fetch_index(destination: Destination) -> StoredIndex | None:
+    """Fetch the index of a dataset; None where there is definitely none.
 
     Raises:
         ManifestError: it is damaged, or of a schema that is not known here.
@@ -128,7 +128,7 @@ def fetch_index(destination: Destination) -> Indexed | None:
     if found is None:
         return None
     try:
-        return Indexed(DatasetIndex.model_validate_json(found.data), found.data, found.tag)
+        return StoredIndex(DatasetIndex.model_validate_json(found.data), found.data, found.tag)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -139,12 +139,12 @@ def fetch_index(destination: Destination) -> Indexed | None:
 
 
 def read_index(destination: Destination) -> DatasetIndex | None:
-    """As `fetch_index`, for those who only read."""
+    """Fetch the index as `fetch_index` does, for those who only read."""
     found = fetch_index(destination)
     return None if found is None else found.index
 
 
-def swap_index(destination: Destination, index: DatasetIndex, old: Indexed | None) -> None:
+def swap_index(destination: Destination, index: DatasetIndex, old: StoredIndex | None) -> None:
     """Publish the index, and with it everything that it lists, in place of the one that was read.
 
     Raises:

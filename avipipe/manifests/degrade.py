@@ -27,18 +27,18 @@ Pixels = npt.NDArray[np.uint8]
 Simulator = Literal["gaussian", "dilation", "hull", "polygon", "scribble", "jittered_box"]
 
 VERSION = 1
-"""Raised whenever a law would give other bits."""
+"""Version of the laws: raised whenever one would give other bits."""
 
 REFERENCE_HEIGHT_PX = 720
 
 MAX_LEVELS = 16
 MAX_REACH_PX = 400.0
-"""More than half of the picture; filters of a law that claims more would not fit into memory."""
+"""Longest reach of a law in pixels; filters of a longer one would not fit into memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """How masks are degraded.
+    """A degradation law: how masks are coarsened with the precision factor.
 
     Attributes:
         name: the simulator.
@@ -54,7 +54,7 @@ class Law:
 
     @property
     def is_sane(self) -> bool:
-        """Whether it is in the range that masks are degraded in."""
+        """Whether the parameters are in the range that masks are degraded in."""
         return 1 <= self.num_levels <= MAX_LEVELS and 0 < self.reach_px <= MAX_REACH_PX
 
     def to_json(self) -> dict[str, Any]:
@@ -87,21 +87,23 @@ class Law:
             f"found {dict(data)}; use the version of avipipe that wrote it"
         )
 
-    def level(self, p: int, height_px: int) -> "Level":
+    def level(self, p: int, height_px: int) -> "DegradationLevel":
         """The parameters at precision factor p, 1…P, in a picture of this height."""
         share = p / self.num_levels
         scale = round(self.reach_px * share * height_px / REFERENCE_HEIGHT_PX, 4)
         if p == self.num_levels:
-            return Level(p, 0, 0.0, 0.0)
+            return DegradationLevel(p, 0, 0.0, 0.0)
         if self.name == "gaussian":
-            return Level(p, 2 * math.ceil(3 * scale) + 1, scale, round(0.5 * (1 - share), 4))
+            return DegradationLevel(
+                p, 2 * math.ceil(3 * scale) + 1, scale, round(0.5 * (1 - share), 4)
+            )
         if self.name == "dilation":
-            return Level(p, 2 * math.floor(scale) + 1, scale, 0.0)
-        return Level(p, 0, scale, 0.0)
+            return DegradationLevel(p, 2 * math.floor(scale) + 1, scale, 0.0)
+        return DegradationLevel(p, 0, scale, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class DegradationLevel:
     """The parameters of one level; those that its law does not have are zero.
 
     `gaussian`: a `kernel` x `kernel` filter of standard deviation `sigma` px; what exceeds
@@ -146,7 +148,7 @@ def degrade(law: Law, mask_HW: Mask, seeds: Sequence[int]) -> list[Mask]:
     return levels
 
 
-def _gaussian(crop_HW: Pixels, law: Law, level: Level, seed: int) -> Pixels:
+def _gaussian(crop_HW: Pixels, law: Law, level: DegradationLevel, seed: int) -> Pixels:
     """Blur with zeros outside, then a low threshold.
 
     Integer weights that sum to 2^12 keep every sum of the two passes an integer of at most 2^24,
@@ -167,12 +169,12 @@ def _gaussian_weights(kernel: int, sigma: float) -> npt.NDArray[np.float32]:
     return np.trim_zeros(weights)
 
 
-def _dilation(crop_HW: Pixels, law: Law, level: Level, seed: int) -> Pixels:
+def _dilation(crop_HW: Pixels, law: Law, level: DegradationLevel, seed: int) -> Pixels:
     distance_HW = cv2.distanceTransform(1 - crop_HW, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return _pixels(distance_HW <= level.sigma)
 
 
-def _hull(crop_HW: Pixels, law: Law, level: Level, seed: int) -> Pixels:
+def _hull(crop_HW: Pixels, law: Law, level: DegradationLevel, seed: int) -> Pixels:
     """Convex hulls of P - p horizontal bands: that of the whole mask at p = P - 1."""
     hull_HW = np.zeros_like(crop_HW)
     edges = np.linspace(0, crop_HW.shape[0], law.num_levels - level.p + 1).astype(int)
@@ -183,7 +185,7 @@ def _hull(crop_HW: Pixels, law: Law, level: Level, seed: int) -> Pixels:
     return hull_HW
 
 
-def _polygon(crop_HW: Pixels, law: Law, level: Level, seed: int) -> Pixels:
+def _polygon(crop_HW: Pixels, law: Law, level: DegradationLevel, seed: int) -> Pixels:
     """Outlines with as few corners as the tolerance allows, drawn with a pen as broad as it."""
     outlines, _ = cv2.findContours(crop_HW, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     corners = [cv2.approxPolyDP(outline, level.sigma, True) for outline in outlines]
@@ -193,7 +195,7 @@ def _polygon(crop_HW: Pixels, law: Law, level: Level, seed: int) -> Pixels:
     return polygon_HW
 
 
-def _scribble(crop_HW: Pixels, law: Law, level: Level, seed: int) -> Pixels:
+def _scribble(crop_HW: Pixels, law: Law, level: DegradationLevel, seed: int) -> Pixels:
     """A broad stroke through a few random places of the box."""
     height, width = crop_HW.shape
     places = np.random.default_rng(seed).integers(0, 1000, (2 + level.p, 2))
@@ -203,7 +205,7 @@ def _scribble(crop_HW: Pixels, law: Law, level: Level, seed: int) -> Pixels:
     return stroke_HW
 
 
-def _jittered_box(crop_HW: Pixels, law: Law, level: Level, seed: int) -> Pixels:
+def _jittered_box(crop_HW: Pixels, law: Law, level: DegradationLevel, seed: int) -> Pixels:
     """The box with each edge moved inwards at random, the less the higher p."""
     height, width = crop_HW.shape
     most = 500 * (law.num_levels - level.p) // law.num_levels
@@ -223,7 +225,7 @@ def _pen_px(width: float) -> int:
     return min(max(round(width), 1), 255)
 
 
-_SIMULATORS: Mapping[Simulator, Callable[[Pixels, Law, Level, int], Pixels]] = {
+_SIMULATORS: Mapping[Simulator, Callable[[Pixels, Law, DegradationLevel, int], Pixels]] = {
     "gaussian": _gaussian,
     "dilation": _dilation,
     "hull": _hull,

@@ -12,10 +12,10 @@ from avipipe.errors import ManifestError
 from avipipe.manifests.stores import open_store
 from avipipe.manifests.stores.base import (
     BLOCK_BYTES,
+    FileDigest,
     HashedFile,
     NotThere,
-    Written,
-    written_of,
+    read_digest,
 )
 
 
@@ -26,7 +26,7 @@ class Draft(HashedFile):
         super().__init__(file)
         self.path = path
 
-    def finish(self) -> Written:
+    def finish(self) -> FileDigest:
         """Make what was written durable."""
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -48,7 +48,7 @@ class Destination:
         return self.store.url
 
     def read(self, name: str) -> bytes | None:
-        """The content of a small file; None where there is definitely none."""
+        """Read a small file; None where there is definitely none."""
         found = self.store.read(name)
         return None if found is None else found.data
 
@@ -66,7 +66,7 @@ class Destination:
         finally:
             path.unlink(missing_ok=True)
 
-    def place(self, draft: Draft, name: str) -> Written:
+    def place(self, draft: Draft, name: str) -> FileDigest:
         """Bring a draft under its name, whole or not at all, over what stands there."""
         written = draft.finish()
         self.store.place(draft.path, name, written)
@@ -95,7 +95,7 @@ class Destination:
 
     @contextmanager
     def local(self, name: str) -> Iterator[Path]:
-        """The file on this machine, for libraries that want one.
+        """A path of the file on this machine, for libraries that want one.
 
         Raises:
             ManifestError: there is none.
@@ -111,16 +111,16 @@ class Destination:
             copy.flush()
             yield Path(copy.name)
 
-    def written(self, name: str) -> Written | None:
+    def written(self, name: str) -> FileDigest | None:
         """Hash and size of a file; the store's own hash where it has one, else of its bytes."""
         found = self.store.stat(name)
         if found is None:
             return None
         if found.sha256:
-            return Written(found.sha256, found.num_bytes)
+            return FileDigest(found.sha256, found.num_bytes)
         try:
             with self.store.open(name) as file:
-                return written_of(file)
+                return read_digest(file)
         except NotThere:
             return None
 

@@ -34,7 +34,7 @@ Pairs = Iterator[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class SplitClip:
-    """What decides which clips must stay together.
+    """What a clip is grouped by for its split: ties and fingerprints.
 
     Attributes:
         channel: channel or uploader of the source; empty if unknown.
@@ -49,7 +49,7 @@ class SplitClip:
     audio: Words
 
     def ties(self) -> dict[str, str]:
-        """What it has in common with all clips that have the same: kind -> value."""
+        """Ties of the clip, kind -> value; clips with an equal one belong together."""
         ties = {"source": self.source_id}
         if self.channel:
             ties["channel"] = self.channel
@@ -61,7 +61,7 @@ class SplitClip:
 
 
 def duplicates(clips: Sequence[SplitClip]) -> list[tuple[int, int]]:
-    """Index pairs (i < j, sorted) of clips that look or sound alike and have no tie in common."""
+    """Find index pairs (i < j, sorted) of clips that look or sound alike and share no tie."""
     ties = [clip.ties() for clip in clips]
     kinds = {
         kind: _numbered([tie.get(kind, "") for tie in ties])

@@ -22,7 +22,7 @@ def _rounded(value: float, info: ValidationInfo) -> float:
 
 
 Rounded = Annotated[float, AfterValidator(_rounded)]
-"""Finite, with four decimals: enough for every threshold, and the same text on every machine."""
+"""A finite number with four decimals: enough for every threshold, the same text everywhere."""
 
 
 class _Evidence(BaseModel):
@@ -30,7 +30,7 @@ class _Evidence(BaseModel):
 
 
 class SpeakerTurn(_Evidence):
-    """Half-open, in seconds from the start of the clip."""
+    """A half-open interval of speech by one speaker, in seconds from the start of the clip."""
 
     start_s: Rounded
     end_s: Rounded
@@ -38,7 +38,7 @@ class SpeakerTurn(_Evidence):
 
 
 class ListenEvidence(_Evidence):
-    """What the sound of a clip says.
+    """Evidence of `listen`: what the sound of a clip says.
 
     Attributes:
         rms_dbfs, peak_dbfs: level of the whole clip; -120 for digital silence.
@@ -79,11 +79,11 @@ class ListenEvidence(_Evidence):
 
 
 NormalBox = tuple[Rounded, Rounded, Rounded, Rounded]
-"""(x0, y0, x1, y1), half-open, as shares of the picture's width and height."""
+"""A box (x0, y0, x1, y1), half-open, as shares of the picture's width and height."""
 
 
-class FaceTrack(_Evidence):
-    """One face over a part of the clip, and how much it seems to speak.
+class FaceSeen(_Evidence):
+    """Evidence of one face over a part of the clip, and how much it seems to speak.
 
     Attributes:
         box: mean of its boxes.
@@ -107,7 +107,7 @@ class FaceTrack(_Evidence):
 
 
 class ThingSeen(_Evidence):
-    """One thing of a known class over a part of the clip.
+    """Evidence of one thing of a known class over a part of the clip.
 
     Attributes:
         box: mean of its boxes; `score` is the mean of its scores, in [0, 1].
@@ -128,7 +128,7 @@ class ThingSeen(_Evidence):
 
 
 class ClassSeen(_Evidence):
-    """What a part of the picture shows.
+    """Evidence of a class that a part of the picture shows.
 
     Attributes:
         score: of the part that shows it best in each frame looked at, the mean over these.
@@ -143,7 +143,7 @@ class ClassSeen(_Evidence):
 
 
 class SoundExplained(_Evidence):
-    """A source that is heard, and what of all that is seen explains it best.
+    """Evidence of a source that is heard, and of what is seen that explains it best.
 
     Attributes:
         heard: score of the source, in [0, 1].
@@ -158,7 +158,7 @@ class SoundExplained(_Evidence):
 
 
 class PictureSeen(_Evidence):
-    """What the pictures of a clip are like as such.
+    """Evidence of the pictures as such: overlays, panels, changes, camera.
 
     Attributes:
         content_box: what lies within bars, borders and blurred sides; all of it where there are
@@ -188,7 +188,7 @@ class PictureSeen(_Evidence):
 
 
 class LookEvidence(_Evidence):
-    """What the picture of a clip says, and how it goes with the sound.
+    """Evidence of `look`: what the picture of a clip says, and how it goes with the sound.
 
     Attributes:
         correlation, p_value, margin, lag_s, box, localization_confidence: of the region whose
@@ -221,7 +221,7 @@ class LookEvidence(_Evidence):
     sync_z: Rounded | None
     motion_px: Rounded | None
     measures: dict[str, Rounded]
-    faces: list[FaceTrack] | None
+    faces: list[FaceSeen] | None
     things: list[ThingSeen] | None = None
     classes: list[ClassSeen] | None = None
     text_area: Rounded | None = None
@@ -234,7 +234,7 @@ class LookEvidence(_Evidence):
 
 
 class MaskEvidence(_Evidence):
-    """What the mask track of a clip is like. Means are over the frames that have a mask.
+    """Evidence of `mask`: measures of the track. Means are over the frames with a mask.
 
     Attributes:
         seed_frame: from which the mask was carried both ways; None where nothing was found.

@@ -41,7 +41,7 @@ _Line = tuple[int, ReviewLabel]
 
 
 def read_labels(path: Path, known_clip_ids: Collection[str]) -> list[ReviewLabel]:
-    """The labels of a file, one for each clip, in the order of the file.
+    """Read the labels of a file, one for each clip, in the order of the file.
 
     A clip may have any number of lines as long as all say the same; its first one counts. Exports
     of several people may stand in one file.
@@ -117,15 +117,15 @@ def _refuse_contradictions(path: Path, clips: Collection[Sequence[_Line]]) -> No
     torn = [found for found in clips if len({label.verdict for _, label in found}) > 1]
     if not torn:
         return
-    told = [
+    texts = [
         f"{found[0][1].clip_id} is "
         + ", ".join(f"{label.verdict} in line {number}" for number, label in found)
         for found in torn
     ]
     clips_said = "1 clip has" if len(torn) == 1 else f"{len(torn)} clips have"
     raise ManifestError(
-        f"{path}: {clips_said} contradicting verdicts: {_listed(told, '; ')}. Look again and leave "
-        "one verdict for each, or delete all lines of a clip that cannot be settled"
+        f"{path}: {clips_said} contradicting verdicts: {_listed(texts, '; ')}. Look again and "
+        "leave one verdict for each, or delete all lines of a clip that cannot be settled"
     )
 
 

@@ -28,7 +28,7 @@ LEASE_NAME = "lease.json"
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When a lease is renewed, and when it is over.
+    """Intervals after which a lease is renewed, and over.
 
     Attributes:
         beat_s: between two renewals.

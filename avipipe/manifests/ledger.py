@@ -79,7 +79,7 @@ class Ledger:
         return len(self._places)
 
     def get(self, key: str) -> Record | None:
-        """The record of a stage key, or None."""
+        """Look up the record of a stage key, or None."""
         place = self._places.get(key)
         return None if place is None else self._read(place[0])
 

@@ -1,4 +1,4 @@
-"""What stopped publications leave behind, and how it goes.
+"""Leftovers of stopped publications: how they are found and removed.
 
 Only names that a publication gives are looked at, only what the index does not list is removed,
 and only once it is older than any publication takes: another writer, whose lease was lost on the
@@ -20,7 +20,7 @@ from avipipe.manifests.tables import CLIPS_NAME, SOURCES_NAME
 logger = logging.getLogger(__name__)
 
 GRACE_S = 24 * 3600.0
-"""Longer than one publication takes: 4 TB at 50 MB/s."""
+"""Age from which a draft is abandoned: longer than a publication takes (4 TB at 50 MB/s)."""
 
 MANIFESTS = "manifest"
 _FOLDERS = (SHARDS, MANIFESTS)
@@ -35,7 +35,7 @@ def is_draft(name: str) -> bool:
     return _DRAFT.fullmatch(name.rpartition("/")[2]) is not None
 
 
-def strays(destination: Destination, *indexes: DatasetIndex) -> Iterator[tuple[str, bool]]:
+def find_leftovers(destination: Destination, *indexes: DatasetIndex) -> Iterator[tuple[str, bool]]:
     """Yield (name, whether a publication could have made it) of files that no index lists.
 
     Looks where they would be listed: among the shards and the manifests.
@@ -60,7 +60,7 @@ def remove_leftovers(destination: Destination, *indexes: DatasetIndex) -> None:
     if now_s is None:
         return
     before_s = now_s - GRACE_S
-    own = [name for name, is_own in strays(destination, *indexes) if is_own]
+    own = [name for name, is_own in find_leftovers(destination, *indexes) if is_own]
     own += [name for name in destination.names("") if is_draft(name)]
     for name in own:
         modified_s = destination.store.modified_s(name)

@@ -8,22 +8,22 @@ from typing import Any
 
 from avipipe.errors import ManifestError
 from avipipe.manifests import rle
-from avipipe.manifests.degrade import Law, Level, degrade, seed_of
+from avipipe.manifests.degrade import DegradationLevel, Law, degrade, seed_of
 from avipipe.manifests.rle import MaskTrack
 
 
 @dataclass(frozen=True, slots=True)
 class PairLevel:
-    """The masks of one level: run-length counts, one a frame."""
+    """The degraded masks of one level: run-length counts, one a frame."""
 
-    level: Level
+    level: DegradationLevel
     seed: int
     frames: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """What `pairs.json` holds: the levels 1 … P of one clip."""
+    """The mask pairs of a clip: the levels 1 … P, as `pairs.json` holds them."""
 
     law: Law
     levels: tuple[PairLevel, ...]
@@ -55,7 +55,7 @@ class Pairs:
             raise ManifestError("expected the frames of each level to be run-length counts")
         levels = tuple(
             PairLevel(
-                Level(entry["p"], entry["kernel"], entry["sigma"], entry["threshold"]),
+                DegradationLevel(entry["p"], entry["kernel"], entry["sigma"], entry["threshold"]),
                 entry["seed"],
                 tuple(entry["frames"]),
             )
@@ -79,7 +79,7 @@ def make_pairs(law: Law, masks: MaskTrack, clip_key: str) -> Pairs:
 
 
 def check_pairs(pairs: Pairs, masks: MaskTrack) -> list[str]:
-    """What is wrong with stored pairs: nothing, if the law applied to m_gt gives them exactly."""
+    """Check stored pairs: the law applied to m_gt must give them exactly; say what is wrong."""
     levels = pairs.levels
     expected = [pairs.law.level(p, masks.size[0]) for p in range(1, pairs.law.num_levels + 1)]
     found = [entry.level for entry in levels]

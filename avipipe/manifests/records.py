@@ -18,11 +18,11 @@ Evidence = dict[str, Any]
 """Raw measurements of one stage on one item: JSON values only."""
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9_-]+")
-"""No dot: WebDataset splits a member's name into key and extension at the first one."""
+"""Form of an id. No dot: WebDataset splits a member's name at the first one."""
 
 
 class DropReason(StrEnum):
-    """Why a clip was decided against. A drop is a decision on evidence, never an accident."""
+    """Reason of a drop. A drop is a decision on evidence, never an accident."""
 
     TOO_SHORT = "too_short"
     SILENT = "silent"
@@ -89,13 +89,13 @@ class SourceLine:
 
     @property
     def line_id(self) -> str:
-        """Names the wish, not the content: the same URI and range always give the same id."""
+        """Id of the line, not of its content: the same URI and range always give the same id."""
         return "line-" + digest({"uri": self.uri, "span": span_json(self.span)})[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """The item goes on. `files` are names relative to the stage's own folder in the store.
+    """Outcome: the item goes on. `files` are names in the stage's own folder in the store.
 
     `children`: only from a stage that fans out; the spans that go on in the item's place.
     """
@@ -107,7 +107,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """The item was decided against."""
+    """Outcome: the item was decided against."""
 
     reason: DropReason
     evidence: Evidence
@@ -115,7 +115,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The item could not be processed."""
+    """Outcome: the item could not be processed."""
 
     kind: FailKind
     message: str
@@ -126,12 +126,12 @@ class Fail:
 Outcome = Keep | Drop | Fail
 
 RECORD_VERSION = 2
-"""Of `Record.to_json`. Version 1, which did not say so, had neither `files` nor `note`."""
+"""Version of `Record.to_json`. Version 1, which did not say so, had neither `files` nor `note`."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """What a file in the store must be, as it was when the stage had written it."""
+    """Digest and size of a file in the store, as the stage had written it."""
 
     sha256: str
     num_bytes: int
@@ -139,7 +139,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a stage spent on an item; in the ledger and the report, never in a shard."""
+    """Cost of a stage on an item; in the ledger and the report, never in a shard."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -199,7 +199,7 @@ class Record:
 
     @classmethod
     def from_json(cls, data: Any) -> "Record":
-        """The record that a JSON value says.
+        """Parse the record in a JSON value.
 
         Raises:
             ValueError: it is none, or one that only a later version of avipipe understands.
@@ -235,7 +235,7 @@ def _outcome(status: str, body: Mapping[str, Any]) -> Outcome:
 
 
 def span_json(span: Span | None) -> list[int] | None:
-    """A span as [start_ms, end_ms]."""
+    """Encode a span as [start_ms, end_ms]."""
     return None if span is None else [span.start_ms, span.end_ms]
 
 
@@ -246,5 +246,5 @@ def digest(value: Any) -> str:
 
 
 def clip_id(source_id: str, span: Span) -> str:
-    """`{source_id}_{start_ms:08d}_{end_ms:08d}`; the same clip has the same id everywhere."""
+    """Id of a clip, `{source_id}_{start_ms:08d}_{end_ms:08d}`: the same everywhere."""
     return f"{source_id}_{span.start_ms:08d}_{span.end_ms:08d}"

@@ -19,7 +19,7 @@ from avipipe.files import write_whole
 
 Mask = npt.NDArray[np.bool_]
 Size = tuple[int, int]
-"""(height, width) in pixels."""
+"""Size of a mask: (height, width) in pixels."""
 
 MAX_PIXELS = 8192 * 8192
 """Of a mask that is read: as of a source's pictures. A decoded one takes two bytes a pixel, 128 MiB
@@ -27,14 +27,14 @@ at most, and one is held at a time; counts of a few characters may stand for any
 
 
 def encode(mask_HW: Mask) -> str:
-    """The counts of a mask, bool (H, W)."""
+    """Encode a mask, bool (H, W), as run-length counts."""
     columns = np.asfortranarray(mask_HW, dtype=np.uint8)
     counts: bytes = coco.encode(columns)["counts"]
     return counts.decode("ascii")
 
 
 def decode(counts: str, size: Size) -> Mask:
-    """The mask behind `counts`, bool (H, W).
+    """Decode run-length counts to a mask, bool (H, W).
 
     Raises:
         ManifestError: not run-length counts, or not of this size.
@@ -43,7 +43,7 @@ def decode(counts: str, size: Size) -> Mask:
 
 
 def decode_by_columns(counts: str, size: Size) -> Mask:
-    """The same mask, bool (W, H): as it is coded, which takes a fraction of the time.
+    """Decode to the transposed mask, bool (W, H): as it is coded, in a fraction of the time.
 
     Raises:
         ManifestError: as `decode`.
@@ -56,12 +56,12 @@ def decode_by_columns(counts: str, size: Size) -> Mask:
 
 
 def area(counts: str, size: Size) -> int:
-    """Pixels in the mask."""
+    """Number of pixels in a mask."""
     return int(coco.area(_rle(counts, size)))
 
 
 def box(counts: str, size: Size) -> tuple[int, int, int, int] | None:
-    """The smallest (x0, y0, x1, y1) around the mask, half-open; None for an empty mask."""
+    """Bounding box (x0, y0, x1, y1) of a mask, half-open; None for an empty one."""
     if area(counts, size) == 0:
         return None
     x0, y0, width, height = (int(value) for value in coco.toBbox(_rle(counts, size)))
@@ -69,7 +69,7 @@ def box(counts: str, size: Size) -> tuple[int, int, int, int] | None:
 
 
 def iou(a: str, b: str, size: Size) -> float:
-    """Intersection over union; 1 where both are empty."""
+    """Intersection over union of two masks; 1 where both are empty."""
     one, other = _rle(a, size), _rle(b, size)
     union = int(coco.area(coco.merge([one, other])))
     return int(coco.area(coco.merge([one, other], intersect=True))) / union if union else 1.0
@@ -77,7 +77,7 @@ def iou(a: str, b: str, size: Size) -> float:
 
 @dataclass(frozen=True, slots=True)
 class MaskTrack:
-    """What `masks.json` holds: one mask for each frame of a clip."""
+    """An encoded mask track, as `masks.json` holds it: one mask for each frame of a clip."""
 
     size: Size
     fps: int
@@ -85,7 +85,7 @@ class MaskTrack:
 
     @classmethod
     def from_json(cls, data: Any) -> "MaskTrack":
-        """What `masks.json` says; nothing is decoded.
+        """Parse the content of `masks.json`; nothing is decoded.
 
         Raises:
             ManifestError: it is not what the data contract says, or larger than `MAX_PIXELS`.
@@ -113,7 +113,7 @@ class MaskTrack:
         return cls((height, width), fps, tuple(frames))
 
     def check(self) -> None:
-        """Look at the runs of all frames; none is drawn.
+        """Check the runs of all frames without drawing them.
 
         Raises:
             ManifestError: one is no run-length code of this size.
@@ -122,7 +122,7 @@ class MaskTrack:
             _checked_runs(counts, self.size)
 
     def mask(self, frame: int) -> Mask:
-        """The mask of one frame, bool (H, W)."""
+        """Decode the mask of one frame, bool (H, W)."""
         return decode(self.frames[frame], self.size)
 
 

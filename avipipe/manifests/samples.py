@@ -24,13 +24,13 @@ _OWN_PLACE = frozenset({"caption", "cut", "fingerprint"})
 
 
 def last_decision(evidence: Mapping[str, Evidence]) -> Evidence:
-    """The evidence of the last decision that was made on a clip; empty where there was none."""
+    """Evidence of the last decision on a clip; empty where there was none."""
     found = (evidence.get(f"decide_{after}") for after in DECIDED_AFTER)
     return next((each for each in found if each is not None), {})
 
 
 def probability_of(evidence: Mapping[str, Evidence]) -> float | None:
-    """That a clip is good, as the last decision on it says; None: unknown."""
+    """Probability that a clip is good, by the last decision on it; None: unknown."""
     probability = last_decision(evidence).get("probability")
     # Readers of shards ask for one type in all samples, and a stored 1 is read as an int.
     return None if probability is None else float(probability)
@@ -38,7 +38,7 @@ def probability_of(evidence: Mapping[str, Evidence]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
-    """Where a clip comes from.
+    """Facts on the source of a clip: where it comes from.
 
     Attributes:
         sha256: of the source file.
@@ -54,7 +54,7 @@ class SourceFacts:
 
     @classmethod
     def of(cls, line: SourceLine, fetch: Evidence) -> "SourceFacts":
-        """From a line of the list and the evidence of `fetch`."""
+        """Take the facts from a line of the list and the evidence of `fetch`."""
         return cls(
             fetch["source_id"],
             line.uri,
@@ -65,7 +65,7 @@ class SourceFacts:
 
     @property
     def licence(self) -> str:
-        """What the list says, else what the origin says; empty if unknown."""
+        """The licence by the list, else by the origin; empty if unknown."""
         said = self.metadata.get("licence") or self.metadata.get("license")
         return said or self.origin.get("licence") or ""
 
@@ -119,11 +119,11 @@ class ClipRecord:
 
     @property
     def probability(self) -> float | None:
-        """That it is good, by the last decision about it; None where there was none."""
+        """Probability that the clip is good, by the last decision; None where there was none."""
         return probability_of(self.evidence)
 
     def split_clip(self) -> SplitClip:
-        """What decides which clips it must stay with."""
+        """What the clip is grouped by for its split."""
         return split_clip(
             self.clip_id,
             self.source.source_id,
@@ -133,7 +133,7 @@ class ClipRecord:
 
 
 def split_clip(clip_id: str, source_id: str, channel: str, fingerprint: Evidence) -> SplitClip:
-    """From the evidence of `fingerprint`, which may be missing."""
+    """What a clip is grouped by, from the evidence of `fingerprint`, which may be missing."""
     return SplitClip(
         clip_id,
         source_id,
@@ -144,13 +144,13 @@ def split_clip(clip_id: str, source_id: str, channel: str, fingerprint: Evidence
 
 
 def sample_members(record: ClipRecord, split: str) -> dict[str, Member]:
-    """The members of a kept clip's sample."""
+    """Make the members of a kept clip's sample."""
     facts = canonical_json(sample_facts(record, split))
     return {**record.files, "json": facts}
 
 
 def sample_facts(record: ClipRecord, split: str) -> dict[str, Any]:
-    """The `json` member: everything about a sample but its media and masks.
+    """Make the `json` member: everything about a sample but its media and masks.
 
     Readers such as `datasets` infer the type of every part from the first few samples, so each has
     the same keys and types in all of them: what is unknown is empty text, not null, and what has

@@ -21,12 +21,12 @@ from avipipe.manifests.destination import Destination, Draft
 from avipipe.manifests.records import ID_PATTERN
 
 MEMBERS = ("flac", "json", "masks.json", "mp4", "pairs.json")
-"""Of every sample, in the order in which they stand in a shard."""
+"""Members of a sample, in the order in which they stand in a shard."""
 
 FOLDER = "shards"
 _BLOCK_BYTES = 512
 HASH_DIGITS = 16
-"""Of a hash in a name: 64 bits, so that even a million files never meet by chance."""
+"""Digits of a hash in a name: 64 bits, so that even a million files never collide."""
 
 _NAME = re.compile(rf"{FOLDER}/[a-z]+-\d{{4,}}-\d{{5,}}(-[0-9a-f]{{{HASH_DIGITS}}})?\.tar")
 
@@ -50,14 +50,14 @@ class ShardEntry(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ShardLimits:
-    """When a shard is full; one sample is always let in."""
+    """Limits of a shard; one sample always fits."""
 
     max_samples: int
     max_bytes: int
 
 
 def shard_name(split: str, generation: int, index: int, sha256: str) -> str:
-    """`shards/{split}-{generation:04d}-{index:05d}-{hash}.tar`."""
+    """Name of a shard: `shards/{split}-{generation:04d}-{index:05d}-{hash}.tar`."""
     return f"{FOLDER}/{split}-{generation:04d}-{index:05d}-{sha256[:HASH_DIGITS]}.tar"
 
 
@@ -187,7 +187,7 @@ class _OpenShard:
 def drafted_shard(
     destination: Destination, samples: Iterable[tuple[str, Mapping[str, Member], float]]
 ) -> Iterator[Draft]:
-    """The shard that holds these samples (key, members, duration in seconds), without a name."""
+    """Write a shard of samples (key, members, duration in seconds), without a name yet."""
     shard = _OpenShard(destination)
     try:
         for key, members, duration_s in samples:

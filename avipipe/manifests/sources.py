@@ -11,7 +11,7 @@ from pathlib import Path
 
 from avipipe.errors import ConfigError, ManifestError
 from avipipe.manifests.lists.delimited import read_delimited
-from avipipe.manifests.lists.entry import Entry
+from avipipe.manifests.lists.entry import ListEntry
 from avipipe.manifests.lists.jsonl import read_jsonl
 from avipipe.manifests.lists.parquet import read_parquet
 from avipipe.manifests.lists.text import read_text
@@ -22,10 +22,10 @@ from avipipe.text import said
 MEDIA_SUFFIXES = frozenset(
     ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .webm .wmv".split()
 )
-"""What is taken from a folder, and fetched as a plain file from a URL."""
+"""Suffixes of media: taken from a folder, and fetched as a plain file from a URL."""
 
 MAX_RANGES = 64
-"""With more ranges than this a URL is fetched whole: each one costs requests of its own."""
+"""Most ranges that are fetched of a URL; with more it is fetched whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class SourceList:
-    """The lines in the order of the list, each wish once."""
+    """A source list: its lines in order, each wish once."""
 
     lines: tuple[SourceLine, ...]
     duplicates: tuple[Duplicate, ...] = ()
@@ -59,7 +59,7 @@ def read_sources(source: str | Path) -> SourceList:
     """
     uri = absolute_uri(str(source), Path.cwd(), "--source")
     if is_url(uri):
-        return _collect([Entry(uri, uri)])
+        return _collect([ListEntry(uri, uri)])
     path = local_path(uri)
     try:
         sources = _collect(_entries(path))
@@ -73,7 +73,7 @@ def read_sources(source: str | Path) -> SourceList:
 def listed_together(
     lines: Sequence[SourceLine], earlier: Sequence[SourceLine] = ()
 ) -> list[SourceLine]:
-    """The lines, each with the ranges of its URL that are fetched apart from the whole.
+    """Give each line the ranges of its URL that are fetched instead of the whole.
 
     Args:
         earlier: lines of the dataset. What is fetched whole stays whole, and a URL of which ranges
@@ -95,7 +95,7 @@ def listed_together(
     return [replace(line, ranges=ranges.get(line.uri, parted.get(line.uri, ()))) for line in lines]
 
 
-def _collect(entries: Iterable[Entry]) -> SourceList:
+def _collect(entries: Iterable[ListEntry]) -> SourceList:
     first: dict[tuple[str, Span | None], str] = {}
     lines: list[SourceLine] = []
     duplicates: list[Duplicate] = []
@@ -110,7 +110,7 @@ def _collect(entries: Iterable[Entry]) -> SourceList:
     return SourceList(tuple(lines), tuple(duplicates))
 
 
-def _entries(path: Path) -> Iterator[Entry]:
+def _entries(path: Path) -> Iterator[ListEntry]:
     if path.is_dir():
         return _read_folder(path)
     if not path.is_file():
@@ -118,19 +118,19 @@ def _entries(path: Path) -> Iterator[Entry]:
             f"{path}: expected a list, a folder, a media file or a URL, found nothing"
         )
     if path.suffix.lower() in MEDIA_SUFFIXES:
-        return iter([Entry(path_uri(path), str(path))])
+        return iter([ListEntry(path_uri(path), str(path))])
     return _read_list(path)
 
 
-def _read_folder(folder: Path) -> Iterator[Entry]:
+def _read_folder(folder: Path) -> Iterator[ListEntry]:
     """Media files at any depth in the order of their paths; hidden ones are left alone."""
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in MEDIA_SUFFIXES and not hidden and path.is_file():
-            yield Entry(path_uri(path), str(path))
+            yield ListEntry(path_uri(path), str(path))
 
 
-def _read_list(path: Path) -> Iterator[Entry]:
+def _read_list(path: Path) -> Iterator[ListEntry]:
     match path.suffix.lower():
         case "" | ".txt" | ".list" | ".lst":
             return read_text(path)

@@ -23,7 +23,7 @@ def assign_splits(
     seed: int,
     published: Mapping[str, str],
 ) -> dict[str, str | None]:
-    """The split of each clip; None for one that would bridge published groups.
+    """Assign a split to each clip; None to one that would bridge published groups.
 
     The result depends neither on the order of `clips`, nor on anything but the arguments.
 
@@ -51,7 +51,7 @@ def assign_splits(
 
 
 def check_splits(clips: Iterable[SplitClip], splits: Mapping[str, str]) -> list[str]:
-    """Every tie between clips of different splits, in words; none in a sound dataset."""
+    """Find ties between clips of different splits, in words; none in a sound dataset."""
     ordered = sorted(clips, key=lambda clip: clip.clip_id)
     members: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for clip in ordered:

@@ -21,7 +21,7 @@ from avipipe.manifests.dataset import DatasetIndex
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.rle import canonical_json
 from avipipe.manifests.samples import ClipRecord, SourceRecord
-from avipipe.manifests.stores.base import HashedFile, written_of
+from avipipe.manifests.stores.base import HashedFile, read_digest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -121,7 +121,7 @@ def _arrow_type(annotation: Any) -> Any:
 
 
 def clip_row(record: ClipRecord, *, split: str, shard: str) -> Row:
-    """A clip's row; `split` and `shard` are empty where it is not published."""
+    """Make the row of a clip; `split` and `shard` are empty where it is not published."""
     fixed: Row = {
         "clip_id": record.clip_id,
         "source_id": record.source.source_id,
@@ -145,7 +145,7 @@ def clip_row(record: ClipRecord, *, split: str, shard: str) -> Row:
 
 
 def source_row(record: SourceRecord) -> Row:
-    """The row of a line of the list."""
+    """Make the row of a line of the list."""
     source, span = record.source, record.span
     fixed: Row = {
         "source_id": source.source_id,
@@ -221,7 +221,7 @@ class PublishedTables:
         if name not in self._paths:
             path = self._stack.enter_context(self._destination.local(name))
             with path.open("rb") as file:
-                found = written_of(file).sha256
+                found = read_digest(file).sha256
             listed = self._index.manifests[name].sha256
             if found != listed:
                 raise ManifestError(

@@ -25,7 +25,7 @@ def is_url(uri: str) -> bool:
 
 
 def absolute_uri(uri: str, folder: Path, where: str) -> str:
-    """What a list calls a source, as it is stored but for the secrets of a URL.
+    """Make a source's URI absolute, as it is stored but for the secrets of a URL.
 
     Args:
         folder: what a relative path is relative to.
@@ -49,13 +49,13 @@ def absolute_uri(uri: str, folder: Path, where: str) -> str:
 
 
 def path_uri(path: str | Path) -> str:
-    """A local path as it is stored."""
+    """Encode a local path as a URI."""
     text = os.fspath(path)
     return text if is_safe(text) else _FILE + quote(to_bytes(text))
 
 
 def local_path(uri: str) -> Path:
-    """The path that is stored as `uri`."""
+    """Decode a URI to the local path that it stands for."""
     return Path(_unquoted(uri[len(_FILE) :]) if _is_file_url(uri) else uri)
 
 

@@ -21,14 +21,14 @@ _FORMATS = (
     *("png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe"),
 )
 INPUT_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(_FORMATS)}
-"""Of PyAV and of ffmpeg for whatever a user, a page or another dataset has made."""
+"""Input options of PyAV and ffmpeg for whatever a user, a page or another dataset has made."""
 
 _MAGICS = ((4, b"ftyp"), (0, b"\x1a\x45\xdf\xa3"), (0, b"RIFF"), (4, b"moov"), (4, b"mdat"))
 
 
 @dataclass(frozen=True, slots=True)
 class MediaLimits:
-    """What a file may declare before anything of it is decoded.
+    """Limits on what a file may declare, checked before anything of it is decoded.
 
     Attributes:
         max_pixels: of a coded picture. One takes 1.5 to 8 bytes a pixel, several are held.
@@ -69,7 +69,7 @@ def open_media(path: Path) -> InputContainer:
 
 
 def open_bytes(file: IO[bytes]) -> InputContainer:
-    """Open what is not a file of its own with PyAV: a member of a shard, an answer.
+    """Open media in memory with PyAV: a member of a shard, an answer.
 
     Raises:
         av.FFmpegError: it cannot be read.
@@ -78,7 +78,7 @@ def open_bytes(file: IO[bytes]) -> InputContainer:
 
 
 def choose_streams(container: InputContainer, path: Path) -> tuple[av.VideoStream, av.AudioStream]:
-    """The picture and the sound of a file: of several, ffmpeg's choice; never a cover picture.
+    """Choose the video and audio stream of a file: ffmpeg's choice; never a cover picture.
 
     Raises:
         MediaError: NOT_MEDIA, NO_VIDEO_STREAM, NO_AUDIO_STREAM, or CORRUPT for an unknown codec.
@@ -123,11 +123,11 @@ def check_declared(
 
 
 def too_large(path: Path, most: str, found: str, setting: str) -> MediaError:
-    """What is said of a file that is beyond a limit."""
+    """The error for a file that is beyond a limit."""
     message = f"expected at most {most} in {path}, found {found}; to allow it, raise {setting}"
     return MediaError(FailKind.TOO_LARGE, message)
 
 
 def corrupt(path: Path, what: str) -> MediaError:
-    """What is said of a damaged file."""
+    """The error for a damaged file."""
     return MediaError(FailKind.CORRUPT, f"expected a readable file, found {path} damaged: {what}")

@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_cookies(path: Path) -> http.cookiejar.MozillaCookieJar:
-    """Cookies of a file in Netscape format; those without an end are kept, as yt-dlp keeps them.
+    """Load a cookie file in Netscape format; session cookies are kept, as yt-dlp keeps them.
 
     Raises:
         ConfigError: the file cannot be read, or is in another format.
@@ -35,7 +35,7 @@ def load_cookies(path: Path) -> http.cookiejar.MozillaCookieJar:
 
 
 def cookie_stream(path: Path) -> io.StringIO:
-    """The same in memory, for yt-dlp, which writes back: workers would do so at the same time.
+    """Open a cookie file in memory, for yt-dlp, which writes back: workers would do so at once.
 
     Raises:
         ConfigError: as `load_cookies`.

@@ -1,4 +1,4 @@
-"""What of a picture is kept: bars and borders are cut off before it is scaled."""
+"""Cropping: bars and borders of a picture are cut off before it is scaled."""
 
 import math
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from avipipe.media.probe import VideoInfo
 
 Shares = tuple[float, float, float, float]
-"""(x0, y0, x1, y1), half-open, as shares of the upright picture's width and height."""
+"""A box (x0, y0, x1, y1), half-open, as shares of the upright picture's width and height."""
 
 WHOLE: Shares = (0.0, 0.0, 1.0, 1.0)
 _GRAIN_PX = 2
@@ -36,11 +36,11 @@ class Crop:
         return (self.width, self.height) == (video.width, video.height)
 
     def of(self, video: VideoInfo) -> VideoInfo:
-        """The same video with what is left of its pictures."""
+        """Describe the video after the crop."""
         return replace(video, width=self.width, height=self.height)
 
     def shares(self, video: VideoInfo) -> Shares:
-        """Where it lies in the upright picture."""
+        """The crop's place in the upright picture."""
         box = (
             self.left / video.width,
             self.top / video.height,
@@ -73,7 +73,7 @@ def _inside(low: float, high: float, length: int) -> tuple[int, int]:
 
 
 def in_crop(box: Shares, crop: Shares) -> Shares:
-    """A box of the whole picture as shares of what is left of it; empty where nothing is."""
+    """Convert a box of the whole picture to shares of the crop; empty where nothing is left."""
     x0, y0, x1, y1 = crop
     width, height = x1 - x0, y1 - y0
     inside = (
@@ -87,12 +87,12 @@ def in_crop(box: Shares, crop: Shares) -> Shares:
 
 
 def normal_box(box: Shares, *, width: int, height: int) -> Shares:
-    """A box in pixels as shares of the picture."""
+    """Convert a box from pixels to shares of the picture."""
     return box[0] / width, box[1] / height, box[2] / width, box[3] / height
 
 
 def pixel_box(box: Shares, *, width: int, height: int) -> Shares:
-    """A box in shares of the picture as pixels of it."""
+    """Convert a box from shares of the picture to pixels."""
     return box[0] * width, box[1] * height, box[2] * width, box[3] * height
 
 

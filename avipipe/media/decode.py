@@ -32,7 +32,7 @@ _COLORSPACES = {
 
 
 def num_ticks(duration_s: float, rate: Fraction | int) -> int:
-    """How many frames or samples at `rate` a duration holds: rounded, halves up."""
+    """Number of frames or samples at `rate` in a duration: rounded, halves up."""
     return math.floor(exact(duration_s) * rate + Fraction(1, 2))
 
 
@@ -67,7 +67,7 @@ def read_frames(
     height_px: int,
     upscale: bool = False,
 ) -> npt.NDArray[np.uint8]:
-    """The pictures of `[start_s, end_s)` as (T, H, W, 3) RGB; see `iter_frames`."""
+    """Read the pictures of `[start_s, end_s)` as (T, H, W, 3) RGB; see `iter_frames`."""
     width, height = scaled_size(info.video, height_px, upscale=upscale)
     count = num_ticks(end_s - start_s, fps)
     frames_THWC = np.empty((count, height, width, 3), np.uint8)
@@ -167,7 +167,7 @@ def read_audio(
     mono: bool,
     reference: bool = False,
 ) -> npt.NDArray[np.float32]:
-    """The sound of `[start_s, end_s)`, sample-exact on the clock of the pictures.
+    """Read the sound of `[start_s, end_s)`, sample-exact on the clock of the pictures.
 
     Returns:
         (C, N) float32 in [-1, 1], C = 1 if `mono` else 2, N = round(duration * rate); silence
@@ -295,7 +295,7 @@ class _Resampler:
         self._num_in = 0
 
     def resample(self, frame: av.AudioFrame | None) -> Iterator[npt.NDArray[np.float32]]:
-        """What comes out for a frame that goes in, (C, N); None drains it."""
+        """Resample a frame of sound to (C, N); None drains what is left."""
         if frame is not None:
             frame.pts, frame.time_base = self._num_in, Fraction(1, frame.sample_rate)
             self._num_in += frame.samples
@@ -327,7 +327,7 @@ def _convert(
 
 
 def colorspace(frame: av.VideoFrame | None, video: VideoInfo) -> Colorspace:
-    """The matrix that a picture is tagged with, as tags may change midway; else that of all."""
+    """Colour matrix of a picture: by its own tag, as tags may change midway, else the video's."""
     own = UNSPECIFIED if frame is None else matrix_of(frame)
     name = video.assumed_matrix if own == UNSPECIFIED else own
     return _COLORSPACES.get(name, Colorspace.ITU601)

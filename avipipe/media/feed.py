@@ -1,4 +1,4 @@
-"""Hands decoded pictures to ffmpeg: raw, in one form, each with the frame that it becomes."""
+"""Feeds decoded pictures to ffmpeg: raw, in one form, each with the frame that it becomes."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -30,7 +30,7 @@ _PLAIN = frozenset(
 
 
 def is_full_range(video: VideoInfo) -> bool:
-    """Whether levels run from 0 to 255: as tagged, or as the name of the format says."""
+    """Whether levels of a picture run from 0 to 255: as tagged, or as its format's name says."""
     return video.range == "pc" or video.pix_fmt in _FULL_RANGE
 
 

@@ -44,7 +44,7 @@ if os.getppid() == int(sys.argv[1]):
 
 @dataclass(frozen=True, slots=True)
 class ToolRun:
-    """What a finished run left: the end of its log, and what it cost."""
+    """Result of a run of a tool: the end of its log, and what it cost."""
 
     log_tail: str
     wall_s: float
@@ -53,7 +53,7 @@ class ToolRun:
 
 @functools.cache
 def ffmpeg_path() -> str:
-    """The system's ffmpeg where it can do all that is needed, else the one of imageio-ffmpeg.
+    """Path of the system's ffmpeg where it can do what is needed, else of imageio-ffmpeg's.
 
     Raises:
         ConfigError: there is no usable ffmpeg.
@@ -83,7 +83,7 @@ def versions() -> dict[str, str]:
 
 
 def file_url(path: Path) -> bytes:
-    """A local file as an input of ffmpeg-python's graph; in bytes, as a name may be no text."""
+    """A local file as an input of ffmpeg-python's graph; bytes, as a name may be no text."""
     return b"file:" + os.fsencode(path.resolve())
 
 

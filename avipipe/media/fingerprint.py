@@ -20,19 +20,19 @@ from avipipe.media.probe import MediaInfo
 
 NUM_FRAMES = 3
 MAX_BITS = 6
-"""Hashes of 64 bits that differ in no more are of the same picture."""
+"""Most bits in which the 64-bit hashes of the same picture differ."""
 
 MIN_CONTRAST = 4.0
-"""Standard deviation of the luma, of 255, under which the hash of a picture is that of noise."""
+"""Least standard deviation of luma, of 255; under it, a hash is that of noise."""
 
 MIN_WORDS = 8
-"""Words of chromaprint, one each 0.124 s after the first 2.5 s, on which a comparison can rest."""
+"""Least words of chromaprint to compare by; one each 0.124 s after the first 2.5 s."""
 
 MIN_DISTINCT = 6
-"""Different words under which sound is silence or a steady tone, which is like any other."""
+"""Least different words; with fewer, sound is silence or a tone, which is like any other."""
 
 MAX_BIT_ERRORS = 0.15
-"""Share of wrong bits. Re-encoded and half a word out of step: up to 0.10; other sound: 0.3."""
+"""Largest share of wrong bits. Re-encoded and out of step: up to 0.10; other sound: 0.3."""
 
 _FPS = Fraction(24)
 _HEIGHT_PX = 180
@@ -42,7 +42,7 @@ Words = npt.NDArray[np.uint32]
 
 
 def sample_frames(path: Path, info: MediaInfo) -> list[npt.NDArray[np.uint8]]:
-    """The pictures at 1/6, 1/2 and 5/6 of a file, each (H, W, 3) RGB, at most 180 pixels high."""
+    """Read the pictures at 1/6, 1/2 and 5/6 of a file: (H, W, 3) RGB, at most 180 px high."""
     pictures = []
     for n in range(NUM_FRAMES):
         at_s = info.duration_s * (2 * n + 1) / (2 * NUM_FRAMES)
@@ -74,7 +74,7 @@ def _phash(frame_HWC: npt.NDArray[np.uint8]) -> str | None:
 
 @functools.cache
 def has_chromaprint() -> bool:
-    """Whether the ffmpeg in use can take fingerprints of sound; many distributions' cannot."""
+    """Whether the ffmpeg in use has chromaprint; many distributions' has not."""
     listed = subprocess.run(
         [ffmpeg_path(), "-hide_banner", "-muxers"],
         stdin=subprocess.DEVNULL,
@@ -86,7 +86,7 @@ def has_chromaprint() -> bool:
 
 
 def audio_chromaprint(path: Path) -> tuple[int, ...] | None:
-    """The words of 32 bits of chromaprint; none of a sound under 2.6 s.
+    """Chromaprint of a sound, words of 32 bits; none of a sound under 2.6 s.
 
     Returns:
         None where this machine's ffmpeg has no chromaprint.

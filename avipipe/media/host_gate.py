@@ -1,4 +1,4 @@
-"""Takes turns at a host: all processes of a machine share one gate, as they share one address.
+"""A gate before each host: all processes of a machine share one gate, as they share one address.
 
 A gate is a few small files in a folder: one lock per slot, and the state of the host under a lock
 of its own. The kernel frees the locks of a process that dies, so a crash leaves no gate shut. The
@@ -54,14 +54,14 @@ def default_folder() -> Path:
 
 
 def gate_folders(state_dir: Path | None) -> list[Path]:
-    """Where gates may lie: of all machines that share the user's cache folder, or as told."""
+    """Folders in which gates may lie: `state_dir`, else of all machines that share the cache."""
     root = default_folder().parent
     folders = [state_dir] if state_dir else list(root.iterdir()) if root.is_dir() else []
     return [folder for folder in folders if folder.is_dir()]
 
 
 def forget_host(folder: Path, host: str) -> None:
-    """Let a host be asked again at once, whatever it said before.
+    """Forget a host's refusals, so that it is asked again at once.
 
     Raises:
         ConfigError: the folder is not the user's own.
@@ -71,7 +71,7 @@ def forget_host(folder: Path, host: str) -> None:
 
 @dataclass(slots=True)
 class _State:
-    """Wall-clock times, since they are shared by processes and outlive them."""
+    """State of a gate; in wall-clock times, since processes share it and it outlives them."""
 
     not_before_s: float = 0.0
     failed_at_s: float = 0.0
@@ -79,7 +79,7 @@ class _State:
 
 
 class HostGate:
-    """The gate of one host.
+    """The gate of one host: how many requests at once, and when.
 
     Args:
         folder: shared by all gates and all processes of the machine; made if it is not there.
@@ -122,12 +122,12 @@ class HostGate:
             yield
 
     def succeed(self) -> None:
-        """The host answered, whatever it said."""
+        """Note that the host answered, whatever it said."""
         with self._state() as state:
             state.failures = 0
 
     def fail(self, backoff_s: float) -> int:
-        """The host refused or did not answer: keep everybody off for a while.
+        """Note that the host refused or did not answer: keep everybody off for a while.
 
         Args:
             backoff_s: wait after the first failure; doubled for each further one in a row.

@@ -10,7 +10,7 @@ from avipipe.errors import FailKind
 from avipipe.media.refusal import DownloadError
 
 MAX_RETRY_AFTER_S = 86_400.0
-"""A host may ask to be left alone for a day; whoever asks for more is asked again then."""
+"""Longest Retry-After that is obeyed: a day; a host that asks for more is asked again then."""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 _LENGTH = re.compile(r"\d{1,18}")
@@ -18,7 +18,7 @@ _LENGTH = re.compile(r"\d{1,18}")
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """Bytes `first` to `last`, both included, of a file of `total` bytes."""
+    """A byte range: `first` to `last`, both included, of a file of `total` bytes."""
 
     first: int
     last: int
@@ -26,13 +26,13 @@ class ByteRange:
 
 
 def content_range(headers: Message) -> ByteRange | None:
-    """The range that a 206 says it holds; None where it does not say it exactly."""
+    """Parse the range that a 206 holds; None where it does not say it exactly."""
     match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
     return ByteRange(*map(int, match.groups())) if match else None
 
 
 def content_length(headers: Message, shown: str) -> int | None:
-    """The length of the body; None where the reply comes in chunks or until its end.
+    """Length of the body; None where the reply comes in chunks or until its end.
 
     Raises:
         DownloadError: BAD_REPLY; what is announced is no length.
@@ -65,7 +65,7 @@ def check_unpacked(headers: Message, shown: str) -> None:
 
 
 def check_limit(shown: str, size_bytes: int, max_bytes: int) -> None:
-    """Refuse what is larger than it may be; a `max_bytes` of 0 is no limit.
+    """Refuse a body that is larger than it may be; a `max_bytes` of 0 is no limit.
 
     Raises:
         DownloadError: TOO_LARGE.
@@ -78,13 +78,13 @@ def check_limit(shown: str, size_bytes: int, max_bytes: int) -> None:
 
 
 def validator_of(headers: Message) -> str:
-    """What tells that a file is still the same one; empty where nothing does."""
+    """Validator of a file (ETag or date): the same file has the same; empty where there is none."""
     tag = headers.get("ETag", "")
     return headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
 
 
 def agrees(headers: Message, validator: str) -> bool:
-    """Whether a part is of the version that `validator` names.
+    """Whether a partial reply is of the version that `validator` names.
 
     A server must repeat its ETag, and may leave out Last-Modified (RFC 9110, section 15.3.7).
     """

@@ -44,7 +44,7 @@ _BITEXACT = {"fflags": "+bitexact", "map_metadata": -1, "map_chapters": -1}
 
 
 class NormalizeConfig(BaseModel):
-    """How clips are encoded. The bytes of a shard depend on every field."""
+    """Encoding of clips. The bytes of a shard depend on every field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,7 +61,7 @@ class NormalizeConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Normalized:
-    """What was written. `num_samples` is exactly `2000 * num_frames`; `crop` is what was kept."""
+    """Files of a clip. `num_samples` is exactly `2000 * num_frames`; `crop` is what was kept."""
 
     num_frames: int
     num_samples: int

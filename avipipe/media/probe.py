@@ -48,7 +48,7 @@ _MAX_SD_LINES = 576
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """The picture. `width` and `height` are as coded, before rotation and without `sar`.
+    """The video stream. `width` and `height` are as coded, before rotation and without `sar`.
 
     Attributes:
         index: of the stream in its container.
@@ -90,7 +90,7 @@ class VideoInfo:
 
     @property
     def assumed_matrix(self) -> str:
-        """The matrix where it is given, else what players assume for this size."""
+        """Colour matrix where it is given, else what players assume for this size."""
         if self.matrix != UNSPECIFIED:
             return self.matrix
         return "bt709" if min(self.width, self.height) > _MAX_SD_LINES else "smpte170m"
@@ -104,7 +104,7 @@ class VideoInfo:
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """The sound; times are in source time."""
+    """The audio stream; times are in source time."""
 
     index: int
     codec: str
@@ -118,7 +118,7 @@ class AudioInfo:
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """A file with a picture and a sound.
+    """A media file with its video and audio stream.
 
     Attributes:
         container: ffmpeg's name of the format.
@@ -157,7 +157,7 @@ class MediaInfo:
 
 
 def probe(path: Path, limits: MediaLimits = DEFAULT_LIMITS) -> MediaInfo:
-    """Measure a file. Every packet is read, so a header that says something else is not believed.
+    """Probe a file. Every packet is read, so a header that says something else is not believed.
 
     Attached pictures, subtitles and data streams are passed over; of several video or audio
     streams, ffmpeg's choice is taken. Packets that an edit list hides do not count.
@@ -242,13 +242,13 @@ def _no_packets(stream: MediaStream) -> PacketTimes:
 
 
 def _broken_timeline(path: Path, video: PacketTimes, audio: PacketTimes) -> MediaError:
-    def told(times: PacketTimes) -> str:
+    def when(times: PacketTimes) -> str:
         at = [f"{float(times.shown[n] * times.time_base):.1f}" for n in times.restarts()]
         return f"{len(at)} times" + (f" (to {', '.join(at[:5])} s)" if at else "")
 
     message = (
-        f"expected one clock in {path}, found one that is set anew {told(video)} in the picture "
-        f"and {told(audio)} in the sound, so nobody can say what belongs together; nothing of it "
+        f"expected one clock in {path}, found one that is set anew {when(video)} in the picture "
+        f"and {when(audio)} in the sound, so nobody can say what belongs together; nothing of it "
         "is used. Cut it into files without such jumps, for example with a tool that made it"
     )
     return MediaError(FailKind.BROKEN_TIMELINE, message)

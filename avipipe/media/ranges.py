@@ -20,7 +20,7 @@ from avipipe.errors import MediaError
 from avipipe.media.container import open_media
 from avipipe.media.refusal import DownloadError
 from avipipe.media.remote_file import NotInPartsError, ReadLimits, RemoteFile
-from avipipe.media.remux import WITHOUT_CLOCK, Copied, Source, Track, best_streams, copy
+from avipipe.media.remux import WITHOUT_CLOCK, Copied, CopiedStream, RemuxInput, best_streams, copy
 from avipipe.media.segments import Segments, dash_segments, hls_segments
 from avipipe.media.web_access import WebAccess
 from avipipe.media.web_page import WebPage
@@ -28,7 +28,7 @@ from avipipe.media.web_page import WebPage
 logger = logging.getLogger(__name__)
 
 Range = tuple[float, float]
-"""Start and end in seconds of the source."""
+"""A range of a source: start and end in seconds."""
 
 _LARGEST_SHARE = 0.2
 """Ranges that are more of a video than this are fetched with all of it, in one go."""
@@ -44,8 +44,8 @@ _INDEXED = "mov,matroska"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One stretch of a source in a file of its own.
+class FetchedRange:
+    """A fetched stretch of a source in a file of its own.
 
     Attributes:
         start_s, end_s: the ranges that it was fetched for; there is more on both sides.
@@ -60,10 +60,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What was fetched of a source of `length_s`; nothing of ranges that lie behind its end."""
+    """What was fetched of a source of `length_s`, of the ranges before its end."""
 
     length_s: float
-    parts: tuple[Part, ...]
+    parts: tuple[FetchedRange, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class _Rendition:
 
 
 def joined(ranges: Sequence[Range]) -> list[Range]:
-    """The stretches that hold all ranges; near ones are one."""
+    """Join ranges to the stretches that hold them; near ones are one."""
     stretches: list[Range] = []
     for start_s, end_s in sorted(ranges):
         if stretches and start_s <= stretches[-1][1] + _JOIN_S:
@@ -97,7 +97,7 @@ def joined(ranges: Sequence[Range]) -> list[Range]:
     return stretches
 
 
-def pays(ranges: Sequence[Range], length_s: float) -> bool:
+def is_worthwhile(ranges: Sequence[Range], length_s: float) -> bool:
     """Whether ranges are so little of a video that it is not fetched whole."""
     return sum(end_s - start_s for start_s, end_s in joined(ranges)) < _LARGEST_SHARE * length_s
 
@@ -126,7 +126,7 @@ def fetch_page_ranges(
         DownloadError, yt-dlp's errors: as `open_page`.
     """
     length_s = float(page.info.get("duration") or 0)
-    if length_s and not pays(ranges, length_s):
+    if length_s and not is_worthwhile(ranges, length_s):
         return None
     kinds: tuple[Literal["all", "video", "audio"], ...] = ("all",)
     if len(page.formats) == 2:
@@ -146,7 +146,7 @@ def fetch_page_ranges(
 def _fetch(
     renditions: Sequence[_Rendition], folder: Path, ranges: Sequence[Range], length_s: float
 ) -> Parts | None:
-    if not pays(ranges, length_s):
+    if not is_worthwhile(ranges, length_s):
         return None
     begin = min(rendition.begin for rendition in renditions)
     parts = []
@@ -154,7 +154,7 @@ def _fetch(
         if start_s < length_s + _LENGTH_SLACK_S:
             target = folder / f"media-{round(start_s * 1000):08d}.mkv"
             clock_start_s = _fetch_stretch(renditions, begin, start_s, end_s, target)
-            parts.append(Part(start_s, end_s, target, clock_start_s))
+            parts.append(FetchedRange(start_s, end_s, target, clock_start_s))
     return Parts(length_s, tuple(parts))
 
 
@@ -167,7 +167,7 @@ def _fetch_stretch(
     with ExitStack() as stack:
         stretches = [stack.enter_context(rendition.open(start, end)) for rendition in renditions]
         sources = [
-            Source(stretch.container, _tracks(stretch.container, rendition.kind), stretch.seek)
+            RemuxInput(stretch.container, _tracks(stretch.container, rendition.kind), stretch.seek)
             for stretch, rendition in zip(stretches, renditions, strict=True)
         ]
         copied = copy(sources, target, end=end)
@@ -191,11 +191,13 @@ def _check_cover(
             raise NotInPartsError("what was found ends too early")
 
 
-def _tracks(container: InputContainer, kind: Literal["all", "video", "audio"]) -> tuple[Track, ...]:
+def _tracks(
+    container: InputContainer, kind: Literal["all", "video", "audio"]
+) -> tuple[CopiedStream, ...]:
     streams = [s for s in best_streams(container) if kind in ("all", s.type)]
     if not streams:
         raise NotInPartsError("it has no picture and no sound")
-    return tuple(map(Track, streams))
+    return tuple(map(CopiedStream, streams))
 
 
 def _page_rendition(

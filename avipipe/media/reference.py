@@ -1,4 +1,4 @@
-"""What a source shows and sounds like, kept small, from one decode in order.
+"""A reference of a source: what it shows and sounds like, kept small, from one decode.
 
 Whatever is cut from the source is compared with this, so that no other way of reading it has to be
 trusted: 256 bytes for each picture and 16 kB for each second of sound.
@@ -32,7 +32,7 @@ _MU = 255.0
 
 
 def small_grey(picture_HWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """A picture as 16x16 means of its three channels, (256,) in [0, 255].
+    """Reduce a picture to 16x16 means of its three channels, (256,) in [0, 255].
 
     Unlike luma, the mean of red, green and blue is the same in every matrix and range.
     """
@@ -42,7 +42,7 @@ def small_grey(picture_HWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 
 def kept_grey(picture_HWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """`small_grey` as it is kept: rounded, as hours of it must fit in memory."""
+    """Round `small_grey` as it is kept: hours of it must fit in memory."""
     return np.asarray(np.round(small_grey(picture_HWC)), np.uint8)
 
 
@@ -56,7 +56,7 @@ def cells_within(crop: Shares) -> npt.NDArray[np.bool_]:
 
 
 def cropped_grey(picture_HWC: npt.NDArray[np.uint8], crop: Shares) -> npt.NDArray[np.float32]:
-    """Those of `small_grey` of the whole picture that a part of it tells, `cells_within`."""
+    """The part of the whole picture's `small_grey` that a crop of it shows: `cells_within`."""
     if crop == WHOLE:
         return small_grey(picture_HWC)
     grey_HW = picture_HWC.mean(axis=2, dtype=np.float32)
@@ -81,7 +81,7 @@ def cropped_grey(picture_HWC: npt.NDArray[np.uint8], crop: Shares) -> npt.NDArra
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Pictures and sound of a part of a source.
+    """A reference: small pictures and sound of a part of a source.
 
     Attributes:
         times_T: when each picture appears, float64, in source time.
@@ -104,7 +104,7 @@ class Reference:
         return self.times_T[first:last], self.pictures_TP[first:last].astype(np.float32)
 
     def sound(self, start_s: float, end_s: float) -> npt.NDArray[np.float32]:
-        """The sound of an interval, (N,) in [-1, 1]; silence beyond the part."""
+        """Sound of an interval, (N,) in [-1, 1]; silence beyond the part."""
         wave_N = np.zeros(num_ticks(end_s - start_s, SOUND_RATE_HZ), np.float32)
         offset = round((start_s - self.start_s) * SOUND_RATE_HZ)
         first, last = max(-offset, 0), min(len(self.sound_N) - offset, len(wave_N))
@@ -120,7 +120,7 @@ class Reference:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """What `save` has written. Only what is asked for is read."""
+        """Open what `save` has written. Only what is asked for is read."""
         times_T = np.load(folder / TIMES_NAME)
         pictures_TP = np.load(folder / PICTURES_NAME, mmap_mode="r")
         sound_N = np.load(folder / SOUND_NAME, mmap_mode="r")
@@ -134,14 +134,14 @@ class Reference:
             MediaError: CORRUPT where most of it cannot be decoded.
         """
         times_s, kept = [], []
-        for time_s, picture_HWC in watch(path, info, start_s=start_s, end_s=end_s):
+        for time_s, picture_HWC in iter_small_pictures(path, info, start_s=start_s, end_s=end_s):
             times_s.append(time_s)
             kept.append(kept_grey(picture_HWC))
-        sound_N = hear(path, info, start_s=start_s, end_s=end_s)
+        sound_N = read_companded(path, info, start_s=start_s, end_s=end_s)
         return cls(np.array(times_s), np.stack(kept), sound_N, start_s)
 
 
-def watch(
+def iter_small_pictures(
     path: Path,
     info: MediaInfo,
     *,
@@ -161,8 +161,10 @@ def watch(
     )
 
 
-def hear(path: Path, info: MediaInfo, *, start_s: float, end_s: float) -> npt.NDArray[np.int8]:
-    """The sound of a part, decoded in order: mono at 16 kHz on the mu-law, (N,)."""
+def read_companded(
+    path: Path, info: MediaInfo, *, start_s: float, end_s: float
+) -> npt.NDArray[np.int8]:
+    """Decode the sound of a part in order: mono at 16 kHz on the mu-law, (N,)."""
     heard_N = np.zeros(num_ticks(end_s - start_s, SOUND_RATE_HZ), np.int8)
     pieces = iter_sound(
         path,
@@ -179,7 +181,7 @@ def hear(path: Path, info: MediaInfo, *, start_s: float, end_s: float) -> npt.ND
 
 
 def to_mu_law(wave_N: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
-    """Samples in [-1, 1] on the scale of ITU-T G.711 (continuous form): noise 38 dB lower."""
+    """Compand samples in [-1, 1] by ITU-T G.711 (continuous form): noise 38 dB lower."""
     bent_N = np.sign(wave_N) * np.log1p(_MU * np.minimum(np.abs(wave_N), 1)) / np.log1p(_MU)
     return np.asarray(np.round(bent_N * 127), np.int8)
 

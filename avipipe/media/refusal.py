@@ -36,7 +36,7 @@ HINTS: Mapping[FailKind, str] = {
     FailKind.TOO_LARGE: "raise stages.fetch.max_gb, then `avipipe retry`",
     FailKind.TOOL_FAILED: "upgrade yt-dlp (`pip install -U 'yt-dlp[default,deno]'`), then retry",
 }
-"""What the user can do; nothing helps against the other kinds."""
+"""Hints by kind of failure: what the user can do; nothing helps against the other kinds."""
 
 _STATUS: Mapping[int, FailKind] = {
     401: FailKind.PRIVATE,
@@ -103,20 +103,20 @@ _TABLE = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _
 
 
 def kind_of_status(status: int) -> FailKind:
-    """What an HTTP status of 300 or more means for a download."""
+    """Kind of failure that an HTTP status of 300 or more means for a download."""
     if status >= 500:
         return FailKind.UNREACHABLE
     return _STATUS.get(status, FailKind.UNSUPPORTED_URL)
 
 
 def kind_of_message(message: str) -> FailKind | None:
-    """What a message of yt-dlp means; None if it says nothing that is known here."""
+    """Kind of failure that a message of yt-dlp means; None if it is not known here."""
     # Curly apostrophes are YouTube's; advice on how to log in is yt-dlp's, and stands everywhere.
     text = message.replace("’", "'").partition("Use --")[0]
     return next((kind for kind, pattern in _TABLE if pattern.search(text)), None)
 
 
 def with_hint(kind: FailKind, message: str) -> str:
-    """The message, and what the user can do about it."""
+    """Add to a message what the user can do about it."""
     hint = HINTS.get(kind)
     return f"{message.rstrip('. ')}; {hint}" if hint else message

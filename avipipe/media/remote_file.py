@@ -19,8 +19,8 @@ from avipipe.media.http_reply import (
 )
 from avipipe.media.refusal import DownloadError
 
-Ask = Callable[[Mapping[str, str]], Any]
-"""Sends headers to the file's URL; gives a reply with `status`, `headers`, `read` and `close`."""
+SendRequest = Callable[[Mapping[str, str]], Any]
+"""Sends headers to a file's URL; gives a reply with `status`, `headers`, `read` and `close`."""
 
 # An index is a few kilobytes, a stretch of film some megabytes: what is read on gets more at once.
 _FIRST_BYTES = 1 << 16
@@ -32,12 +32,12 @@ _MAX_REQUESTS = 400
 
 
 class NotInPartsError(Exception):
-    """The file cannot be had, or not sensibly, in parts."""
+    """A file that cannot be had, or not sensibly, in parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """Of one file that is read; 0 is no limit."""
+    """Limits of reading one remote file; 0 is no limit."""
 
     bytes_per_s: int = 0
     max_bytes: int = 0
@@ -58,7 +58,7 @@ class RemoteFile(io.RawIOBase):
         DownloadError: it refuses, does not answer or breaks off; or it is too much.
     """
 
-    def __init__(self, ask: Ask, shown: str, limits: ReadLimits) -> None:
+    def __init__(self, ask: SendRequest, shown: str, limits: ReadLimits) -> None:
         self._ask = ask
         self._shown = shown
         self._limits = limits
@@ -85,7 +85,7 @@ class RemoteFile(io.RawIOBase):
         return self._position
 
     def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes from the position on; none at the end."""
+        """Read at most `size` bytes from the position on; none at the end."""
         if size == 0 or self._position >= self._total:
             return b""
         first, piece = self._piece()

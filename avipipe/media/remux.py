@@ -26,13 +26,13 @@ _MAX_STRAY = 2 * _TICK
 # Where one stream ends early, the other is not waited for any longer.
 _MAX_INTERLEAVE_S = 10
 WITHOUT_CLOCK = frozenset({"aac", "ac3", "eac3", "mp3"})
-"""Formats of bare sound, whose first sample is at 0 wherever it belongs."""
+"""Formats without a clock: bare sound, whose first sample is at 0 wherever it belongs."""
 _HLS_CLOCK = "id3v2_priv.com.apple.streaming.transportStreamTimestamp"
 _HLS_CLOCK_HZ = 90_000
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class CopiedStream:
     """A stream to copy.
 
     Attributes:
@@ -44,7 +44,7 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RemuxInput:
     """An open container and the streams of it that are copied, in the order of the output.
 
     Attributes:
@@ -53,13 +53,13 @@ class Source:
     """
 
     container: InputContainer
-    tracks: tuple[Track, ...]
+    tracks: tuple[CopiedStream, ...]
     seek: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What was written.
+    """Result of a copy: what was written, and when its packets lie.
 
     Attributes:
         shift_s: how much later each packet stands in the file than it did, on all streams.
@@ -88,20 +88,20 @@ def merge(video: Path, audio: Path, target: Path, *, one_clock: bool) -> float:
         begins = _start(picture)
         offset = _clock_offset(sounds, sound, begins) if one_clock else begins - _start(sound)
         sources = (
-            Source(pictures, (Track(picture),)),
-            Source(sounds, (Track(sound, offset),)),
+            RemuxInput(pictures, (CopiedStream(picture),)),
+            RemuxInput(sounds, (CopiedStream(sound, offset),)),
         )
         copied = copy(sources, target)
         return float(min(begins, _start(sound) + offset)) + copied.shift_s
 
 
 def best_streams(container: InputContainer) -> tuple[MediaStream, ...]:
-    """The picture and the sound that a reader would choose, as far as there are any."""
+    """Choose the video and audio stream that a reader would, as far as there are any."""
     found = (container.streams.best("video"), container.streams.best("audio"))
     return tuple(stream for stream in found if isinstance(stream, MediaStream))
 
 
-def copy(sources: Sequence[Source], target: Path, *, end: Fraction | None = None) -> Copied:
+def copy(sources: Sequence[RemuxInput], target: Path, *, end: Fraction | None = None) -> Copied:
     """Copy streams into a file, until `end` on their clock, and prove where they stand in it.
 
     Raises:
@@ -132,8 +132,8 @@ def copy(sources: Sequence[Source], target: Path, *, end: Fraction | None = None
 
 
 def _packets(
-    source: Source, end: Fraction | None
-) -> Iterator[tuple[Fraction, Track, "av.Packet[Any]"]]:
+    source: RemuxInput, end: Fraction | None
+) -> Iterator[tuple[Fraction, CopiedStream, "av.Packet[Any]"]]:
     """Packets in order of decoding, each with its time there; pictures from a key frame on."""
     tracks = {track.stream.index: track for track in source.tracks}
     if source.seek is not None:
@@ -158,7 +158,7 @@ def _packets(
 
 
 def certified_shift(target: Path, expected: Sequence[Sequence[Fraction]]) -> float:
-    """By how much all packets of a file are later than expected: one number, or none.
+    """Shift by which all packets of a file are later than expected: one number, or none.
 
     Raises:
         MediaError: OUT_OF_SYNC.

@@ -16,7 +16,7 @@ _BROKEN_TIME = ("#EXT-X-DISCONTINUITY", "#ANVATO", "#UPLYNK")
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """What a rendition is downloaded in.
+    """The segments of a rendition, in which it is downloaded.
 
     Attributes:
         durations_s: of each segment, as the manifest says.
@@ -41,7 +41,7 @@ class Segments:
         return range(max(first - 1, 0), min(last + 2, len(self.durations_s)))
 
     def some(self, numbers: range) -> dict[str, Any]:
-        """The rendition with these segments alone."""
+        """Make a rendition of these segments alone."""
         name = f"{self.form['format_id']}-{numbers.start}-{numbers.stop}"
         pieces = [self.pieces[number] for number in numbers]
         if "fragments" in self.form:
@@ -55,7 +55,7 @@ class Segments:
 
 
 def dash_segments(form: Mapping[str, Any]) -> Segments:
-    """Those of a rendition of a DASH manifest.
+    """Read the segments of a rendition off a DASH manifest.
 
     Raises:
         NotInPartsError: it does not say how long each is, or has several periods, each of which
@@ -73,7 +73,7 @@ def dash_segments(form: Mapping[str, Any]) -> Segments:
 
 
 def hls_segments(form: Mapping[str, Any], playlist: str, url: str) -> Segments:
-    """Those of a rendition in HLS.
+    """Read the segments of a rendition off an HLS playlist.
 
     Args:
         playlist: of the rendition's segments, which came from `url`.

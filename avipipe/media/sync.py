@@ -16,7 +16,13 @@ from avipipe.media.container import open_media
 from avipipe.media.crop import WHOLE, Shares
 from avipipe.media.normalize import FPS
 from avipipe.media.probe import MediaInfo, probe
-from avipipe.media.reference import SOUND_RATE_HZ, Reference, cells_within, cropped_grey, watch
+from avipipe.media.reference import (
+    SOUND_RATE_HZ,
+    Reference,
+    cells_within,
+    cropped_grey,
+    iter_small_pictures,
+)
 
 _Wave = npt.NDArray[np.float32]
 _Matrix = npt.NDArray[np.float64]
@@ -54,7 +60,7 @@ _MAX_BETTER = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Offset:
-    """How late a written stream is against its source, and how far that can be trusted.
+    """Offset of a written stream against its source, and how far that can be trusted.
 
     `method` is `content`, or `timestamps` where there is nothing to compare (a static picture,
     silence, a steady tone); then the offset is that of the file's first timestamp.
@@ -134,7 +140,7 @@ def _video_offset(
     reference: Reference, info: MediaInfo, start_s: float, video: Path, crop: Shares
 ) -> Offset:
     written = probe(video)
-    seen = list(watch(video, written, start_s=0.0, end_s=written.video.end_s))
+    seen = list(iter_small_pictures(video, written, start_s=0.0, end_s=written.video.end_s))
     times_N = np.array([time_s for time_s, _ in seen]) + start_s + written.start_s
     written_NP = np.stack([cropped_grey(picture_HWC, crop) for _, picture_HWC in seen])
     source_times_M, source_MP = reference.pictures(

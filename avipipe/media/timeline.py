@@ -31,7 +31,7 @@ _VFR_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """From the packet `ordinal` of a stream on (in file order), timestamps are moved by `shift_s`.
+    """A restart of a clock: from packet `ordinal` on, in file order, times move by `shift_s`.
 
     Exact to the microsecond, and the same for both streams of a file.
     """
@@ -42,7 +42,7 @@ class Restart:
 
 @dataclass(slots=True)
 class PacketTimes:
-    """What the packets of one stream say, in file order, in ticks of `time_base`."""
+    """Timestamps of the packets of one stream, in file order, in ticks of `time_base`."""
 
     time_base: Fraction
     header_start: int | None
@@ -66,12 +66,12 @@ class PacketTimes:
         self.durations.append(packet.duration or 0)
 
     def restarts(self) -> list[int]:
-        """The ordinals of packets with which the clock of the stream goes back."""
+        """Ordinals of the packets with which the clock of the stream goes back."""
         limit = max(1, round(_RESTART_S / self.time_base))
         return [n for n, (a, b) in enumerate(pairwise(self.decoded), 1) if b < a - limit]
 
     def end_of(self, first: int, last: int) -> Fraction:
-        """When the last of the packets `[first, last)` ends."""
+        """End of the last of the packets `[first, last)`."""
         part = slice(first, last)
         end: int = max(map(operator.add, self.shown[part], self.durations[part]))
         return end * self.time_base
@@ -81,7 +81,7 @@ class PacketTimes:
 
 
 def restarts(video: PacketTimes, audio: PacketTimes) -> tuple[list[Restart], list[Restart]] | None:
-    """How each stream is moved to come onto one timeline; None where that cannot be told.
+    """Restarts that bring each stream onto one timeline; None where that cannot be told.
 
     The n-th restart of the picture and of the sound are one: the clock is that of the container.
     """
@@ -162,12 +162,12 @@ class Timeline:
         return float(np.mean(off > tolerance)) > _VFR_SHARE
 
     def sounding(self) -> npt.NDArray[np.float64]:
-        """Where each packet of sound begins and ends, (N, 2) in seconds."""
+        """Begin and end of each packet of sound, (N, 2) in seconds."""
         durations = np.where(self.durations > 0, self.durations, self.usual_gap)
         return self._spans(durations)
 
     def showing(self) -> npt.NDArray[np.float64]:
-        """Where each picture begins and ends by itself, (N, 2) in seconds."""
+        """Begin and end of each picture by itself, (N, 2) in seconds."""
         hold = max(_HOLD_GAPS * self.usual_gap, _HOLD_S / float(self.time_base))
         last = int(self.durations[-1]) or self.usual_gap
         gaps = np.append(np.diff(self.pts), last)
@@ -179,7 +179,7 @@ class Timeline:
 
 
 def stretches(*spans: npt.NDArray[np.float64]) -> list[tuple[float, float]]:
-    """The intervals in which something is shown or heard, without a hole, in order."""
+    """Intervals in which something is shown or heard, without a hole, in order."""
     joined: list[tuple[float, float]] = []
     ordered = np.concatenate(spans)
     for start_s, end_s in ordered[np.argsort(ordered[:, 0], kind="stable")].tolist():
@@ -191,10 +191,10 @@ def stretches(*spans: npt.NDArray[np.float64]) -> list[tuple[float, float]]:
 
 
 def exact(seconds: float | Fraction) -> Fraction:
-    """To the microsecond, so that 0.1 means a tenth."""
+    """Exact seconds, to the microsecond, so that 0.1 means a tenth."""
     return Fraction(round(seconds * 1_000_000), 1_000_000)
 
 
 def ticks(seconds: float, time_base: Fraction) -> int:
-    """The nearest whole number of ticks."""
+    """Convert seconds to the nearest whole number of ticks."""
     return round(exact(seconds) / time_base)

@@ -7,7 +7,7 @@ CACHE_ENV = "AVIPIPE_CACHE_DIR"
 
 
 def user_cache() -> Path:
-    """AVIPIPE_CACHE_DIR, else `avipipe` in the user's own cache folder."""
+    """The cache folder: AVIPIPE_CACHE_DIR, else `avipipe` in the user's own cache folder."""
     own = os.environ.get(CACHE_ENV)
     if own:
         return Path(own)

@@ -77,7 +77,7 @@ class WebAccess:
         return urllib.request.HTTPCookieProcessor(load_cookies(self._cookies_file))
 
     def get(self, headers: Mapping[str, str]) -> http.client.HTTPResponse:
-        """Ask for the URL.
+        """Send a GET for the URL.
 
         Returns:
             the reply, of a status from 200 to 299.
@@ -85,13 +85,13 @@ class WebAccess:
             DownloadError: the host refuses, does not answer, or leads where it must not.
             ConfigError: the cookies file cannot be read.
         """
-        told = {"User-Agent": f"avipipe/{__version__}", "Accept-Encoding": "identity"}
+        own = {"User-Agent": f"avipipe/{__version__}", "Accept-Encoding": "identity"}
         handlers = self.handlers()
         if self._cookies is not None:
             handlers.append(self._cookies)
         try:
             request = urllib.request.Request(
-                quote(self.url, safe=_SAFE), headers={**told, **headers}
+                quote(self.url, safe=_SAFE), headers={**own, **headers}
             )
             opener = urllib.request.build_opener(*handlers)
             reply: http.client.HTTPResponse = opener.open(request, timeout=self._timeout_s)
@@ -112,13 +112,13 @@ class WebAccess:
         return reply
 
     def unreachable(self, error: Exception) -> DownloadError:
-        """A connection that failed or broke off."""
+        """The error for a connection that failed or broke off."""
         reason = getattr(error, "reason", None) or error
         text = without_secrets(f"{type(error).__name__}: {reason}")
         return DownloadError(FailKind.UNREACHABLE, f"{self.shown}: {text}")
 
     def handlers(self, context: ssl.SSLContext | None = None) -> list[urllib.request.BaseHandler]:
-        """What keeps an opener of `urllib` to this way; `context` is for TLS."""
+        """Handlers that keep an opener of `urllib` to this way; `context` is for TLS."""
         return [_Connections(self, context), _Redirects(self)]
 
     def authorization(self, url: str) -> str:
@@ -137,7 +137,7 @@ class WebAccess:
             raise self.unsafe(f"{where}, an address that is not public")
 
     def unsafe(self, target: str) -> DownloadError:
-        """It leads where it must not."""
+        """The error for a URL that leads where it must not."""
         return DownloadError(
             FailKind.UNSAFE_REDIRECT,
             f"{self.shown}: expected it to stay on the web (http or https, public addresses), "

@@ -55,7 +55,7 @@ class WebPage:
 
     @property
     def has_one_clock(self) -> bool:
-        """Whether all formats are told of in one way, so that their timestamps are comparable."""
+        """Whether all formats are of one protocol, so that their timestamps are comparable."""
         return (
             len({str(form.get("protocol")).replace("https", "http") for form in self.formats}) == 1
         )
@@ -95,14 +95,14 @@ class WebPage:
         return Path(alone["filepath"])
 
     def ask(self, form: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
-        """Send a request for the file of a format; gives yt-dlp's response."""
+        """Send a request for the file of a format; return yt-dlp's response."""
         from yt_dlp.networking import Request
 
-        told = {**(form.get("http_headers") or {}), "Accept-Encoding": "identity", **headers}
-        return self._client.urlopen(Request(form["url"], headers=told))
+        all_headers = {**(form.get("http_headers") or {}), "Accept-Encoding": "identity", **headers}
+        return self._client.urlopen(Request(form["url"], headers=all_headers))
 
     def playlist(self, form: Mapping[str, Any]) -> tuple[str, str]:
-        """The playlist (m3u8) of a format, and the URL that it came from."""
+        """Fetch the playlist (m3u8) of a format; return it and the URL that it came from."""
         reply = self.ask(form, {})
         try:
             content = reply.read(_MAX_PLAYLIST_BYTES)

@@ -11,14 +11,14 @@ from avipipe.pipeline.graph import Graph, Lookup, Row, Visit
 
 @dataclass(slots=True)
 class StageCount:
-    """Items and hours that came to one stage, and what became of them."""
+    """Counts of one stage: items and hours that came to it, and what became of them."""
 
     stage: str
     items: Counter[str] = field(default_factory=Counter)
-    """Status (`keep`, `drop`, `fail`, `pending`) -> items."""
+    """Number of items by status (`keep`, `drop`, `fail`, `pending`)."""
     hours: Counter[str] = field(default_factory=Counter)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(status, reason) -> items."""
+    """Number of items by (status, reason)."""
     reason_hours: Counter[tuple[str, str]] = field(default_factory=Counter)
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -44,13 +44,13 @@ class StageCount:
 
 @dataclass(frozen=True, slots=True)
 class ItemState:
-    """A source or clip and the last visit of its trail."""
+    """State of a source or clip: the last visit of its trail."""
 
     row: Row
     source_id: str
-    """Empty as long as the source is not fetched."""
+    """Id of the source; empty as long as it is not fetched."""
     clip_id: str
-    """Empty for a source."""
+    """Id of the clip; empty for a source."""
     visits: tuple[Visit, ...]
 
     @property
@@ -63,13 +63,13 @@ class ItemState:
 
     @property
     def stopped(self) -> bool:
-        """Whether it was dropped or failed somewhere."""
+        """Whether the item was dropped or failed somewhere."""
         record = self.last.record
         return record is not None and not isinstance(record.outcome, Keep)
 
 
 class Survey:
-    """Walks every item of a list through what is known about it. Holds ids, not evidence."""
+    """A survey of a build: walks every item through what is known of it. Holds ids alone."""
 
     def __init__(self, graph: Graph, lookup: Lookup, folder: Callable[[str], Path]) -> None:
         self._graph = graph
@@ -77,7 +77,7 @@ class Survey:
         self.folder = folder
 
     def state(self, row: Row) -> ItemState:
-        """Where one item stands."""
+        """Find where one item stands."""
         visits = tuple(self._graph.trail(row, self._lookup, self.folder))
         source_id = ""
         for visit in visits:
@@ -92,7 +92,7 @@ class Survey:
             yield self.state(Row(line))
 
     def clips(self, lines: Sequence[SourceLine]) -> Iterator[ItemState]:
-        """Every clip once, in the order of the list; of equal clips the first line's counts."""
+        """Iterate over clips, each once, in the order of the list; of equal ones over the first."""
         seen: set[str] = set()
         for source in self.sources(lines):
             for span in children(source):
@@ -102,7 +102,7 @@ class Survey:
                     yield self.state(Row(source.row.source, span))
 
     def counts(self, lines: Sequence[SourceLine]) -> dict[str, StageCount]:
-        """The funnel: stage name -> counts, in the order of the graph."""
+        """Count the funnel: stage name -> counts, in the order of the graph."""
         counts = {stage.name: StageCount(stage.name) for stage in self._graph.stages}
         for source in self.sources(lines):
             for visit in source.visits:

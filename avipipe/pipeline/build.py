@@ -25,17 +25,17 @@ from avipipe.stages.publish import Published
 logger = logging.getLogger(__name__)
 
 MAX_REPAIRS = 2
-"""Times that what is to be published is made again; what is damaged even then has a bad disk."""
+"""Most attempts to repair what is to be published; then the disk is bad."""
 
 
 class Executor(Protocol):
-    """Takes rows as far as they go; yields each, a source's clips in its place."""
+    """An executor: takes rows as far as they go; yields each, a source's clips in its place."""
 
     def run(self, rows: Iterable[Row]) -> Iterator[Row]: ...
 
 
-class Listener(Protocol):
-    """What wants to know how a build goes on, such as a progress display."""
+class BuildListener(Protocol):
+    """Listener to the progress of a build, such as a display."""
 
     def started(self, counts: dict[str, StageCount]) -> None: ...
 
@@ -46,13 +46,13 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How a build ended."""
+    """Result of a build."""
 
     counts: dict[str, StageCount]
     index: DatasetIndex
     num_new_clips: int
     report: str
-    """Where the report stands."""
+    """Path or URL of the report."""
 
 
 class Build:
@@ -74,7 +74,7 @@ class Build:
         self.graph = graph
         self.survey = Survey(graph, ledger.get, self._store.folder)
 
-    def run(self, listener: Listener) -> Summary:
+    def run(self, listener: BuildListener) -> Summary:
         """Process what is pending, publish, report.
 
         Raises:
@@ -97,7 +97,7 @@ class Build:
         counts = self.survey.counts(self._lines)
         return Summary(counts, published.index, published.num_new_clips, report)
 
-    def _process(self, listener: Listener, run_id: str) -> None:
+    def _process(self, listener: BuildListener, run_id: str) -> None:
         """Run passes over what is pending until nothing is."""
         executor = self._executor(run_id)
         idle_passes = 0
@@ -113,7 +113,7 @@ class Build:
                     "see why"
                 )
 
-    def _repair(self, listener: Listener, run_id: str) -> None:
+    def _repair(self, listener: BuildListener, run_id: str) -> None:
         """Make anew what was damaged since it was made, of all that is to be published now."""
         damaged: set[str] = set()
         for number in range(MAX_REPAIRS + 1):

@@ -1,4 +1,4 @@
-"""What is known of the numbers that decide: how far they hold, and for whose evidence."""
+"""Calibration of the decision: how reliable it is, and for the evidence of which backends."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,17 +9,17 @@ from avipipe.decision.model import DecisionModel, Figure
 from avipipe.pipeline.graph import Graph
 
 REMEDY = "`avipipe review`, then `avipipe calibrate`"
-"""What makes numbers of one's own."""
+"""Command that fits a decision of one's own."""
 
 REAL_MATERIAL_PROFILE = "light"
-"""What the `embedded` profile, which knows no names of things, is told to be left for."""
+"""Profile for real material, recommended over `embedded`, which knows no names of things."""
 
 FIGURES = ("balanced_accuracy", "keep_precision")
-"""Of those that a model has, the ones that are told first."""
+"""Figures of a model that are reported first."""
 
 
 def uncalibrated(model: DecisionModel, backends: Mapping[str, str]) -> tuple[str, ...]:
-    """`ROLE (BACKEND)` of each annotator whose measures count by their priors only.
+    """Annotators whose measures count by their priors only, as `ROLE (BACKEND)`.
 
     Args:
         backends: role -> `name@version`, as evidence has them.
@@ -38,7 +38,7 @@ def _is_none(backend: str) -> bool:
 
 
 def backends_of(graph: Graph) -> dict[str, str]:
-    """Role -> `name@version` of the annotators that evidence for decisions will come from."""
+    """Annotators that evidence for decisions will come from: role -> `name@version`."""
     return {
         role: backend
         for stage in graph.annotated
@@ -48,29 +48,29 @@ def backends_of(graph: Graph) -> dict[str, str]:
 
 
 def figure(name: str, found: Figure) -> str:
-    """`keep-precision 0.91 (0.86 to 0.95)`."""
+    """Format a figure: `keep-precision 0.91 (0.86 to 0.95)`."""
     label = {"keep_precision": "keep-precision"}.get(name, name.replace("_", " "))
     return f"{label} {interval(found)}"
 
 
 def interval(found: Figure) -> str:
-    """`0.91 (0.86 to 0.95)`."""
+    """Format a value with its interval: `0.91 (0.86 to 0.95)`."""
     return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
 def reliability(model: DecisionModel, profile: str) -> str:
-    """How well a profile's decisions hold, cross-validated; empty where nobody has measured it."""
+    """Reliability of a profile's decisions, cross-validated; empty where not measured."""
     if model.name != profile:
         return ""
-    told = [figure(name, model.figures[name]) for name in FIGURES if name in model.figures]
-    if not told:
+    known = [figure(name, model.figures[name]) for name in FIGURES if name in model.figures]
+    if not known:
         return ""
     advice = f"; for real material use `{REAL_MATERIAL_PROFILE}`" if profile == "embedded" else ""
-    return f"cross-validated on labelled clips: {', '.join(told)}{advice}"
+    return f"cross-validated on labelled clips: {', '.join(known)}{advice}"
 
 
 def notes(graph: Graph) -> Iterator[str]:
-    """What a user should know of the decision before a build begins."""
+    """Notes on the decision, for the user before a build begins."""
     profile, model = graph.config.profile, graph.judge.model
     if held := reliability(model, profile):
         yield f"Profile {profile}, {held}"

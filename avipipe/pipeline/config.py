@@ -23,7 +23,7 @@ from avipipe.stages.shots import ShotsConfig
 
 
 class StagesConfig(BaseModel):
-    """One section a stage; each stage owns its own."""
+    """Configuration of the stages: one section each, owned by the stage."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,7 +41,7 @@ class StagesConfig(BaseModel):
 
 
 class ExecutorConfig(BaseModel):
-    """How the build runs; never what it makes."""
+    """Configuration of the executor: how the build runs, never what it makes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -82,7 +82,7 @@ class ExecutorConfig(BaseModel):
 
 
 class BuildConfig(BaseModel):
-    """Everything that a build can be told."""
+    """The whole configuration of a build."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -94,7 +94,7 @@ class BuildConfig(BaseModel):
     executor: ExecutorConfig = ExecutorConfig()
 
     def identity(self) -> dict[str, Any]:
-        """What the dataset depends on: all but how it runs, and with what manners it downloads."""
+        """The part that the dataset depends on: all but executor and manners of downloading."""
         data = self.model_dump(mode="json", exclude={"executor"})
         data["stages"]["fetch"] = dict(Fetch(self.stages.fetch).settings())
         return data
@@ -107,7 +107,7 @@ PROFILE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     # XMem was made for 480 lines.
     "full": {"stages": {"mask": {"height_px": 480}}},
 }
-"""Profile -> what it sets where the user does not."""
+"""Defaults by profile: what it sets where the user does not."""
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> BuildConfig:
@@ -125,7 +125,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> BuildConfig
 
 
 def with_overrides(config: BuildConfig, overrides: Sequence[str], *, only: str) -> BuildConfig:
-    """A configuration with some keys changed, all of which must start with `only`.
+    """Override some keys of a configuration, all of which must start with `only`.
 
     Raises:
         ConfigError: another key, an unknown one, or a wrong value.

@@ -2,6 +2,7 @@
 
 import importlib
 import platform
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,8 @@ from importlib import metadata
 
 from avipipe import weights
 from avipipe.annotators.base import Annotator
-from avipipe.annotators.packages import missing_packages
 from avipipe.annotators.registry import BACKENDS, PROFILES, create
-from avipipe.annotators.weighted import needs_of
+from avipipe.annotators.weighted import needs_of, packages_of
 from avipipe.decision.model import shipped
 from avipipe.errors import AvipipeError
 from avipipe.media import ffmpeg
@@ -21,12 +21,12 @@ from avipipe.pipeline.calibration import reliability
 
 PYTHON = (3, 11)
 SMALL_BYTES = 50_000_000
-"""Weights up to here are loaded to see whether they load."""
+"""Size in bytes up to which weights are loaded to see whether they load."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a build may need."""
+    """A finding on one thing that a build may need."""
 
     what: str
     ok: bool
@@ -36,8 +36,8 @@ class Finding:
     """Whether the embedded profile cannot run without it."""
 
 
-class Step(IntEnum):
-    """What stands between a backend and its running, in the order in which it is removed."""
+class RemedyStep(IntEnum):
+    """Kind of remedy for a backend that cannot run, in the order in which they are applied."""
 
     INSTALL = 0
     PULL = 1
@@ -46,9 +46,9 @@ class Step(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why a backend cannot run, and the one thing to do next."""
+    """Obstacle to running a backend, and the one thing to do next."""
 
-    step: Step
+    step: RemedyStep
     reason: str
     remedy: str
 
@@ -144,28 +144,43 @@ def _obstacle(role: str, name: str) -> Obstacle | None:
     try:
         backend = create(role, name)
         return (
-            _package_obstacle(type(backend).__module__)
+            _package_obstacle(packages_of(backend))
             or _weights_obstacle(needs_of(backend))
             or _setup_obstacle(backend)
         )
     except AvipipeError as error:
-        return Obstacle(Step.MEND, "not ready", str(error))
+        return Obstacle(RemedyStep.MEND, "not ready", str(error))
 
 
-def _package_obstacle(module: str) -> Obstacle | None:
-    missing = missing_packages(module)
+def _package_obstacle(packages: Sequence[str]) -> Obstacle | None:
+    missing = [name for name in packages if not _is_installed(name)]
     if not missing:
         return None
-    extra = "full" if "full" in missing.values() else next(iter(missing.values()))
+    extra = max(map(_extra, missing), key=("light", "full").index)
     reason = f"{', '.join(missing)} not installed"
-    return Obstacle(Step.INSTALL, reason, f"pip install 'avipipe[{extra}]'")
+    return Obstacle(RemedyStep.INSTALL, reason, f"pip install 'avipipe[{extra}]'")
+
+
+def _extra(package: str) -> str:
+    """The first extra of avipipe that brings a package."""
+    pattern = re.compile(rf"{re.escape(package)}\b(?![.-]).*extra == ['\"](\w+)['\"]")
+    matches = map(pattern.match, metadata.requires("avipipe") or ())
+    return next(match[1] for match in matches if match is not None)
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _weights_obstacle(needs: Sequence[str]) -> Obstacle | None:
     missing = [name for name in needs if weights.find(weights.entry(name)) is None]
     if missing:
         remedy = f"avipipe weights pull {' '.join(missing)}"
-        return Obstacle(Step.PULL, "weights missing", remedy)
+        return Obstacle(RemedyStep.PULL, "weights missing", remedy)
     return None
 
 
@@ -183,7 +198,7 @@ def _setup_obstacle(backend: Annotator) -> Obstacle | None:
     except AvipipeError:
         raise
     except Exception as error:  # noqa: BLE001  each library has its own for what it cannot read
-        return Obstacle(Step.MEND, "does not load", _first_line(error))
+        return Obstacle(RemedyStep.MEND, "does not load", _first_line(error))
     return None
 
 
@@ -192,7 +207,7 @@ def _torch_obstacle() -> Obstacle | None:
     broken = next((finding for finding in _torch() if not finding.ok), None)
     if broken is None:
         return None
-    return Obstacle(Step.MEND, f"{broken.what} does not load", broken.remedy)
+    return Obstacle(RemedyStep.MEND, f"{broken.what} does not load", broken.remedy)
 
 
 def _profile(name: str, roles: Mapping[str, str]) -> Finding:
@@ -208,7 +223,7 @@ def _profile(name: str, roles: Mapping[str, str]) -> Finding:
 
 def _next_step(profile: str, obstacles: Iterable[Obstacle]) -> str:
     first = min(obstacles, key=lambda obstacle: obstacle.step)
-    if first.step is Step.PULL:
+    if first.step is RemedyStep.PULL:
         return f"avipipe weights pull --profile {profile}"
     return first.remedy
 

@@ -46,12 +46,12 @@ from avipipe.stages.shots import Shots
 Lookup = Callable[[str], Record | None]
 
 UsedBackends = Mapping[str, Mapping[str, Identity]]
-"""Stage -> role -> what identifies the backend that a build used."""
+"""Identities of the backends that a build used: stage -> role -> identity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What travels between driver and workers: about 1 kB that says where an item stands.
+    """A row between driver and workers: about 1 kB that says where an item stands.
 
     A row without a span is a source; one with a span is a clip of it.
     """
@@ -147,24 +147,24 @@ class Graph:
 
     @property
     def annotated(self) -> tuple[AnnotatedStage, ...]:
-        """The stages that ask annotators."""
+        """Stages that run annotators."""
         return tuple(stage for stage in self.stages if isinstance(stage, AnnotatedStage))
 
     def adopt(self, used: UsedBackends, *, only_missing: bool = False) -> list[str]:
-        """Let the weights that a build used stand in the stage keys; see `AnnotatedStage.adopt`.
+        """Use the weights of an earlier build in the stage keys; see `AnnotatedStage.adopt`.
 
         Returns:
             what to tell the user: of each stage the weights that are here and are others.
         """
-        told = []
+        changes = []
         for stage in self.annotated:
             changed = stage.adopt(used.get(stage.name, {}), only_missing=only_missing)
             if changed:
-                told.append(f"{', '.join(changed)} of `{stage.name}`")
-        return told
+                changes.append(f"{', '.join(changed)} of `{stage.name}`")
+        return changes
 
     def adopted(self) -> UsedBackends:
-        """What was adopted, for workers that have to find the same keys."""
+        """Adopted weights, for workers that have to find the same keys."""
         return {stage.name: stage.adopted for stage in self.annotated if stage.adopted}
 
     def trail(self, row: Row, lookup: Lookup, folder: Callable[[str], Path]) -> Iterator[Visit]:
@@ -226,7 +226,7 @@ def _usable(stage: Stage, item: Item, record: Record | None, folder: Path) -> Re
 
 @lru_cache(maxsize=4)
 def graph_of(config_json: str, adopted_json: str) -> Graph:
-    """The graph of a resolved configuration, made once in each process."""
+    """Build the graph of a resolved configuration, once in each process."""
     graph = Graph(BuildConfig.model_validate_json(config_json))
     graph.adopt(json.loads(adopted_json))
     return graph

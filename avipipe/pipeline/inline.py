@@ -11,20 +11,20 @@ from types import FrameType
 from avipipe.pipeline.graph import Graph, Row
 from avipipe.pipeline.memory import MemoryWatch
 from avipipe.pipeline.private import Private
-from avipipe.pipeline.store import Store
+from avipipe.pipeline.store import ContentStore
 from avipipe.pipeline.worker import StageTimeoutError, Worker
 
 _log = logging.getLogger(__name__)
 
 
 class InlineExecutor:
-    """Runs one item after the other, each to its end.
+    """Executor in this process: runs one item after the other, each to its end.
 
     There is only one process, so an item that takes it down ends the build, and the next one too.
     On Ray such an item costs a worker, and fails after `worker.MAX_ATTEMPTS`.
     """
 
-    def __init__(self, graph: Graph, store: Store, private: Private, run_id: str) -> None:
+    def __init__(self, graph: Graph, store: ContentStore, private: Private, run_id: str) -> None:
         self._worker = Worker(graph, store, private, run_id, on_timeout=_interrupt_main_thread)
         self._stages = frozenset(stage.name for stage in graph.stages)
         self._max_gb = graph.config.executor.max_worker_gb

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 GROWTH = 1.5
-"""What a process holds after its first item, models included, times this is never too much."""
+"""Factor on a process's memory after its first item up to which it may always grow."""
 
 
 class MemoryWatch:
-    """Of this process. Ask it before each item.
+    """Watches the memory of this process; ask it before each item.
 
     Args:
         limit_bytes: what the process may hold; more only if its first item already takes that.
@@ -28,7 +28,7 @@ class MemoryWatch:
 
 
 def resident_bytes() -> int:
-    """Memory that this process holds now; 0 where the system does not tell (no Linux)."""
+    """Resident memory of this process in bytes; 0 where the system does not tell (no Linux)."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except FileNotFoundError:

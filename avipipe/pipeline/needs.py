@@ -20,12 +20,12 @@ def require_weights(stages: Collection[AnnotatedStage]) -> None:
 
 
 def missing_weights(stages: Collection[AnnotatedStage]) -> list[str]:
-    """The names of weights that are not here."""
+    """Names of the weights that are not on this machine."""
     return [name for name in sorted(_names(stages)) if weights.find(weights.entry(name)) is None]
 
 
 def check_weights(stages: Collection[AnnotatedStage]) -> None:
-    """The same, and compare their hashes, once for all workers.
+    """Require the weights, and compare their hashes, once for all workers.
 
     Raises:
         WeightsError: naming all that are missing, or one that is corrupted.
@@ -37,7 +37,7 @@ def check_weights(stages: Collection[AnnotatedStage]) -> None:
 
 
 def stages_ahead(graph: Graph, pending: Mapping[str, int]) -> tuple[AnnotatedStage, ...]:
-    """The stages that may run in a build: from the first one on that an item is waiting for.
+    """Stages that may run in a build: from the first one on that an item is waiting for.
 
     Args:
         pending: stage -> items that wait there.
@@ -52,7 +52,7 @@ def _names(stages: Collection[AnnotatedStage]) -> set[str]:
 
 
 def used_weights(graph: Graph) -> set[str]:
-    """The names of all models behind what a build made."""
+    """Names of all models behind what a build made."""
     return {
         name
         for stage in graph.annotated

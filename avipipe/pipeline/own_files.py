@@ -15,7 +15,7 @@ BACKENDS_VERSION = 1
 
 
 def read_document(data: bytes, where: str) -> Any:
-    """The one YAML document of a file that marks its beginning (`---`) and its end (`...`).
+    """Read the one YAML document of a file, from its mark `---` to its mark `...`.
 
     Earlier versions of avipipe marked neither.
 
@@ -40,7 +40,7 @@ def read_document(data: bytes, where: str) -> Any:
 
 
 def read_lines(data: bytes, path: Path) -> Iterator[SourceLine]:
-    """The sources of a list, as `Row.to_json` writes them, a line each.
+    """Read the sources of a list, as `Row.to_json` writes them, a line each.
 
     Raises:
         ManifestError: one of them is damaged, or there is none.
@@ -61,7 +61,7 @@ def read_lines(data: bytes, path: Path) -> Iterator[SourceLine]:
 
 
 def read_backends(data: bytes, path: Path) -> UsedBackends:
-    """The backends and weights of a build, as `write_backends` writes them.
+    """Read the backends and weights of a build, as `write_backends` writes them.
 
     Raises:
         ManifestError: damaged.

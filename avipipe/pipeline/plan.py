@@ -12,7 +12,7 @@ from avipipe.pipeline.accounting import StageCount, Survey
 from avipipe.pipeline.graph import Graph
 
 NUM_PROBED = 50
-"""Local files that are opened to guess the length of those not yet fetched."""
+"""Number of local files that are probed to estimate the length of those not yet fetched."""
 
 REFERENCE_CPU_S_PER_HOUR = {
     "fetch": 5.0,
@@ -29,26 +29,26 @@ REFERENCE_CPU_S_PER_HOUR = {
 `bench/results/embedded-2cpu.md`; a first guess, until the dataset's own ledger knows better."""
 
 BYTES_PER_KEPT_HOUR = 1_500_000_000
-"""Of shards; 4.1 min of real clips took 105 MB."""
+"""Bytes of shards for an hour of kept clips; 4.1 min of real clips took 105 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """What one stage has done and has to do."""
+    """Forecast of one stage: what it has done and has to do."""
 
     stage: str
     cached: int
     to_run: int
-    """Items known to be waiting here; items of later stages are not known before earlier ones."""
+    """Items known to wait for this stage; later stages' are not known before earlier ones ran."""
     hours_to_run: float
-    """Forecast, of clip or source time, including what is still to come from earlier stages."""
+    """Forecast hours of clips or sources, with what is still to come from earlier stages."""
     cpu_hours: float
     measured: bool
     """Whether the cost rate comes from this dataset, not from the reference figures."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BuildPlan:
     """A forecast of a build."""
 
     num_sources: int
@@ -56,12 +56,12 @@ class Plan:
     num_unknown_length: int
     hours_unfetched: float
     kept_hours: float
-    """Kept already, and forecast."""
+    """Hours that are kept, already and by the forecast."""
     bytes_published: int
     stages: tuple[StagePlan, ...]
 
 
-def make_plan(graph: Graph, survey: Survey, lines: Sequence[SourceLine]) -> Plan:
+def make_plan(graph: Graph, survey: Survey, lines: Sequence[SourceLine]) -> BuildPlan:
     """Forecast a build from what is cached, the yields seen so far, and the files' lengths."""
     counts = survey.counts(lines)
     unfetched = [
@@ -88,7 +88,7 @@ def make_plan(graph: Graph, survey: Survey, lines: Sequence[SourceLine]) -> Plan
         )
         coming *= _yield(count)
     kept = counts[graph.stages[-1].name].hours["keep"] + coming
-    return Plan(
+    return BuildPlan(
         num_sources=len(lines),
         num_unfetched=len(unfetched),
         num_unknown_length=unknown,

@@ -26,7 +26,7 @@ _MARK = "hidden="
 
 
 class Private:
-    """The addresses behind stored URIs, and the key of the hashes in these.
+    """Secrets of a build: the addresses behind stored URIs, and the key of their hashes.
 
     The file is read when a URL first needs it: those who only look at a dataset may not read it.
 
@@ -44,14 +44,14 @@ class Private:
         return _read(self._path)
 
     def stored(self, line: SourceLine) -> SourceLine:
-        """A line as it may be written down; the address is remembered where that says more."""
+        """Take the secrets out of a line, to be stored; remember its address where it had any."""
         uri = self.stored_uri(line.uri)
         if uri != line.uri:
             self._known.addresses[uri] = line.uri
         return replace(line, uri=uri)
 
     def stored_uri(self, uri: str) -> str:
-        """A URI without its secrets; one that has none, and one that is stored, as it is."""
+        """Take the secrets out of a URI; one without, or already stored, stays as it is."""
         if not is_url(uri):
             return uri
         parts = split_url(uri)
@@ -63,7 +63,7 @@ class Private:
         return f"{parts.shown}{'&' if '#' in parts.shown else '#'}{_MARK}{value}"
 
     def address(self, uri: str) -> str:
-        """Where the source that is stored as `uri` is fetched from.
+        """Address that the source stored as `uri` is fetched from.
 
         Raises:
             MediaError: its secrets are not here any more.
@@ -81,7 +81,7 @@ class Private:
         return uri if address is None else address
 
     def secrets(self, uri: str) -> tuple[str, ...]:
-        """The texts that no message about the source stored as `uri` may hold."""
+        """Texts that no message about the source stored as `uri` may hold."""
         return secrets_of(self._known.addresses.get(uri, "")) if is_url(uri) else ()
 
     def write(self) -> None:

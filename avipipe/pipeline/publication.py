@@ -29,13 +29,13 @@ MEMBERS = {
     "masks.json": ("mask", "masks.json"),
     "pairs.json": ("pair", "pairs.json"),
 }
-"""Member of a sample -> the stage that makes it, and its name there."""
+"""Origin of each member of a sample: the stage that makes it, and its name there."""
 
 PUBLISHED_STAGES = frozenset(stage for stage, _ in MEMBERS.values())
 
 
 class Clips(Mapping[str, ClipRecord]):
-    """Every clip of a dataset by id; each is read from the ledger when it is asked for."""
+    """Clips of a dataset by id; each is read from the ledger when it is asked for."""
 
     def __init__(self, survey: Survey, lines: Sequence[SourceLine]) -> None:
         self._survey = survey
@@ -45,7 +45,7 @@ class Clips(Mapping[str, ClipRecord]):
         return clip_record(self._survey.state(self._rows[name]), self._survey)
 
     def kept(self, name: str) -> ClipRecord | None:
-        """A clip that is kept; None for every other, and for those that are not known."""
+        """Look up a kept clip; None for every other, and for unknown ones."""
         row = self._rows.get(name)
         last = self._survey.state(row).last.record if row is not None else None
         return self[name] if last is not None and last.status == "keep" else None
@@ -79,7 +79,7 @@ def publish_dataset(
 
 
 def unpublished(out: str, survey: Survey, lines: Sequence[SourceLine]) -> Iterator[ItemState]:
-    """The kept clips that stand in no published shard: those whose files are still to be read.
+    """Kept clips that are in no published shard: those whose files are still to be read.
 
     Raises:
         ManifestError: what is published there already is damaged.
@@ -103,7 +103,7 @@ def _published(out: str) -> set[str]:
 
 
 def facts_of(graph: Graph) -> PublishFacts:
-    """What the bytes of a dataset depend on besides its sources."""
+    """Facts that the bytes of a dataset depend on besides its sources."""
     config = graph.config
     return PublishFacts(
         config_hash=config.identity_hash(),
@@ -140,7 +140,7 @@ def _licences(graph: Graph) -> Iterator[tuple[str, str]]:
 
 
 def source_record(state: ItemState) -> SourceRecord:
-    """What is known of a line of the list."""
+    """Record of a line of the list: what is known of it."""
     evidence = kept_evidence(state)
     line = state.row.source
     record = state.last.record
@@ -154,7 +154,7 @@ def source_record(state: ItemState) -> SourceRecord:
 
 
 def clip_record(state: ItemState, survey: Survey) -> ClipRecord:
-    """What is known of a clip that is settled."""
+    """Record of a settled clip: what is known of it."""
     record = state.last.record
     assert record is not None, f"{state.clip_id} is pending"
     assert state.row.span is not None

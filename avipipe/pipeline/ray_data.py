@@ -27,12 +27,12 @@ from avipipe.errors import AvipipeError, RunError
 from avipipe.pipeline.graph import Graph, Row, graph_of
 from avipipe.pipeline.memory import MemoryWatch
 from avipipe.pipeline.private import Private
-from avipipe.pipeline.resources import Cluster, Segment, segments
-from avipipe.pipeline.store import Store
+from avipipe.pipeline.resources import Cluster, FusedStages, fuse_stages
+from avipipe.pipeline.store import ContentStore
 from avipipe.pipeline.worker import Worker
 
 OBJECT_STORE_BYTES = 200_000_000
-"""Rows are small: a tenth of Ray's default is plenty, and a laptop keeps its memory."""
+"""Size of Ray's object store in bytes; rows are small, so a tenth of the default is plenty."""
 
 
 class RayExecutor:
@@ -56,7 +56,7 @@ class RayExecutor:
             cluster = _cluster()
             job = replace(self._job, max_worker_bytes=self._max_worker_bytes(cluster))
             dataset = ray.data.from_items(items, override_num_blocks=len(items))
-            for segment in segments(self._graph, cluster):
+            for segment in fuse_stages(self._graph, cluster):
                 dataset = _apply(dataset, segment, job)
                 if segment.fans_out:
                     dataset = dataset.repartition(target_num_rows_per_block=1)
@@ -105,7 +105,7 @@ def _set_data_context() -> None:
     context.verbose_stats_logs = False
 
 
-def _apply(dataset: Any, segment: Segment, job: "_Job") -> Any:
+def _apply(dataset: Any, segment: FusedStages, job: "_Job") -> Any:
     demand: dict[str, Any] = {"num_cpus": segment.resources.num_cpus}
     if segment.resources.num_gpus:
         demand["num_gpus"] = segment.resources.num_gpus
@@ -131,7 +131,7 @@ class _Job:
 
     config_json: str
     adopted_json: str
-    """Weights that are not here, and that only results made before depend on."""
+    """Adopted weights, as JSON: not here, and only results made before depend on them."""
     work: str
     run_id: str
     max_worker_bytes: float = math.inf
@@ -164,7 +164,7 @@ def _worker_of(job: _Job) -> Worker:
     log.configure(0)  # to the worker's own log, where secrets belong as little as anywhere
     work = Path(job.work)
     graph = graph_of(job.config_json, job.adopted_json)
-    return Worker(graph, Store(work), Private(work), job.run_id, on_timeout=_end_process)
+    return Worker(graph, ContentStore(work), Private(work), job.run_id, on_timeout=_end_process)
 
 
 @lru_cache(maxsize=1)

@@ -16,11 +16,11 @@ _LONG = frozenset({"waveform", "boxes", "classes"})
 
 @dataclass(slots=True)
 class ClipMeasures:
-    """What the decision needs to know of one clip: a little of all its evidence."""
+    """Measures of one clip: the part of its evidence that decisions read."""
 
     clip_id: str
     evidence: dict[str, Evidence] = field(default_factory=dict)
-    """What measures read, by stage."""
+    """Evidence by stage, as far as measures read it."""
 
     @property
     def hours(self) -> float:
@@ -31,7 +31,7 @@ class ClipMeasures:
         return len(self.evidence) == len(STAGES)
 
     def judged(self, judge: Judge) -> Judgement:
-        """The decision on what is known of it."""
+        """Decide on what is known of the clip."""
         return judge.on(self.evidence)
 
 
@@ -44,21 +44,21 @@ class Flip:
     after: str
     hours: float
     complete: bool
-    """Whether all evidence is there; a clip that was dropped early lacks the later evidence."""
+    """Whether all evidence is there; a clip that was dropped early lacks the later one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refiltered:
-    """A dataset that is decided in another way."""
+    """Result of deciding a dataset in another way."""
 
     flips: tuple[Flip, ...]
     before: Counter[str]
-    """Decision -> clips."""
+    """Number of clips by decision."""
     after: Counter[str]
 
 
 def load_measures(ledger: Ledger) -> Iterator[ClipMeasures]:
-    """The measures of every clip that was listened to, in one pass over the ledger."""
+    """Load the measures of every clip that was listened to, in one pass over the ledger."""
     clips: dict[str, ClipMeasures] = {}
     for record in ledger.records(stages=STAGES):
         if not isinstance(record.outcome, Keep):
@@ -70,7 +70,7 @@ def load_measures(ledger: Ledger) -> Iterator[ClipMeasures]:
 
 
 def slim(evidence: Evidence) -> Evidence:
-    """Evidence without the long lists, which no measure reads."""
+    """Cut the long lists, which no measure reads, out of evidence."""
     return {
         name: [slim(each) if isinstance(each, dict) else each for each in value]
         if isinstance(value, list)

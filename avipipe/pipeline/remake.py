@@ -10,7 +10,7 @@ from avipipe.manifests.destination import Destination
 from avipipe.manifests.lease import Lease
 from avipipe.manifests.samples import sample_members
 from avipipe.manifests.shards import Member, ShardEntry, drafted_shard
-from avipipe.manifests.stores.base import Written
+from avipipe.manifests.stores.base import FileDigest
 from avipipe.manifests.tables import CLIPS_NAME, PublishedTables
 from avipipe.pipeline.publication import Clips
 from avipipe.pipeline.verify import check_file, require_index
@@ -20,7 +20,7 @@ Samples = Iterator[tuple[str, dict[str, Member], float]]
 
 
 def remake(workspace: Workspace) -> Iterator[str]:
-    """Make right what is not what `dataset.json` lists; yield what came of each, a sentence.
+    """Make files again that are not as `dataset.json` lists them; yield a sentence on each.
 
     A file is only written if its bytes are the listed ones. Takes the lease of the dataset.
 
@@ -47,7 +47,7 @@ def _remake_manifests(destination: Destination, index: DatasetIndex) -> Iterator
         if not check_file(destination, name, entry):
             continue
         copy = plain_name(name)
-        if destination.written(copy) == Written(entry.sha256, entry.num_bytes):
+        if destination.written(copy) == FileDigest(entry.sha256, entry.num_bytes):
             destination.copy(copy, name)
             yield f"{name}: made again from {copy}"
         else:

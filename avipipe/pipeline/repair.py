@@ -7,13 +7,13 @@ from avipipe.manifests.ledger import Ledger
 from avipipe.manifests.records import Keep
 from avipipe.pipeline.accounting import ItemState
 from avipipe.pipeline.graph import Visit
-from avipipe.pipeline.store import Store
+from avipipe.pipeline.store import ContentStore
 
 logger = logging.getLogger(__name__)
 
 
 def forget_damaged(
-    states: Iterable[ItemState], stages: Collection[str], ledger: Ledger, store: Store
+    states: Iterable[ItemState], stages: Collection[str], ledger: Ledger, store: ContentStore
 ) -> set[str]:
     """Read the files of `stages` through, and forget those that are damaged or gone.
 
@@ -42,7 +42,7 @@ def forget_damaged(
     return damaged
 
 
-def _faults(state: ItemState, stages: Collection[str], store: Store) -> dict[str, str]:
+def _faults(state: ItemState, stages: Collection[str], store: ContentStore) -> dict[str, str]:
     """Stage -> what is wrong with its files."""
     faults = {}
     for visit in state.visits:

@@ -19,7 +19,7 @@ _PARTS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What there is to share, on all machines together."""
+    """Resources of a cluster, all machines together."""
 
     num_cpus: float
     num_gpus: float = 0.0
@@ -27,8 +27,8 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """Neighbouring stages that run in the same workers.
+class FusedStages:
+    """Neighbouring stages that are fused: they run in the same workers.
 
     Attributes:
         resources: of one worker.
@@ -42,7 +42,7 @@ class Segment:
     fans_out: bool
 
 
-def segments(graph: Graph, cluster: Cluster) -> list[Segment]:
+def fuse_stages(graph: Graph, cluster: Cluster) -> list[FusedStages]:
     """Group stages: a worker keeps an item as long as the next stage needs the same resources.
 
     Raises:
@@ -61,12 +61,12 @@ def segments(graph: Graph, cluster: Cluster) -> list[Segment]:
             stages = tuple(group)
             fans_out = any(stage.fans_out for stage in stages)
             names = tuple(stage.name for stage in stages)
-            found.append(Segment(names, resources, pool_size, fans_out))
+            found.append(FusedStages(names, resources, pool_size, fans_out))
     return found
 
 
 def gpu_shares(graph: Graph, cluster: Cluster) -> Mapping[str, float]:
-    """Stage with a pool -> GPUs of each of its workers.
+    """GPUs of each worker of the stages that have a pool of their own.
 
     Where nothing else is said, one worker of every such stage fits on one GPU together; without a
     GPU the shares are 0, and the models run on CPUs.
@@ -75,12 +75,12 @@ def gpu_shares(graph: Graph, cluster: Cluster) -> Mapping[str, float]:
         ConfigError: `executor.num_gpus` asks for more than this machine has.
     """
     executor = graph.config.executor
-    told = executor.num_gpus
-    pooled = [stage.name for stage in graph.stages if stage.uses_gpu or told.get(stage.name)]
-    untold = [name for name in pooled if name not in told]
-    room = 1 - sum(told.values())
-    default = _floored((room if room > 0 else 1) / len(untold)) if untold else 0.0
-    shares = {name: told.get(name, default if cluster.num_gpus else 0.0) for name in pooled}
+    requested = executor.num_gpus
+    pooled = [stage.name for stage in graph.stages if stage.uses_gpu or requested.get(stage.name)]
+    unrequested = [name for name in pooled if name not in requested]
+    room = 1 - sum(requested.values())
+    default = _floored((room if room > 0 else 1) / len(unrequested)) if unrequested else 0.0
+    shares = {name: requested.get(name, default if cluster.num_gpus else 0.0) for name in pooled}
     needed = sum(shares.values())
     # A cluster that others run may grow, so there it is waited for.
     if needed > cluster.num_gpus and executor.ray_address is None:

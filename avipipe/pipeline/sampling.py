@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Strata(Generic[S, T]):
-    """Of each stratum the `count` things of the lowest ranks.
+    """Stratified sample: of each stratum the `count` things of the lowest ranks.
 
     Whose rank depends on an id alone is drawn whatever else there is, in whatever order.
     """
@@ -41,8 +41,8 @@ class Strata(Generic[S, T]):
         return [thing for _, _, thing in drawn]
 
 
-def in_turn(parts: Sequence[Iterable[T]]) -> Iterator[T]:
-    """One of each part, then the next of each, until all are at their ends."""
+def interleave(parts: Sequence[Iterable[T]]) -> Iterator[T]:
+    """Interleave parts: one of each, then the next of each, until all are at their ends."""
     going = [iter(part) for part in parts]
     while going:
         for part in tuple(going):

@@ -25,7 +25,7 @@ from avipipe.files import sha256_of, sync, write_whole
 from avipipe.manifests.records import Fail, Keep, Record, StoredFile
 
 
-class Store:
+class ContentStore:
     """A content-addressed store in a folder."""
 
     def __init__(self, work: Path) -> None:
@@ -34,14 +34,14 @@ class Store:
         self._scratch = work / "scratch"
 
     def get(self, key: str) -> Record | None:
-        """The record of a stage key; None where there is none, or a damaged one (see `read`)."""
+        """Look up the record of a stage key; None where there is none, or a damaged one."""
         try:
             return self.read(key)
         except ManifestError:
             return None
 
     def read(self, key: str) -> Record | None:
-        """The record of a stage key, or None.
+        """Read the record of a stage key; None where there is none.
 
         Raises:
             ManifestError: there is one, but it is damaged, or is another key's.
@@ -82,7 +82,7 @@ class Store:
                 )
 
     def folder(self, key: str) -> Path:
-        """Where the files of a stage key lie."""
+        """Folder of the files of a stage key."""
         return self._entries / key[:2] / key
 
     def begin(self, key: str, run_id: str) -> int:
@@ -94,7 +94,7 @@ class Store:
         return path.read_text().split("\n").count(run_id)
 
     def scratch_folder(self, key: str) -> Path:
-        """An empty folder for one call of a stage, on the store's own file system."""
+        """Make an empty folder for one call of a stage, on the store's own file system."""
         folder = self._scratch / f"{key[:16]}-{uuid.uuid4().hex[:12]}"
         folder.mkdir(parents=True)
         return folder
@@ -144,7 +144,7 @@ class Store:
 
 
 def is_whole(record: Record, folder: Path) -> bool:
-    """Whether the files of a kept record are in `folder`, each as long as it was."""
+    """Whether the files of a kept record are all in `folder`, each as long as it was."""
     assert isinstance(record.outcome, Keep)
     try:
         for name in record.outcome.files:

@@ -20,14 +20,14 @@ from avipipe.manifests.dataset import (
     read_index,
 )
 from avipipe.manifests.destination import Destination
-from avipipe.manifests.leftovers import strays
+from avipipe.manifests.leftovers import find_leftovers
 from avipipe.manifests.pairs import Pairs, check_pairs
 from avipipe.manifests.records import ID_PATTERN
 from avipipe.manifests.rle import MaskTrack
 from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ, split_clip
 from avipipe.manifests.shards import ShardEntry, read_shard
 from avipipe.manifests.splits import check_splits
-from avipipe.manifests.stores.base import BLOCK_BYTES, Written
+from avipipe.manifests.stores.base import BLOCK_BYTES, FileDigest
 from avipipe.manifests.tables import CLIPS_NAME, PublishedTables
 from avipipe.media.container import open_bytes
 from avipipe.pipeline.remeasure import Remeasure
@@ -72,7 +72,7 @@ def verify(out: str, *, deep: bool = True, again: Remeasure | None = None) -> It
             yield from _check_rows(destination, index, places if deep else None)
         except ManifestError as error:
             yield str(error)
-    for name, is_own in strays(destination, index):
+    for name, is_own in find_leftovers(destination, index):
         if not is_own:
             yield f"{name}: is foreign: no publication gives such names"
 
@@ -84,7 +84,7 @@ def leftovers(out: str) -> Iterator[str]:
     for copy in copies(destination, index):
         if copy.is_old:
             yield f"{copy.name}: is of an earlier publication; the next build brings it up to date"
-    for name, is_own in strays(destination, index):
+    for name, is_own in find_leftovers(destination, index):
         if is_own:
             yield (
                 f"{name}: is not listed: it was until the last publication, and the next removes "
@@ -93,7 +93,7 @@ def leftovers(out: str) -> Iterator[str]:
 
 
 def require_index(destination: Destination) -> DatasetIndex:
-    """The index of a dataset.
+    """Read the index of a dataset, which must be there.
 
     Raises:
         ManifestError: nothing is published there, or its index is damaged.
@@ -106,21 +106,21 @@ def require_index(destination: Destination) -> DatasetIndex:
 
 
 def check_file(destination: Destination, name: str, entry: FileEntry | ShardEntry) -> list[str]:
-    """What is wrong with a file, by size and checksum; nothing where it is right."""
+    """Check a file by size and checksum; say what is wrong, nothing where it is right."""
     found = destination.store.stat(name)
     if found is not None and found.num_bytes != entry.num_bytes:
-        return [_fault(name, Written("", found.num_bytes), entry)]
+        return [_fault(name, FileDigest("", found.num_bytes), entry)]
     written = destination.written(name) if found is not None else None
     if written is None:
         return [f"{name}: is missing"]
     return [] if _is(written, entry) else [_fault(name, written, entry)]
 
 
-def _is(found: Written, entry: FileEntry | ShardEntry) -> bool:
+def _is(found: FileDigest, entry: FileEntry | ShardEntry) -> bool:
     return (found.sha256, found.num_bytes) == (entry.sha256, entry.num_bytes)
 
 
-def _fault(name: str, found: Written, entry: FileEntry | ShardEntry) -> str:
+def _fault(name: str, found: FileDigest, entry: FileEntry | ShardEntry) -> str:
     if found.num_bytes != entry.num_bytes:
         return f"{name}: {found.num_bytes} bytes, dataset.json says {entry.num_bytes}"
     return f"{name}: its sha256 is {found.sha256}, dataset.json says {entry.sha256}"
@@ -171,11 +171,11 @@ class _HashedReader(io.RawIOBase):
         self._num_bytes += len(data)
         return data
 
-    def rest(self) -> Written:
+    def rest(self) -> FileDigest:
         """Read to the end."""
         while self.read(BLOCK_BYTES):
             pass
-        return Written(self._hash.hexdigest(), self._num_bytes)
+        return FileDigest(self._hash.hexdigest(), self._num_bytes)
 
 
 def _check_sample(

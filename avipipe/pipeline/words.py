@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from avipipe.decision.check import Check
 from avipipe.decision.checks import KNOWN
-from avipipe.decision.judge import Finding
+from avipipe.decision.judge import LimitFinding
 from avipipe.decision.model import Contribution
-from avipipe.manifests.evidence import FaceTrack
+from avipipe.manifests.evidence import FaceSeen
 from avipipe.manifests.records import DropReason, Evidence
 
 NUM_SOUNDS = 5
@@ -33,11 +33,11 @@ REASONS: Mapping[DropReason, str] = {
     DropReason.POOR_SOURCE: "Its source has too small pictures, or too few a second.",
     DropReason.SPLIT_BRIDGE: "It would join groups that are published in different splits.",
 }
-"""A sentence for each reason."""
+"""Sentences on the reasons of drops."""
 
 
-def sentence(finding: Finding) -> str:
-    """`voices do not overlap: share 0.03 ≤ 0.1`; where it fails, what is so: `share 0.4 > 0.1`."""
+def sentence(finding: LimitFinding) -> str:
+    """Sentence on a hard limit: `voices do not overlap: share 0.03 ≤ 0.1`, or `share 0.4 > 0.1`."""
     check = KNOWN[finding.measure]
     if finding.value is None:
         return f"{check.claim}: not asked, or unknown"
@@ -48,11 +48,11 @@ def sentence(finding: Finding) -> str:
 
 
 WEAK_LOG_ODDS = 0.1
-"""A tenth: the odds change by less than a tenth, which nobody would see in the probability."""
+"""Log-odds of a weak argument: it changes the odds by less than a tenth, which nobody sees."""
 
 
 def argument(contribution: Contribution) -> str:
-    """`lips move as the voice does: speaking score 1.8 (+0.62)`; `in doubt: …` where it is against.
+    """Argument in words: `lips move as the voice does: speaking score 1.8 (+0.62)`.
 
     Log-odds: +0.7 makes a clip twice as likely to be good as not, -0.7 half as likely.
     """
@@ -60,12 +60,12 @@ def argument(contribution: Contribution) -> str:
 
 
 def said_by(contribution: Contribution) -> str:
-    """The same without its log-odds."""
+    """Argument in words, without its log-odds; `in doubt: …` where it is against the clip."""
     return f"{'in doubt: ' if contribution.log_odds < 0 else ''}{_claim(contribution)}"
 
 
 def most_against(contribution: Contribution) -> str:
-    """The same of what speaks most strongly against a clip."""
+    """Argument in words of what speaks most strongly against a clip."""
     return f"Most against it: {_claim(contribution)} {_adds(contribution)}"
 
 
@@ -80,20 +80,23 @@ def _adds(contribution: Contribution) -> str:
 
 
 def quantity(check: Check, value: float) -> str:
-    """A value of a check, with its name and unit."""
+    """Format a value of a check, with its name and unit."""
     unit = f" {check.unit}" if check.unit else ""
     return f"{check.quantity} {value + 0.0:.3g}{unit}"  # + 0.0: no minus before a zero
 
 
 def sounds(listen: Evidence) -> list[tuple[str, float]]:
-    """The likeliest classes of sound, or groups from a tagger that knows none, best first."""
+    """Likeliest classes of sound, or groups from a tagger that knows none, best first."""
     scores: Mapping[str, float] = listen["tag_classes"] or listen["tags"]
     ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
     return [(name, score) for name, score in ranked[:NUM_SOUNDS] if score >= LEAST_SOUND]
 
 
-def face(track: FaceTrack) -> str:
-    """`0.0–8.0 s, speaking score +1.2, lips p 0.03`; the score is of the time with a voice."""
+def face(track: FaceSeen) -> str:
+    """Face in words: `0.0–8.0 s, speaking score +1.2, lips p 0.03`.
+
+    The score is of the time with a voice.
+    """
     parts = [f"{track.start_s:.1f}–{track.end_s:.1f} s"]
     if track.speech_score is not None:
         parts.append(f"speaking score {track.speech_score:+.1f}")

@@ -1,4 +1,4 @@
-"""What runs in a worker: take an item as far as it goes, and let nothing that it does get out.
+"""A worker: takes an item as far as it goes, and contains whatever goes wrong with it.
 
 This is the one place where any exception is caught: an item's accident becomes that item's `Fail`,
 one of loading models an error of the run.
@@ -26,12 +26,12 @@ from avipipe.errors import (
 from avipipe.manifests.records import Cost, Fail, Keep, Outcome, Record
 from avipipe.pipeline.graph import Graph, Row, Visit
 from avipipe.pipeline.private import Private
-from avipipe.pipeline.store import Store
+from avipipe.pipeline.store import ContentStore
 from avipipe.stages.base import Item, Stage
 from avipipe.text import hiding, said, storable
 
 MAX_ATTEMPTS = 3
-"""Times that an item may take its worker down in one run before it is given up."""
+"""Most times that an item may take its worker down in one run before it is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Worker:
     """
 
     graph: Graph
-    store: Store
+    store: ContentStore
     private: Private
     run_id: str
     on_timeout: Callable[[], None]

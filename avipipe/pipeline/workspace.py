@@ -1,4 +1,4 @@
-"""The folders of one dataset: where it is published, and where the work for it lies."""
+"""The workspace of a dataset: where it is published, and where the work for it lies."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ from avipipe.pipeline.own_files import (
     read_lines,
 )
 from avipipe.pipeline.private import Private
-from avipipe.pipeline.store import Store
+from avipipe.pipeline.store import ContentStore
 from avipipe.stages.annotated import AnnotatedStage
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Workspace:
 
     @classmethod
     def at(cls, out: str, work: Path | None = None) -> "Workspace":
-        """Find the folders.
+        """Find the folders of a dataset.
 
         Raises:
             ConfigError: `out` is remote and no work folder is given.
@@ -77,18 +77,18 @@ class Workspace:
         return self.work / "ledger"
 
     @property
-    def store(self) -> Store:
-        return Store(self.work)
+    def store(self) -> ContentStore:
+        return ContentStore(self.work)
 
     @contextmanager
     def survey(self) -> Iterator[tuple[Survey, list[SourceLine]]]:
-        """What is known of every item, for commands that only look."""
+        """Survey every item, for commands that only look."""
         graph = self.graph()
         with self.open_ledger(read_only=True) as ledger:
             yield Survey(graph, ledger.get, self.store.folder), self.lines()
 
     def graph(self) -> Graph:
-        """The stages as the last build here had them, whatever weights are on this machine."""
+        """Build the graph as the last build here had it, whatever weights are on this machine."""
         graph = Graph(self.require_config())
         if not self.adopt_backends(graph) and (missing := missing_weights(graph.annotated)):
             logger.warning(
@@ -100,7 +100,7 @@ class Workspace:
         return graph
 
     def adopt_backends(self, graph: Graph, *, only_missing: bool = False) -> bool:
-        """Let the weights that the last build here used stand in a graph; see `Graph.adopt`.
+        """Use the weights of the last build here in a graph; see `Graph.adopt`.
 
         Returns:
             whether it is known which they were.
@@ -121,7 +121,7 @@ class Workspace:
     def needed_stages(
         self, graph: Graph, lines: Sequence[SourceLine]
     ) -> tuple[AnnotatedStage, ...]:
-        """The stages that a build with these lines, `merged_lines`, may have to run.
+        """Stages that a build with these lines, `merged_lines`, may have to run.
 
         It is only looked into where weights are missing; else all of them may run.
         """
@@ -147,11 +147,11 @@ class Workspace:
         return Ledger(self.ledger_folder, read_only=read_only)
 
     def path(self, name: str) -> str:
-        """Where a file of the published dataset stands."""
+        """Path or URL of a file of the published dataset."""
         return f"{self.out}/{name}"
 
     def stored_config(self) -> BuildConfig | None:
-        """The configuration that the dataset was begun with, if it was.
+        """Configuration that the dataset was begun with; None if it was not begun.
 
         Raises:
             ManifestError: it is damaged, or another version of avipipe wrote it.
@@ -169,7 +169,7 @@ class Workspace:
             ) from error
 
     def require_config(self) -> BuildConfig:
-        """The stored configuration.
+        """Read the stored configuration, which must be there.
 
         Raises:
             ConfigError: there is no dataset here.
@@ -183,7 +183,7 @@ class Workspace:
         return config
 
     def look(self, *, create_bucket: bool = False) -> BuildConfig | None:
-        """Whether a dataset may be built here, as far as that can be told. Writes nothing.
+        """Check whether a dataset may be built here, as far as that can be told. Writes nothing.
 
         Args:
             create_bucket: a bucket that is missing is no error, as it is to be created.
@@ -242,7 +242,7 @@ class Workspace:
         return self._lines_path.exists()
 
     def lines(self) -> list[SourceLine]:
-        """Every source line that the dataset was ever asked to hold, in order.
+        """Read every source line that the dataset was ever asked to hold, in order.
 
         Raises:
             ConfigError: there is none.
@@ -258,7 +258,7 @@ class Workspace:
         return list(read_lines(data, self._lines_path))
 
     def merged_lines(self, lines: Iterable[SourceLine], private: Private) -> list[SourceLine]:
-        """The dataset's lines and those that are new to it, as they are stored, and in order.
+        """Merge the dataset's lines and those that are new to it, as they are stored, in order.
 
         Which ranges of a URL are fetched together is settled when they are first listed: what a
         later list adds is fetched by itself, and nothing that is here already is fetched again.
@@ -310,7 +310,7 @@ class Workspace:
             yield
 
     def lease(self) -> Lease:
-        """The right to write `out`. For those who hold the work folder."""
+        """Make the lease on `out`, for those who hold the work folder."""
         return Lease(Destination(self.out), self._work_id())
 
     def _work_id(self) -> str:

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from avipipe.errors import AnnotatorError, ConfigError
 from avipipe.services.http import (
     EXCERPT_BYTES,
-    Patience,
+    RetryPolicy,
     Service,
     check_key,
     check_url,
@@ -31,7 +31,7 @@ _JPEG_QUALITY = 90
 
 @dataclass(frozen=True, slots=True)
 class ChatServer:
-    """One model on one server.
+    """A chat model on an OpenAI-compatible server.
 
     Attributes:
         url: of its chat completions.
@@ -44,7 +44,7 @@ class ChatServer:
 
     @classmethod
     def from_environment(
-        cls, prefix: str, *, who: str, later: str, patience: Patience | None = None
+        cls, prefix: str, *, who: str, later: str, retries: RetryPolicy | None = None
     ) -> "ChatServer":
         """The server that `{prefix}_URL`, `{prefix}_MODEL` and `{prefix}_API_KEY` name.
 
@@ -71,7 +71,7 @@ class ChatServer:
             404: f"check {model_env}, and the path in {url_env}",
         }
         service = Service(
-            key, ("Authorization", "Bearer "), remedies, url_env, later, patience or Patience()
+            key, ("Authorization", "Bearer "), remedies, url_env, later, retries or RetryPolicy()
         )
         return cls(_completions_url(url_env, url), model, service)
 
@@ -83,13 +83,13 @@ class ChatServer:
         max_tokens: int,
         strict: bool = True,
     ) -> str:
-        """The model's words, which may be none.
+        """The model's reply as text, which may be empty.
 
         Args:
             schema: of the JSON that is wanted; servers that can will enforce it.
             strict: it has no optional keys, as strict enforcement wants.
         Raises:
-            AnnotatorError, ConfigError: see `Service.ask`.
+            AnnotatorError, ConfigError: see `Service.request`.
         """
         form = {
             "name": schema.__name__.lower(),
@@ -105,7 +105,7 @@ class ChatServer:
             "response_format": {"type": "json_schema", "json_schema": form},
         }
         # Without the key once more, as JSON may spell it in other characters.
-        return self.service.without_key(_content(self.service.ask(self.url, body)))
+        return self.service.without_key(_content(self.service.request(self.url, body)))
 
 
 def picture_part(frame_HWC: npt.NDArray[np.uint8]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _completions_url(name: str, url: str) -> str:
 
 
 def _content(body: bytes) -> str:
-    """The model's words, which may be none.
+    """The model's reply as text, which may be empty.
 
     Raises:
         AnnotatorError: this is not the answer of such an endpoint.

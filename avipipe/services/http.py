@@ -1,4 +1,4 @@
-"""Asks HTTP services that want a key: waits where that may help, says what to do where it cannot.
+"""A client of HTTP services that want a key: retries, or says what to do where that is no use.
 
 The key is cut out of every message and every answer, as servers repeat what they are sent; no
 redirect carries it to a host that nobody named.
@@ -21,14 +21,14 @@ from avipipe.text import MASK, forms_of, hiding, secrets_of, without_secrets
 
 EXCERPT_BYTES = 2000
 MAX_REPLY_BYTES = 100_000_000
-"""Far above a completion, or ten minutes of sound; what goes on sending has gone wrong."""
+"""Largest reply that is read: far above a completion, or ten minutes of sound."""
 MIN_KEY_CHARS = 8
-"""A shorter key is none, but what servers without keys are sent, such as `EMPTY`, or `null`."""
+"""Shortest key; servers without keys are sent shorter words, such as `EMPTY` or `null`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a service is waited for.
+class RetryPolicy:
+    """Timeout and retries of the calls to a service.
 
     Attributes:
         timeout_s: longest time without a byte from the server.
@@ -45,7 +45,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service that takes and gives bodies over HTTP.
+    """An HTTP service with a key: bodies in, bodies out.
 
     Attributes:
         key: the secret; "" where there is none.
@@ -60,10 +60,10 @@ class Service:
     remedies: Mapping[int, str]
     url_env: str
     later: str
-    patience: Patience = Patience()
+    retries: RetryPolicy = RetryPolicy()
 
-    def ask(self, url: str, body: Mapping[str, Any] | None = None) -> bytes:
-        """The answer to a GET, or to a POST of JSON.
+    def request(self, url: str, body: Mapping[str, Any] | None = None) -> bytes:
+        """Send a GET, or a POST of JSON; return the body of the answer.
 
         Raises:
             AnnotatorError: of kind `timeout`, `unreachable`, `rate_limited`, or
@@ -74,19 +74,19 @@ class Service:
             return self._patiently(self._request(url, body))
 
     def without_key(self, answer: str) -> str:
-        """What a server said without the key, as what it says may be published."""
+        """Cut the key out of what a server said, as that may be published."""
         for form in self._forms():
             answer = answer.replace(form, MASK)
         return answer
 
     def _patiently(self, request: urllib.request.Request) -> bytes:
-        patience = self.patience
-        for attempt in range(1, patience.max_attempts + 1):
+        retries = self.retries
+        for attempt in range(1, retries.max_attempts + 1):
             try:
                 return self._once(request)
             except _BusyError as error:
-                wait_s = max(patience.backoff_s * 2 ** (attempt - 1), error.wait_s)
-                if attempt == patience.max_attempts or wait_s > patience.max_wait_s:
+                wait_s = max(retries.backoff_s * 2 ** (attempt - 1), error.wait_s)
+                if attempt == retries.max_attempts or wait_s > retries.max_wait_s:
                     asked = f"; it asks to wait {error.wait_s:.0f} s" if error.wait_s else ""
                     message = f"{error} (attempt {attempt}{asked}); {self.later}"
                     raise AnnotatorError(error.kind, message) from error
@@ -108,7 +108,7 @@ class Service:
             _BusyError: worth another attempt.
             AnnotatorError, ConfigError: not worth one.
         """
-        timeout_s = self.patience.timeout_s
+        timeout_s = self.retries.timeout_s
         try:
             opener = urllib.request.build_opener(_NoRedirects())
             with opener.open(request, timeout=timeout_s) as response:
@@ -166,7 +166,7 @@ class Service:
 
 
 class _BusyError(Exception):
-    """What may pass: too many requests, a broken or absent server."""
+    """A failure that may pass: too many requests, a broken or absent server."""
 
     def __init__(self, kind: FailKind, message: str, wait_s: float = 0.0) -> None:
         super().__init__(message)
@@ -190,7 +190,7 @@ def check_key(name: str, key: str) -> None:
 
 
 def check_url(name: str, url: str) -> None:
-    """Refuse what is no address of a server.
+    """Refuse a URL that is no address of a server.
 
     Raises:
         ConfigError: it is none, or holds a password.

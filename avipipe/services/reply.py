@@ -1,4 +1,4 @@
-"""Has a model answer with one JSON object: how it is asked, read, and given one chance to mend."""
+"""Structured replies: a model is asked for one JSON object, and gets one chance to mend it."""
 
 import json
 import re
@@ -65,14 +65,14 @@ def read(text: str, schema: type[SchemaT]) -> SchemaT:
     raise ReplyError(problem)
 
 
-def ask(
+def request_object(
     model: Callable[[Sequence[Message]], str],
     question: Message,
     read_reply: Callable[[str], T],
     *,
     what: str,
 ) -> T:
-    """Have a model answer; if its reply cannot be used, tell it why, once.
+    """Ask a model for a JSON object; if its reply cannot be used, tell it why, once.
 
     Args:
         model: gives the reply to a conversation.

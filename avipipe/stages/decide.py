@@ -32,7 +32,10 @@ class DecideConfig(BaseModel):
         None, description="File of numbers to decide by (`avipipe calibrate`); none: the profile's."
     )
     min_probability: float | None = Field(
-        None, gt=0, lt=1, description="Of a clip that is kept, to be good; none: the model's."
+        None,
+        gt=0,
+        lt=1,
+        description="Least probability of a kept clip to be good; none: the model's.",
     )
     min_clip_s: float | None = Field(2.0, ge=0, description="Shorter clips are dropped.")
     min_sound_dbfs: float | None = Field(
@@ -71,7 +74,7 @@ class DecideConfig(BaseModel):
         None, ge=0, le=1, description="Chance that mouth and voice agree by accident."
     )
     max_short_lip_p_value: float | None = Field(
-        None, ge=0, le=1, description="The same where the face is seen for less than 6 s."
+        None, ge=0, le=1, description="The same chance, where the face is seen for less than 6 s."
     )
     max_p_value: float | None = Field(
         None, ge=0, le=1, description="Chance that sound and motion agree by accident."
@@ -132,9 +135,9 @@ class DecideConfig(BaseModel):
     )
 
     min_source_short_side_px: float | None = Field(
-        None, ge=0, description="Of the source's pictures, in square pixels; smaller are upscaled."
+        None, ge=0, description="Short side of the source, in square pixels; smaller are upscaled."
     )
-    min_source_fps: float | None = Field(None, ge=0, description="Of the source's pictures.")
+    min_source_fps: float | None = Field(None, ge=0, description="Frame rate of the source.")
 
     @property
     def limits(self) -> dict[str, float]:

@@ -19,10 +19,10 @@ from avipipe.annotators.base import (
 )
 from avipipe.annotators.key_frames import spread
 from avipipe.annotators.mask_quality import box_overlap
-from avipipe.annotators.views import View, box_of, grown, parts
+from avipipe.annotators.views import View, box_of, pad_box, tiles
 from avipipe.manifests.evidence import (
     ClassSeen,
-    FaceTrack,
+    FaceSeen,
     NormalBox,
     SoundExplained,
     ThingSeen,
@@ -97,7 +97,7 @@ class Eyes:
         frames_THWC: Frames,
         *,
         heard: Mapping[str, float],
-        faces: Sequence[FaceTrack],
+        faces: Sequence[FaceSeen],
         place: NormalBox | None,
         content: NormalBox = WHOLE,
     ) -> Seen:
@@ -179,7 +179,7 @@ class Eyes:
     ) -> tuple[float | None, list[NormalBox] | None]:
         """The share of the picture within its bars that is text, and the boxes that stay."""
         height, width = frames[0].shape[:2]
-        view = grown(pixel_box(content, width=width, height=height), 0.0, frames[0])
+        view = pad_box(pixel_box(content, width=width, height=height), 0.0, frames[0])
         found = self._text_finder.find([frame_HWC[view] for frame_HWC in frames])
         if found is None:
             return None, None
@@ -211,7 +211,7 @@ class Eyes:
 def seen_scores(
     things: Sequence[ThingSeen],
     classes: Sequence[ClassSeen],
-    faces: Sequence[FaceTrack],
+    faces: Sequence[FaceSeen],
     *,
     duration_s: float,
 ) -> dict[str, float]:
@@ -236,12 +236,12 @@ def _views_of(
     """Of the surest things in a frame, and of the place of the sound, a tenth wider."""
     height, width = frame_HWC.shape[:2]
     if place is not None:
-        yield grown(pixel_box(place, width=width, height=height), _MARGIN, frame_HWC)
+        yield pad_box(pixel_box(place, width=width, height=height), _MARGIN, frame_HWC)
     there = [track for track in tracks if track.frames[0] <= frame <= track.frames[-1]]
     for track in there[:NUM_NAMED]:
         columns = np.array(track.boxes).T
         x0, y0, x1, y1 = (float(np.interp(frame, track.frames, column)) for column in columns)
-        yield grown((x0, y0, x1, y1), _MARGIN, frame_HWC)
+        yield pad_box((x0, y0, x1, y1), _MARGIN, frame_HWC)
 
 
 def _covered(boxes: Sequence[Box], shape: tuple[int, ...]) -> float:
@@ -261,8 +261,8 @@ def _is_among(box: Box, boxes: Sequence[Box]) -> bool:
 def _parts(content: NormalBox, frame_HWC: Frames) -> Iterator[View]:
     """What a frame shows within its bars, and the parts of that."""
     box = pixel_box(content, width=frame_HWC.shape[1], height=frame_HWC.shape[0])
-    rows, columns = grown(box, 0.0, frame_HWC)
-    for part_rows, part_columns in parts(frame_HWC[rows, columns]):
+    rows, columns = pad_box(box, 0.0, frame_HWC)
+    for part_rows, part_columns in tiles(frame_HWC[rows, columns]):
         yield (
             slice(rows.start + part_rows.start, rows.start + part_rows.stop),
             slice(columns.start + part_columns.start, columns.start + part_columns.stop),

@@ -57,7 +57,7 @@ class FetchConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     short_side_px: int = Field(
-        1080, ge=144, description="Of a web page's renditions, the largest not above this."
+        1080, ge=144, description="Height of a web page's rendition: the largest not above this."
     )
     ranges: Literal["auto", "whole"] = Field(
         "auto",
@@ -68,7 +68,7 @@ class FetchConfig(BaseModel):
         None, description="Cookies in Netscape format, for what only an account may see."
     )
     max_gb: float = Field(20.0, gt=0, description="A larger download is refused.")
-    rate_limit_bytes_per_s: int = Field(0, ge=0, description="Of one download; 0 is no limit.")
+    rate_limit_bytes_per_s: int = Field(0, ge=0, description="Rate of one download; 0 is no limit.")
     downloads_per_host: int = Field(
         2, ge=1, description="Downloads at a time from one host, over all workers of a machine."
     )

@@ -24,7 +24,7 @@ from avipipe.annotators.embedded.motion import SHORT_SIDE_PX
 from avipipe.annotators.key_frames import spread
 from avipipe.annotators.picture.measure import blanked, measure_picture
 from avipipe.manifests.evidence import (
-    FaceTrack,
+    FaceSeen,
     LookEvidence,
     NormalBox,
     PictureSeen,
@@ -50,7 +50,7 @@ NUM_PREVIEW_FRAMES = 6
 PREVIEW_HEIGHT_PX = 160
 PREVIEW_QUALITY = 75
 
-Track = TypeVar("Track", FaceTrack, ThingSeen)
+Track = TypeVar("Track", FaceSeen, ThingSeen)
 
 
 class LookConfig(BaseModel):
@@ -350,7 +350,7 @@ def _shrunk(frames_THWC: Frames, height_px: int) -> Frames:
 
 def _faces(
     speakers: ActiveSpeakers, speech: Sequence[SpeakerTurn], *, width: int, height: int
-) -> list[FaceTrack] | None:
+) -> list[FaceSeen] | None:
     if speakers.confidence is None:
         return None
     return [_face(track, speech, width=width, height=height) for track in speakers.tracks]
@@ -358,7 +358,7 @@ def _faces(
 
 def _face(
     track: SpeakerTrack, speech: Sequence[SpeakerTurn], *, width: int, height: int
-) -> FaceTrack:
+) -> FaceSeen:
     boxes_N4 = np.array(track.boxes) / (width, height, width, height)
     scores_N = np.array(track.scores)
     times_N = np.array(track.frames) / float(FPS)
@@ -366,7 +366,7 @@ def _face(
     for turn in speech:
         heard_N |= (times_N >= turn.start_s) & (times_N < turn.end_s)
     step = slice(None, None, FACE_STEP_FRAMES)
-    return FaceTrack(
+    return FaceSeen(
         start_s=float(times_N[0]),
         end_s=float((track.frames[-1] + 1) / FPS),
         box=_normal(boxes_N4.mean(axis=0)),

@@ -24,8 +24,8 @@ from avipipe.annotators.base import (
     Propagator,
     Segmenter,
 )
-from avipipe.annotators.instance import Instance, carried_back, find_instance
-from avipipe.annotators.sounding import competitors, joined, sounding_first
+from avipipe.annotators.instance import Instance, cycle_consistency, find_instance
+from avipipe.annotators.sounding import competitors, join_tracks, sounding_first
 from avipipe.decision.hearing import is_voice
 from avipipe.manifests import rle
 from avipipe.manifests.evidence import LookEvidence, MaskEvidence, NormalBox
@@ -149,7 +149,7 @@ class Mask(AnnotatedStage):
         return _Scene(
             frames_THWC,
             read_localization(item, look, width=width, height=height),
-            speakers and joined(speakers),
+            speakers and join_tracks(speakers),
         )
 
     def _named(self, scene: "_Scene", item: Item, look: LookEvidence) -> Candidates:
@@ -227,7 +227,7 @@ class Mask(AnnotatedStage):
         rivals = Counter(
             found.frame for found in competitors(detections, scene.localization, scene.speakers)
         )
-        returned = carried_back(
+        returned = cycle_consistency(
             scene.frames_THWC, instance, self._propagator, stretch=RETURN_FRAMES
         )
         signs = track_signs.signs(scene.frames_THWC, instance, sights, returned)

@@ -21,13 +21,13 @@ class ProbeConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_pixels: int = Field(
-        DEFAULT_LIMITS.max_pixels, ge=1, description="Of a coded picture: width times height."
+        DEFAULT_LIMITS.max_pixels, ge=1, description="Most pixels of a picture as coded."
     )
     max_audio_channels: int = Field(
-        DEFAULT_LIMITS.max_audio_channels, ge=1, description="Of the sound."
+        DEFAULT_LIMITS.max_audio_channels, ge=1, description="Most channels of the sound."
     )
     max_duration_s: float = Field(
-        DEFAULT_LIMITS.max_duration_s, gt=0, description="Of all that pictures and sound support."
+        DEFAULT_LIMITS.max_duration_s, gt=0, description="Longest source, by picture and sound."
     )
 
     @property

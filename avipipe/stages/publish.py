@@ -19,7 +19,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from avipipe.errors import RunError
-from avipipe.manifests.card import CARD_NAME, CardFacts, DecisionFacts, Tally, render_card
+from avipipe.manifests.card import CARD_NAME, CardFacts, ClipTally, DecisionFacts, render_card
 from avipipe.manifests.copies import (
     keep_unhashed,
     refuse_changed_copies,
@@ -27,9 +27,9 @@ from avipipe.manifests.copies import (
     write_copies,
 )
 from avipipe.manifests.dataset import (
+    DatasetGeneration,
     DatasetIndex,
     FileEntry,
-    Generation,
     fetch_index,
     hashed_name,
     split_totals,
@@ -61,7 +61,7 @@ class PublishConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    title: str = Field("Sounding instances", description="Of the dataset, for its card.")
+    title: str = Field("Sounding instances", description="Title of the dataset, for its card.")
     max_samples: int = Field(1000, ge=1, description="Samples in a shard, at most.")
     max_shard_bytes: int = Field(
         1_000_000_000, ge=1, description="Size of a shard, at most, but for one large sample."
@@ -236,7 +236,7 @@ class _Sweep:
             for split in sorted(set(filter(None, splits.values())))
         }
         self._places: dict[str, tuple[str, int]] = {}
-        self.tally = Tally()
+        self.tally = ClipTally()
         self.retracted: list[str] = []
 
     @property
@@ -343,7 +343,7 @@ def _next_index(
     new_shards = sweep.shards
     versions = dict(facts.versions)
     generation = old.generation + 1 if new_shards else old.generation
-    this = Generation(number=generation, config_hash=facts.config_hash, versions=versions)
+    this = DatasetGeneration(number=generation, config_hash=facts.config_hash, versions=versions)
     shards = (*old.shards, *new_shards)
     return DatasetIndex(
         generation=generation,

@@ -18,7 +18,13 @@ from avipipe.errors import FailKind, MediaError
 from avipipe.manifests.records import Keep, Outcome, Span
 from avipipe.media.normalize import FPS
 from avipipe.media.probe import MediaInfo
-from avipipe.media.reference import REFERENCE_NAMES, Reference, hear, kept_grey, watch
+from avipipe.media.reference import (
+    REFERENCE_NAMES,
+    Reference,
+    iter_small_pictures,
+    kept_grey,
+    read_companded,
+)
 from avipipe.stages.base import Item, Stage
 from avipipe.stages.fetch import source_path
 
@@ -48,7 +54,7 @@ class ShotsConfig(BaseModel):
     )
     max_clip_s: float = Field(10.0, ge=0.5, description="A longer shot is split evenly.")
     max_clips: int = Field(
-        10_000, ge=1, description="Of one source; what claims more is no footage. Never in a key."
+        10_000, ge=1, description="Most clips of one source; more is no footage. Never in a key."
     )
     timeout_factor: float = Field(4.0, gt=0, description="Time limit per second of source.")
 
@@ -82,7 +88,7 @@ class Shots(Stage):
         info, path = MediaInfo.from_json(item.evidence["probe"]), source_path(item)
         wanted = _wanted(info, item.source.span)
         times_s, kept, cuts = self._cuts(path, info, wanted)
-        sound_N = hear(path, info, start_s=wanted.start_s, end_s=wanted.end_s)
+        sound_N = read_companded(path, info, start_s=wanted.start_s, end_s=wanted.end_s)
         Reference(np.array(times_s), np.stack(kept), sound_N, wanted.start_s).save(folder)
         shots = _shots(times_s, cuts, wanted, self.config.guard_frames)
         parts = [part for shot in shots for part in _parts(shot, info.stretches)]
@@ -116,7 +122,7 @@ class Shots(Stage):
         times_s: list[float] = []
         kept: list[npt.NDArray[np.uint8]] = []
         found: list[FrameTimecode] = []
-        pictures = watch(
+        pictures = iter_small_pictures(
             path, info, start_s=wanted.start_s, end_s=wanted.end_s, height_px=config.height_px
         )
         for number, (time_s, picture_HWC) in enumerate(pictures):

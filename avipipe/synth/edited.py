@@ -11,8 +11,8 @@ from avipipe.synth.overlays import bars, frame, lettering, line
 from avipipe.synth.picture import Path2D, Sprite
 from avipipe.synth.takes import (
     FLOOR_Y,
-    Scene,
-    Take,
+    SceneParameters,
+    SyntheticScene,
     any_events,
     any_hammer,
     any_speaker,
@@ -25,16 +25,16 @@ from avipipe.synth.takes import (
 )
 
 
-def letterboxed(take: Take) -> Scene:
+def letterboxed(take: SceneParameters) -> SyntheticScene:
     return _laid_over(keeps.bounce(take), bars(take.aspect, height=0.12))
 
 
-def logo_over(take: Take) -> Scene:
+def logo_over(take: SceneParameters) -> SyntheticScene:
     logo = lettering("ZVA", x=take.aspect - 0.42, y=0.07, height=0.11, label="logo")
     return _laid_over(vehicle_followed(take), logo)
 
 
-def captioned(take: Take) -> Scene:
+def captioned(take: SceneParameters) -> SyntheticScene:
     """A person walks and talks."""
     said = talk(take, any_speaker(take))
     person = actors.person(take.rng, said.jaw, x=take.across(0.4, 0.6))
@@ -50,7 +50,7 @@ def captioned(take: Take) -> Scene:
     return _laid_over(scene, words)
 
 
-def vehicle_followed(take: Take) -> Scene:
+def vehicle_followed(take: SceneParameters) -> SyntheticScene:
     """A car, and a camera that goes along with it."""
     work = motion.bursts(take.rng, take.duration_s)
     hum = sound.motor(take.rng, work.level_N, base_hz=take.rng.uniform(40, 55))
@@ -63,7 +63,7 @@ def vehicle_followed(take: Take) -> Scene:
     return one_shot(take, [car], [hum], events_s=work.starts_s, backdrop=backdrop)
 
 
-def carried(take: Take) -> Scene:
+def carried(take: SceneParameters) -> SyntheticScene:
     """What is seen from a vehicle, whose engine is heard."""
     work = motion.bursts(take.rng, take.duration_s)
     hum = sound.motor(take.rng, work.level_N, base_hz=take.rng.uniform(40, 55))
@@ -76,7 +76,7 @@ def carried(take: Take) -> Scene:
     return one_shot(take, [], [hum], events_s=work.starts_s, backdrop=backdrop)
 
 
-def zoomed_still(take: Take) -> Scene:
+def zoomed_still(take: SceneParameters) -> SyntheticScene:
     """Blows laid under a picture that is zoomed into."""
     events_s = any_events(take)
     whole = one_shot(take, two_drifters(take), [impacts(take, events_s)], noise_level=0)
@@ -85,7 +85,7 @@ def zoomed_still(take: Take) -> Scene:
     return one_shot(take, [], [impacts(take, events_s)], events_s=events_s, backdrop=backdrop)
 
 
-def split_screen(take: Take) -> Scene:
+def split_screen(take: SceneParameters) -> SyntheticScene:
     """Two people talk in turn, each filmed by a camera of his own."""
     half_s, who = take.duration_s / 2, any_speaker(take)
     said = [
@@ -109,7 +109,7 @@ def split_screen(take: Take) -> Scene:
     return _laid_over(scene, line(take.aspect, x=take.aspect / 2, width=0.012))
 
 
-def picture_in_picture(take: Take) -> Scene:
+def picture_in_picture(take: SceneParameters) -> SyntheticScene:
     """A hammer strikes; in a corner runs another film, whose sound is heard, too."""
     events_s, others_s = any_events(take), any_events(take)
     small = take.size[0] // 3, take.size[1] // 3
@@ -129,12 +129,12 @@ def picture_in_picture(take: Take) -> Scene:
     return _laid_over(scene, edge)
 
 
-def _laid_over(scene: Scene, *overlays: Sprite) -> Scene:
+def _laid_over(scene: SyntheticScene, *overlays: Sprite) -> SyntheticScene:
     shots = tuple(replace(shot, overlays=overlays) for shot in scene.shots)
     return replace(scene, shots=shots)
 
 
-def _walk(take: Take, speed: float) -> Path2D:
+def _walk(take: SceneParameters, speed: float) -> Path2D:
     """A camera that goes on at a speed in heights/s, and up and down a little."""
     sway = motion.wander(take.rng, reach=0.02)
 

@@ -10,8 +10,8 @@ from avipipe.synth.backdrops import PALETTES
 from avipipe.synth.picture import Shot
 from avipipe.synth.takes import (
     FLOOR_Y,
-    Scene,
-    Take,
+    SceneParameters,
+    SyntheticScene,
     any_ball,
     any_events,
     any_hammer,
@@ -24,13 +24,13 @@ from avipipe.synth.takes import (
 )
 
 
-def bounce(take: Take) -> Scene:
+def bounce(take: SceneParameters) -> SyntheticScene:
     events_s = any_events(take)
     ball = any_ball(take, events_s)
     return one_shot(take, [ball], [impacts(take, events_s)], events_s=events_s)
 
 
-def bounce_handheld(take: Take) -> Scene:
+def bounce_handheld(take: SceneParameters) -> SyntheticScene:
     events_s = any_events(take)
     ball = any_ball(take, events_s)
     return one_shot(
@@ -44,7 +44,7 @@ def bounce_handheld(take: Take) -> Scene:
     )
 
 
-def bounce_camouflaged(take: Take) -> Scene:
+def bounce_camouflaged(take: SceneParameters) -> SyntheticScene:
     events_s, palette = any_events(take), take.any_palette()
     dark, bright = np.array(PALETTES[palette])
     colours = [0.7 * dark, (dark + bright) / 2, 1.08 * bright]
@@ -65,34 +65,34 @@ def bounce_camouflaged(take: Take) -> Scene:
     )
 
 
-def strike(take: Take) -> Scene:
+def strike(take: SceneParameters) -> SyntheticScene:
     events_s = any_events(take)
     hammer = any_hammer(take, events_s)
     return one_shot(take, [hammer], [impacts(take, events_s)], events_s=events_s)
 
 
-def strike_beside_drifter(take: Take) -> Scene:
+def strike_beside_drifter(take: SceneParameters) -> SyntheticScene:
     events_s = any_events(take)
     hammer = actors.hammer(take.rng, events_s, x=take.across(0.25, 0.35), floor_y=FLOOR_Y)
     other = actors.drifter(take.rng, x=take.across(0.74, 0.8), y=0.45, radius=0.17, reach=0.22)
     return one_shot(take, [other, hammer], [impacts(take, events_s)], events_s=events_s)
 
 
-def motor(take: Take) -> Scene:
+def motor(take: SceneParameters) -> SyntheticScene:
     work = motion.bursts(take.rng, take.duration_s)
     hum = sound.motor(take.rng, work.level_N, base_hz=take.rng.uniform(45, 75))
     fan = actors.fan(take.rng, work, x=take.across(0.3, 0.7), y=0.5, radius=0.33)
     return one_shot(take, [fan], [hum], events_s=work.starts_s)
 
 
-def vehicle(take: Take) -> Scene:
+def vehicle(take: SceneParameters) -> SyntheticScene:
     work = motion.bursts(take.rng, take.duration_s)
     hum = sound.motor(take.rng, work.level_N, base_hz=take.rng.uniform(40, 55))
     car = actors.car(take.rng, work, x=take.across(0.3, 0.4), floor_y=FLOOR_Y)
     return one_shot(take, [car], [hum], events_s=work.starts_s)
 
 
-def barking(take: Take) -> Scene:
+def barking(take: SceneParameters) -> SyntheticScene:
     events_s = any_events(take, gap_s=(0.35, 0.7))
     bark = sound.bark(take.rng, pitch_hz=take.rng.uniform(300, 600))
     barks = sound.place(bark, events_s, duration_s=take.duration_s)
@@ -100,14 +100,14 @@ def barking(take: Take) -> Scene:
     return one_shot(take, [dog], [barks], events_s=events_s)
 
 
-def speaker(take: Take) -> Scene:
+def speaker(take: SceneParameters) -> SyntheticScene:
     said = talk(take, any_speaker(take))
     person = actors.person(take.rng, said.jaw, x=take.across(0.4, 0.6))
     voices = voices_of(said, on_screen=True)
     return one_shot(take, [person], [said.wav_N], events_s=starts_of(said), voices=voices)
 
 
-def speaker_with_bystander(take: Take) -> Scene:
+def speaker_with_bystander(take: SceneParameters) -> SyntheticScene:
     said = talk(take, any_speaker(take))
     person = actors.person(take.rng, said.jaw, x=take.across(0.27, 0.32))
     silent = actors.bystander(take.rng, x=take.across(0.71, 0.75))
@@ -115,7 +115,7 @@ def speaker_with_bystander(take: Take) -> Scene:
     return one_shot(take, [silent, person], [said.wav_N], events_s=starts_of(said), voices=voices)
 
 
-def violin(take: Take, root_hz: float = 196.0) -> Scene:
+def violin(take: SceneParameters, root_hz: float = 196.0) -> SyntheticScene:
     """A note for each stroke of the bow, loud as the bow is fast."""
     rate_hz, phase = take.rng.uniform(0.4, 0.6), take.rng.uniform(0, 2 * np.pi)
     time = sound.clock(take.duration_s)
@@ -134,11 +134,11 @@ def violin(take: Take, root_hz: float = 196.0) -> Scene:
     return one_shot(take, [player], [tone], events_s=events_s)
 
 
-def violin_high(take: Take) -> Scene:
+def violin_high(take: SceneParameters) -> SyntheticScene:
     return violin(take, root_hz=440.0)
 
 
-def cuts(take: Take) -> Scene:
+def cuts(take: SceneParameters) -> SyntheticScene:
     """Two or more shots of about two seconds; each is kept by itself."""
     num_shots = max(2, round(take.duration_s / 2))
     edges_s = np.linspace(0, take.duration_s, num_shots + 1)
@@ -153,10 +153,10 @@ def cuts(take: Take) -> Scene:
         sounds.append(impacts(take, hits_s))
         events_s += hits_s
     wav_CN = sound.master(sounds, take.rng, floor_db=-50)
-    return Scene(tuple(shots), wav_CN, tuple(events_s))
+    return SyntheticScene(tuple(shots), wav_CN, tuple(events_s))
 
 
-def sync_ruler(take: Take) -> Scene:
+def sync_ruler(take: SceneParameters) -> SyntheticScene:
     """A lamp that flashes with a beep, once each second."""
     flash_s = 0.1
     flashes_s = np.arange(0.5, take.duration_s - flash_s, 1.0).tolist()
@@ -164,4 +164,4 @@ def sync_ruler(take: Take) -> Scene:
     lamp = actors.lamp(flashes_s, x=take.aspect / 2, y=0.5, flash_s=flash_s)
     shot = Shot(0.0, take.room(), (lamp,), noise_level=0)
     wav_CN = sound.master([beeps], take.rng, floor_db=-90, wet_db=-90)
-    return Scene((shot,), wav_CN, tuple(flashes_s))
+    return SyntheticScene((shot,), wav_CN, tuple(flashes_s))

@@ -14,7 +14,7 @@ from avipipe.errors import ConfigError
 from avipipe.manifests.rle import Size, encode
 from avipipe.synth.picture import Frame, Shot
 from avipipe.synth.scenes import KINDS, Kind
-from avipipe.synth.takes import Scene, Take
+from avipipe.synth.takes import SceneParameters, SyntheticScene
 from avipipe.synth.truth import ObjectTrack, Truth
 
 DEFAULT_FPS = Fraction(24)
@@ -34,7 +34,7 @@ class SynthClip:
 
     kind: Kind
     seed: int
-    scene: Scene
+    scene: SyntheticScene
     size: Size
     times_s: tuple[Fraction, ...]
     wav_CN: npt.NDArray[np.float32]
@@ -76,14 +76,14 @@ def render(
     chosen = KINDS[kind]
     size = (height_px, 2 * round(height_px * 8 / 9))
     rng = np.random.default_rng([zlib.crc32(kind.encode()), seed])
-    scene = chosen.build(Take(rng, duration_s, size))
+    scene = chosen.build(SceneParameters(rng, duration_s, size))
     times_s = _frame_times(chosen, fps, duration_s, seed)
     wav_CN = scene.wav_CN[:1] if chosen.mono else scene.wav_CN
     truth = _truth(chosen, seed, scene, size, times_s, duration_s)
     return SynthClip(chosen, seed, scene, size, times_s, wav_CN, truth)
 
 
-def shot_at(scene: Scene, time_s: Fraction) -> Shot:
+def shot_at(scene: SyntheticScene, time_s: Fraction) -> Shot:
     """The shot on show at a time."""
     return max((shot for shot in scene.shots if shot.start_s <= time_s), key=lambda s: s.start_s)
 
@@ -110,7 +110,7 @@ def _frame_times(
 def _truth(
     kind: Kind,
     seed: int,
-    scene: Scene,
+    scene: SyntheticScene,
     size: Size,
     times_s: tuple[Fraction, ...],
     duration_s: float,
@@ -142,7 +142,7 @@ def _truth(
 
 
 def _object_tracks(
-    scene: Scene, size: Size, times_s: tuple[Fraction, ...]
+    scene: SyntheticScene, size: Size, times_s: tuple[Fraction, ...]
 ) -> tuple[ObjectTrack, ...]:
     empty = encode(np.zeros(size, np.bool_))
     sprites = [sprite for shot in scene.shots for sprite in shot.sprites]

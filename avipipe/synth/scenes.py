@@ -6,10 +6,10 @@ from fractions import Fraction
 
 from avipipe.manifests.records import DropReason as Why
 from avipipe.synth import drops, edited, keeps
-from avipipe.synth.takes import Scene, Take
+from avipipe.synth.takes import SceneParameters, SyntheticScene
 from avipipe.synth.truth import Verdict
 
-Build = Callable[[Take], Scene]
+Build = Callable[[SceneParameters], SyntheticScene]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ FLOOR_Y = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class SceneParameters:
     """What a builder works with; everything random comes from `rng`."""
 
     rng: np.random.Generator
@@ -44,7 +44,7 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class SyntheticScene:
     """What a builder makes: shots on one clock, and the sound track, float32 (2, N)."""
 
     shots: tuple[Shot, ...]
@@ -54,7 +54,7 @@ class Scene:
 
 
 def one_shot(
-    take: Take,
+    take: SceneParameters,
     sprites: Sequence[Sprite],
     sounds: Sequence[Wave],
     *,
@@ -64,20 +64,22 @@ def one_shot(
     shaky: bool = False,
     noise_level: float = 2.0,
     floor_db: float = -50.0,
-) -> Scene:
+) -> SyntheticScene:
     """A scene without a cut, its sounds mixed over a noise floor."""
     shot = Shot(0.0, backdrop or take.room(), tuple(sprites), noise_level=noise_level)
     if shaky:
         shot = replace(shot, shake=handheld(take.rng))
     wav_CN = sound.master(sounds, take.rng, floor_db=floor_db)
-    return Scene((shot,), wav_CN, tuple(events_s), tuple(voices))
+    return SyntheticScene((shot,), wav_CN, tuple(events_s), tuple(voices))
 
 
-def any_events(take: Take, gap_s: tuple[float, float] = (0.38, 0.85)) -> tuple[float, ...]:
+def any_events(
+    take: SceneParameters, gap_s: tuple[float, float] = (0.38, 0.85)
+) -> tuple[float, ...]:
     return motion.event_times(take.rng, take.duration_s, gap_s=gap_s)
 
 
-def impacts(take: Take, events_s: Sequence[float]) -> Wave:
+def impacts(take: SceneParameters, events_s: Sequence[float]) -> Wave:
     """One struck body, struck more or less hard at each event."""
     hit = sound.impact(
         take.rng, pitch_hz=take.rng.uniform(90, 350), decay_s=take.rng.uniform(0.025, 0.06)
@@ -87,12 +89,14 @@ def impacts(take: Take, events_s: Sequence[float]) -> Wave:
     return sound.scatter(hits, duration_s=take.duration_s)
 
 
-def any_speaker(take: Take) -> int:
+def any_speaker(take: SceneParameters) -> int:
     return int(take.rng.integers(len(VOICES)))
 
 
 def talk(
-    take: Take, speaker: int | Voice, turns_s: Sequence[tuple[float, float]] | None = None
+    take: SceneParameters,
+    speaker: int | Voice,
+    turns_s: Sequence[tuple[float, float]] | None = None,
 ) -> Utterance:
     """A speaker talks in the given turns; None for the whole clip."""
     return speak(
@@ -115,7 +119,7 @@ def starts_of(utterance: Utterance) -> tuple[float, ...]:
 
 
 def any_ball(
-    take: Take,
+    take: SceneParameters,
     events_s: Sequence[float],
     *,
     x: float | None = None,
@@ -132,13 +136,13 @@ def any_ball(
     )
 
 
-def any_hammer(take: Take, events_s: Sequence[float]) -> Sprite:
+def any_hammer(take: SceneParameters, events_s: Sequence[float]) -> Sprite:
     mirrored = bool(take.rng.integers(2))
     x = take.across(0.4, 0.65) if mirrored else take.across(0.35, 0.6)
     return actors.hammer(take.rng, events_s, x=x, floor_y=FLOOR_Y, mirrored=mirrored)
 
 
-def two_drifters(take: Take) -> list[Sprite]:
+def two_drifters(take: SceneParameters) -> list[Sprite]:
     return [
         actors.drifter(
             take.rng, x=place * take.aspect, y=0.5, radius=float(take.rng.uniform(0.17, 0.25))

@@ -17,11 +17,11 @@ from avipipe.annotators.base import (
     ActiveSpeakers,
     Annotator,
     Detection,
+    FrameMask,
     Frames,
     Localization,
     Mask,
-    MaskTrack,
-    Segment,
+    PropagatedMasks,
     SpeakerTrack,
     ThingFinder,
     ThingTrack,
@@ -164,11 +164,11 @@ def check(result: Any, scene: Scene) -> None:
                 assert 0 <= y0 < y1 <= size[0]
                 assert 0 <= detection.frame < num_frames
                 assert 0.0 <= detection.score <= 1.0
-        case Segment():
+        case FrameMask():
             assert result.mask_HW.shape == size
             assert result.mask_HW.dtype == np.dtype(np.bool_)
             assert result.score is None or 0.0 <= result.score <= 1.0
-        case MaskTrack():
+        case PropagatedMasks():
             assert result.masks_THW.shape == (num_frames, *size)
             assert result.masks_THW.dtype == np.dtype(np.bool_)
             assert result.quality_T.shape == (num_frames,)

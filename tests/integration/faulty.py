@@ -6,7 +6,7 @@ import time
 from avipipe.annotators.base import Speech, Wave
 from avipipe.annotators.embedded.vad import EnergyVad
 from avipipe.annotators.full.endpoint import EndpointCaptioner
-from avipipe.services.http import Patience
+from avipipe.services.http import RetryPolicy
 
 KILLS_S, HANGS_S, RAISES_S, FILLS_MEMORY_S = 2.25, 2.75, 3.25, 3.5
 """Clip lengths on which `FaultyVad` does what the name says."""
@@ -39,7 +39,7 @@ class HastyCaptioner(EndpointCaptioner):
     name = "hasty"
 
     def __init__(self) -> None:
-        super().__init__(Patience(timeout_s=HASTY_TIMEOUT_S))
+        super().__init__(RetryPolicy(timeout_s=HASTY_TIMEOUT_S))
 
 
 class UnloadableVad(EnergyVad):

@@ -17,22 +17,22 @@ from avipipe.audio_agent.backends.endpoint import Endpoint
 from avipipe.audio_agent.files import decode_bytes, flac_bytes
 from avipipe.audio_agent.schema import (
     Aspects,
+    AudioSpan,
     Checks,
     EditPlan,
     Generation,
     Issue,
     Removal,
-    Span,
     Verdict,
 )
 from avipipe.audio_agent.tools import Mixed
 from avipipe.errors import AnnotatorError, AvipipeError, ConfigError, FailKind, MediaError
-from avipipe.services.http import Patience
+from avipipe.services.http import RetryPolicy
 from avipipe.services.reply import BrokenReplyError
 from tests.integration.chat_server import KEY, Answer, ChatServer, chat_server, says
 
 RATE_HZ = 16_000
-HASTE = Patience(timeout_s=0.3, max_attempts=2, backoff_s=0.01)
+HASTE = RetryPolicy(timeout_s=0.3, max_attempts=2, backoff_s=0.01)
 URL, MODEL, CHAT_KEY = (f"AVIPIPE_AGENT_{name}" for name in ("URL", "MODEL", "API_KEY"))
 
 CAPTION = {
@@ -149,7 +149,7 @@ def test_a_planner_is_shown_the_frames_and_told_the_rest(use: Use) -> None:
         verdict = Verdict(issues=(Issue(target="sep", code="leak", message="the dog is there"),))
         made = planner.plan(task(), None, previous=plan(), verdict=verdict)
     assert made.c_sep == (
-        Removal(query="dog barking", kind="sfx", spans=(Span(start_s=0.5, end_s=1.0),)),
+        Removal(query="dog barking", kind="sfx", spans=(AudioSpan(start_s=0.5, end_s=1.0),)),
     )
     assert made.c_gen == (Generation(kind="sfx", prompt="a car horn"),)
     (body,) = server.requests

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from avipipe.annotators.base import Wave
-from avipipe.audio_agent import Sound, Task, Trace, edit_audio, toolbox
+from avipipe.audio_agent import AgentTrace, Sound, Task, edit_audio, toolbox
 from avipipe.audio_agent.checks import si_sdr_db
 from avipipe.audio_agent.files import read_sound, write_sound
 from avipipe.audio_agent.procedural import sound
@@ -138,7 +138,7 @@ def test_the_command_leaves_sound_and_a_page(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "accepted" in done.output
     assert read_sound(out).wav_CN.shape == stereo.wav_CN.shape
-    told = Trace.model_validate_json((trace / "trace.json").read_text())
+    told = AgentTrace.model_validate_json((trace / "trace.json").read_text())
     assert told.accepted
     html = (trace / "trace.html").read_text()
     players = re.findall(r'<audio [^>]*src="([^"]+)"', html)
@@ -212,7 +212,7 @@ def test_the_command_by_an_endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         done = CliRunner().invoke(cli, [*words, *roles, "--trace", str(trace)])
     assert done.exit_code == 0, done.output
     assert "Iteration 2 it is, accepted" in done.output
-    told = Trace.model_validate_json((trace / "trace.json").read_text())
+    told = AgentTrace.model_validate_json((trace / "trace.json").read_text())
     assert told.caption is not None
     assert told.caption.text == "A dog barks."
     assert [iteration.plan.c_gen[0].gain_db for iteration in told.iterations] == [0, 3]
@@ -232,7 +232,7 @@ def test_an_endpoint_that_refuses_is_stood_in_for(
         roles = use(server, monkeypatch)
         done = CliRunner().invoke(cli, [*words, *roles, "--json"])
     assert done.exit_code == 0, done.output
-    told = Trace.model_validate_json(done.stdout)
+    told = AgentTrace.model_validate_json(done.stdout)
     assert told.accepted
     calls = {(call.role, call.tool): call for call in told.opening}
     assert "HTTP 400" in calls["plan", "endpoint"].message

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from avipipe.annotators.base import Caption
+from avipipe.annotators.base import SceneCaption
 from avipipe.annotators.full.endpoint import KEY_ENV, MODEL_ENV, URL_ENV, EndpointCaptioner
 from avipipe.annotators.registry import create
 from avipipe.errors import AnnotatorError, ConfigError, FailKind
@@ -21,7 +21,7 @@ from avipipe.pipeline.config import load_config
 from avipipe.pipeline.graph import Graph
 from avipipe.pipeline.needs import require_weights
 from avipipe.services import http
-from avipipe.services.http import Patience
+from avipipe.services.http import RetryPolicy
 from tests.integration.builds import assert_adds_up, avipipe, build, status
 from tests.integration.chat_server import GOOD, KEY, Answer, ChatServer, chat_server, says
 from tests.integration.faulty import HASTY_TIMEOUT_S
@@ -33,7 +33,7 @@ EVIDENCE: dict[str, Any] = {
     "mask": {"boxes": [[0.25, 0.25, 0.75, 0.75]] * 10, "box_step_frames": 6},
 }
 FRAMES = np.full((8, 48, 64, 3), (200, 100, 50), np.uint8)
-CAPTION = Caption("A ball hits the floor.", "ball", 0.9)
+CAPTION = SceneCaption("A ball hits the floor.", "ball", 0.9)
 BUSY = Answer(503, b"busy")
 
 
@@ -43,9 +43,9 @@ def use(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_ENV, KEY)
 
 
-def captioned(**options: float) -> Caption:
+def captioned(**options: float) -> SceneCaption:
     given: dict[str, Any] = {"backoff_s": 0.01, "max_attempts": 3, **options}
-    backend = EndpointCaptioner(Patience(**given))
+    backend = EndpointCaptioner(RetryPolicy(**given))
     backend.setup()
     return backend.caption(FRAMES, evidence=EVIDENCE)
 

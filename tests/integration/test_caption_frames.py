@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from avipipe.annotators.base import Caption as Words
-from avipipe.annotators.base import Frames
+from avipipe.annotators.base import Frames, SceneCaption
 from avipipe.annotators.embedded.caption import TemplateCaptioner
 from avipipe.errors import AnnotatorError
 from avipipe.manifests.records import Keep, SourceLine, Span
@@ -21,15 +20,15 @@ class Counts(TemplateCaptioner):
 
     num_frames = 8
 
-    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Words:
-        return Words(str(frames_THWC.shape), "thing", None)
+    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> SceneCaption:
+        return SceneCaption(str(frames_THWC.shape), "thing", None)
 
 
 class IsMute(TemplateCaptioner):
     """Says nothing."""
 
-    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Words:
-        return Words("  ", "thing", None)
+    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> SceneCaption:
+        return SceneCaption("  ", "thing", None)
 
 
 def item(folder: Path) -> Item:

@@ -13,7 +13,7 @@ from avipipe.cli import main
 from avipipe.manifests.ledger import FILE_NAME, Ledger
 from avipipe.manifests.records import Keep, Outcome, Record
 from avipipe.pipeline.repair import forget_damaged
-from avipipe.pipeline.store import Store
+from avipipe.pipeline.store import ContentStore
 from avipipe.pipeline.workspace import Workspace
 from avipipe.stages.base import Item
 from avipipe.stages.pair import Pair
@@ -51,7 +51,7 @@ def record_of(out: Path, clip_id: str, stage: str) -> Record:
 
 
 def object_path(out: Path, record: Record, name: str) -> Path:
-    return Store(out / "work").folder(record.key) / name
+    return ContentStore(out / "work").folder(record.key) / name
 
 
 def record_path(out: Path, record: Record) -> Path:
@@ -200,7 +200,7 @@ def test_a_build_that_ends_while_it_forgets_damage_finds_it_again(made: Path) ->
     class Killed(BaseException):
         pass
 
-    class Mortal(Store):
+    class Mortal(ContentStore):
         num_discarded = 0
 
         def discard(self, key: str) -> None:
@@ -214,7 +214,7 @@ def test_a_build_that_ends_while_it_forgets_damage_finds_it_again(made: Path) ->
     flip_bits(video)
     workspace = Workspace.at(str(made))
 
-    def forget(store: Store) -> set[str]:
+    def forget(store: ContentStore) -> set[str]:
         with workspace.survey() as (survey, lines), workspace.open_ledger() as ledger:
             (state,) = (state for state in survey.clips(lines) if state.clip_id == first)
             return forget_damaged([state], ["cut"], ledger, store)

@@ -7,25 +7,25 @@ from pathlib import Path
 
 import numpy as np
 
-from avipipe.manifests.evidence import FaceTrack
+from avipipe.manifests.evidence import FaceSeen
 from avipipe.manifests.records import DropReason
 from avipipe.pipeline.report import faces
 from avipipe.pipeline.report.measures import WhatIf, measure
 from avipipe.pipeline.report.model import (
     Argument,
     ClipCard,
+    ClipVerdict,
+    DegradedMask,
     FailureGroup,
     FailureRow,
-    Level,
     Loss,
+    OutcomeTally,
     Report,
-    Sound,
+    SoundSummary,
     SourceRow,
     SplitRow,
     StageRow,
     Stripe,
-    Tally,
-    Verdict,
 )
 from avipipe.pipeline.report.pictures import outline, picture
 from avipipe.pipeline.report.render import render
@@ -37,7 +37,7 @@ from tests.decisions import model
 HOSTILE = """<script>document.title="owned"</script><img src=x onerror="alert(1)">'"&--></style>"""
 
 FACES = [
-    FaceTrack(
+    FaceSeen(
         start_s=0.0,
         end_s=2.0,
         box=(0.1, 0.1, 0.3, 0.5),
@@ -82,9 +82,9 @@ def card(clip_id: str, reason: DropReason | None = None) -> ClipCard:
         av_offset_ms=0.25 if reason is None else None,
         frames=tuple(frames) if reason is None else (),
         pair_frame=0,
-        levels=(Level(4, outline(box_HW, 320, 180), 0.78, True),) if reason is None else (),
+        levels=(DegradedMask(4, outline(box_HW, 320, 180), 0.78, True),) if reason is None else (),
         stills=(),
-        sound=Sound(
+        sound=SoundSummary(
             peaks=tuple(abs(np.sin(np.arange(200) / 7)).tolist()),
             speech=(Stripe(0.5, 2.0, "speech"),),
             speakers=(Stripe(0.5, 2.0, "S0"),),
@@ -99,9 +99,9 @@ def card(clip_id: str, reason: DropReason | None = None) -> ClipCard:
     )
 
 
-def verdict() -> Verdict:
+def verdict() -> ClipVerdict:
     """0.25 - 2 + 1.25 + 0.05 - 0.03 are log-odds of -0.48, a probability of 0.38."""
-    return Verdict(
+    return ClipVerdict(
         probability=0.38,
         best_probability=0.71,
         min_probability=0.6,
@@ -122,8 +122,8 @@ def verdict() -> Verdict:
 def stage(name: str, level: str, num_in: int, *losses: Loss, pending: int = 0) -> StageRow:
     dropped = sum(loss.items for loss in losses if loss.status == "drop")
     failed = sum(loss.items for loss in losses if loss.status == "fail")
-    items = Tally(num_in - dropped - failed - pending, dropped, failed, pending)
-    hours = Tally(*(0.01 * amount for amount in (items.kept, dropped, failed, pending)))
+    items = OutcomeTally(num_in - dropped - failed - pending, dropped, failed, pending)
+    hours = OutcomeTally(*(0.01 * amount for amount in (items.kept, dropped, failed, pending)))
     assert level in ("source", "clip")
     return StageRow(
         name,
@@ -176,8 +176,8 @@ def report() -> Report:
         num_retracted=0,
         num_clips=5,
         num_upscaled=1,
-        items=Tally(1, 2, 1, 1),
-        hours=Tally(0.01, 0.02, 0.01, 0.01),
+        items=OutcomeTally(1, 2, 1, 1),
+        hours=OutcomeTally(0.01, 0.02, 0.01, 0.01),
         fates=(silent, timeout),
     )
 
@@ -365,8 +365,8 @@ def test_an_empty_dataset(tmp_path: Path) -> None:
         num_sources=0,
         splits=(),
         num_clips=0,
-        items=Tally(),
-        hours=Tally(),
+        items=OutcomeTally(),
+        hours=OutcomeTally(),
         fates=(),
     )
     page = browse(render(empty), tmp_path)
@@ -385,8 +385,8 @@ def test_a_dataset_whose_sources_all_failed(tmp_path: Path) -> None:
         outlook=None,
         curves=(),
         num_clips=0,
-        items=Tally(),
-        hours=Tally(),
+        items=OutcomeTally(),
+        hours=OutcomeTally(),
         fates=(),
         splits=(),
     )
@@ -401,9 +401,9 @@ def test_huge_counts_are_grouped() -> None:
     huge = replace(
         plain,
         num_clips=12_345_678,
-        items=Tally(10_000_000, 2_345_678, 0, 0),
-        hours=Tally(28_000.4, 6_500.0, 0, 0),
-        stages=(replace(plain.stages[2], hours=Tally(34_500.4)),),
+        items=OutcomeTally(10_000_000, 2_345_678, 0, 0),
+        hours=OutcomeTally(28_000.4, 6_500.0, 0, 0),
+        stages=(replace(plain.stages[2], hours=OutcomeTally(34_500.4)),),
         splits=(SplitRow("train", 10_000_000, 28_000 * 3600.0, 9_876, 55_000_000_000_000),),
     )
     text = text_of(render(huge))

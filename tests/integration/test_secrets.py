@@ -23,7 +23,7 @@ from avipipe.annotators.full.endpoint import KEY_ENV, MODEL_ENV, URL_ENV, Endpoi
 from avipipe.errors import AnnotatorError, ConfigError
 from avipipe.pipeline.private import NAME as PRIVATE
 from avipipe.services.chat import ChatServer
-from avipipe.services.http import EXCERPT_BYTES, Patience
+from avipipe.services.http import EXCERPT_BYTES, RetryPolicy
 from tests.integration.builds import (
     Ended,
     assert_adds_up,
@@ -366,7 +366,7 @@ def test_an_endpoint_that_repeats_the_key(name: str, monkeypatch: pytest.MonkeyP
     with chat_server(lambda body, number: ECHOES[name]) as chat:
         for variable, value in ((URL_ENV, chat.url), (MODEL_ENV, "tiny-vl"), (KEY_ENV, KEY)):
             monkeypatch.setenv(variable, value)
-        captioner = EndpointCaptioner(Patience(max_attempts=2, backoff_s=0.01))
+        captioner = EndpointCaptioner(RetryPolicy(max_attempts=2, backoff_s=0.01))
         frames = np.zeros((1, 48, 64, 3), np.uint8)
         evidence = {"listen": {"tags": {}, "speech": []}, "look": {}, "cut": {"duration_s": 1.0}}
         with pytest.raises((AnnotatorError, ConfigError)) as caught:

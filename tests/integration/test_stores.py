@@ -15,7 +15,7 @@ from avipipe.errors import AvipipeError, ConfigError, ManifestError, RunError
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.stores import open_store, remote
 from avipipe.manifests.stores import s3 as stores_s3
-from avipipe.manifests.stores.base import Changed, NotThere, Store, Tagged, Written
+from avipipe.manifests.stores.base import Changed, DatasetStore, FileDigest, NotThere, Tagged
 from tests.s3 import CONDITIONS, PASSING_FAULTS, Bucket, Fault, Proxy, Request, answer
 
 
@@ -39,10 +39,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"{bucket.url}/set"
 
 
-def place(store: Store, name: str, data: bytes) -> Written:
+def place(store: DatasetStore, name: str, data: bytes) -> FileDigest:
     draft = store.draft_path(name.rpartition("/")[0])
     draft.write_bytes(data)
-    written = Written(hashlib.sha256(data).hexdigest(), len(data))
+    written = FileDigest(hashlib.sha256(data).hexdigest(), len(data))
     try:
         store.place(draft, name, written)
     finally:
@@ -50,7 +50,7 @@ def place(store: Store, name: str, data: bytes) -> Written:
     return written
 
 
-def content(store: Store, name: str) -> bytes | None:
+def content(store: DatasetStore, name: str) -> bytes | None:
     found = store.read(name)
     return None if found is None else found.data
 
@@ -199,7 +199,7 @@ def test_large_files_go_in_parts(s3: Proxy, bucket: Bucket, fault: Fault) -> Non
     assert not any(request.is_write for request, _ in s3.seen), "it is not sent twice"
 
 
-ASKED: dict[str, Callable[[Store], object]] = {
+ASKED: dict[str, Callable[[DatasetStore], object]] = {
     "read": lambda store: store.read("dataset.json"),
     "stat": lambda store: store.stat("dataset.json"),
     "open": lambda store: store.open("dataset.json"),

@@ -17,7 +17,7 @@ from avipipe.audio_agent.backends.audio_lm import Qwen2Audio, Qwen25Omni
 from avipipe.audio_agent.backends.chat import ChatCaptioner
 from avipipe.audio_agent.backends.frames import THRESHOLD, QueriedSeparator
 from avipipe.audio_agent.backends.speech import BarkSpeech
-from avipipe.audio_agent.schema import AudioCaption, Removal, Span
+from avipipe.audio_agent.schema import AudioCaption, AudioSpan, Removal
 from avipipe.errors import WeightsError
 from avipipe.services.reply import BrokenReplyError, Message
 from tests.models import tiny_listeners
@@ -144,7 +144,9 @@ def test_babble_is_a_broken_reply_and_the_next_tool_is_asked(
 
 def test_roles_share_a_model() -> None:
     tools: Any = toolbox(captioner="qwen2_audio", planner="qwen2_audio", judge="qwen2_audio")
-    assert tools.captioners[0].talker is tools.judges[0].talker is tools.planners[0].talker
+    assert (
+        tools.captioners[0].chat_model is tools.judges[0].chat_model is tools.planners[0].chat_model
+    )
 
 
 def test_probabilities_are_those_of_the_official_model(
@@ -194,7 +196,7 @@ def test_only_the_spans_are_taken_out(load: Callable[[str], Any]) -> None:
     mixture = noise()
     loud_CN = mixture.wav_CN.copy()
     loud_CN[:, 20_000:25_000] *= 8
-    spans = (Span(start_s=20_000 / RATE_HZ, end_s=25_000 / RATE_HZ),)
+    spans = (AudioSpan(start_s=20_000 / RATE_HZ, end_s=25_000 / RATE_HZ),)
     target = tool.separate(mixture.like(loud_CN), Removal(query="dog", kind="sfx", spans=spans))
     assert target.wav_CN.shape == loud_CN.shape
     assert not target.wav_CN[:, :19_000].any()

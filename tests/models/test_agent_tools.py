@@ -14,7 +14,7 @@ from avipipe.audio_agent.backends.clap import ClapLikeness
 from avipipe.audio_agent.backends.demucs import HtDemucs
 from avipipe.audio_agent.backends.diffusion import AudioLdm2, StableAudio
 from avipipe.audio_agent.backends.speech import MmsSpeech
-from avipipe.audio_agent.schema import Removal, Span
+from avipipe.audio_agent.schema import AudioSpan, Removal
 from avipipe.audio_agent.tools import Sound
 from avipipe.errors import AnnotatorError, WeightsError
 from tests.models import test_demucs
@@ -178,7 +178,7 @@ def test_the_stem_that_is_named_comes_out(
 def test_nothing_comes_out_beside_the_spans(load: Callable[[str], Any]) -> None:
     tool, mixture = load("htdemucs"), noise()
     whole = tool.separate(mixture, Removal(query="voice", kind="speech"))
-    span = Span(start_s=0.4, end_s=0.7)
+    span = AudioSpan(start_s=0.4, end_s=0.7)
     part = tool.separate(mixture, Removal(query="voice", kind="speech", spans=(span,)))
     rate_hz, wav_CN = mixture.sample_rate_hz, part.wav_CN
     inside = slice(round(0.42 * rate_hz), round(0.68 * rate_hz))

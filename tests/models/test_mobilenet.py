@@ -11,7 +11,7 @@ from avipipe.annotators.base import Detection, Frames
 from avipipe.annotators.light.activation import ActivationDetector
 from avipipe.annotators.light.mobilenet import MobilenetClassifier
 from avipipe.annotators.networks import tflite_interpreter
-from avipipe.annotators.views import parts
+from avipipe.annotators.views import tiles
 from avipipe.errors import AnnotatorError, WeightsError
 from avipipe.media.decode import read_frames
 from avipipe.media.probe import probe
@@ -75,7 +75,7 @@ def test_it_names_things_of_real_clips(
 ) -> None:
     frame = clip(name, at_s)[0]
     best: dict[str, float] = {}
-    for scores in classifier.classify([frame[part] for part in parts(frame)]):
+    for scores in classifier.classify([frame[part] for part in tiles(frame)]):
         best |= {key: max(score, best.get(key, 0.0)) for key, score in scores.items()}
     assert max(best, key=best.__getitem__) == noun
 

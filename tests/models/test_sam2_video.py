@@ -14,7 +14,7 @@ pytest.importorskip("torchvision")
 
 from transformers import Sam2VideoConfig, Sam2VideoModel  # noqa: E402
 
-from avipipe.annotators.base import MaskTrack  # noqa: E402
+from avipipe.annotators.base import PropagatedMasks  # noqa: E402
 from avipipe.annotators.full.sam2_video import Sam2VideoPropagator, _Follower  # noqa: E402
 from avipipe.annotators.registry import create  # noqa: E402
 from avipipe.errors import AnnotatorError, FailKind, WeightsError  # noqa: E402
@@ -48,10 +48,10 @@ def propagator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sam2VideoPr
         yield backend
 
 
-def propagate(backend: Any, num_frames: int, seed_frame: int) -> MaskTrack:
+def propagate(backend: Any, num_frames: int, seed_frame: int) -> PropagatedMasks:
     frames, masks = square_on_wall(swing(num_frames))
     track = backend.propagate(frames, seed_frame=seed_frame, seed_mask_HW=masks[seed_frame])
-    assert isinstance(track, MaskTrack)
+    assert isinstance(track, PropagatedMasks)
     return track
 
 

@@ -12,11 +12,11 @@ import yaml
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
-from avipipe.annotators.base import Frames, Mask, MaskTrack  # noqa: E402
+from avipipe.annotators.base import Frames, Mask, PropagatedMasks  # noqa: E402
 from avipipe.annotators.full.xmem import XmemPropagator  # noqa: E402
 from avipipe.annotators.registry import create  # noqa: E402
 from avipipe.annotators.xmem.inference import Tracker  # noqa: E402
-from avipipe.annotators.xmem.memory import Limits  # noqa: E402
+from avipipe.annotators.xmem.memory import MemoryLimits  # noqa: E402
 from avipipe.annotators.xmem.network import Widths, XMem  # noqa: E402
 from avipipe.errors import AnnotatorError, FailKind, WeightsError  # noqa: E402
 from avipipe.weights import sha256  # noqa: E402
@@ -71,7 +71,7 @@ def scene(num_frames: int) -> tuple[Frames, Mask]:
     return square_on_wall(swing(num_frames))
 
 
-def propagate(backend: XmemPropagator, num_frames: int = 8, seed_frame: int = 3) -> MaskTrack:
+def propagate(backend: XmemPropagator, num_frames: int = 8, seed_frame: int = 3) -> PropagatedMasks:
     frames, masks = scene(num_frames)
     return backend.propagate(frames, seed_frame=seed_frame, seed_mask_HW=masks[seed_frame])
 
@@ -176,7 +176,7 @@ def test_an_instance_may_be_gone_and_come_back(propagator: XmemPropagator) -> No
 
 def test_a_long_clip_is_held_in_bounds() -> None:
     torch.manual_seed(0)
-    limits = Limits(top_k=5, max_work_frames=3, min_work_frames=2, num_prototypes=4)
+    limits = MemoryLimits(top_k=5, max_work_frames=3, min_work_frames=2, num_prototypes=4)
     tracker = Tracker(XMem(WIDTHS).eval(), limits, memory_every=1)
     mask = torch.zeros(1, 64, 64)
     mask[0, 10:30, 10:30] = 1.0

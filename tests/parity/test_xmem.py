@@ -11,8 +11,8 @@ from torch import Tensor
 from avipipe.annotators.xmem.inference import Tracker
 from avipipe.annotators.xmem.memory import (
     Keys,
-    Limits,
-    Store,
+    KeyValueStore,
+    MemoryLimits,
     affinity,
     consolidate,
     similarity,
@@ -226,7 +226,7 @@ def test_eviction(case: str) -> None:
 
 
 def test_nothing_is_evicted_where_all_fits() -> None:
-    store = Store(Keys(*torch.ones(3, 1, 4)), [torch.ones(1, 2, 4), torch.ones(1, 2, 1)])
+    store = KeyValueStore(Keys(*torch.ones(3, 1, 4)), [torch.ones(1, 2, 4), torch.ones(1, 2, 1)])
     store.evict(max_size=4)
     assert store.size == 4
     store.count_use(torch.tensor([0.1, 0.4, 0.3, 0.2]))
@@ -236,7 +236,7 @@ def test_nothing_is_evicted_where_all_fits() -> None:
 
 
 def new_tracker(network: XMem, cfg: dict[str, int]) -> Tracker:
-    limits = Limits(
+    limits = MemoryLimits(
         top_k=cfg["top_k"],
         long_term=bool(cfg["enable_long_term"]),
         max_work_frames=cfg["max_mid_term_frames"],
@@ -248,7 +248,7 @@ def new_tracker(network: XMem, cfg: dict[str, int]) -> Tracker:
     return Tracker(network, limits, memory_every=cfg["mem_every"], deep_update_every=deep)
 
 
-def used(store: Store | None) -> list[float]:
+def used(store: KeyValueStore | None) -> list[float]:
     """Mean and maximum of use by life."""
     if store is None:
         return [np.nan, np.nan]

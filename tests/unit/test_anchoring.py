@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from avipipe.annotators.anchoring import Anchor, Anchoring
-from avipipe.annotators.base import Detection, Frames, Mask, MaskTrack
+from avipipe.annotators.base import Detection, Frames, Mask, PropagatedMasks
 from avipipe.annotators.embedded.propagate import FlowPropagator
 from avipipe.annotators.embedded.segment import GrabCutSegmenter
 from avipipe.annotators.mask_quality import bounding_box
@@ -38,7 +38,7 @@ def corrected(
         propagator=FlowPropagator(),
     )
     quality = np.full(len(carried), 0.7, np.float32)
-    track, anchors = anchoring.correct(MaskTrack(carried.copy(), quality, 0.7))
+    track, anchors = anchoring.correct(PropagatedMasks(carried.copy(), quality, 0.7))
     assert np.all(track.quality_T[~track.masks_THW.any(axis=(1, 2))] == 0.0)
     return track.masks_THW, anchors
 

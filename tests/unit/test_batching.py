@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from avipipe.annotators.batching import in_batches, largest_that_fits
+from avipipe.annotators.batching import run_in_batches, run_largest_that_fits
 from avipipe.errors import AnnotatorError, FailKind
 
 
@@ -35,24 +35,24 @@ def no_memory_for_torch() -> object:
 @pytest.mark.parametrize("fail", [no_memory, no_memory_on_the_gpu, no_memory_for_torch])
 def test_a_batch_that_does_not_fit_is_halved(fail: Callable[[], object]) -> None:
     sizes: list[int] = []
-    out = in_batches(squares(3, fail, sizes), list(range(10)), 8)
+    out = run_in_batches(squares(3, fail, sizes), list(range(10)), 8)
     assert out == [item * item for item in range(10)]
     assert sizes == [8, 4, 2, 2, 2, 2, 2]
 
 
 def test_all_in_one_where_it_fits() -> None:
     sizes: list[int] = []
-    assert in_batches(squares(99, no_memory, sizes), [1, 2, 3], 8) == [1, 4, 9]
+    assert run_in_batches(squares(99, no_memory, sizes), [1, 2, 3], 8) == [1, 4, 9]
     assert sizes == [3]
 
 
 def test_no_items_need_no_model() -> None:
-    assert in_batches(squares(0, no_memory, []), [], 8) == []
+    assert run_in_batches(squares(0, no_memory, []), [], 8) == []
 
 
 def test_one_item_that_does_not_fit_fails_by_its_kind() -> None:
     with pytest.raises(AnnotatorError) as failure:
-        in_batches(squares(0, no_memory, []), [1, 2, 3], 2)
+        run_in_batches(squares(0, no_memory, []), [1, 2, 3], 2)
     assert failure.value.kind is FailKind.OUT_OF_MEMORY
 
 
@@ -62,7 +62,7 @@ def test_other_errors_pass_through(error: Exception) -> None:
         raise error
 
     with pytest.raises(type(error)):
-        in_batches(squares(0, fail, []), [1], 1)
+        run_in_batches(squares(0, fail, []), [1], 1)
 
 
 def test_sizes_are_tried_until_one_fits() -> None:
@@ -74,7 +74,7 @@ def test_sizes_are_tried_until_one_fits() -> None:
             raise MemoryError
         return 10 * size
 
-    assert largest_that_fits(run, (32, 8, 1)) == 80
+    assert run_largest_that_fits(run, (32, 8, 1)) == 80
     assert tried == [32, 8]
 
 
@@ -83,5 +83,5 @@ def test_no_size_that_fits_fails_by_its_kind() -> None:
         raise MemoryError
 
     with pytest.raises(AnnotatorError, match="not even size 1 fits") as failure:
-        largest_that_fits(run, (32, 1))
+        run_largest_that_fits(run, (32, 1))
     assert failure.value.kind is FailKind.OUT_OF_MEMORY

@@ -3,7 +3,7 @@
 import numpy as np
 
 from avipipe.annotators.base import ActiveSpeakers, Localization, SpeakerTrack
-from avipipe.annotators.sounding import joined
+from avipipe.annotators.sounding import join_tracks
 from avipipe.manifests.evidence import LookEvidence, NormalBox, PictureSeen, ThingSeen
 from avipipe.stages.candidates import STEP_FRAMES, Candidates, named_candidates
 from avipipe.stages.mask import without_overlays
@@ -139,7 +139,7 @@ def part(start: int, end: int, box: tuple[float, float, float, float]) -> Speake
 
 def test_a_face_that_is_lost_for_a_moment_is_one() -> None:
     before, after = part(0, 40, (40, 30, 60, 50)), part(66, 96, (45, 32, 65, 52))
-    (track,) = joined(ActiveSpeakers((before, after), 1.0)).tracks
+    (track,) = join_tracks(ActiveSpeakers((before, after), 1.0)).tracks
     assert track.frames == before.frames + after.frames
     assert track.boxes == before.boxes + after.boxes
 
@@ -152,7 +152,7 @@ def test_another_face_is_another() -> None:
         part(30, 96, (42, 30, 62, 50)),  # at the same time
         part(96, 120, (40, 30, 60, 50)),  # too late
     ):
-        assert len(joined(ActiveSpeakers((before, other), 1.0)).tracks) == 2
+        assert len(join_tracks(ActiveSpeakers((before, other), 1.0)).tracks) == 2
 
 
 def test_logos_and_captions_are_cut_out_of_masks() -> None:

@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from avipipe.annotators.base import Caption, Frames
+from avipipe.annotators.base import Frames, SceneCaption
 from avipipe.annotators.embedded.caption import TemplateCaptioner
 from avipipe.manifests.records import Keep, SourceLine
 from avipipe.stages.base import Item
-from avipipe.stages.caption import Caption as CaptionStage
-from avipipe.stages.caption import CaptionConfig
+from avipipe.stages.caption import Caption, CaptionConfig
 from avipipe.text import MAX_NAME_CHARS
 
 NO_FRAMES = np.zeros((0, 1, 1, 3), np.uint8)
@@ -35,7 +34,7 @@ def evidence(
     return {"listen": listen, "look": {"match": list(match)}, "mask": {"boxes": boxes}}
 
 
-def caption(**given: Any) -> Caption:
+def caption(**given: Any) -> SceneCaption:
     return TemplateCaptioner().caption(NO_FRAMES, evidence=evidence(**given))
 
 
@@ -51,14 +50,14 @@ class Rude:
 
     def setup(self) -> None: ...
 
-    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Caption:
-        return Caption("A dog\x1b[2J barks\n\ud800.", "dog\x00" + "x" * 1000, 0.5)
+    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> SceneCaption:
+        return SceneCaption("A dog\x1b[2J barks\n\ud800.", "dog\x00" + "x" * 1000, 0.5)
 
 
 def test_what_any_captioner_says_is_safe_to_store(tmp_path: Path) -> None:
     line = SourceLine(0, "clip.mp4", None, "list.txt:1")
     item = Item("x", line, None, {"cut": {"duration_s": 1.0}}, {})
-    outcome = CaptionStage(CaptionConfig(), captioner=Rude()).run(item, tmp_path)
+    outcome = Caption(CaptionConfig(), captioner=Rude()).run(item, tmp_path)
     assert isinstance(outcome, Keep)
     assert outcome.evidence["text"] == r"A dog\x1b[2J barks \ud800."
     assert outcome.evidence["label"] == r"dog\x00" + "x" * (MAX_NAME_CHARS - 8) + "…"

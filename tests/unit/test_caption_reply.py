@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avipipe.annotators.base import Caption
+from avipipe.annotators.base import SceneCaption
 from avipipe.annotators.full.caption_reply import (
     MAX_CAPTION_CHARS,
     MAX_LABEL_CHARS,
     Reply,
-    ask,
     parse,
+    request_caption,
 )
 from avipipe.errors import AnnotatorError, FailKind
 from avipipe.services.reply import MAX_REPLY_CHARS, Message, ReplyError
 
 TEXT = "A brown dog barks beside a fence."
 GOOD = json.dumps({"caption": TEXT, "label": "brown dog", "sounding": 0.75})
-CAPTION = Caption(TEXT, "brown dog", 0.75)
+CAPTION = SceneCaption(TEXT, "brown dog", 0.75)
 QUESTION = Message("user", ("What is it?",))
 
 
@@ -130,13 +130,13 @@ class Script:
 
 def test_a_good_reply_needs_no_second_one() -> None:
     model = Script(GOOD)
-    assert ask(model, QUESTION) == CAPTION
+    assert request_caption(model, QUESTION) == CAPTION
     assert model.asked == [[QUESTION]]
 
 
 def test_a_bad_reply_is_told_why_once() -> None:
     model = Script(reply(label=7), GOOD)
-    assert ask(model, QUESTION) == CAPTION
+    assert request_caption(model, QUESTION) == CAPTION
     question, said, complaint = model.asked[1]
     assert question == QUESTION
     assert (said.role, said.content) == ("assistant", (reply(label=7),))
@@ -147,7 +147,7 @@ def test_a_bad_reply_is_told_why_once() -> None:
 def test_two_bad_replies_are_the_items_failure() -> None:
     model = Script("woof \x1b[31m", reply(caption=""), GOOD)
     with pytest.raises(AnnotatorError) as caught:
-        ask(model, QUESTION)
+        request_caption(model, QUESTION)
     assert caught.value.kind is FailKind.ANNOTATOR_FAILED
     assert "no JSON object" in str(caught.value)
     assert "`caption`: must not be empty" in str(caught.value)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 import yaml
 
-from avipipe.manifests.card import CardFacts, DecisionFacts, Tally, render_card
+from avipipe.manifests.card import CardFacts, ClipTally, DecisionFacts, render_card
 from avipipe.manifests.dataset import DatasetIndex
 
 NASTY = "<img src=x onerror=alert(1)>|[here](javascript:x) ![](http://h/p) `a` **b** _c_ $d$ ~e~"
@@ -19,7 +19,7 @@ SIZES = {"look.source_short_side_px": 360.0, "cut.width": 1280, "cut.height": 72
 
 
 def card(title: str, label: str, licence: str) -> str:
-    tally = Tally()
+    tally = ClipTally()
     row = {"decision": "keep", "reason": "", "start_s": 0.0, "end_s": 2.0} | SIZES
     tally.add({**row, "caption.label": label, "licence": licence})
     facts = CardFacts(title, DECISION, [("tag", "a_b")], [], {"train": 1.0}, {"ok": 1})
@@ -42,7 +42,7 @@ def test_nothing_from_outside_is_markup() -> None:
 
 def decision(decided: DecisionFacts, probabilities: Sequence[float | None] = ()) -> str:
     """The card's section about it."""
-    tally = Tally()
+    tally = ClipTally()
     for probability in probabilities:
         times = {"start_s": 0.0, "end_s": 2.0, "probability": probability}
         tally.add(
@@ -114,7 +114,7 @@ def test_an_overlong_label_is_cut() -> None:
     ("source_px", "told"), [(360.0, "1 of 1"), (720.0, "0 of 1"), (None, "0 of 1")]
 )
 def test_it_says_how_much_was_scaled_up(source_px: float | None, told: str) -> None:
-    tally = Tally()
+    tally = ClipTally()
     row = {"decision": "keep", "reason": "", "start_s": 0.0, "end_s": 2.0, "caption.label": "dog"}
     tally.add({**row, **SIZES, "licence": "", "look.source_short_side_px": source_px})
     facts = CardFacts("t", DECISION, [], [], {}, {})
@@ -123,7 +123,7 @@ def test_it_says_how_much_was_scaled_up(source_px: float | None, told: str) -> N
 
 
 def test_rows_that_an_older_avipipe_published_are_counted() -> None:
-    tally = Tally()
+    tally = ClipTally()
     row = {"decision": "keep", "reason": "", "start_s": 0.0, "end_s": 2.0, "licence": ""}
     tally.add({**row, "caption.label": "dog", "cut.width": 1280, "cut.height": 720})
     assert (tally.num_upscaled, tally.num_judged) == (0, 0)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from avipipe.errors import AnnotatorError, FailKind
-from avipipe.manifests.evidence import FaceTrack
+from avipipe.manifests.evidence import FaceSeen
 
 FACE = {
     "start_s": 0.0,
@@ -20,7 +20,7 @@ FACE = {
 
 
 def test_numbers_have_four_decimals() -> None:
-    face = FaceTrack.model_validate(FACE)
+    face = FaceSeen.model_validate(FACE)
     assert (face.end_s, face.score, face.speech_score) == (0.3333, -1.2346, None)
 
 
@@ -29,5 +29,5 @@ def test_numbers_have_four_decimals() -> None:
 def test_what_is_no_number_fails_its_clip_instead_of_dropping_it(field: str, value: float) -> None:
     broken = [value] if field == "scores" else value
     with pytest.raises(AnnotatorError, match=f"{value} for `{field}`") as caught:
-        FaceTrack.model_validate({**FACE, field: broken})
+        FaceSeen.model_validate({**FACE, field: broken})
     assert caught.value.kind is FailKind.ANNOTATOR_FAILED

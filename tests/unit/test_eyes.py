@@ -12,7 +12,7 @@ from avipipe.annotators.base import Box, Detection, Frames, Heat, ThingTrack
 from avipipe.annotators.key_frames import spread
 from avipipe.annotators.match.classes import ClassMatcher
 from avipipe.annotators.registry import create
-from avipipe.manifests.evidence import ClassSeen, FaceTrack, NormalBox, ThingSeen
+from avipipe.manifests.evidence import ClassSeen, FaceSeen, NormalBox, ThingSeen
 from avipipe.stages.eyes import WHOLE, Eyes, Seen, seen_scores
 from tests.pictures import SIZE, square_on_wall, swing
 
@@ -217,7 +217,7 @@ def test_what_is_there_for_less_than_half_of_the_clip_counts_less() -> None:
 
     things = [thing("car", 0, 4, 0.8), thing("dog", 2, 3, 0.8), thing("dog", 0, 0.5, 0.9)]
     classes = [ClassSeen(label="dog", score=0.3, box=(0, 0, 1, 1))]
-    face = FaceTrack(start_s=0.0, end_s=1.5, box=(0, 0, 1, 1), score=2.0)
+    face = FaceSeen(start_s=0.0, end_s=1.5, box=(0, 0, 1, 1), score=2.0)
     seen = seen_scores(things, classes, [face], duration_s=4.0)
     assert seen == pytest.approx({"car": 0.8, "dog": 0.4, "face": 0.75})
 

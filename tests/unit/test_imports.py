@@ -17,12 +17,13 @@ BELOW: dict[str, set[str]] = {
     "errors": {"text"},
     "log": {"text"},
     "config_file": {"text", "errors"},
+    "plugins": {"text", "errors"},
     "media": {"text", "errors", "files", "log", "config_file"},
 }
 BELOW["services"] = BELOW["media"] | {"media"}
 BELOW["weights"] = BELOW["media"] | {"media"}
 BELOW["manifests"] = BELOW["media"] | {"media"}
-BELOW["annotators"] = BELOW["manifests"] | {"manifests", "weights", "services"}
+BELOW["annotators"] = BELOW["manifests"] | {"manifests", "weights", "services", "plugins"}
 BELOW["decision"] = BELOW["annotators"] | {"annotators"}
 BELOW["stages"] = BELOW["decision"] | {"decision"}
 BELOW["pipeline"] = BELOW["stages"] | {"stages"}

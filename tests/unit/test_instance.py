@@ -2,10 +2,16 @@
 
 import numpy as np
 
-from avipipe.annotators.base import Detection, Frames, Mask, MaskTrack
+from avipipe.annotators.base import Detection, Frames, Mask, PropagatedMasks
 from avipipe.annotators.embedded.propagate import FlowPropagator
 from avipipe.annotators.embedded.segment import GrabCutSegmenter
-from avipipe.annotators.instance import Instance, Return, Seed, carried_back, find_instance
+from avipipe.annotators.instance import (
+    CycleConsistency,
+    Instance,
+    Seed,
+    cycle_consistency,
+    find_instance,
+)
 from tests.pictures import SIZE, overlap, square_on_wall, swing, texture
 
 NUM_FRAMES = 60
@@ -37,12 +43,14 @@ def follow(frames_THWC: Frames, detections: list[Detection]) -> Instance:
     return found
 
 
-def returned(frames_THWC: Frames, masks_THW: Mask, *, stretch: int = 12) -> Return | None:
+def returned(frames_THWC: Frames, masks_THW: Mask, *, stretch: int = 12) -> CycleConsistency | None:
     """What comes back of a track, whoever has made it."""
-    track = MaskTrack(masks_THW, np.ones(len(masks_THW), np.float32), 1.0)
+    track = PropagatedMasks(masks_THW, np.ones(len(masks_THW), np.float32), 1.0)
     segment = GrabCutSegmenter().segment(frames_THWC[SEED], box=(0, 0, 40, 40))
     seed = Seed(detection(SEED, masks_THW[SEED], 1.0), segment)
-    return carried_back(frames_THWC, Instance(seed, track, None), FlowPropagator(), stretch=stretch)
+    return cycle_consistency(
+        frames_THWC, Instance(seed, track, None), FlowPropagator(), stretch=stretch
+    )
 
 
 def test_detections_count_as_far_as_they_can_be_believed() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from avipipe.annotators.base import Box, Frames
 from avipipe.annotators.picture.bars import content_bounds
-from avipipe.annotators.picture.measure import Picture, blanked, measure_picture
+from avipipe.annotators.picture.measure import PictureLayout, blanked, measure_picture
 from tests.pictures import square_on_wall, swing
 
 HEIGHT, WIDTH, NUM_FRAMES = 180, 320, 48
@@ -18,7 +18,7 @@ WHOLE = (0.0, 0.0, 320.0, 180.0)
 FPS = Fraction(24)
 
 
-def measured(frames: Frames) -> Picture:
+def measured(frames: Frames) -> PictureLayout:
     return measure_picture(frames, fps=FPS)
 
 

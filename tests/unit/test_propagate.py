@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
-from avipipe.annotators.base import MaskTrack
+from avipipe.annotators.base import PropagatedMasks
 from avipipe.annotators.embedded.propagate import FlowPropagator
 from avipipe.errors import AnnotatorError
 from tests.pictures import SIZE, SQUARE_PX, overlap, square_on_wall, swing
 
 
-def propagate(corners: list[tuple[float, float]], seed_frame: int) -> tuple[MaskTrack, list[float]]:
+def propagate(
+    corners: list[tuple[float, float]], seed_frame: int
+) -> tuple[PropagatedMasks, list[float]]:
     frames, masks = square_on_wall(corners)
     propagator = FlowPropagator()
     propagator.setup()

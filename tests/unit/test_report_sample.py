@@ -4,7 +4,7 @@ import random
 
 from avipipe.manifests.records import SourceLine, Span
 from avipipe.pipeline.graph import Row
-from avipipe.pipeline.report.gallery import Sample
+from avipipe.pipeline.report.gallery import StratifiedSample
 
 
 def clips(stratum: str, num: int) -> list[tuple[str, str, Row]]:
@@ -15,7 +15,7 @@ def clips(stratum: str, num: int) -> list[tuple[str, str, Row]]:
 
 
 def shown(offered: list[tuple[str, str, Row]], *, max_clips: int = 24) -> list[tuple[str, float]]:
-    sample = Sample(max_clips)
+    sample = StratifiedSample(max_clips)
     for clip in offered:
         sample.offer(*clip)
     return [(row.source.uri, row.span.start_s) for row in sample.rows() if row.span]

@@ -10,7 +10,7 @@ from avipipe.annotators.registry import BACKENDS, create
 from avipipe.errors import ConfigError
 from avipipe.pipeline.config import load_config
 from avipipe.pipeline.graph import Graph
-from avipipe.pipeline.resources import Cluster, Segment, gpu_shares, segments
+from avipipe.pipeline.resources import Cluster, FusedStages, fuse_stages, gpu_shares
 
 
 class GpuVad(EnergyVad):
@@ -42,36 +42,36 @@ def graph(*settings: str) -> Graph:
     return Graph(load_config(None, settings))
 
 
-def pools(found: list[Segment]) -> dict[str, Segment]:
+def pools(found: list[FusedStages]) -> dict[str, FusedStages]:
     return {segment.stages[0]: segment for segment in found if segment.pool_size}
 
 
 def test_every_stage_has_one_place() -> None:
     for settings in ([], FOUR):
         made = graph(*settings)
-        found = segments(made, Cluster(4, 1))
+        found = fuse_stages(made, Cluster(4, 1))
         stages = [name for segment in found for name in segment.stages]
         assert stages == [stage.name for stage in made.stages]
         assert [segment.fans_out for segment in found] == ["shots" in s.stages for s in found]
 
 
 def test_without_models_there_are_no_pools() -> None:
-    assert not pools(segments(graph(), Cluster(8, 2)))
+    assert not pools(fuse_stages(graph(), Cluster(8, 2)))
 
 
 def test_without_a_gpu_models_run_on_cpus() -> None:
-    found = pools(segments(graph(*FOUR), Cluster(num_cpus=2)))
+    found = pools(fuse_stages(graph(*FOUR), Cluster(num_cpus=2)))
     assert list(found) == POOLED
     assert {pool.resources.num_gpus for pool in found.values()} == {0.0}
     assert {pool.pool_size for pool in found.values()} == {1}
     assert sum(pool.resources.num_cpus for pool in found.values()) == 1.0
-    large = pools(segments(graph(*FOUR), Cluster(num_cpus=64)))
+    large = pools(fuse_stages(graph(*FOUR), Cluster(num_cpus=64)))
     assert {pool.resources.num_cpus for pool in large.values()} == {15.0}
 
 
 @pytest.mark.parametrize(("num_gpus", "pool_size"), [(1, 4), (2, 8)])
 def test_stages_share_a_gpu_equally(num_gpus: int, pool_size: int) -> None:
-    found = pools(segments(graph(*FOUR), Cluster(16, num_gpus)))
+    found = pools(fuse_stages(graph(*FOUR), Cluster(16, num_gpus)))
     assert list(found) == POOLED
     assert {pool.resources.num_gpus for pool in found.values()} == {0.25}
     assert {pool.pool_size for pool in found.values()} == {pool_size}
@@ -89,7 +89,7 @@ def test_what_is_told_is_taken_from_what_is_shared() -> None:
     )
     kept_off = graph(*FOUR, "executor.num_gpus.listen=0")
     assert gpu_shares(kept_off, Cluster(8, 1))["listen"] == 0.0
-    assert pools(segments(kept_off, Cluster(8, 2)))["listen"].pool_size == 1
+    assert pools(fuse_stages(kept_off, Cluster(8, 2)))["listen"].pool_size == 1
     own = graph("executor.num_gpus.mask=0.5")
     assert gpu_shares(own, Cluster(8, 1)) == {"mask": 0.5}
 
@@ -97,11 +97,11 @@ def test_what_is_told_is_taken_from_what_is_shared() -> None:
 def test_more_than_this_machine_has_is_refused() -> None:
     greedy = ["executor.num_gpus.caption=1", "executor.num_gpus.mask=1"]
     with pytest.raises(ConfigError, match=r"executor\.num_gpus.*needs 4 GPUs.*has 1"):
-        segments(graph(*FOUR, *greedy, "executor.num_gpus.look=1"), Cluster(8, 1))
+        fuse_stages(graph(*FOUR, *greedy, "executor.num_gpus.look=1"), Cluster(8, 1))
     with pytest.raises(ConfigError, match="has 0"):
-        segments(graph("executor.num_gpus.mask=1"), Cluster(8))
+        fuse_stages(graph("executor.num_gpus.mask=1"), Cluster(8))
     may_grow = graph("executor.num_gpus.mask=1", "executor.ray_address=auto")
-    assert pools(segments(may_grow, Cluster(8)))["mask"].resources.num_gpus == 1.0
+    assert pools(fuse_stages(may_grow, Cluster(8)))["mask"].resources.num_gpus == 1.0
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_wrong_settings_are_named(setting: str, message: str) -> None:
 @pytest.mark.parametrize("num_gpus", [0, 1, 2, 8])
 @pytest.mark.parametrize("settings", [FOUR[:1], FOUR, [*FOUR, "executor.num_gpus.look=0"]])
 def test_pools_never_starve_anybody(num_cpus: int, num_gpus: int, settings: list[str]) -> None:
-    found = segments(graph(*settings), Cluster(num_cpus, num_gpus))
+    found = fuse_stages(graph(*settings), Cluster(num_cpus, num_gpus))
     others = [segment.resources.num_cpus for segment in found if not segment.pool_size]
     assert max(others) == 1.0
     held = list(pools(found).values())
@@ -137,7 +137,7 @@ def test_pools_never_starve_anybody(num_cpus: int, num_gpus: int, settings: list
 
 
 def test_an_encoder_gets_no_more_threads_than_there_are() -> None:
-    found = segments(graph("stages.cut.threads=8", *FOUR), Cluster(2))
+    found = fuse_stages(graph("stages.cut.threads=8", *FOUR), Cluster(2))
     assert max(segment.resources.num_cpus for segment in found) == 2
     assert {pool.resources.num_cpus for pool in pools(found).values()} == {0.0}
 

@@ -7,7 +7,7 @@ import pytest
 
 from avipipe.manifests.records import SourceLine, Span
 from avipipe.pipeline.graph import Row
-from avipipe.pipeline.review.draw import Candidate, Draw, Stratum, band_of
+from avipipe.pipeline.review.draw import Candidate, SeededDraw, Stratum, band_of
 
 
 def clips(stratum: Stratum, num: int) -> list[Candidate]:
@@ -19,7 +19,7 @@ def clips(stratum: Stratum, num: int) -> list[Candidate]:
 
 
 def drawn(offered: list[Candidate], *, count: int = 24, seed: int = 0) -> list[Candidate]:
-    draw = Draw(count, seed)
+    draw = SeededDraw(count, seed)
     for clip in offered:
         draw.offer(clip)
     return list(islice(draw, count))
@@ -71,7 +71,7 @@ def test_the_seed_alone_decides() -> None:
 
 
 def test_memory_does_not_grow_with_the_dataset() -> None:
-    draw = Draw(3, 0)
+    draw = SeededDraw(3, 0)
     for clip in clips(kept(), 1000):
         draw.offer(clip)
     assert len(list(draw)) == 3

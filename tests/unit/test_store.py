@@ -8,12 +8,12 @@ import pytest
 
 from avipipe.errors import FailKind, ManifestError
 from avipipe.manifests.records import Fail, Keep, Outcome, Record, StoredFile
-from avipipe.pipeline.store import Store, is_whole
+from avipipe.pipeline.store import ContentStore, is_whole
 
 KEY = "ab" * 32
 
 
-def commit(store: Store, outcome: Outcome, files: dict[str, str] | None = None) -> Record:
+def commit(store: ContentStore, outcome: Outcome, files: dict[str, str] | None = None) -> Record:
     scratch = store.scratch_folder(KEY)
     for name, text in (files or {}).items():
         (scratch / name).write_text(text)
@@ -21,21 +21,21 @@ def commit(store: Store, outcome: Outcome, files: dict[str, str] | None = None) 
 
 
 def test_gives_back_record_and_files(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = ContentStore(tmp_path)
     kept = commit(store, Keep({"num_frames": 3}, ("video.mp4",)), {"video.mp4": "bytes"})
     assert store.get(KEY) == kept
     assert (store.folder(KEY) / "video.mp4").read_text() == "bytes"
 
 
 def test_the_first_result_of_a_key_stays(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = ContentStore(tmp_path)
     first = commit(store, Keep({"n": 1}, ("f",)), {"f": "first"})
     assert commit(store, Keep({"n": 2}, ("f",)), {"f": "second"}) == first
     assert (store.folder(KEY) / "f").read_text() == "first"
 
 
 def test_a_failure_gives_way_to_a_result_but_not_the_other_way_round(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = ContentStore(tmp_path)
     commit(store, Fail(FailKind.TIMEOUT, "slow"))
     kept = commit(store, Keep({"n": 1}))
     assert store.get(KEY) == kept
@@ -43,7 +43,7 @@ def test_a_failure_gives_way_to_a_result_but_not_the_other_way_round(tmp_path: P
 
 
 def test_a_folder_without_its_record_does_not_count(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = ContentStore(tmp_path)
     store.folder(KEY).mkdir(parents=True)
     (store.folder(KEY) / "video.mp4").write_text("left behind by a killed worker")
     assert store.get(KEY) is None
@@ -52,7 +52,7 @@ def test_a_folder_without_its_record_does_not_count(tmp_path: Path) -> None:
 
 
 def test_attempts_count_within_a_run_and_end_with_a_result(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = ContentStore(tmp_path)
     assert [store.begin(KEY, "run-1"), store.begin(KEY, "run-1")] == [1, 2]
     assert store.begin(KEY, "run-2") == 1
     commit(store, Keep({}))
@@ -60,7 +60,7 @@ def test_attempts_count_within_a_run_and_end_with_a_result(tmp_path: Path) -> No
 
 
 def test_discard_removes_everything(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = ContentStore(tmp_path)
     commit(store, Keep({}, ("f",)), {"f": "x"})
     store.discard(KEY)
     assert store.get(KEY) is None
@@ -68,7 +68,7 @@ def test_discard_removes_everything(tmp_path: Path) -> None:
 
 
 def test_a_record_says_what_each_file_must_be(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = ContentStore(tmp_path)
     kept = commit(store, Keep({}, ("a", "b")), {"a": "first", "b": "second"})
     assert kept.files["a"] == StoredFile(sha256(b"first").hexdigest(), 5)
     assert list(store.check(kept)) == []
@@ -80,7 +80,7 @@ def test_a_record_says_what_each_file_must_be(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_gone_or_cut_short_is_seen_without_reading_it(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = ContentStore(tmp_path)
     kept = commit(store, Keep({}, ("a",)), {"a": "whole"})
     path = store.folder(KEY) / "a"
     assert is_whole(kept, store.folder(KEY))
@@ -91,7 +91,7 @@ def test_a_file_that_is_gone_or_cut_short_is_seen_without_reading_it(tmp_path: P
 
 
 def test_files_of_a_record_of_version_1_cannot_be_vouched_for(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = ContentStore(tmp_path)
     old = replace(commit(store, Keep({}, ("a",)), {"a": "whole"}), files={})
     assert is_whole(old, store.folder(KEY))
     (fault,) = store.check(old)
@@ -115,7 +115,7 @@ def test_files_of_a_record_of_version_1_cannot_be_vouched_for(tmp_path: Path) ->
 def test_a_damaged_record_is_named_and_gives_way(
     tmp_path: Path, content: bytes, message: str
 ) -> None:
-    store = Store(tmp_path)
+    store = ContentStore(tmp_path)
     commit(store, Keep({"n": 1}))
     path = tmp_path / "store" / KEY[:2] / f"{KEY}.json"
     path.write_bytes(content)
@@ -128,7 +128,7 @@ def test_a_damaged_record_is_named_and_gives_way(
 
 
 def test_the_record_of_another_key_does_not_count(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = ContentStore(tmp_path)
     commit(store, Keep({"n": 1}))
     other = "ab" + "cd" * 31
     path = tmp_path / "store" / "ab" / f"{KEY}.json"

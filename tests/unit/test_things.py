@@ -8,19 +8,19 @@ import pytest
 from avipipe.annotators.base import ThingTrack
 from avipipe.annotators.coco import KINDS, NAMES
 from avipipe.annotators.light.things import track_things
-from avipipe.annotators.light.yolox import Sights
+from avipipe.annotators.light.yolox import FrameDetections
 
 Thing = tuple[float, dict[str, float]]
 """The left edge of a box of 40 by 30 px, and scores by class."""
 
 
-def sights(*things: Thing) -> Sights:
+def sights(*things: Thing) -> FrameDetections:
     boxes = np.array([[x, 20.0, x + 40.0, 50.0] for x, _ in things]).reshape(-1, 4)
     scores = np.zeros((len(things), len(NAMES)))
     for row, (_, of) in zip(scores, things, strict=True):
         for name, score in of.items():
             row[NAMES.index(name)] = score
-    return Sights(boxes, scores)
+    return FrameDetections(boxes, scores)
 
 
 def tracked(

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from avipipe.annotators.base import Detection, Frames, Mask, MaskTrack, Segment
+from avipipe.annotators.base import Detection, FrameMask, Frames, Mask, PropagatedMasks
 from avipipe.annotators.embedded.propagate import FlowPropagator
-from avipipe.annotators.instance import Instance, Seed, carried_back
+from avipipe.annotators.instance import Instance, Seed, cycle_consistency
 from avipipe.annotators.mask_quality import bounding_box
 from avipipe.annotators.track_signs import predicted_jf, signs
 from tests.pictures import square_on_wall, swing
@@ -23,9 +23,9 @@ def sights(masks: Mask) -> list[Detection]:
 
 def told(frames: Frames, masks: Mask, seen: Sequence[Detection]) -> dict[str, float | None]:
     quality = np.where(masks.any(axis=(1, 2)), 0.8, 0.0).astype(np.float32)
-    seed = Seed(seen[0], Segment(masks[0], 0.9))
-    instance = Instance(seed, MaskTrack(masks, quality, 0.8), None)
-    returned = carried_back(frames, instance, FlowPropagator(), stretch=48)
+    seed = Seed(seen[0], FrameMask(masks[0], 0.9))
+    instance = Instance(seed, PropagatedMasks(masks, quality, 0.8), None)
+    returned = cycle_consistency(frames, instance, FlowPropagator(), stretch=48)
     return signs(frames, instance, seen, returned)
 
 

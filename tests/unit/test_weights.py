@@ -11,8 +11,7 @@ import pytest
 import yaml
 
 from avipipe import weights
-from avipipe.annotators import packages
-from avipipe.annotators.uses import users
+from avipipe.annotators.uses import weight_users
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import WeightsError
 from avipipe.media.user_cache import CACHE_ENV
@@ -83,8 +82,8 @@ def test_the_lock_file_that_comes_along_is_sound() -> None:
 
 
 def test_every_backend_needs_weights_that_are_known() -> None:
-    assert set(users()) <= set(weights.known())
-    assert [use.backend for use in users()["silero_vad"]] == ["silero"]
+    assert set(weight_users()) <= set(weights.known())
+    assert [use.backend for use in weight_users()["silero_vad"]] == ["silero"]
 
 
 @pytest.mark.parametrize(
@@ -296,13 +295,3 @@ def test_the_card_tells_the_licence_of_every_model() -> None:
         ("htdemucs (https://huggingface.co/adefossez/HTDemucs)", "MIT"),
         ("silero_vad (https://github.com/snakers4/silero-vad)", "MIT"),
     )
-
-
-def test_the_packages_of_a_backend_are_read_off_its_source(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    module = "avipipe.annotators.full.demucs"
-    assert packages.missing_packages("avipipe.annotators.embedded.vad") == {}
-    monkeypatch.setattr(packages, "_is_installed", lambda package: False)
-    assert packages.missing_packages("avipipe.annotators.embedded.vad") == {}
-    assert packages.missing_packages(module) == {"torch": "light", "demucs": "full"}

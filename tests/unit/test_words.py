@@ -9,7 +9,7 @@ import pytest
 from avipipe.decision.checks import CHECKS, KNOWN
 from avipipe.decision.judge import Judge
 from avipipe.decision.model import Contribution
-from avipipe.manifests.evidence import FaceTrack, LookEvidence
+from avipipe.manifests.evidence import FaceSeen, LookEvidence
 from avipipe.manifests.records import DropReason
 from avipipe.pipeline import words
 from avipipe.pipeline.report import faces
@@ -122,7 +122,7 @@ def test_what_shows_names_those_who_were_not_fitted_on() -> None:
     assert by_claim["no music is laid over it"] is True
 
 
-def track(**changes: Any) -> FaceTrack:
+def track(**changes: Any) -> FaceSeen:
     """Seen from 1 s to 2.5 s; samples every half second."""
     plain = {
         "start_s": 1.0,
@@ -133,7 +133,7 @@ def track(**changes: Any) -> FaceTrack:
         "scores": [1.0, 1.0, -1.0],
         "box_step_frames": 12,
     }
-    return FaceTrack.model_validate(plain | changes)
+    return FaceSeen.model_validate(plain | changes)
 
 
 def test_a_face_is_told_as_far_as_it_is_known() -> None:

@@ -23,5 +23,5 @@ class NoActiveSpeaker:
     def score(
         self, frames_THWC: Frames, *, fps: Fraction, wav_N: Wave, sample_rate_hz: int
     ) -> ActiveSpeakers:
-        """No tracks, confidence None."""
+        """Score nothing: no tracks, confidence None."""
         return ActiveSpeakers(tracks=(), confidence=None)

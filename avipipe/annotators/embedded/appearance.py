@@ -41,7 +41,7 @@ def describe(frame_HWC: Frames) -> Array:
     return np.dstack([lab, near, 0.7 * wide, texture, gradient_x, gradient_y])
 
 
-class Memory:
+class AppearanceMemory:
     """Descriptors of object and background: the seed frame's for good, and of the last frames."""
 
     def __init__(self, features_HWD: Array, object_HW: Array) -> None:

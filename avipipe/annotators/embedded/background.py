@@ -52,7 +52,7 @@ class _Background:
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """What is in front of the background.
+    """Foreground of a clip: what is in front of the background.
 
     Attributes:
         gap_THW: how far pixels differ from the background, over what is usual: 1 is doubtful.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from avipipe.annotators import audioset
-from avipipe.annotators.base import Caption, Frames
+from avipipe.annotators.base import Frames, SceneCaption
 from avipipe.annotators.match.table import heard_sources
 
 LABELS = {
@@ -15,7 +15,7 @@ LABELS = {
     "animal": "animal",
     "vehicle": "vehicle",
 }
-"""Group of sounds -> what may make them."""
+"""Noun for the source of each group of sounds."""
 
 _SOUNDS = {
     "speaker": "speech",
@@ -34,7 +34,7 @@ _STILL = 0.08
 
 
 class TemplateCaptioner:
-    """Says what sounds, where it is in the picture, how it moves and when it is heard.
+    """Captions by template: what sounds, where it is, how it moves and when it is heard.
 
     It sees no pixels. It names the thing that was seen and explains best what is heard; where none
     does, the noun of the likeliest class of sounds, and of a tagger that knows none the group. Its
@@ -44,7 +44,7 @@ class TemplateCaptioner:
     name = "template"
     version = 2
     num_frames = 0
-    """Frames that it wants to see."""
+    """Number of frames that it wants to see."""
 
     @property
     def weights(self) -> Mapping[str, str]:
@@ -53,8 +53,8 @@ class TemplateCaptioner:
     def setup(self) -> None:
         pass
 
-    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Caption:
-        """Put the sentences together.
+    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> SceneCaption:
+        """Caption a clip from its evidence alone.
 
         Args:
             frames_THWC: not looked at.
@@ -65,7 +65,7 @@ class TemplateCaptioner:
         boxes = [box for box in evidence["mask"].get("boxes", []) if box is not None]
         subject = f"{_with_article(label).capitalize()} {_place(boxes)}, {_movement(boxes)},"
         text = f"{subject} makes {sound}{_times(listen)}."
-        return Caption(text=text, label=label, confidence=None)
+        return SceneCaption(text=text, label=label, confidence=None)
 
 
 def _seen_source(evidence: Mapping[str, Any]) -> tuple[str, str] | None:

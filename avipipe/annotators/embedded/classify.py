@@ -8,7 +8,7 @@ from avipipe.annotators.base import Frames, Heat
 
 
 class NoClassifier:
-    """Names nothing."""
+    """Classifier that names nothing."""
 
     name = "none"
     version = 1
@@ -22,9 +22,9 @@ class NoClassifier:
         """Nothing to load."""
 
     def classify(self, crops: Sequence[Frames]) -> list[dict[str, float]]:
-        """Nothing for each picture."""
+        """An empty mapping for each picture."""
         return [{} for _ in crops]
 
     def locate(self, frame_HWC: Frames, noun: str) -> Heat:
-        """Nowhere."""
+        """An empty map: all zero."""
         return np.zeros(frame_HWC.shape[:2], np.float32)

@@ -50,7 +50,7 @@ _MIN_FAST_SHARE = 0.25
 
 
 class MotionDetector(OpenCvAnnotator):
-    """The moving thing that holds the place where motion goes with the sound."""
+    """Detects the moving thing that holds the place where motion goes with the sound."""
 
     name = "motion"
     version = 4
@@ -64,7 +64,7 @@ class MotionDetector(OpenCvAnnotator):
         localization: Localization | None,
         speakers: ActiveSpeakers | None = None,
     ) -> list[Detection]:
-        """Boxes in up to five frames, best first.
+        """Detect it in up to five frames, best first.
 
         The score is the hot motion in the box's silhouette, over all that there is in the frame
         that has most: where little moves, little is known. A frame has several detections where

@@ -31,7 +31,7 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class DiarizeConfig:
-    """When two groups of windows count as two speakers.
+    """Thresholds from which two groups of windows count as two speakers.
 
     Attributes:
         least_distance: between their mean voices, in units of the spread of one voice's frames.
@@ -47,7 +47,7 @@ class DiarizeConfig:
 
 
 class ClusterDiarizer:
-    """MFCC and pitch of 1.5 s windows, spectral clustering, and a verdict on each pair of groups.
+    """Diarizes by spectral clustering of MFCC and pitch, and a verdict on each pair of groups.
 
     Voices of one sex in one room are often closer than one voice in two moods: it misses many
     second speakers and seldom invents one. Overlapped speech, which it hears as two harmonic

@@ -44,7 +44,7 @@ def pixel_grid(size: Size) -> tuple[Array, Array]:
 def follow(
     values: npt.NDArray[Scalar], columns: Array, rows: Array, *, outside: float | None = None
 ) -> npt.NDArray[Scalar]:
-    """Values (H, W[, C]) at other places; outside the picture the nearest one, or `outside`."""
+    """Sample values (H, W[, C]) at other places; beyond the picture the nearest, or `outside`."""
     border = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
     found: npt.NDArray[Scalar] = cv2.remap(
         values, columns, rows, cv2.INTER_LINEAR, borderMode=border, borderValue=outside or 0.0

@@ -16,7 +16,7 @@ _MAX_MULTIPLICATIONS = 1 << 18
 
 
 def row_blocks(a_MK: Array, b_KN: Array) -> Iterator[tuple[slice, Array]]:
-    """Rows of `a @ b`, some at a time: which rows of the result, and the result."""
+    """Yield blocks of rows of `a @ b`: which rows, and their values."""
     num_rows = max(1, _MAX_MULTIPLICATIONS // max(1, b_KN.size))
     for start in range(0, a_MK.shape[0], num_rows):
         rows = slice(start, start + num_rows)
@@ -24,7 +24,7 @@ def row_blocks(a_MK: Array, b_KN: Array) -> Iterator[tuple[slice, Array]]:
 
 
 def product(a_MK: Array, b_KN: Array) -> Array:
-    """`a @ b`."""
+    """Matrix product `a @ b`, computed in blocks of rows."""
     out_MN = np.empty((a_MK.shape[0], b_KN.shape[1]), np.float32)
     for rows, block in row_blocks(a_MK, b_KN):
         out_MN[rows] = block

@@ -47,7 +47,7 @@ _MOVER_SPEED_SHARE = 0.25
 
 
 class MotionLocalizer(OpenCvAnnotator):
-    """Correlates sound and motion, with a null distribution from shifted sound."""
+    """Localizes sound by correlating it with motion; the null distribution is shifted sound."""
 
     name = "motion"
     version = 2
@@ -98,7 +98,7 @@ class _Search:
     def of(
         cls, motion: BlockMotion, wav_N: Wave, *, sample_rate_hz: int, fps: Fraction
     ) -> "_Search | None":
-        """None where nothing can be told: a still picture, a silent or a very short clip."""
+        """Prepare a search; None for a still picture, a silent or a very short clip."""
         num_frames = motion.speed_TYX.shape[0]
         onset, level = _sound_curves(wav_N, num_frames, sample_rate_hz=sample_rate_hz, fps=fps)
         mean_speed = motion.speed_TYX.mean(axis=0)

@@ -7,7 +7,7 @@ from avipipe.annotators.base import Frames, Wave
 
 
 class NoMatcher:
-    """Says "unknown" of every crop."""
+    """Matcher that says "unknown" of every crop."""
 
     name = "none"
     version = 1
@@ -30,5 +30,5 @@ class NoMatcher:
         wav_N: Wave,
         sample_rate_hz: int,
     ) -> list[float | None]:
-        """None for each crop."""
+        """Unknown: None for each crop."""
         return [None] * len(crops)

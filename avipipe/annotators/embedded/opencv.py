@@ -6,7 +6,7 @@ import cv2
 
 
 class OpenCvAnnotator:
-    """Has no weights, and keeps to one thread: the executor runs as many workers as fit."""
+    """Base of annotators on OpenCV: no weights, and one thread each."""
 
     @property
     def weights(self) -> Mapping[str, str]:

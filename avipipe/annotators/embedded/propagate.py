@@ -12,9 +12,9 @@ Source: DIS flow, Kroeger et al., ECCV 2016 (OpenCV); guided filter, He et al., 
 import cv2
 import numpy as np
 
-from avipipe.annotators.base import Frames, Mask, MaskTrack
+from avipipe.annotators.base import Frames, Mask, PropagatedMasks
 from avipipe.annotators.both_ways import both_ways
-from avipipe.annotators.embedded.appearance import Memory, describe
+from avipipe.annotators.embedded.appearance import AppearanceMemory, describe
 from avipipe.annotators.embedded.flow import (
     Array,
     DenseFlow,
@@ -42,12 +42,14 @@ _MIN_RETURN_RATIO = 0.25
 
 
 class FlowPropagator(OpenCvAnnotator):
-    """Flow and memory, both ways from the seed frame."""
+    """Propagates by optical flow and appearance, both ways from the seed frame."""
 
     name = "flow"
     version = 1
 
-    def propagate(self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask) -> MaskTrack:
+    def propagate(
+        self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask
+    ) -> PropagatedMasks:
         """Carry the seed mask to every frame; see `both_ways`. Quality is 0 without a mask."""
         return both_ways(
             frames_THWC, seed_frame=seed_frame, seed_mask_HW=seed_mask_HW, start=_Tracker
@@ -72,7 +74,7 @@ class _Tracker:
         if self._object.max() <= 0.5:
             self._object /= self._object.max()
         self._seen = self._object.copy()
-        self._memory = Memory(describe(small), self._object)
+        self._memory = AppearanceMemory(describe(small), self._object)
         self._area_px = float((self._object > 0.5).sum())
 
     def step(self, frame_HWC: Frames) -> tuple[Mask, float]:

@@ -24,7 +24,7 @@ _MIN_INLIERS = 0.25
 
 
 def register(here: Frames, there: Frames) -> Homography | None:
-    """Takes the background's places in one grey picture to those in another; None if unknown."""
+    """Homography from one grey picture's background to another's; None if unknown."""
     points = _corners(here)
     if len(points) < _MIN_POINTS:
         return None
@@ -62,7 +62,7 @@ def _track(here: Frames, there: Frames, points: Array) -> tuple[Array, npt.NDArr
 
 
 def camera_path(grey_THW: Sequence[Frames]) -> list[Homography] | None:
-    """From each frame's places to the first one's; None if the camera is lost on the way."""
+    """Homography from each frame to the first; None if the camera is lost on the way."""
     path: list[Homography] = [np.eye(3)]
     for here, there in zip(grey_THW[1:], grey_THW[:-1], strict=True):
         step = register(here, there)
@@ -73,7 +73,7 @@ def camera_path(grey_THW: Sequence[Frames]) -> list[Homography] | None:
 
 
 def displacement_px(matrix: Homography, width: int, height: int) -> float:
-    """How far the corner that moves most is moved; infinite if the picture is turned inside out."""
+    """Largest displacement of a corner in pixels; infinite if the picture is turned inside out."""
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], np.float64)
     moved = corners @ matrix.T
     if (moved[:, 2] <= 0).any():

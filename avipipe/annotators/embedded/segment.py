@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from avipipe.annotators.base import Box, Frames, Mask, Segment
+from avipipe.annotators.base import Box, FrameMask, Frames, Mask
 from avipipe.annotators.embedded.flow import fit_size, shrink
 from avipipe.annotators.embedded.opencv import OpenCvAnnotator
 from avipipe.errors import AnnotatorError
@@ -24,15 +24,15 @@ _MOSTLY = 0.5
 
 
 class GrabCutSegmenter(OpenCvAnnotator):
-    """Colour models of the inside and the surroundings of a box, and a minimal cut."""
+    """GrabCut: colour models of the inside and the surroundings of a box, and a minimal cut."""
 
     name = "grabcut"
     version = 3
 
     def segment(
         self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None, label: str = ""
-    ) -> Segment:
-        """The mask of the thing in `box`; all false with score 0 where none stands out.
+    ) -> FrameMask:
+        """Cut the thing out of `box`; all false with score 0 where none stands out.
 
         With a rough silhouette (H, W) the colours are learnt from inside and outside of it, not of
         the box, and the cut stays close to it.
@@ -63,10 +63,10 @@ class GrabCutSegmenter(OpenCvAnnotator):
         if rough_HW is not None and (cut & inside).sum() < _MIN_OVERLAP * (cut | inside).sum():
             cut, score = inside, 0.0
         elif cut.sum() < _MIN_FILL * inside.sum():
-            return Segment(np.zeros(full[::-1], np.bool_), 0.0)
+            return FrameMask(np.zeros(full[::-1], np.bool_), 0.0)
         mask = np.zeros(size[::-1], np.uint8)
         mask[window] = 255 * cut
-        return Segment(
+        return FrameMask(
             np.asarray(cv2.resize(mask, full, interpolation=cv2.INTER_LINEAR) > 127), score
         )
 
@@ -93,13 +93,13 @@ def _labels_of_silhouette(rough_HW: Mask) -> Frames:
 
 
 def disc(radius_px: float) -> Frames:
-    """A round structuring element."""
+    """Round structuring element for morphology."""
     side = 2 * max(1, round(radius_px)) + 1
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
 
 
 def grab_cut(crop_HWC: Frames, labels_HW: Frames, *, typical_HW: Mask | None = None) -> Mask:
-    """What belongs to the thing, given OpenCV's labels (H, W), which are refined in place.
+    """Run GrabCut: bool (H, W), given OpenCV's labels (H, W), which are refined in place.
 
     Colours are learnt from all pixels, doubtful ones too, and again after each cut; where
     `typical_HW` says which pixels show the thing, from these and the sure background alone.

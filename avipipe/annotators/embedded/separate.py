@@ -15,7 +15,7 @@ _FREQUENCY_MEDIAN_HZ = 500.0
 
 
 class HpssSeparator:
-    """Steady background, then the harmonic and percussive parts of the rest (HPSS).
+    """Separates steady background (REPET), then the harmonic and percussive parts (HPSS).
 
     The background is the median spectrum of the clip, as REPET takes the median over periods: hum,
     engines and rooms, but not the beat of a drum, which is what sounds.

@@ -28,7 +28,7 @@ _BURST_S = 0.13
 
 
 class RuleTagger:
-    """Scores from a handful of measurements, each in `details`; nothing is learnt.
+    """Tags by rules over a handful of measurements, each in `details`; nothing is learnt.
 
     * speech: share of the time that the VAD calls speech.
     * music: how sure it is that several notes sound together. Steady tones, two or more at a time,

@@ -1,4 +1,4 @@
-"""The text backend of a profile that has no eye for it."""
+"""The text backend of a profile that detects no text."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from avipipe.annotators.base import Box, Frames
 
 
 class NoTextFinder:
-    """Looks for no text."""
+    """Text finder that looks for none."""
 
     name = "none"
     version = 1
@@ -20,5 +20,5 @@ class NoTextFinder:
         """Nothing to load."""
 
     def find(self, frames: Sequence[Frames]) -> list[tuple[Box, ...]] | None:
-        """None."""
+        """Unknown: None."""
         return None

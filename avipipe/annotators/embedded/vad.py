@@ -45,7 +45,7 @@ _AGAINST = frozenset({"tones", "attack"})
 
 @dataclass(frozen=True, slots=True)
 class VadConfig:
-    """How posteriors become turns.
+    """Thresholds by which speech posteriors become turns.
 
     Attributes:
         on, off: a turn begins above `on` and lasts while above `off` (hysteresis).
@@ -60,7 +60,7 @@ class VadConfig:
 
 
 class EnergyVad:
-    """Energy and spectral shape: eight signs of speech in 1 s windows, then level per frame.
+    """VAD by energy and spectral shape: eight signs of speech a second, then level per frame.
 
     A window is speech if the worse half of its signs still speaks for it, so no single sign,
     such as the steady pitch of an engine or the rhythm of a drum, is enough.

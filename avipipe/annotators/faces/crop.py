@@ -20,11 +20,11 @@ _MARGIN = 0.4
 _SMOOTH_FRAMES = 13
 _OUTSIDE_GREY = 110
 MIN_FRAMES = _SMOOTH_FRAMES // 2 + 1
-"""Fewer boxes than this cannot be smoothed: the filter's zeros outnumber them."""
+"""Fewest boxes that can be smoothed: of fewer, the filter's zeros outnumber them."""
 
 
 def smooth(boxes_N4: Boxes) -> Boxes:
-    """Half the larger side, centre row and centre column of boxes: (N, 3), median over 13 frames.
+    """Smooth boxes to half size, centre row and centre column (N, 3): median over 13 frames.
 
     Zeros lie beyond the ends, so the first and last six frames take the least of their half.
     """
@@ -34,7 +34,7 @@ def smooth(boxes_N4: Boxes) -> Boxes:
 
 
 def crop(frames_THWC: Frames, boxes_T4: Boxes) -> Faces:
-    """Grey crops (T, 112, 112) of the face in each RGB frame."""
+    """Crop the face out of each RGB frame, grey (T, 112, 112)."""
     return np.stack(
         [
             _crop_one(frame_HWC, *place_3)

@@ -17,7 +17,7 @@ from avipipe.annotators.reading import pull_again, reading
 Points = npt.NDArray[np.float64]
 
 SURE_SCORE = 0.9
-"""The threshold that OpenCV documents for YuNet. Faces of dogs have been seen to reach 0.88."""
+"""Score of a sure face: OpenCV's threshold for YuNet. Faces of dogs have reached 0.88."""
 _LEAST_SCORE = 0.6
 _MAX_OVERLAP = 0.3
 _MAX_FACES = 5000
@@ -29,7 +29,7 @@ _MAX_MIRRORED = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face in one frame.
+    """A detected face in one frame.
 
     Attributes:
         box_4: (x0, y0, x1, y1) in pixels; it may reach beyond the frame.
@@ -43,7 +43,7 @@ class Face:
 
 
 class FaceDetector:
-    """YuNet in OpenCV, on one frame at a time.
+    """Face detector: YuNet in OpenCV, on one frame at a time.
 
     Args:
         path: of the ONNX model with free input size.
@@ -64,7 +64,7 @@ class FaceDetector:
             cv2.utils.logging.setLogLevel(level)
 
     def detect(self, frame_HWC: Frames) -> list[Face]:
-        """The faces in an RGB frame, best first; unsure ones (from 0.6 on) among them.
+        """Detect faces in an RGB frame, best first; unsure ones (from 0.6 on) among them.
 
         A larger frame is looked at with a short side of 360 px, which shows faces from 8 px to
         the largest that YuNet knows (300 px).

@@ -196,7 +196,7 @@ class _Head(nn.Module):
 
 
 class LrAsd(nn.Module):
-    """Tells from a face and the sound whether the face speaks."""
+    """The LR-ASD network: tells from a face and the sound whether the face speaks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,17 +205,17 @@ class LrAsd(nn.Module):
         self.lossV = _Head()
 
     def see(self, faces_BTHW: Tensor) -> Tensor:
-        """Features (B, T, 128) of grey crops 0 … 255."""
+        """Encode grey crops 0 … 255 as features (B, T, 128)."""
         seen_BTC: Tensor = self.model.visualEncoder((faces_BTHW / 255 - _GREY_MEAN) / _GREY_STD)
         return seen_BTC
 
     def hear(self, mfcc_BRK: Tensor) -> Tensor:
-        """Features (B, R / 4, 128) of cepstra, four rows a frame."""
+        """Encode cepstra, four rows a frame, as features (B, R / 4, 128)."""
         heard_BTC: Tensor = self.model.audioEncoder(mfcc_BRK)
         return heard_BTC
 
     def detect(self, heard_BTC: Tensor, seen_BTC: Tensor) -> Tensor:
-        """Features (B, T, 128) of both together."""
+        """Fuse both kinds of features to (B, T, 128)."""
         fused_BTC = self.model.fusion(torch.cat([heard_BTC, seen_BTC], dim=2))
         both_BTC: Tensor = self.model.detector(fused_BTC)
         return both_BTC
@@ -227,7 +227,7 @@ class LrAsd(nn.Module):
 
 
 def load(path: Path, *, device: str) -> LrAsd:
-    """The network with the weights in a file, ready to score.
+    """Load the network with the weights in a file, ready to score.
 
     Raises:
         WeightsError: the file holds something else, or not all of it.
@@ -251,7 +251,7 @@ def speaking_scores(net: LrAsd, faces_THW: Faces, mfcc_RK: Cepstra) -> npt.NDArr
 
 @torch.inference_mode()
 def chunk_scores(net: LrAsd, faces_THW: Faces, mfcc_RK: Cepstra) -> npt.NDArray[np.float32]:
-    """The scores of `speaking_scores` before the mean: (6, T)."""
+    """Logit of speaking by chunk length (6, T): `speaking_scores` before the mean."""
     device = net.lossAV.FC.weight.device
     faces = torch.from_numpy(faces_THW).to(device)
     mfcc_TRK = (

@@ -60,7 +60,7 @@ def mfcc(
 
 
 def mfcc_of_frames(wav_N: Wave, *, fps: Fraction, num_frames: int) -> Cepstra:
-    """Four rows for each video frame (4T, 13), frame n at row 4 n.
+    """Cepstra of each video frame in four rows (4T, 13), frame n at row 4 n.
 
     Where the video has not the 25 frames per second of the network, windows and hops are stretched
     instead of frames being dropped or doubled: so the network was trained on videos of other rates.

@@ -25,7 +25,7 @@ from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError
 
 MAX_FACES = 12
-"""In a crowd only the largest faces are scored."""
+"""Most faces that are scored: in a crowd, the largest ones."""
 _LOOKS_HZ = 8
 _MAX_GAP_S = 0.5
 _SHORTEST_S = 0.5
@@ -41,6 +41,7 @@ class FaceSpeaker(Weighted):
     name = "lr_asd"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("yunet", "lr_asd")
+    packages = ("torch",)
     height_px = 360
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ Pictures = npt.NDArray[np.float32]
 
 MAX_LAG_S = 0.2
 MIN_DURATION_S = 3.5
-"""In less there are too few accidents: none of them doing as well would still be p = 0.1."""
+"""Shortest test: of less there are so few shifts that the best p-value is 0.1."""
 _MIN_SHIFT_S = 1.0
 _LEVEL_RANGE_DB = 50.0
 _TREND_S = 1.0

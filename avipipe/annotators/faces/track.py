@@ -16,7 +16,7 @@ from avipipe.annotators.tracking import link
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceTrack:
-    """One face in frames `first` … `first + T - 1`.
+    """Track of one face in frames `first` … `first + T - 1`.
 
     Attributes:
         boxes_T4, landmarks_T52: as in `Face`, interpolated where it was not looked for.
@@ -42,7 +42,7 @@ def track_faces(
     max_gap_frames: int,
     least_frames: int,
 ) -> list[FaceTrack]:
-    """Tracks in the order of their first frames, then from left to right.
+    """Link faces to tracks, in the order of their first frames, then from left to right.
 
     Args:
         seen: frame -> faces in it, for every frame that was looked at, ascending.

@@ -17,7 +17,7 @@ from avipipe.services.reply import Message
 
 NUM_FRAMES = 8
 OUTLINE_RGB = (255, 0, 255)
-"""Magenta: the colour that is rarest in pictures of the world."""
+"""Colour of the outline: magenta, the rarest in pictures of the world."""
 
 MIN_TAG = 0.3
 MAX_CLASSES = 5
@@ -42,7 +42,7 @@ _OUTLINED = (
 
 
 def question(frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Message:
-    """What to ask of a model about a clip.
+    """The question about a clip, as a message to a model.
 
     Args:
         frames_THWC: evenly spread over the clip, each from the middle of its share.
@@ -84,7 +84,7 @@ def outline(frame_HWC: Frames, box: Sequence[float]) -> Frames:
 
 
 def hints(evidence: Mapping[str, Any]) -> Iterator[str]:
-    """What the evidence says of the sound and of who makes it, in words."""
+    """Hints for the model: what the evidence says of the sound and of who makes it, in words."""
     listen, look = evidence["listen"], evidence["look"]
     if classes := _likeliest(listen.get("tag_classes", {}), 0.0)[:MAX_CLASSES]:
         yield f"it sounds like {', '.join(classes)}"

@@ -7,12 +7,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from avipipe.annotators.base import Caption
+from avipipe.annotators.base import SceneCaption
 from avipipe.services import reply as replies
 from avipipe.services.reply import Message
 
 MAX_TOKENS = 320
-"""A reply of the greatest length allowed takes about 200."""
+"""Most tokens of a reply; the longest that is allowed takes about 200."""
 
 MAX_CAPTION_CHARS = 600
 MAX_LABEL_CHARS = 60
@@ -59,7 +59,7 @@ def _check_label(text: str) -> str:
 
 
 class Reply(BaseModel):
-    """The JSON object that a model answers with.
+    """The JSON object that a captioning model answers with.
 
     Attributes:
         caption: one to three sentences on the scene.
@@ -82,22 +82,22 @@ class Reply(BaseModel):
     sounding: float | None = Field(None, ge=0, le=1)
 
 
-def parse(text: str) -> Caption:
+def parse(text: str) -> SceneCaption:
     """Read a reply; code fences, prose and thoughts around its JSON object are passed over.
 
     Raises:
         ReplyError: there is no such object, or it is not what was asked for.
     """
     reply = replies.read(text, Reply)
-    return Caption(text=reply.caption, label=reply.label, confidence=reply.sounding)
+    return SceneCaption(text=reply.caption, label=reply.label, confidence=reply.sounding)
 
 
-def ask(model: Callable[[Sequence[Message]], str], question: Message) -> Caption:
-    """Have a model answer; if its reply cannot be used, tell it why, once.
+def request_caption(model: Callable[[Sequence[Message]], str], question: Message) -> SceneCaption:
+    """Ask a model for a caption; if its reply cannot be used, tell it why, once.
 
     Args:
         model: gives the reply to a conversation.
     Raises:
         AnnotatorError: neither reply can be used.
     """
-    return replies.ask(model, question, parse, what="caption")
+    return replies.request_object(model, question, parse, what="caption")

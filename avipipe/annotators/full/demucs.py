@@ -6,7 +6,7 @@ import numpy as np
 
 from avipipe import weights
 from avipipe.annotators.base import Stems, Wave
-from avipipe.annotators.batching import largest_that_fits
+from avipipe.annotators.batching import run_largest_that_fits
 from avipipe.annotators.loading import device
 from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.signal import Array, check_wave, resample
@@ -17,7 +17,7 @@ _OVERLAP = 0.25
 
 
 class DemucsSeparator(Weighted):
-    """Hybrid Transformer Demucs: `vocals`, `drums`, `bass` and `other`.
+    """Separates by Hybrid Transformer Demucs: `vocals`, `drums`, `bass` and `other`.
 
     It was trained on music. `vocals` is speech and singing against everything else; it cannot take
     a dog and a street apart, so its stems are evidence of energy, not of instances.
@@ -29,9 +29,10 @@ class DemucsSeparator(Weighted):
     version = 1
     gpu = True
     needs = ("htdemucs",)
+    packages = ("torch", "demucs")
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the HTDemucs network, once.
 
         Raises:
             WeightsError: the weight is missing, corrupted or not whole.
@@ -72,7 +73,7 @@ class DemucsSeparator(Weighted):
         """Stems (B, S, 2, N) of stereo mixtures at the network's own rate."""
         whole_s = self._model.segment
         try:
-            return largest_that_fits(
+            return run_largest_that_fits(
                 lambda segment_s: self._run(mixture_B2N, segment_s),
                 (whole_s, whole_s / 2, whole_s / 4),
             )

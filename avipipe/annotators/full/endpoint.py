@@ -7,11 +7,11 @@ AVIPIPE_CAPTION_MODEL and, where the server wants one, AVIPIPE_CAPTION_API_KEY.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from avipipe.annotators.base import Caption, Frames
+from avipipe.annotators.base import Frames, SceneCaption
 from avipipe.annotators.full.caption_prompt import NUM_FRAMES, question
-from avipipe.annotators.full.caption_reply import MAX_TOKENS, Reply, ask
+from avipipe.annotators.full.caption_reply import MAX_TOKENS, Reply, request_caption
 from avipipe.services.chat import ChatServer, picture_part
-from avipipe.services.http import Patience
+from avipipe.services.http import RetryPolicy
 from avipipe.services.reply import Message
 
 _PREFIX = "AVIPIPE_CAPTION"
@@ -19,7 +19,7 @@ URL_ENV, MODEL_ENV, KEY_ENV = (f"{_PREFIX}_{name}" for name in ("URL", "MODEL", 
 
 
 class EndpointCaptioner:
-    """Asks a server over `/v1/chat/completions`.
+    """Captions by asking a server over `/v1/chat/completions`.
 
     A result is known by the model's name alone: servers move between hosts, and the name is what
     the protocol has for telling models apart.
@@ -29,8 +29,8 @@ class EndpointCaptioner:
     version = 1
     num_frames = NUM_FRAMES
 
-    def __init__(self, patience: Patience | None = None) -> None:
-        self._patience = patience or Patience()
+    def __init__(self, retries: RetryPolicy | None = None) -> None:
+        self._retries = retries or RetryPolicy()
 
     @property
     def weights(self) -> Mapping[str, str]:
@@ -49,8 +49,8 @@ class EndpointCaptioner:
         """
         self._server()
 
-    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Caption:
-        """Have the served model describe a clip.
+    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> SceneCaption:
+        """Caption a clip by the served model.
 
         Raises:
             AnnotatorError: of kind `timeout`, `unreachable`, `rate_limited`, or
@@ -64,14 +64,14 @@ class EndpointCaptioner:
                 [_to_json(message) for message in messages], schema=Reply, max_tokens=MAX_TOKENS
             )
 
-        return ask(reply, question(frames_THWC, evidence=evidence))
+        return request_caption(reply, question(frames_THWC, evidence=evidence))
 
     def _server(self) -> ChatServer:
         return ChatServer.from_environment(
             _PREFIX,
             who="the caption backend `endpoint`",
             later="later, run `avipipe retry`",
-            patience=self._patience,
+            retries=self._retries,
         )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from avipipe.annotators.base import ActiveSpeakers, Detection, Frames, Localization
-from avipipe.annotators.batching import in_batches
+from avipipe.annotators.batching import run_in_batches
 from avipipe.annotators.key_frames import key_frames
 from avipipe.annotators.loading import load, load_model
 from avipipe.annotators.sounding import sounding_first
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BOX_THRESHOLD = 0.30
 TEXT_THRESHOLD = 0.25
-"""Of the paper's demo: of a box's best token, and of the best token of its own label."""
+"""Score thresholds of the paper's demo: of a box's best token, and of its own label's best."""
 
 NMS_IOU = 0.7
 MAX_DETECTIONS = 40
@@ -32,15 +32,16 @@ _SEPARATOR = "."
 
 
 class GroundingDinoDetector(Weighted):
-    """Boxes of what the prompts name, in the first, middle, last and sharpest frame."""
+    """Detects what the prompts name, in the first, middle, last and sharpest frame."""
 
     name = "grounding_dino"
     version = 1
     gpu = True
     needs: ClassVar[tuple[str, ...]] = ("grounding_dino",)
+    packages = ("torch", "torchvision", "transformers")
 
     def setup(self) -> None:
-        """Load the model.
+        """Load the Grounding DINO model, once.
 
         Raises:
             WeightsError: it is missing, corrupted or not whole.
@@ -64,7 +65,7 @@ class GroundingDinoDetector(Weighted):
         localization: Localization | None,
         speakers: ActiveSpeakers | None = None,
     ) -> list[Detection]:
-        """What the prompts name, the thing that sounds first (`sounding_first`); none without any.
+        """Detect what the prompts name, the thing that sounds first (`sounding_first`).
 
         `label` is the prompt as given, `score` the probability of its likeliest word. Prompts that
         differ only in case, spaces and dots are one label, named as the first of them.
@@ -79,7 +80,7 @@ class GroundingDinoDetector(Weighted):
         if not len(frames_THWC):
             raise AnnotatorError(message="expected at least one frame, got none")
         frames = key_frames(frames_THWC)
-        found = in_batches(
+        found = run_in_batches(
             lambda batch: self._detect([frames_THWC[frame] for frame in batch], list(labels)),
             frames,
             self.batch_size,
@@ -134,14 +135,14 @@ class GroundingDinoDetector(Weighted):
 
 
 class MmGroundingDinoDetector(GroundingDinoDetector):
-    """The same network, trained better and on open data."""
+    """Detects by MM-Grounding-DINO: the same network, trained better and on open data."""
 
     name = "mm_grounding_dino"
     needs: ClassVar[tuple[str, ...]] = ("mm_grounding_dino",)
 
 
 def label_spans(input_ids: Sequence[int], separator: int) -> list[slice]:
-    """Where the tokens of each label are in `[CLS] a b . c . [SEP]`; a label may have none."""
+    """Token spans of each label in `[CLS] a b . c . [SEP]`; a label may have none."""
     spans, start = [], 1
     for position, token in enumerate(input_ids):
         if token == separator:

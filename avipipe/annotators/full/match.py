@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Frames, Wave
-from avipipe.annotators.batching import in_batches
+from avipipe.annotators.batching import run_in_batches
 from avipipe.annotators.loading import load, load_model
 from avipipe.annotators.signal import check_wave, resample
 from avipipe.annotators.weighted import Weighted
@@ -26,7 +26,7 @@ _WINDOWS_AT_ONCE = 8
 
 
 class PeAvMatcher(Weighted):
-    """Cosine of the embeddings of the crop, as a video, and of the sound, both by PE-AV.
+    """Matches by PE-AV: cosine of the embeddings of the crop, as a video, and of the sound.
 
     It sees 16 frames of a crop, spread over the clip and squeezed into a square, so it judges by
     kind and action, not by the moment at which something moves.
@@ -39,10 +39,11 @@ class PeAvMatcher(Weighted):
     version = 1
     gpu = True
     needs = ("pe_av",)
+    packages = ("torch", "transformers")
     sample_rate_hz = 48_000
 
     def setup(self) -> None:
-        """Load the network.
+        """Load model and processor, once.
 
         Raises:
             WeightsError: a file is missing or corrupted, or the network is not whole.
@@ -79,8 +80,8 @@ class PeAvMatcher(Weighted):
             return [None] * len(crops)
         rate_hz = self._audio.sampling_rate
         wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=rate_hz)
-        (sound_D,) = in_batches(self._embed_sounds, [wav_N], 1)
-        looks = in_batches(self._embed_crops, crops, _CROPS_AT_ONCE)
+        (sound_D,) = run_in_batches(self._embed_sounds, [wav_N], 1)
+        looks = run_in_batches(self._embed_crops, crops, _CROPS_AT_ONCE)
         return [float(look_D @ sound_D) for look_D in looks]
 
     def _embed_sounds(self, waves: Sequence[Wave]) -> list[Embedding]:
@@ -116,7 +117,7 @@ class PeAvMatcher(Weighted):
 
 
 class ClapMatcher(Weighted):
-    """Cosine of the sound with the words "the sound of a {label}", both by CLAP.
+    """Matches by CLAP: cosine of the sound with the words "the sound of a {label}".
 
     CLAP knows sounds and words and sees nothing: of a crop it only uses the label, so it cannot
     tell two dogs apart, and is as wrong as the detector that named them.
@@ -129,10 +130,11 @@ class ClapMatcher(Weighted):
     version = 1
     gpu = True
     needs = ("clap",)
+    packages = ("torch", "transformers")
     sample_rate_hz = 48_000
 
     def setup(self) -> None:
-        """Load the network.
+        """Load model and processor, once.
 
         Raises:
             WeightsError: a file is missing or corrupted, or the network is not whole.
@@ -168,7 +170,7 @@ class ClapMatcher(Weighted):
     def similarity(
         self, wav_N: Wave, names: Sequence[str], *, sample_rate_hz: int
     ) -> dict[str, float]:
-        """Name -> similarity with the sound, in [-1, 1]; none of any name if it is silent.
+        """Similarity of each name with the sound, in [-1, 1]; of no name if it is silent.
 
         Raises:
             AnnotatorError: the audio is empty, or memory does not suffice.
@@ -179,10 +181,10 @@ class ClapMatcher(Weighted):
         wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=self._audio.sampling_rate)
         # Of anything longer than its window CLAP would hear a random part.
         windows = np.array_split(wav_N, -(-wav_N.size // self._audio.nb_max_samples))
-        heard = in_batches(self._embed_sounds, windows, _WINDOWS_AT_ONCE)
+        heard = run_in_batches(self._embed_sounds, windows, _WINDOWS_AT_ONCE)
         sound_D = np.mean(heard, axis=0)
         sound_D /= np.linalg.norm(sound_D)
-        texts = in_batches(self._embed_texts, names, _TEXTS_AT_ONCE)
+        texts = run_in_batches(self._embed_texts, names, _TEXTS_AT_ONCE)
         return {name: float(text_D @ sound_D) for name, text_D in zip(names, texts, strict=True)}
 
     def _embed_sounds(self, windows: Sequence[Wave]) -> list[Embedding]:

@@ -14,7 +14,7 @@ import yaml
 
 from avipipe import weights
 from avipipe.annotators.base import Diarization, Speech, Turn, Wave
-from avipipe.annotators.batching import largest_that_fits
+from avipipe.annotators.batching import run_largest_that_fits
 from avipipe.annotators.loading import device
 from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.signal import check_wave, resample
@@ -30,7 +30,7 @@ _MODELS = ("segmentation", "embedding", "plda")
 
 
 class PyannoteVad(Weighted):
-    """Speech wherever the segmentation network of the diarization pipeline hears a speaker.
+    """VAD by pyannote: speech is where the segmentation network hears any speaker.
 
     Source: Plaquet and Bredin, Powerset multi-class cross entropy loss for neural speaker
     diarization (2023).
@@ -40,9 +40,10 @@ class PyannoteVad(Weighted):
     version = 1
     gpu = True
     needs = (_WEIGHT,)
+    packages = ("torch", "pyannote.audio")
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the segmentation network, once.
 
         Raises:
             WeightsError: a file is missing or corrupted, or the models lie elsewhere.
@@ -68,7 +69,7 @@ class PyannoteVad(Weighted):
             self._inference.batch_size = batch_size
             return self._inference(file)
 
-        scores = largest_that_fits(run, _BATCH_SIZES)
+        scores = run_largest_that_fits(run, _BATCH_SIZES)
         posterior_F = scores.data[:, 0]
         turns = _within(
             _spans(posterior_F > 0.5, frames=scores.sliding_window),
@@ -78,7 +79,7 @@ class PyannoteVad(Weighted):
 
 
 class PyannoteDiarizer(Weighted):
-    """The whole pipeline: segmentation, speaker embeddings, and their clustering (VBx).
+    """Diarizes by pyannote: segmentation, speaker embeddings, and their clustering (VBx).
 
     It counts speakers, not sounds. Who speaks at once in one window (10 s) is told by the
     segmentation alone, and so is the overlap: the clustering takes all for one speaker where fewer
@@ -92,9 +93,10 @@ class PyannoteDiarizer(Weighted):
     version = 1
     gpu = True
     needs = (_WEIGHT,)
+    packages = ("torch", "pyannote.audio")
 
     def setup(self) -> None:
-        """Load the pipeline.
+        """Load the diarization pipeline, once.
 
         Raises:
             WeightsError: a file is missing or corrupted, or the models lie elsewhere.
@@ -121,7 +123,7 @@ class PyannoteDiarizer(Weighted):
                 turns=(), num_speakers=0, overlap_ratio=0.0, confidence=speech.confidence
             )
         duration_s = wav_N.shape[0] / sample_rate_hz
-        heard = largest_that_fits(lambda size: self._run(file, size), _BATCH_SIZES)
+        heard = run_largest_that_fits(lambda size: self._run(file, size), _BATCH_SIZES)
         tracks = heard["diarization"].itertracks(yield_label=True)
         turns = _name_speakers(
             _within(((span.start, span.end, label) for span, _, label in tracks), duration_s)

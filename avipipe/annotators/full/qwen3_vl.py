@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
-from avipipe.annotators.base import Caption, Frames
+from avipipe.annotators.base import Frames, SceneCaption
 from avipipe.annotators.full.caption_prompt import NUM_FRAMES, question
-from avipipe.annotators.full.caption_reply import MAX_TOKENS, ask
+from avipipe.annotators.full.caption_reply import MAX_TOKENS, request_caption
 from avipipe.annotators.loading import device, load, load_model
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError, FailKind
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class Qwen3VlCaptioner(Weighted):
-    """Qwen3-VL in transformers, decoding greedily; bfloat16 on a GPU, float32 without one.
+    """Captions by Qwen3-VL, decoding greedily; bfloat16 on a GPU, float32 without one.
 
     Source: Bai et al., "Qwen3-VL Technical Report" (arXiv 2511.21631); any checkpoint that
     `AutoModelForImageTextToText` loads and whose chat template takes images will do.
@@ -30,9 +30,10 @@ class Qwen3VlCaptioner(Weighted):
     gpu = True
     num_frames = NUM_FRAMES
     needs: ClassVar[tuple[str, ...]] = ("qwen3_vl",)
+    packages = ("torch", "transformers")
 
     def setup(self) -> None:
-        """Load the model.
+        """Load model and processor, once.
 
         Raises:
             WeightsError: missing, corrupted, not whole, or not what transformers can load.
@@ -53,8 +54,8 @@ class Qwen3VlCaptioner(Weighted):
         )
         self._model, self._device = model, model.device
 
-    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Caption:
-        """Describe a clip; what does not fit into memory is tried once more at half the size.
+    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> SceneCaption:
+        """Caption a clip; what does not fit into memory is tried once more at half the size.
 
         Raises:
             AnnotatorError: the model's replies are unusable, or (`out_of_memory`) it lacks room.
@@ -62,13 +63,13 @@ class Qwen3VlCaptioner(Weighted):
         import torch
 
         try:
-            return ask(self._reply, question(frames_THWC, evidence=evidence))
+            return request_caption(self._reply, question(frames_THWC, evidence=evidence))
         except torch.OutOfMemoryError:
             _log.warning("out of memory: captioning at half the size")
         # Only here has the failed attempt let go of what it held.
         torch.cuda.empty_cache()
         try:
-            return ask(self._reply, question(_halved(frames_THWC), evidence=evidence))
+            return request_caption(self._reply, question(_halved(frames_THWC), evidence=evidence))
         except torch.OutOfMemoryError as error:
             raise AnnotatorError(
                 FailKind.OUT_OF_MEMORY,

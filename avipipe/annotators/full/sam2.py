@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from avipipe.annotators.base import Box, Frames, Mask, Segment
-from avipipe.annotators.batching import in_batches
+from avipipe.annotators.base import Box, FrameMask, Frames, Mask
+from avipipe.annotators.batching import run_in_batches
 from avipipe.annotators.loading import load, load_model
 from avipipe.annotators.reading import pull_again
 from avipipe.annotators.weighted import Weighted
@@ -24,15 +24,16 @@ _SURE_LOGIT = 10.0
 
 
 class Sam2Segmenter(Weighted):
-    """The best of three masks for a box, and a rough silhouette if there is one."""
+    """Segments by SAM 2: the best of three masks for a box, and a rough silhouette if any."""
 
     name = "sam2"
     version = 1
     gpu = True
     needs: ClassVar[tuple[str, ...]] = ("sam2",)
+    packages = ("torch", "transformers")
 
     def setup(self) -> None:
-        """Load the model.
+        """Load the SAM 2 model, once.
 
         Raises:
             WeightsError: it is missing, corrupted or not whole.
@@ -46,8 +47,8 @@ class Sam2Segmenter(Weighted):
 
     def segment(
         self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None, label: str = ""
-    ) -> Segment:
-        """The mask of the thing in `box`; its score is the overlap that the model predicts.
+    ) -> FrameMask:
+        """Segment the thing in `box`; the score is the overlap that the model predicts.
 
         Raises:
             AnnotatorError: no pixel of the frame is in the box, or the frame does not fit into
@@ -61,12 +62,12 @@ class Sam2Segmenter(Weighted):
                 message=f"expected a box inside a {width}x{height} frame, got {box}"
             )
 
-        def run(frames: Sequence[Frames]) -> list[Segment]:
+        def run(frames: Sequence[Frames]) -> list[FrameMask]:
             return [self._segment(frame, (x0, y0, x1, y1), rough_HW) for frame in frames]
 
-        return in_batches(run, [frame_HWC], 1)[0]
+        return run_in_batches(run, [frame_HWC], 1)[0]
 
-    def _segment(self, frame_HWC: Frames, box: Box, rough_HW: Mask | None) -> Segment:
+    def _segment(self, frame_HWC: Frames, box: Box, rough_HW: Mask | None) -> FrameMask:
         import torch
 
         inputs = self._processor(
@@ -93,7 +94,7 @@ class Sam2Segmenter(Weighted):
         )[0]
         mask_HW = np.asarray(masks_11HW[0, 0].cpu().numpy(), np.bool_)
         score = min(max(float(scores_K[best]), 0.0), 1.0) if mask_HW.any() else 0.0
-        return Segment(mask_HW, score)
+        return FrameMask(mask_HW, score)
 
     def _mask_prompt(self, rough_HW: Mask | None) -> "Tensor | None":
         """Logits (1, 1, h, w): the model resizes them itself, stretched as it does the frame."""

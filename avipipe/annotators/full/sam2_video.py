@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from avipipe.annotators.base import Frames, Mask, MaskTrack
-from avipipe.annotators.batching import in_batches
+from avipipe.annotators.base import Frames, Mask, PropagatedMasks
+from avipipe.annotators.batching import run_in_batches
 from avipipe.annotators.both_ways import both_ways
 from avipipe.annotators.loading import device, load, load_model
 from avipipe.annotators.reading import pull_again
@@ -22,7 +22,7 @@ _OBJECT = 1
 
 
 class Sam2VideoPropagator(Weighted):
-    """SAM 2, both ways from the seed frame.
+    """Propagates by SAM 2, both ways from the seed frame.
 
     Frames are streamed to it one at a time, and what it cannot read any more is dropped, as a
     session would keep every frame and every output.
@@ -32,9 +32,10 @@ class Sam2VideoPropagator(Weighted):
     version = 1
     gpu = True
     needs: ClassVar[tuple[str, ...]] = ("sam2",)
+    packages = ("torch", "transformers")
 
     def setup(self) -> None:
-        """Load the model.
+        """Load the SAM 2 video model, once.
 
         Raises:
             WeightsError: it is missing, corrupted or not whole.
@@ -47,7 +48,9 @@ class Sam2VideoPropagator(Weighted):
         self._processor: Any = load(weight, Sam2VideoProcessor.from_pretrained)
         self._model: Any = load_model(weight, Sam2VideoModel, dtype=dtype)
 
-    def propagate(self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask) -> MaskTrack:
+    def propagate(
+        self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask
+    ) -> PropagatedMasks:
         """Carry the seed mask to every frame; see `both_ways`.
 
         The quality of a frame is the mean lead of the instance over the background in the pixels
@@ -58,14 +61,14 @@ class Sam2VideoPropagator(Weighted):
                 the network gives no numbers.
         """
 
-        def run(seeds: Sequence[int]) -> list[MaskTrack]:
+        def run(seeds: Sequence[int]) -> list[PropagatedMasks]:
             start = partial(_Follower, self._model, self._processor)
             return [
                 both_ways(frames_THWC, seed_frame=seed, seed_mask_HW=seed_mask_HW, start=start)
                 for seed in seeds
             ]
 
-        return in_batches(run, [seed_frame], 1)[0]
+        return run_in_batches(run, [seed_frame], 1)[0]
 
 
 class _Follower:
@@ -89,7 +92,7 @@ class _Follower:
         self._run(frame_HWC)
 
     def step(self, frame_HWC: Frames) -> tuple[Mask, float]:
-        """The mask at the size of the frame."""
+        """Go on to the next frame; the mask has the size of the frame."""
         self._frame += 1
         output = self._run(frame_HWC)
         logits_11HW = self._processor.post_process_masks(

@@ -8,7 +8,7 @@ import numpy as np
 from avipipe import weights
 from avipipe.annotators import audioset
 from avipipe.annotators.base import Speech, Tags, Wave
-from avipipe.annotators.batching import in_batches
+from avipipe.annotators.batching import run_in_batches
 from avipipe.annotators.loading import load, load_model
 from avipipe.annotators.signal import check_wave, resample
 from avipipe.annotators.tagging import SHORTEST_S, Scores, tags_of, windows
@@ -22,7 +22,7 @@ _BATCH_SIZE = 8
 
 
 class AstTagger(Weighted):
-    """527 classes of AudioSet in windows of 10 s every second; one for a clip that is shorter.
+    """Tags 527 classes of AudioSet in windows of 10 s every second; one for a shorter clip.
 
     `Tags` are as `avipipe.annotators.tagging` says: groups of `avipipe.annotators.audioset`,
     measured over the windows that sound.
@@ -34,10 +34,11 @@ class AstTagger(Weighted):
     version = 1
     gpu = True
     needs: ClassVar[tuple[str, ...]] = ("ast",)
+    packages = ("torch", "transformers")
     batch_size = _BATCH_SIZE
 
     def setup(self) -> None:
-        """Load the network, on the GPU if there is one.
+        """Load the AST model, on the GPU if there is one.
 
         Raises:
             WeightsError: it is missing, corrupted or not whole, or has other labels than AudioSet.
@@ -72,7 +73,7 @@ class AstTagger(Weighted):
         wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=_RATE_HZ)
         parts = windows(wav_N.shape[0], length=_WINDOW, hop=_HOP)
         return tags_of(
-            np.stack(in_batches(self._scores, parts.cut(wav_N), self.batch_size)),
+            np.stack(run_in_batches(self._scores, parts.cut(wav_N), self.batch_size)),
             self._names,
             level_dbfs_W=parts.levels_dbfs(wav_N, sample_rate_hz=_RATE_HZ),
             speech_share_W=parts.speech_shares(

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from avipipe import weights
-from avipipe.annotators.base import Frames, Mask, MaskTrack
-from avipipe.annotators.batching import largest_that_fits
+from avipipe.annotators.base import Frames, Mask, PropagatedMasks
+from avipipe.annotators.batching import run_largest_that_fits
 from avipipe.annotators.both_ways import both_ways
 from avipipe.annotators.loading import device
 from avipipe.annotators.reading import pull_again, reading
@@ -21,7 +21,7 @@ from avipipe.errors import AnnotatorError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from avipipe.annotators.xmem.memory import Limits
+    from avipipe.annotators.xmem.memory import MemoryLimits
     from avipipe.annotators.xmem.network import XMem
 
 _SHORT_PX = 480
@@ -32,7 +32,7 @@ _STD = (0.229, 0.224, 0.225)
 
 
 class XmemPropagator(Weighted):
-    """XMem, both ways from the seed frame, which each way keeps as its first memory.
+    """Propagates by XMem, both ways from the seed frame, which each way keeps in memory.
 
     Frames go to the device one at a time. Where the GPU's memory does not hold a clip, the clip is
     tried once more with four tenths of the working memory and an eighth of the long-term memory.
@@ -42,26 +42,29 @@ class XmemPropagator(Weighted):
     version = 1
     gpu = True
     needs: ClassVar[tuple[str, ...]] = ("xmem",)
+    packages = ("torch", "torchvision")
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the XMem network, once.
 
         Raises:
             WeightsError: it is missing, corrupted or not whole.
         """
         import torch
 
-        from avipipe.annotators.xmem.memory import OFFICIAL_LIMITS, Limits
+        from avipipe.annotators.xmem.memory import OFFICIAL_LIMITS, MemoryLimits
         from avipipe.annotators.xmem.network import load
 
         path = weights.locate("xmem")
         with reading(path, "a network of XMem", pull_again("xmem")):
             network = load(torch.load(path, map_location="cpu", weights_only=True))
         self._network = network.to(device())
-        small = Limits(max_work_frames=4, min_work_frames=2, max_long_elements=1250)
+        small = MemoryLimits(max_work_frames=4, min_work_frames=2, max_long_elements=1250)
         self._limits = (OFFICIAL_LIMITS, small)
 
-    def propagate(self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask) -> MaskTrack:
+    def propagate(
+        self, frames_THWC: Frames, *, seed_frame: int, seed_mask_HW: Mask
+    ) -> PropagatedMasks:
         """Carry the seed mask to every frame; see `both_ways`.
 
         The quality of a frame is the mean lead of the instance over the background in the pixels
@@ -72,7 +75,7 @@ class XmemPropagator(Weighted):
                 the network gives no numbers.
         """
 
-        def run(limits: "Limits") -> MaskTrack:
+        def run(limits: "MemoryLimits") -> PropagatedMasks:
             return both_ways(
                 frames_THWC,
                 seed_frame=seed_frame,
@@ -80,13 +83,15 @@ class XmemPropagator(Weighted):
                 start=partial(_Follower, self._network, limits),
             )
 
-        return largest_that_fits(run, self._limits)
+        return run_largest_that_fits(run, self._limits)
 
 
 class _Follower:
-    """One way through the clip."""
+    """Follows the instance one way through the clip."""
 
-    def __init__(self, network: "XMem", limits: "Limits", frame_HWC: Frames, mask_HW: Mask) -> None:
+    def __init__(
+        self, network: "XMem", limits: "MemoryLimits", frame_HWC: Frames, mask_HW: Mask
+    ) -> None:
         import torch
 
         from avipipe.annotators.xmem.inference import Tracker
@@ -100,7 +105,7 @@ class _Follower:
         self._tracker.step(self._image(frame_HWC), soft_HW[None].to(self._device))
 
     def step(self, frame_HWC: Frames) -> tuple[Mask, float]:
-        """The mask at the size of the frame."""
+        """Go on to the next frame; the mask has the size of the frame."""
         from torch.nn import functional
 
         prob_HW = self._tracker.step(self._image(frame_HWC))[1]

@@ -9,16 +9,16 @@ import numpy as np
 from avipipe.annotators.base import Detection, Frames, Heat
 from avipipe.annotators.light.mobilenet import MobilenetClassifier
 from avipipe.annotators.light.things import YoloxDetector
-from avipipe.annotators.light.yolox import Sights
+from avipipe.annotators.light.yolox import FrameDetections
 from avipipe.annotators.match.table import things_named
-from avipipe.annotators.views import parts
+from avipipe.annotators.views import tiles
 
 _SURE_SCORE = 0.3
 _WARM = 0.5
 
 
 class ActivationDetector(YoloxDetector):
-    """As `yolox`, but what a prompt stands for may also be one of ImageNet's classes.
+    """Detects as `yolox` does, and ImageNet's classes by class activation.
 
     A class activation map is coarse: it shows the part that tells what the thing is, so the rough
     silhouette is a place to begin from, not an outline.
@@ -38,7 +38,10 @@ class ActivationDetector(YoloxDetector):
         self._classifier.setup()
 
     def _first_named(
-        self, looked: Mapping[int, Frames], sights: Mapping[int, Sights], prompts: Sequence[str]
+        self,
+        looked: Mapping[int, Frames],
+        sights: Mapping[int, FrameDetections],
+        prompts: Sequence[str],
     ) -> list[Detection]:
         classes: dict[int, dict[str, float]] = {}
         for prompt in prompts:
@@ -58,7 +61,7 @@ class ActivationDetector(YoloxDetector):
     def _best_scores(self, frame_HWC: Frames) -> dict[str, float]:
         """Noun -> its score in that part of the frame which shows it best."""
         best: dict[str, float] = {}
-        views = [frame_HWC[part] for part in parts(frame_HWC)]
+        views = [frame_HWC[part] for part in tiles(frame_HWC)]
         for scores in self._classifier.classify(views):
             for noun, score in scores.items():
                 best[noun] = max(best.get(noun, 0.0), score)

@@ -29,7 +29,7 @@ from avipipe.annotators.embedded.segment import disc, grab_cut
 from avipipe.annotators.key_frames import spread
 
 PERSON = "person"
-"""The prompt that asks for somebody who speaks or sings."""
+"""Prompt for somebody who speaks or sings."""
 
 Points = npt.NDArray[np.float64]
 
@@ -56,7 +56,7 @@ _SURROUND = 0.8
 
 
 class FaceOrMotionDetector(OpenCvAnnotator):
-    """The person whose face speaks, grown from the face; without one, the motion detector's."""
+    """Detects the person whose face speaks, grown from the face; else as the motion detector."""
 
     name = "faces"
     version = 2
@@ -73,7 +73,7 @@ class FaceOrMotionDetector(OpenCvAnnotator):
         localization: Localization | None,
         speakers: ActiveSpeakers | None = None,
     ) -> list[Detection]:
-        """Boxes in up to five frames, best first.
+        """Detect in up to five frames, best first.
 
         People are looked for where the first prompt is `PERSON` and a face speaks rather than not
         (mean score above 0); a face that does not is no rival. The score is the mean probability of

@@ -15,7 +15,7 @@ from avipipe import weights
 from avipipe.annotators.base import Frames, Heat
 from avipipe.annotators.match.table import imagenet_nouns
 from avipipe.annotators.networks import run_tflite, tflite_interpreter
-from avipipe.annotators.views import parts
+from avipipe.annotators.views import tiles
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError, WeightsError
 
@@ -29,7 +29,7 @@ _LEAST_SCORE = 0.05
 
 
 class MobilenetClassifier(Weighted):
-    """Scores of the nouns that can make a sound, out of a softmax over all classes.
+    """Classifies by MobileNetV2: scores of the nouns that can make a sound, out of all classes.
 
     Its own classes are finer than the nouns: all breeds together are a dog.
     """
@@ -37,13 +37,14 @@ class MobilenetClassifier(Weighted):
     name = "mobilenet"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("mobilenet_v2",)
+    packages = ("ai-edge-litert", "onnxruntime")
     height_px = 360
 
     def __init__(self) -> None:
         self._net: Any = None
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the MobileNetV2 network, once.
 
         Raises:
             WeightsError: it is missing, corrupted or another one.
@@ -78,7 +79,7 @@ class MobilenetClassifier(Weighted):
         self._readout_KC = readout_KC - readout_KC.mean(axis=0)
 
     def classify(self, crops: Sequence[Frames]) -> list[dict[str, float]]:
-        """What each picture (h, w, 3) shows: noun -> score from 0.05 on, the best first.
+        """Classify each picture (h, w, 3): noun -> score from 0.05 on, the best first.
 
         Raises:
             AnnotatorError: a picture is empty.
@@ -86,7 +87,7 @@ class MobilenetClassifier(Weighted):
         return [_by_noun(self._scores(crop)) for crop in crops]
 
     def locate(self, frame_HWC: Frames, noun: str) -> Heat:
-        """Where the evidence for a noun lies (H, W): 1 at most, all zero where there is none.
+        """Class activation map of a noun (H, W): 1 at most, all zero where there is no evidence.
 
         Seen in seven parts of the picture, each counting by how much it shows the noun.
 
@@ -97,7 +98,7 @@ class MobilenetClassifier(Weighted):
         heat_HW, seen_HW = (np.zeros(frame_HWC.shape[:2], np.float32) for _ in range(2))
         if not numbers:
             return heat_HW
-        for part in parts(frame_HWC):
+        for part in tiles(frame_HWC):
             scores_K = self._scores(frame_HWC[part])
             likeliest = max(numbers, key=lambda number: float(scores_K[number]))
             features = _real(self._net, self._features)[0]

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe import weights
-from avipipe.annotators.base import Box, Frames, Mask, Segment
+from avipipe.annotators.base import Box, FrameMask, Frames, Mask
 from avipipe.annotators.embedded.segment import GrabCutSegmenter, grab_cut
 from avipipe.annotators.networks import run_tflite, tflite_interpreter
 from avipipe.annotators.sounding import is_person
-from avipipe.annotators.views import View, grown
+from avipipe.annotators.views import View, pad_box
 from avipipe.annotators.weighted import Weighted
 
 Probability = npt.NDArray[np.float32]
@@ -38,7 +38,7 @@ _VOC = "- airplane bicycle bird boat - bus car cat - cow - dog horse motorcycle 
 
 
 class SelfieSegmenter(Weighted):
-    """People by what three looks of the network at their box agree on, refined by GrabCut.
+    """Segments people: what three views of their box agree on, refined by GrabCut.
 
     What is no person, and whom the network does not see, is left to GrabCut alone.
     """
@@ -46,13 +46,14 @@ class SelfieSegmenter(Weighted):
     name = "selfie"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("selfie_segmentation",)
+    packages = ("ai-edge-litert", "onnxruntime")
 
     def __init__(self) -> None:
         self._selfie: Any = None
         self._grab_cut = GrabCutSegmenter()
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the selfie network, once.
 
         Raises:
             WeightsError: it is missing, corrupted or another one.
@@ -69,8 +70,8 @@ class SelfieSegmenter(Weighted):
 
     def segment(
         self, frame_HWC: Frames, *, box: Box, rough_HW: Mask | None = None, label: str = ""
-    ) -> Segment:
-        """The mask of the thing in `box`.
+    ) -> FrameMask:
+        """Segment the thing in `box`.
 
         A person's score is how sure the network is of the mask's pixels, on average; others have
         GrabCut's.
@@ -83,14 +84,14 @@ class SelfieSegmenter(Weighted):
             mask_HW = refined(frame_HWC, probability_HW, box)
             if mask_HW.sum() >= _LEAST_FILL * _area(box):
                 sure = float(np.abs(2.0 * probability_HW[mask_HW] - 1.0).mean())
-                return Segment(mask_HW, min(1.0, sure))
+                return FrameMask(mask_HW, min(1.0, sure))
         return self._grab_cut.segment(frame_HWC, box=box, rough_HW=rough_HW, label=label)
 
     def _probability(self, frame_HWC: Frames, box: Box, label: str) -> Probability | None:
         """Of each pixel (H, W) that it shows the thing; None where no network knows it."""
         if not is_person(label):
             return None
-        looks = [self._look(frame_HWC, grown(box, growth, frame_HWC)) for growth in _GROWTHS]
+        looks = [self._look(frame_HWC, pad_box(box, growth, frame_HWC)) for growth in _GROWTHS]
         return np.asarray(np.median(np.stack(looks), axis=0), np.float32)
 
     def _look(self, frame_HWC: Frames, window: View) -> Probability:
@@ -101,7 +102,7 @@ class SelfieSegmenter(Weighted):
 
 
 class DeeplabSegmenter(SelfieSegmenter):
-    """As `selfie`, but animals and vehicles of a normal size are cut out by DeepLab.
+    """Segments as `selfie`, but animals and vehicles of a normal size by DeepLab.
 
     It costs four times as much as GrabCut, and neither is better by itself: an option.
     """
@@ -122,7 +123,7 @@ class DeeplabSegmenter(SelfieSegmenter):
         )
 
     def _probability(self, frame_HWC: Frames, box: Box, label: str) -> Probability | None:
-        window = grown(box, _GROWTHS[1], frame_HWC)
+        window = pad_box(box, _GROWTHS[1], frame_HWC)
         if label not in _VOC.split() or min(_sides(box)) < _LEAST_SIDE_PX:
             return super()._probability(frame_HWC, box, label)
         size = (_DEEPLAB_PX, _DEEPLAB_PX)
@@ -133,8 +134,8 @@ class DeeplabSegmenter(SelfieSegmenter):
 
 
 def refined(frame_HWC: Frames, probability_HW: Probability, box: Box) -> Mask:
-    """The likely pixels (H, W), those that are not sure decided anew by their colours."""
-    window = grown(box, _GROWTHS[-1], frame_HWC)
+    """Refine probabilities to a mask (H, W): unsure pixels are decided by their colours."""
+    window = pad_box(box, _GROWTHS[-1], frame_HWC)
     crop, likely = frame_HWC[window], probability_HW[window]
     scale = min(1.0, _REFINED_PX / max(crop.shape[:2]))
     size = max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale))

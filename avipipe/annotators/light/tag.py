@@ -19,7 +19,7 @@ _HOP = 7680
 
 
 class YamnetTagger(Weighted):
-    """521 classes of AudioSet in windows of 0.975 s every 0.48 s.
+    """Tags 521 classes of AudioSet by YAMNet, in windows of 0.975 s every 0.48 s.
 
     `Tags` are as `avipipe.annotators.tagging` says: groups of `avipipe.annotators.audioset`,
     measured over the windows that sound.
@@ -30,13 +30,14 @@ class YamnetTagger(Weighted):
     name = "yamnet"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("yamnet",)
+    packages = ("ai-edge-litert",)
 
     def __init__(self) -> None:
         self._model: Any = None
         self._names: list[str] = []
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the YAMNet network, once.
 
         Raises:
             WeightsError: it is missing or corrupted, or has other inputs or outputs.

@@ -28,7 +28,7 @@ _LEAST_SIDE_PX = 3
 
 
 class PpOcrTextFinder(Weighted):
-    """Lines of text, without reading them, in a picture whose long side is made 640 px.
+    """Finds lines of text, without reading them, at 640 px on the picture's long side.
 
     A line counts where the network is sure (0.6) of its inside; the thresholds are PaddleOCR's own.
     """
@@ -36,13 +36,14 @@ class PpOcrTextFinder(Weighted):
     name = "ppocr"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("ppocr_det",)
+    packages = ("ai-edge-litert", "onnxruntime")
     height_px = 360
 
     def __init__(self) -> None:
         self._session: Any = None
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the PP-OCR detector, once.
 
         Raises:
             WeightsError: it is missing, corrupted or another one.
@@ -80,7 +81,7 @@ class PpOcrTextFinder(Weighted):
 
 
 def lines(probability_HW: npt.NDArray[np.float32]) -> Iterator[Box]:
-    """Boxes of the lines in a map of the inside of text, which is narrower than the text."""
+    """Boxes of text lines in a probability map of their insides, which are narrower."""
     height, width = probability_HW.shape
     text_HW = (probability_HW > _TEXT).astype(np.uint8)
     outlines, _ = cv2.findContours(text_HW, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)

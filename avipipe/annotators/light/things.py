@@ -23,7 +23,7 @@ from avipipe.annotators.light.detect import (
     FaceOrMotionDetector,
     speaking_faces,
 )
-from avipipe.annotators.light.yolox import Scores, Sights, YoloxNano
+from avipipe.annotators.light.yolox import FrameDetections, Scores, YoloxNano
 from avipipe.annotators.match.table import things_named
 from avipipe.annotators.sounding import speaks
 from avipipe.annotators.tracking import Chain, find_cuts, link
@@ -31,7 +31,7 @@ from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError
 
 MAX_THINGS = 12
-"""Of a crowd or a shelf only the surest are told."""
+"""Most tracks that are returned: of a crowd or a shelf, the surest ones."""
 _LOOKS_HZ = 6
 _MAX_GAP_S = 0.5
 _SURE_SCORE = 0.3
@@ -39,7 +39,7 @@ _NUM_FRAMES = 5
 
 
 class YoloxDetector(Weighted):
-    """Things of COCO's 80 classes, six times a second, joined to tracks.
+    """Detects and tracks COCO's 80 classes by YOLOX-nano, six times a second.
 
     As the detector of the sounding instance it boxes what the prompts name. Where COCO has no name
     for that, or nothing of the kind is seen, it does as `faces` does.
@@ -48,6 +48,7 @@ class YoloxDetector(Weighted):
     name = "yolox"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("yolox_nano",)
+    packages = ("ai-edge-litert", "onnxruntime")
     height_px = 360
 
     def __init__(self) -> None:
@@ -55,7 +56,7 @@ class YoloxDetector(Weighted):
         self._others = FaceOrMotionDetector()
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the YOLOX network, once.
 
         Raises:
             WeightsError: it is missing, corrupted or another one.
@@ -91,7 +92,7 @@ class YoloxDetector(Weighted):
         localization: Localization | None,
         speakers: ActiveSpeakers | None = None,
     ) -> list[Detection]:
-        """Boxes of what the first prompt names that is seen, in up to five frames, best first.
+        """Detect what the first prompt names that is seen, in up to five frames, best first.
 
         All things of that name are told, whichever of them sounds. A person is asked for first
         where somebody speaks: then those whose face speaks are told from others by `speakers`, and
@@ -112,7 +113,10 @@ class YoloxDetector(Weighted):
         return sorted(found, key=lambda detection: -detection.score)
 
     def _first_named(
-        self, looked: Mapping[int, Frames], sights: Mapping[int, Sights], prompts: Sequence[str]
+        self,
+        looked: Mapping[int, Frames],
+        sights: Mapping[int, FrameDetections],
+        prompts: Sequence[str],
     ) -> list[Detection]:
         """What the first prompt stands for of which anything is seen, in the frames given."""
         for prompt in prompts:
@@ -121,12 +125,12 @@ class YoloxDetector(Weighted):
                 return found
         return []
 
-    def _look(self, frame_HWC: Frames) -> Sights:
+    def _look(self, frame_HWC: Frames) -> FrameDetections:
         assert self._net is not None, "setup() comes first"
         return self._net.look(frame_HWC)
 
 
-def _named(sights: Sights, frame: int, names: Collection[str]) -> Iterator[Detection]:
+def _named(sights: FrameDetections, frame: int, names: Collection[str]) -> Iterator[Detection]:
     """Those of the things whose likeliest class has one of the names."""
     for box_4, scores_K in zip(sights.boxes_N4, sights.scores_NK, strict=True):
         number = int(scores_K.argmax())
@@ -137,9 +141,9 @@ def _named(sights: Sights, frame: int, names: Collection[str]) -> Iterator[Detec
 
 
 def track_things(
-    seen: Mapping[int, Sights], cuts: Sequence[int], max_gap_frames: int
+    seen: Mapping[int, FrameDetections], cuts: Sequence[int], max_gap_frames: int
 ) -> Iterator[ThingTrack]:
-    """Of each kind of thing for itself: a rider is not taken for the horse."""
+    """Track each class of things for itself: a rider is not taken for the horse."""
     for kind in set(KINDS):
         numbers = {frame: _of_kind(sights, kind) for frame, sights in seen.items()}
         boxes = {frame: seen[frame].boxes_N4[which] for frame, which in numbers.items()}
@@ -154,7 +158,7 @@ def track_things(
                 yield track
 
 
-def _of_kind(sights: Sights, kind: int) -> npt.NDArray[np.int64]:
+def _of_kind(sights: FrameDetections, kind: int) -> npt.NDArray[np.int64]:
     (numbers,) = np.nonzero(np.array(KINDS)[sights.scores_NK.argmax(axis=1)] == kind)
     return numbers
 

@@ -20,7 +20,7 @@ _PAD_MS = 30
 
 
 class SileroVad(Weighted):
-    """Speech probability every 32 ms, cut into turns with the thresholds that Silero recommends.
+    """VAD by Silero: a probability every 32 ms, cut into turns as Silero recommends.
 
     A turn begins at a probability of 0.5, ends where it stays under 0.35 for 0.1 s, lasts for at
     least 0.25 s and is widened by 30 ms on both sides.
@@ -31,12 +31,13 @@ class SileroVad(Weighted):
     name = "silero"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("silero_vad",)
+    packages = ("silero-vad", "torch")
 
     def __init__(self) -> None:
         self._model: Any = None
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the Silero network, once.
 
         Raises:
             WeightsError: it is missing or corrupted.

@@ -27,8 +27,8 @@ _MAX_OVERLAP = 0.45
 
 
 @dataclass(frozen=True, slots=True)
-class Sights:
-    """The things in one frame, best first.
+class FrameDetections:
+    """Detections in one frame, best first.
 
     Attributes:
         boxes_N4: in pixels, inside the frame.
@@ -40,7 +40,7 @@ class Sights:
 
 
 class YoloxNano:
-    """YOLOX-nano on one frame at a time: its input has a fixed size.
+    """The YOLOX-nano network, on one frame at a time: its input has a fixed size.
 
     Args:
         path: of the ONNX model.
@@ -58,8 +58,8 @@ class YoloxNano:
         )
         self._centres_A2, self._strides_A1 = _anchors()
 
-    def look(self, frame_HWC: Frames) -> Sights:
-        """The things in an RGB frame of any size; weak ones (from 0.1 on) among them.
+    def look(self, frame_HWC: Frames) -> FrameDetections:
+        """Detect things in an RGB frame of any size; weak ones (from 0.1 on) among them.
 
         Of boxes of one kind of thing (animals, vehicles, …) that overlap by 0.45 or more the best
         stays, so a dog that may be a cat is one thing with two scores.
@@ -78,7 +78,7 @@ class YoloxNano:
         limits_4 = np.array([width, height, width, height])
         boxes_A4 = np.clip(boxes_A4 / np.tile([size[0] / width, size[1] / height], 2), 0, limits_4)
         kept = _distinct(boxes_A4, scores_AK)
-        return Sights(boxes_A4[kept], scores_AK[kept])
+        return FrameDetections(boxes_A4[kept], scores_AK[kept])
 
 
 def _anchors() -> tuple[Boxes, Scores]:

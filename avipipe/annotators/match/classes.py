@@ -15,7 +15,7 @@ SURE_SEEN = 0.5
 
 
 class ClassMatcher:
-    """Compares the name of each thing with the classes that a tagger heard.
+    """Matches by class: compares the name of each thing with the classes that a tagger heard.
 
     It neither looks nor listens itself, so it is as good as detector and tagger are.
     """

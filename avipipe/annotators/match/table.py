@@ -30,8 +30,8 @@ PLAYED = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """What makes sounds.
+class SoundSource:
+    """A source of sounds.
 
     Attributes:
         things: by which a picture shows it.
@@ -50,8 +50,8 @@ class Source:
 
 
 @cache
-def sources() -> Mapping[str, Source]:
-    """All sources by name."""
+def sources() -> Mapping[str, SoundSource]:
+    """Sources of sounds by name."""
     rows = {row["source"]: row for row in _rows("sources.csv")}
 
     def all_of(name: str) -> Iterator[str]:
@@ -63,15 +63,15 @@ def sources() -> Mapping[str, Source]:
 
     return MappingProxyType(
         {
-            name: Source(name, frozenset(all_of(name)), frozenset(_words(row["players"])))
+            name: SoundSource(name, frozenset(all_of(name)), frozenset(_words(row["players"])))
             for name, row in rows.items()
         }
     )
 
 
 @cache
-def makers() -> Mapping[str, tuple[Source, ...]]:
-    """Each of AudioSet's classes, in its order -> the sources that make it."""
+def makers() -> Mapping[str, tuple[SoundSource, ...]]:
+    """The sources that make each of AudioSet's classes, in its order."""
     known = sources()
     return MappingProxyType(
         {
@@ -94,7 +94,7 @@ def imagenet_nouns() -> Mapping[int, str]:
 
 @cache
 def things() -> frozenset[str]:
-    """Every name of a thing that some source has, or that plays it."""
+    """Names of all things that a picture may show a source, or its player, by."""
     return frozenset(name for each in sources().values() for name in each.things | each.players)
 
 

@@ -41,11 +41,11 @@ _LEAST_LEFT = 0.15
 
 Extent = tuple[int, int]
 Bounds = tuple[int, int, int, int]
-"""(left, top, right, bottom), half-open, in pixels."""
+"""Bounds of a picture: (left, top, right, bottom), half-open, in pixels."""
 
 
 def content_bounds(grey_SHW: Frames) -> Bounds:
-    """Where the picture lies within bars and borders, from grey pictures of one shot."""
+    """Bounds of the picture within bars and borders, from grey pictures of one shot."""
     height, width = grey_SHW.shape[1:]
     # Bars at the sides end within the rows that bars above and below leave, and the other way.
     columns: Extent = (0, width)

@@ -24,7 +24,7 @@ _RESIDUE = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Of the pictures (T, H, W) of a clip.
+    """Frame-to-frame changes of the pictures (T, H, W) of a clip.
 
     Attributes:
         still_ratio: share of pictures that repeat the one before.
@@ -38,7 +38,7 @@ class Changes:
 
 
 def measure_changes(grey_THW: Frames) -> Changes:
-    """None of it needs to know how things move; 0 for fewer than two pictures."""
+    """Measure changes that need no motion model; 0 for fewer than two pictures."""
     if len(grey_THW) < 2:
         return Changes(0.0, 0.0, 0.0)
     height, width = grey_THW.shape[1:]
@@ -61,7 +61,7 @@ def measure_changes(grey_THW: Frames) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class CameraMotion:
-    """Of a clip.
+    """Camera motion of a clip.
 
     Attributes:
         camera_px: mean motion of the whole picture in px/frame at 180 px height.

@@ -28,8 +28,8 @@ _FLAT_STEP = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """Of the pictures (T, H, W, 3) of a clip; boxes are in their pixels.
+class PictureLayout:
+    """Layout of the pictures (T, H, W, 3) of a clip; boxes are in their pixels.
 
     Attributes:
         content: what lies within bars and borders.
@@ -46,8 +46,8 @@ class Picture:
     flat_ratio: float
 
 
-def measure_picture(frames_THWC: Frames, *, fps: Fraction) -> Picture:
-    """Look at the pictures of one shot, small (180 px) and in order."""
+def measure_picture(frames_THWC: Frames, *, fps: Fraction) -> PictureLayout:
+    """Measure the layout of one shot, from small pictures (180 px) in order."""
     cv2.setNumThreads(1)
     whole_THW = np.stack([grey(frame_HWC) for frame_HWC in frames_THWC])
     samples = _spread(len(whole_THW))
@@ -60,7 +60,7 @@ def measure_picture(frames_THWC: Frames, *, fps: Fraction) -> Picture:
     shown_HW = np.ones(grey_THW.shape[1:], np.bool_)
     for x0, y0, x1, y1 in overlays:
         shown_HW[y0:y1, x0:x1] = False
-    return Picture(
+    return PictureLayout(
         content=_box(bounds),
         overlays=tuple(
             _box((left + x0, top + y0, left + x1, top + y1)) for x0, y0, x1, y1 in overlays

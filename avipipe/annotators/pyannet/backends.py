@@ -7,7 +7,7 @@ import numpy as np
 
 from avipipe import weights
 from avipipe.annotators.base import Diarization, Speech, Turn, Wave
-from avipipe.annotators.batching import in_batches
+from avipipe.annotators.batching import run_in_batches
 from avipipe.annotators.pyannet.frames import (
     EVEN_ODDS,
     RATE_HZ,
@@ -29,13 +29,14 @@ class _PyanNet(Weighted):
     name = "pyannet"
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("pyannote_segmentation",)
+    packages = ("safetensors", "torch")
     batch_size = 4
 
     def __init__(self) -> None:
         self._net: Any = None
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the PyanNet network, once.
 
         Raises:
             WeightsError: it is missing, corrupted, or another one.
@@ -63,11 +64,11 @@ class _PyanNet(Weighted):
                 heard_BFS = self._net(torch.from_numpy(np.stack(parts))[:, None])
             return list(heard_BFS.numpy())
 
-        return np.stack(in_batches(run, list(wav_WN), self.batch_size))
+        return np.stack(run_in_batches(run, list(wav_WN), self.batch_size))
 
 
 class PyanNetVad(_PyanNet):
-    """Speech is where any of the speakers is likelier heard than not."""
+    """VAD by PyanNet: speech is where any speaker is likelier heard than not."""
 
     def speech(self, wav_N: Wave, *, sample_rate_hz: int) -> Speech:
         """Find speech in mono audio (N,).
@@ -91,7 +92,7 @@ class PyanNetVad(_PyanNet):
 
 
 class PyanNetDiarizer(_PyanNet):
-    """Who speaks when, overlaps included.
+    """Diarizes by PyanNet, overlaps included.
 
     A speaker is heard for at least half a second where the voice detector hears speech: animals
     and crying have voices, too. The turns may reach beyond that.

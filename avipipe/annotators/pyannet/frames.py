@@ -21,12 +21,12 @@ NUM_SPEAKERS = 3
 HOP = 270
 """Samples from one frame to the next."""
 FIELD = 991
-"""Samples that a frame sees."""
+"""Receptive field of a frame, in samples."""
 
 EVEN_ODDS = 0.5
 """Probability from which a speaker is heard."""
 SHORTEST_VOICE_S = 0.5
-"""What is heard of somebody for less time may be anybody's."""
+"""Shortest voice that is somebody's own; a shorter one may be anybody's."""
 _SHORTEST_PAUSE_S = 0.1  # shorter ones are those within words
 _SHORTEST_S = 1.0
 _LONGEST_S = 30.0
@@ -36,11 +36,11 @@ _NEW = -1.0
 _REFUSED = -1e6
 
 Segment = Callable[[Wave], Probabilities]
-"""From windows (W, N) of one length to the probability of each speaker in each frame (W, F, S)."""
+"""A segmentation network: windows (W, N) to the probability of each speaker (W, F, S)."""
 
 
 def probabilities(wav_N: Wave, segment: Segment) -> Probabilities:
-    """How likely each speaker is heard in each frame of mono audio at 16 kHz: (F, G).
+    """Probability of each speaker in each frame of mono audio at 16 kHz: (F, G).
 
     Up to 30 s are one window, with up to three speakers. Longer sounds are cut into overlapping
     windows, whose speakers are matched, so there may be more of them in all.
@@ -62,7 +62,7 @@ def _num_frames(num_samples: int) -> int:
 
 
 def stitch(windows_WFS: Probabilities, starts: Sequence[int]) -> Probabilities:
-    """One row for each frame (F, G): the mean over the windows that hear it.
+    """Stitch windows to frames (F, G): the mean over the windows that hear each.
 
     Args:
         starts: first frame of each window, ascending; each overlaps the one before.
@@ -121,6 +121,6 @@ def spans(active_F: Active, *, duration_s: float) -> list[Span]:
 
 
 def shared_s(first: Iterable[Span], second: Iterable[Span]) -> float:
-    """For how long both are, given that neither overlaps with itself."""
+    """Time in s that two lists of intervals share; neither overlaps with itself."""
     pairs = product(first, second)
     return sum(max(0.0, min(a[1], b[1]) - max(a[0], b[0])) for a, b in pairs)

@@ -93,7 +93,7 @@ class _SincNet(nn.Module):
 
 
 class PyanNet(nn.Module):
-    """Sound (B, 1, N) at 16 kHz -> probability of each of three speakers (B, F, S)."""
+    """The PyanNet network: sound (B, 1, N) at 16 kHz to three speakers' probabilities (B, F, S)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class PyanNet(nn.Module):
 
 
 def load(path: Path) -> PyanNet:
-    """The network with its weights, ready to be asked.
+    """Load the network with its weights, for inference.
 
     Raises:
         WeightsError: the file holds other tensors.

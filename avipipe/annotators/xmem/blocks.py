@@ -12,7 +12,7 @@ _CBAM_REDUCTION = 16
 
 
 def resnet50_stages(base: int) -> tuple[nn.Sequential, nn.Sequential, nn.Sequential]:
-    """The first three stages, of 4, 8 and 16 times `base` channels."""
+    """The first three stages of ResNet-50, of 4, 8 and 16 times `base` channels."""
     return (
         _stage(Bottleneck, base, base, num_blocks=3, stride=1),
         _stage(Bottleneck, 4 * base, 2 * base, num_blocks=4, stride=2),
@@ -21,7 +21,7 @@ def resnet50_stages(base: int) -> tuple[nn.Sequential, nn.Sequential, nn.Sequent
 
 
 def resnet18_stages(base: int) -> tuple[nn.Sequential, nn.Sequential, nn.Sequential]:
-    """The first three stages, of 1, 2 and 4 times `base` channels."""
+    """The first three stages of ResNet-18, of 1, 2 and 4 times `base` channels."""
     return (
         _stage(BasicBlock, base, base, num_blocks=2, stride=1),
         _stage(BasicBlock, base, 2 * base, num_blocks=2, stride=2),
@@ -49,7 +49,7 @@ def _stage(
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions, each after a ReLU, beside a shortcut; no normalisation."""
+    """Residual block: two convolutions, each after a ReLU, and a shortcut; no normalisation."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class _SpatialGate(nn.Module):
 
 
 class Attention(nn.Module):
-    """CBAM: which channels count, then which places."""
+    """CBAM attention: which channels count, then which places."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class Upsample(nn.Module):
 
 
 class HiddenUpdater(nn.Module):
-    """The hidden state after a frame was segmented, from the decoder's three scales."""
+    """Updates the hidden state after a frame was segmented, from the decoder's three scales."""
 
     def __init__(self, in_channels: tuple[int, int, int], hidden: int) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ class HiddenUpdater(nn.Module):
 
 
 class HiddenReinforcer(nn.Module):
-    """The hidden state after a frame was memorised ("deep update")."""
+    """Updates the hidden state after a frame was memorised ("deep update")."""
 
     def __init__(self, value: int, hidden: int) -> None:
         super().__init__()

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from avipipe.annotators.xmem.memory import OFFICIAL_LIMITS, Keys, Limits, Memory
-from avipipe.annotators.xmem.network import Features, Key, XMem, aggregate
+from avipipe.annotators.xmem.memory import OFFICIAL_LIMITS, Keys, MemoryLimits, MemoryManager
+from avipipe.annotators.xmem.network import FeaturePyramid, Key, XMem, aggregate
 
 _STRIDE = 16
 MEMORY_EVERY = 5
-"""Frames from one that is memorised to the next, in the official evaluation."""
+"""Interval of memorised frames in the official evaluation."""
 
 
 class Tracker:
@@ -31,7 +31,7 @@ class Tracker:
     def __init__(
         self,
         network: XMem,
-        limits: Limits = OFFICIAL_LIMITS,
+        limits: MemoryLimits = OFFICIAL_LIMITS,
         *,
         memory_every: int = MEMORY_EVERY,
         deep_update_every: int | None = None,
@@ -39,7 +39,7 @@ class Tracker:
         self._network = network
         self._memory_every = memory_every
         self._deep_update_every = deep_update_every
-        self.memory = Memory(limits)
+        self.memory = MemoryManager(limits)
         self.hidden_OChw: Tensor | None = None
         self._frame = -1
         self._last_memory = 0
@@ -54,7 +54,7 @@ class Tracker:
         given: Collection[int] | None = None,
         last: bool = False,
     ) -> Tensor:
-        """Probabilities (1 + O, H, W) in the next frame, background first.
+        """Segment the next frame: probabilities (1 + O, H, W), background first.
 
         Args:
             image_3HW: float32, normalised as for ImageNet.
@@ -92,7 +92,7 @@ class Tracker:
     def _precision(self, image: Tensor) -> torch.autocast:
         return torch.autocast("cuda", torch.float16, enabled=image.is_cuda)
 
-    def _segment(self, key: Key, features: Features, *, update: bool) -> Tensor:
+    def _segment(self, key: Key, features: FeaturePyramid, *, update: bool) -> Tensor:
         """Probabilities by the memory and the hidden state, which may be updated."""
         assert self.hidden_OChw is not None
         query, _, selection = (tensor[0].flatten(1) for tensor in key)
@@ -112,7 +112,7 @@ class Tracker:
         self.hidden_OChw = new if self.hidden_OChw is None else torch.cat([self.hidden_OChw, new])
 
     def _memorise(
-        self, image: Tensor, key: Key, features: Features, prob_OHW: Tensor, *, deep: bool
+        self, image: Tensor, key: Key, features: FeaturePyramid, prob_OHW: Tensor, *, deep: bool
     ) -> None:
         assert self.hidden_OChw is not None
         with self._precision(image):

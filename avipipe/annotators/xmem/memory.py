@@ -20,8 +20,8 @@ _NO_LIFE = 1e-7
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much is remembered; the defaults are the official ones.
+class MemoryLimits:
+    """Limits of the memory; the defaults are the official ones.
 
     Attributes:
         top_k: elements that a query reads.
@@ -40,11 +40,11 @@ class Limits:
     max_long_elements: int = 10_000
 
 
-OFFICIAL_LIMITS = Limits()
+OFFICIAL_LIMITS = MemoryLimits()
 
 
 class Keys(NamedTuple):
-    """What elements are found by: key_CN, shrinkage_1N, selection_CN."""
+    """Keys of memory elements: key_CN, shrinkage_1N, selection_CN."""
 
     key_CN: Tensor
     shrinkage_1N: Tensor
@@ -73,7 +73,7 @@ def similarity(
 
 
 def affinity(similarity_NQ: Tensor, *, top_k: int | None = None) -> Tensor:
-    """Softmax over the elements, or over each query's `top_k` most similar ones; others get 0.
+    """Affinity (N, Q): softmax over all elements, or over each query's `top_k`; others get 0.
 
     Safe where all are far away, and where there are fewer than `top_k`.
     """
@@ -114,7 +114,7 @@ def consolidate(
 
 
 def survivors(usage_N: Tensor, *, max_size: int) -> Tensor:
-    """Which elements stay (boolean) when only the `max_size` most used may.
+    """Which elements stay, bool (N,), when only the `max_size` most used may.
 
     Ties with the best one that goes go too, so that fewer may stay.
     """
@@ -124,8 +124,8 @@ def survivors(usage_N: Tensor, *, max_size: int) -> Tensor:
     return usage_N > usage_N.kthvalue(num_gone).values
 
 
-class Store:
-    """Elements with their keys, how much they were used, and their values by group."""
+class KeyValueStore:
+    """A store of memory elements: keys, usage, and values by group of objects."""
 
     def __init__(self, keys: Keys, values: Sequence[Tensor]) -> None:
         self.keys = keys
@@ -171,18 +171,18 @@ class Store:
         self.keep(stays_N.nonzero()[:, 0])
 
 
-class Memory:
-    """What is known of the objects from earlier frames."""
+class MemoryManager:
+    """XMem's memory of the objects: working and long-term."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: MemoryLimits) -> None:
         assert 1 <= limits.min_work_frames < limits.max_work_frames
         assert limits.num_prototypes < limits.max_long_elements
         self.limits = limits
-        self.work: Store | None = None
-        self.long: Store | None = None
+        self.work: KeyValueStore | None = None
+        self.long: KeyValueStore | None = None
 
     def read(self, query_CQ: Tensor, selection_CQ: Tensor) -> Tensor:
-        """Values for each query, (O, C, Q), of all objects."""
+        """Read values for each query, (O, C, Q), of all objects."""
         stores = [store for store in (self.long, self.work) if store is not None]
         key_CN = torch.cat([store.keys.key_CN for store in stores], dim=1)
         shrinkage_1N = torch.cat([store.keys.shrinkage_1N for store in stores], dim=1)
@@ -207,7 +207,7 @@ class Memory:
     def add(self, keys: Keys, value_OCN: Tensor) -> None:
         """Memorise one frame; objects that were not known yet come last."""
         if self.work is None:
-            self.work = Store(keys, [value_OCN])
+            self.work = KeyValueStore(keys, [value_OCN])
         else:
             sizes = [len(value) for value in self.work.values]
             if len(value_OCN) > sum(sizes):
@@ -217,7 +217,7 @@ class Memory:
         if self.limits.long_term and self.work.size >= self.limits.max_work_frames * per_frame:
             self._consolidate(self.work, per_frame)
 
-    def _consolidate(self, work: Store, per_frame: int) -> None:
+    def _consolidate(self, work: KeyValueStore, per_frame: int) -> None:
         """Move all but the first and the newest frames of the working memory to the long-term one.
 
         A group that came late is cut by its own count of elements, as in the original: it keeps
@@ -248,7 +248,7 @@ class Memory:
             for value in work.values
         ]
         if self.long is None:
-            self.long = Store(keys, [value for value in values if value is not None])
+            self.long = KeyValueStore(keys, [value for value in values if value is not None])
         else:
             room = self.limits.max_long_elements - self.limits.num_prototypes
             self.long.evict(max_size=room)

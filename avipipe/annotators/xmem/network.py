@@ -28,7 +28,7 @@ from avipipe.annotators.xmem.blocks import (
 
 
 class Widths(NamedTuple):
-    """Numbers of channels; the defaults are those of the official checkpoint.
+    """Numbers of channels of the network; the defaults are those of the official checkpoint.
 
     Attributes:
         base: of the encoders' first layer, from which those of all others follow.
@@ -44,8 +44,8 @@ class Widths(NamedTuple):
 OFFICIAL_WIDTHS = Widths()
 
 
-class Features(NamedTuple):
-    """What the key encoder sees in a frame, each (1, C, ., .) at a 16th, 8th and 4th of it."""
+class FeaturePyramid(NamedTuple):
+    """Features of a frame, each (1, C, ., .), at a 16th, 8th and 4th of its size."""
 
     f16: Tensor
     f8: Tensor
@@ -53,7 +53,7 @@ class Features(NamedTuple):
 
 
 class Key(NamedTuple):
-    """What a frame is looked up by, at each place.
+    """Memory key of a frame, at each place.
 
     Attributes:
         key_1Chw: compared with those of other frames.
@@ -67,7 +67,7 @@ class Key(NamedTuple):
 
 
 class XMem(nn.Module):
-    """The network; everything that lasts from frame to frame is kept outside it."""
+    """XMem's network; everything that lasts from frame to frame is kept outside it."""
 
     def __init__(self, widths: Widths = OFFICIAL_WIDTHS) -> None:
         super().__init__()
@@ -77,15 +77,15 @@ class XMem(nn.Module):
         self.key_proj = _KeyProjection(16 * widths.base, widths.key)
         self.decoder = _Decoder(widths)
 
-    def encode_key(self, image_1CHW: Tensor) -> tuple[Key, Features]:
-        """What the frame is looked up by, and its features."""
+    def encode_key(self, image_1CHW: Tensor) -> tuple[Key, FeaturePyramid]:
+        """Encode a frame as its memory key and features."""
         features = self.key_encoder(image_1CHW)
         return self.key_proj(features.f16), features
 
     def encode_value(
-        self, image_1CHW: Tensor, features: Features, hidden_OChw: Tensor, masks_OHW: Tensor
+        self, image_1CHW: Tensor, features: FeaturePyramid, hidden_OChw: Tensor, masks_OHW: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """What is remembered of the objects: value_OChw, and their new hidden state.
+        """Encode the objects as memory values, value_OChw, and their new hidden state.
 
         Args:
             masks_OHW: in [0, 1], of every object.
@@ -94,9 +94,9 @@ class XMem(nn.Module):
         return value_OChw, self.value_encoder.hidden_reinforce(value_OChw, hidden_OChw)
 
     def segment(
-        self, features: Features, readout_OChw: Tensor, hidden_OChw: Tensor
+        self, features: FeaturePyramid, readout_OChw: Tensor, hidden_OChw: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Logits (O, H, W) of each object on its own, and the new hidden state.
+        """Decode logits (O, H, W) of each object on its own, and the new hidden state.
 
         Args:
             readout_OChw: values read from the memory for this frame.
@@ -120,7 +120,7 @@ def aggregate(prob_OHW: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def load(state: object) -> XMem:
-    """A network with these weights, its widths read off them, ready for inference.
+    """Build a network from weights, its widths read off them, ready for inference.
 
     Raises:
         ValueError: they are no state dict.
@@ -154,10 +154,10 @@ class _KeyEncoder(nn.Module):
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.res2, self.layer2, self.layer3 = resnet50_stages(base)
 
-    def forward(self, image: Tensor) -> Features:
+    def forward(self, image: Tensor) -> FeaturePyramid:
         f4 = self.res2(self.maxpool(torch.relu(self.bn1(self.conv1(image)))))
         f8 = self.layer2(f4)
-        return Features(self.layer3(f8), f8, f4)
+        return FeaturePyramid(self.layer3(f8), f8, f4)
 
 
 class _ValueEncoder(nn.Module):
@@ -207,7 +207,9 @@ class _Decoder(nn.Module):
         self.up_8_4 = Upsample(4 * base, 4 * base, 4 * base)
         self.pred = nn.Conv2d(4 * base, 1, 3, padding=1)
 
-    def forward(self, features: Features, readout: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: FeaturePyramid, readout: Tensor, hidden: Tensor
+    ) -> tuple[Tensor, Tensor]:
         g16 = self.fuser(features.f16, torch.cat([readout, hidden], dim=1))
         g8 = self.up_16_8(features.f8, g16)
         g4 = self.up_8_4(features.f4, g8)

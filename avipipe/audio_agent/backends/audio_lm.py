@@ -27,7 +27,7 @@ class _AudioLm(Weighted):
     _model: Any = None
 
     def setup(self) -> None:
-        """Load the model, once.
+        """Load model and processor, once.
 
         Raises:
             WeightsError: missing, corrupted, or not what transformers can load.
@@ -52,7 +52,7 @@ class _AudioLm(Weighted):
         self._model = model
 
     def reply(self, messages: Sequence[Message], *, schema: type[BaseModel]) -> str:
-        """The model's words; nothing holds it to the schema but the question."""
+        """The model's reply as text; nothing holds it to the schema but the question."""
         import torch
 
         inputs = self._inputs(messages)

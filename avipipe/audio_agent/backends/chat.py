@@ -12,7 +12,7 @@ from avipipe.audio_agent.backends.chat_prompt import (
     judge_question,
     plan_question,
 )
-from avipipe.audio_agent.schema import AudioCaption, Checks, EditPlan, Span, Verdict
+from avipipe.audio_agent.schema import AudioCaption, AudioSpan, Checks, EditPlan, Verdict
 from avipipe.audio_agent.tools import Mixed, Task
 from avipipe.services import reply as replies
 from avipipe.services.reply import Message, ReplyError
@@ -21,8 +21,8 @@ from avipipe.text import safe_text
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
 
 
-class Talker(Protocol):
-    """A model that answers a conversation of texts, `Sound`s and pictures (H, W, 3).
+class ChatModel(Protocol):
+    """A chat model: it answers a conversation of texts, `Sound`s and pictures (H, W, 3).
 
     Attributes:
         sees: takes pictures.
@@ -41,37 +41,40 @@ class Talker(Protocol):
 
 
 class _Chat:
-    """One role of a talker; several roles may share one."""
+    """A role that a chat model plays; several roles may share one model."""
 
-    def __init__(self, talker: Talker) -> None:
-        self.talker = talker
-        self.name, self.cost_usd = talker.name, talker.cost_usd
+    def __init__(self, chat_model: ChatModel) -> None:
+        self.chat_model = chat_model
+        self.name, self.cost_usd = chat_model.name, chat_model.cost_usd
 
     def setup(self) -> None:
-        """Set the talker up; that costs nothing where another role has done so."""
-        self.talker.setup()
+        """Set the model up; that costs nothing where another role has done so."""
+        self.chat_model.setup()
 
     def _ask(self, question: Message, schema: type[ReplyT], duration_s: float, what: str) -> ReplyT:
         def read(text: str) -> ReplyT:
             reply: ReplyT = _fitted(replies.read(text, schema), duration_s)
             return reply
 
-        return replies.ask(
-            lambda messages: self.talker.reply(messages, schema=schema), question, read, what=what
+        return replies.request_object(
+            lambda messages: self.chat_model.reply(messages, schema=schema),
+            question,
+            read,
+            what=what,
         )
 
 
 class ChatCaptioner(_Chat):
-    """Needs a talker that hears."""
+    """Captions audio by a chat model, which must be able to hear."""
 
     def caption(self, task: Task) -> AudioCaption:
-        """What the model says it hears; confidence None."""
+        """The caption that the model gives; its confidence is None."""
         question = caption_question(task)
         return self._ask(question, CaptionReply, task.original.duration_s, "caption").caption()
 
 
 class ChatPlanner(_Chat):
-    """Reads the instruction and the caption; sees the frames if it can."""
+    """Plans by a chat model: it reads instruction and caption, and sees the frames if it can."""
 
     def plan(
         self,
@@ -81,13 +84,15 @@ class ChatPlanner(_Chat):
         previous: EditPlan | None = None,
         verdict: Verdict | None = None,
     ) -> EditPlan:
-        """The model's plan, cut to the length of the audio."""
-        question = plan_question(task, caption, previous, verdict, with_pictures=self.talker.sees)
+        """The plan that the model gives, its spans cut to the length of the audio."""
+        question = plan_question(
+            task, caption, previous, verdict, with_pictures=self.chat_model.sees
+        )
         return self._ask(question, EditPlan, task.original.duration_s, "plan")
 
 
 class ChatJudge(_Chat):
-    """Needs a talker that hears: it is played the original and the mix."""
+    """Judges by a chat model that hears: it is played the original and the mix."""
 
     def judge(self, task: Task, plan: EditPlan, mixed: Mixed, checks: Checks) -> Verdict:
         """The model's verdict; the score is the geometric mean of its aspects."""
@@ -103,7 +108,7 @@ def _fitted(value: Any, duration_s: float) -> Any:
     """
     if isinstance(value, str):
         return safe_text(value)
-    if isinstance(value, Span):
+    if isinstance(value, AudioSpan):
         if value.start_s >= duration_s:
             raise ReplyError(f"a span starts at {value.start_s:g} s of {duration_s:.2f} s")
         return value.model_copy(update={"end_s": min(value.end_s, duration_s)})

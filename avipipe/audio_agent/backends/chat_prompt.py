@@ -5,8 +5,8 @@ from avipipe.audio_agent.schema import (
     AudioCaption,
     Checks,
     EditPlan,
+    FrozenModel,
     Issue,
-    Record,
     Revision,
     SoundEvent,
     Verdict,
@@ -77,8 +77,8 @@ _SHOWN_CHECKS = {
 }
 
 
-class CaptionReply(Record):
-    """What a captioner answers."""
+class CaptionReply(FrozenModel):
+    """The JSON object that a captioning model answers with."""
 
     text: str
     events: tuple[SoundEvent, ...]
@@ -89,8 +89,8 @@ class CaptionReply(Record):
         return AudioCaption(**dict(self))
 
 
-class JudgeReply(Record):
-    """What a judge answers; the score is made of its aspects."""
+class JudgeReply(FrozenModel):
+    """The JSON object that a judging model answers with; the score is made of its aspects."""
 
     aspects: Aspects
     issues: tuple[Issue, ...]
@@ -101,7 +101,7 @@ class JudgeReply(Record):
 
 
 def caption_question(task: Task) -> Message:
-    """For a model that hears."""
+    """The question for a caption, for a model that hears."""
     text = _CAPTION.format(
         duration_s=task.original.duration_s, scene=_scene(task), json_alone=_JSON_ALONE
     )
@@ -116,7 +116,7 @@ def plan_question(
     *,
     with_pictures: bool,
 ) -> Message:
-    """For a model that reads, and may see."""
+    """The question for a plan, for a model that reads and may see."""
     frames = tuple(task.frames) if with_pictures else ()
     before = ""
     if previous is not None:
@@ -139,7 +139,7 @@ def plan_question(
 
 
 def judge_question(task: Task, plan: EditPlan, mixed: Mixed, checks: Checks) -> Message:
-    """For a model that hears."""
+    """The question for a verdict, for a model that hears original and mix."""
     text = _JUDGE.format(
         instruction=task.instruction,
         scene=_scene(task),

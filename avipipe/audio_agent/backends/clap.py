@@ -17,7 +17,7 @@ class ClapLikeness:
         self._clap = ClapMatcher()
 
     def setup(self) -> None:
-        """Load CLAP.
+        """Load the CLAP model, once.
 
         Raises:
             WeightsError: a file is missing or corrupted.
@@ -25,6 +25,6 @@ class ClapLikeness:
         self._clap.setup()
 
     def similarity(self, sound: Sound, prompt: str) -> float | None:
-        """In [-1, 1]; None for silence."""
+        """Cosine similarity in [-1, 1]; None for silence."""
         wav_N, rate_hz = sound.mono(), sound.sample_rate_hz
         return self._clap.similarity(wav_N, [prompt], sample_rate_hz=rate_hz).get(prompt)

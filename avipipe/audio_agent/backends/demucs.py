@@ -28,7 +28,7 @@ class HtDemucs:
         self._demucs = DemucsSeparator()
 
     def setup(self) -> None:
-        """Load HTDemucs.
+        """Load the HTDemucs model, once.
 
         Raises:
             WeightsError: the weight is missing or corrupted.

@@ -22,7 +22,7 @@ class _Diffusion(Weighted):
     _pipeline_class: ClassVar[str]
 
     def setup(self) -> None:
-        """Load the pipeline; half precision on a GPU.
+        """Load the diffusion pipeline, once; half precision on a GPU.
 
         Raises:
             WeightsError: missing, corrupted, or not what diffusers can load.
@@ -49,7 +49,7 @@ class _Diffusion(Weighted):
 
 
 class StableAudio(_Diffusion):
-    """Stable Audio Open: stereo, 44.1 kHz, at most 47 s.
+    """Generates sounds by Stable Audio Open: stereo, 44.1 kHz, at most 47 s.
 
     Source: Evans et al., Stable Audio Open (arXiv 2407.14358), as diffusers has it.
     """
@@ -59,7 +59,7 @@ class StableAudio(_Diffusion):
     _pipeline_class = "StableAudioPipeline"
 
     def generate(self, prompt: str, *, duration_s: float, seed: int) -> Sound:
-        """The sound, cut to `duration_s`; shorter where that is longer than the model can."""
+        """Generate a sound, cut to `duration_s`; shorter where the model cannot make as much."""
         vae, transformer = self._pipeline.vae, self._pipeline.transformer
         rate_hz = int(vae.config.sampling_rate)
         longest_s = transformer.config.sample_size * vae.hop_length / rate_hz
@@ -69,7 +69,7 @@ class StableAudio(_Diffusion):
 
 
 class AudioLdm2(_Diffusion):
-    """AudioLDM 2: mono, 16 kHz.
+    """Generates sounds by AudioLDM 2: mono, 16 kHz.
 
     Source: Liu et al., AudioLDM 2 (arXiv 2308.05734), as diffusers has it.
     """
@@ -85,7 +85,7 @@ class AudioLdm2(_Diffusion):
         return {"language_model": GPT2LMHeadModel}
 
     def generate(self, prompt: str, *, duration_s: float, seed: int) -> Sound:
-        """The sound, of `duration_s` or, where that is very short, 3 s."""
+        """Generate a sound, of `duration_s` or, where that is very short, 3 s."""
         made_s = max(duration_s, _SHORTEST_S)
         wav_N = self._run(prompt, seed, audio_length_in_s=made_s)
         rate_hz = int(self._pipeline.vocoder.config.sampling_rate)

@@ -16,7 +16,7 @@ from avipipe.audio_agent.files import decode_bytes
 from avipipe.audio_agent.schema import Kind
 from avipipe.audio_agent.tools import Sound
 from avipipe.errors import AnnotatorError, ConfigError
-from avipipe.services.http import Patience, Service, check_key, check_url
+from avipipe.services.http import RetryPolicy, Service, check_key, check_url
 
 KEY_ENV = "ELEVENLABS_API_KEY"
 URL_ENV = "ELEVENLABS_BASE_URL"
@@ -24,7 +24,7 @@ _HOST = "https://api.elevenlabs.io"
 _FORMAT = "output_format=mp3_44100_128"
 _SPEECH_MODEL = "eleven_multilingual_v2"
 _SOUND_MODEL = "eleven_text_to_sound_v2"
-_PATIENCE = Patience(timeout_s=60.0, max_attempts=3, backoff_s=2.0, max_wait_s=20.0)
+_RETRIES = RetryPolicy(timeout_s=60.0, max_attempts=3, backoff_s=2.0, max_wait_s=20.0)
 
 _SPOKEN_WORD_S = 0.4
 _SLOWEST, _FASTEST = 0.7, 1.2
@@ -55,7 +55,7 @@ class _Api:
     service: Service
 
     @classmethod
-    def from_environment(cls, patience: Patience) -> "_Api":
+    def from_environment(cls, retries: RetryPolicy) -> "_Api":
         key = os.environ.get(KEY_ENV, "").strip()
         if not key:
             raise ConfigError(
@@ -71,31 +71,31 @@ class _Api:
             403: f"set {KEY_ENV} to a key that may use this",
         }
         later = "try again later, or choose another tool"
-        service = Service(key, ("xi-api-key", ""), remedies, URL_ENV, later, patience)
+        service = Service(key, ("xi-api-key", ""), remedies, URL_ENV, later, retries)
         return cls(url.rstrip("/"), service)
 
-    def ask(self, path: str, body: Mapping[str, Any] | None = None) -> bytes:
-        return self.service.ask(f"{self.base_url}{path}", body)
+    def request(self, path: str, body: Mapping[str, Any] | None = None) -> bytes:
+        return self.service.request(f"{self.base_url}{path}", body)
 
 
 class _ElevenLabs:
     name = "elevenlabs"
     cost_usd: float | None = None
 
-    def __init__(self, patience: Patience = _PATIENCE) -> None:
-        self._patience = patience
+    def __init__(self, retries: RetryPolicy = _RETRIES) -> None:
+        self._retries = retries
 
     def setup(self) -> None:
-        """Look for the key.
+        """Look for the API key in the environment.
 
         Raises:
             ConfigError: there is none.
         """
-        self._api = _Api.from_environment(self._patience)
+        self._api = _Api.from_environment(self._retries)
 
 
 class ElevenLabsSpeech(_ElevenLabs):
-    """Says words in a voice of the account that fits what is wanted, by its labels."""
+    """Speech by ElevenLabs, in the voice of the account whose labels fit best."""
 
     def speak(
         self,
@@ -106,10 +106,10 @@ class ElevenLabsSpeech(_ElevenLabs):
         duration_s: float,
         seed: int,
     ) -> Sound:
-        """The words; the reference is not sent, as a voice must not be copied unasked.
+        """Speak the words; the reference is not sent, as a voice must not be copied unasked.
 
         Raises:
-            AnnotatorError, ConfigError: see `Service.ask`.
+            AnnotatorError, ConfigError: see `Service.request`.
         """
         usual_s = _SPOKEN_WORD_S * len(words.split())
         speed = min(max(usual_s / duration_s, _SLOWEST), _FASTEST)
@@ -120,11 +120,11 @@ class ElevenLabsSpeech(_ElevenLabs):
             "voice_settings": {"speed": round(speed, 2)},
         }
         chosen = _voice(self._voices(), voice, seed)
-        return decode_bytes(self._api.ask(f"/v1/text-to-speech/{chosen}?{_FORMAT}", body))
+        return decode_bytes(self._api.request(f"/v1/text-to-speech/{chosen}?{_FORMAT}", body))
 
     def _voices(self) -> list[_Voice]:
         try:
-            voices = _Voices.model_validate_json(self._api.ask("/v1/voices")).voices
+            voices = _Voices.model_validate_json(self._api.request("/v1/voices")).voices
         except ValidationError as error:
             raise AnnotatorError(message=f"the list of voices cannot be read: {error}") from error
         if not voices:
@@ -133,19 +133,19 @@ class ElevenLabsSpeech(_ElevenLabs):
 
 
 class ElevenLabsSounds(_ElevenLabs):
-    """Effects and music of half a second to 30 s."""
+    """Sound effects and music by ElevenLabs, of half a second to 30 s."""
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"sfx", "music"})
 
     def generate(self, prompt: str, *, duration_s: float, seed: int) -> Sound:
-        """A sound; the API takes no seed and makes another one each time.
+        """Generate a sound; the API takes no seed and makes another one each time.
 
         Raises:
-            AnnotatorError, ConfigError: see `Service.ask`.
+            AnnotatorError, ConfigError: see `Service.request`.
         """
         length_s = min(max(duration_s, _SHORTEST_S), _LONGEST_S)
         body = {"text": prompt, "model_id": _SOUND_MODEL, "duration_seconds": round(length_s, 1)}
-        return decode_bytes(self._api.ask(f"/v1/sound-generation?{_FORMAT}", body))
+        return decode_bytes(self._api.request(f"/v1/sound-generation?{_FORMAT}", body))
 
 
 def _voice(voices: list[_Voice], wanted: str | None, seed: int) -> str:

@@ -10,18 +10,18 @@ from pydantic import BaseModel
 from avipipe.audio_agent.files import wav_bytes
 from avipipe.audio_agent.tools import Sound
 from avipipe.services.chat import ChatServer, picture_part
-from avipipe.services.http import Patience
+from avipipe.services.http import RetryPolicy
 from avipipe.services.reply import Message
 
 PREFIX = "AVIPIPE_AGENT"
 MAX_TOKENS = 2048
 
-PATIENCE = Patience(timeout_s=110.0, max_attempts=3, backoff_s=2.0, max_wait_s=20.0)
-"""Less than the loop gives a tool by default, so that what is wrong is told."""
+RETRIES = RetryPolicy(timeout_s=110.0, max_attempts=3, backoff_s=2.0, max_wait_s=20.0)
+"""Shorter than the loop's limit for a call, so that the service's own error is reported."""
 
 
 class Endpoint:
-    """Sends sounds as WAV files (`input_audio`) and pictures as JPEG.
+    """A chat model behind an endpoint; sends sounds as WAV (`input_audio`), pictures as JPEG.
 
     As captioner or judge it wants a model that hears, such as Qwen3-Omni; as planner one that
     sees.
@@ -31,11 +31,11 @@ class Endpoint:
     cost_usd: float | None = None
     sees = True
 
-    def __init__(self, patience: Patience = PATIENCE) -> None:
-        self._patience = patience
+    def __init__(self, retries: RetryPolicy = RETRIES) -> None:
+        self._retries = retries
 
     def setup(self) -> None:
-        """Check the environment.
+        """Check that the environment names a server and a model.
 
         Raises:
             ConfigError: it does not say which server and model.
@@ -43,23 +43,23 @@ class Endpoint:
         self._server()
 
     def reply(self, messages: Sequence[Message], *, schema: type[BaseModel]) -> str:
-        """The model's words.
+        """The model's reply as text.
 
         Raises:
-            AnnotatorError, ConfigError: see `Service.ask`.
+            AnnotatorError, ConfigError: see `Service.request`.
         """
-        told = [
+        asked = [
             {"role": message.role, "content": [_to_json(part) for part in message.content]}
             for message in messages
         ]
-        return self._server().complete(told, schema=schema, max_tokens=MAX_TOKENS, strict=False)
+        return self._server().complete(asked, schema=schema, max_tokens=MAX_TOKENS, strict=False)
 
     def _server(self) -> ChatServer:
         return ChatServer.from_environment(
             PREFIX,
             who="the audio agent's `endpoint`",
             later="is the server up?",
-            patience=self._patience,
+            retries=self._retries,
         )
 
 

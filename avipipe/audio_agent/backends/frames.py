@@ -9,7 +9,7 @@ from avipipe.annotators.loading import load, load_model
 from avipipe.annotators.signal import resample
 from avipipe.annotators.weighted import Weighted
 from avipipe.audio_agent.embedded.separate import gated
-from avipipe.audio_agent.schema import Kind, Removal, Span
+from avipipe.audio_agent.schema import AudioSpan, Kind, Removal
 from avipipe.audio_agent.tools import Sound
 
 THRESHOLD = 0.3
@@ -19,7 +19,7 @@ _JOIN_S = 0.25
 
 
 class QueriedSeparator(Weighted):
-    """Takes out what rises above the background while the query is heard.
+    """Separates what rises above the background while PE-A-Frame hears the query.
 
     PE-A-Frame embeds each 40 ms of sound and any words; where the two are alike, the query is
     heard. Within these spans it works as `GatedSeparator` does, so it tells two sounds apart that
@@ -36,7 +36,7 @@ class QueriedSeparator(Weighted):
     kinds: ClassVar[frozenset[Kind]] = frozenset({"speech", "music", "sfx"})
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the PE-A-Frame model, once.
 
         Raises:
             WeightsError: missing, corrupted, or not what transformers can load.
@@ -49,14 +49,14 @@ class QueriedSeparator(Weighted):
         self._model = load_model(weight, PeAudioFrameLevelModel)
 
     def separate(self, mixture: Sound, removal: Removal) -> Sound:
-        """The target; all zero where the query is not heard."""
+        """Separate the target, (C, N); all zero where the query is not heard."""
         spans = removal.spans or self.spans(mixture, removal.query)
         if not spans:
             return mixture.like(np.zeros_like(mixture.wav_CN))
         return mixture.like(gated(mixture, spans, strength=removal.strength))
 
-    def spans(self, sound: Sound, query: str) -> tuple[Span, ...]:
-        """When a query is heard; short gaps count as part of it."""
+    def spans(self, sound: Sound, query: str) -> tuple[AudioSpan, ...]:
+        """Spans in which a query is heard; short gaps count as part of it."""
         heard_F = self.probability(sound, query) > THRESHOLD
         frame_s = self._audio.hop_length / self._audio.sampling_rate
         edges = np.flatnonzero(np.diff(np.concatenate([[False], heard_F, [False]]).astype(int)))
@@ -67,13 +67,13 @@ class QueriedSeparator(Weighted):
             else:
                 joined.append((first, last))
         return tuple(
-            Span(start_s=start_s, end_s=min(end_s, sound.duration_s))
+            AudioSpan(start_s=start_s, end_s=min(end_s, sound.duration_s))
             for start_s, end_s in joined
             if start_s < sound.duration_s
         )
 
     def probability(self, sound: Sound, query: str) -> npt.NDArray[np.float32]:
-        """That the query is heard, for each frame (F,)."""
+        """Probability that the query is heard, for each frame (F,)."""
         import torch
 
         rate_hz = self._audio.sampling_rate

@@ -20,7 +20,7 @@ _FEMALE = re.compile(r"\b(wom[ae]n|girl|lady|female|she|mother|grandmother)\b", 
 
 
 class MmsSpeech(Weighted):
-    """English by MMS-TTS, in the one voice that it has; it reads letters, not digits.
+    """English speech by MMS-TTS, in the one voice that it has; it reads letters, not digits.
 
     Source: Pratap et al., Scaling speech technology to 1,000+ languages (arXiv 2305.13516); its
     network is VITS, as transformers has it.
@@ -32,7 +32,7 @@ class MmsSpeech(Weighted):
     needs = ("mms_tts_eng",)
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the model, once.
 
         Raises:
             WeightsError: missing, corrupted, or not what transformers can load.
@@ -52,7 +52,7 @@ class MmsSpeech(Weighted):
         duration_s: float,
         seed: int,
     ) -> Sound:
-        """Mono; at its own pace, or up to 1.25 times as fast where that would be too long.
+        """Speak the words, mono; up to 1.25 times as fast as usual where that would be too long.
 
         Raises:
             AnnotatorError: the words hold letters or digits that it cannot read, or none at all.
@@ -83,7 +83,7 @@ class MmsSpeech(Weighted):
 
 
 class BarkSpeech(Weighted):
-    """Bark: a speaker of its own who fits the voice that is wanted; at most 14 s at once.
+    """Speech by Bark, in its preset voice that fits what is wanted; at most 14 s at once.
 
     Source: Suno, Bark (2023), as transformers has it.
     """
@@ -94,7 +94,7 @@ class BarkSpeech(Weighted):
     needs = ("bark",)
 
     def setup(self) -> None:
-        """Load the network.
+        """Load the model, once.
 
         Raises:
             WeightsError: missing, corrupted, or not what transformers can load.
@@ -114,7 +114,7 @@ class BarkSpeech(Weighted):
         duration_s: float,
         seed: int,
     ) -> Sound:
-        """The words; it cannot be like a reference."""
+        """Speak the words; the reference is ignored, as Bark cannot imitate a voice."""
         import torch
 
         preset = self._preset(voice, seed)

@@ -5,13 +5,13 @@ from avipipe.audio_agent.activity import active_spans, find_speech
 from avipipe.audio_agent.mix import is_silent
 from avipipe.audio_agent.schema import (
     AudioCaption,
+    AudioSpan,
     Checks,
     EditPlan,
     Generation,
     Removal,
     Revision,
     SoundEvent,
-    Span,
     Verdict,
 )
 from avipipe.audio_agent.tools import Mixed, Task
@@ -22,7 +22,7 @@ _MIN_TAG = 0.3
 
 
 class RuleJudge:
-    """Turns each objective issue into what to do otherwise; it has no score of its own.
+    """Judges by the objective checks: turns each issue into a revision; has no score of its own.
 
     A leak is taken out twice as hard; a hole half as hard; what is buried or too loud moves by
     6 dB; what is missing or unlike its prompt is made again by the next tool.
@@ -35,7 +35,7 @@ class RuleJudge:
         """Nothing to load."""
 
     def judge(self, task: Task, plan: EditPlan, mixed: Mixed, checks: Checks) -> Verdict:
-        """A verdict that follows from the checks alone."""
+        """The verdict that follows from the checks alone."""
         codes = {issue.code for issue in checks.issues}
         c_sep = tuple(_harder(removal, codes) for removal in plan.c_sep)
         c_gen = tuple(_otherwise(new, codes) for new in plan.c_gen)
@@ -68,7 +68,7 @@ def _otherwise(new: Generation, codes: set[str]) -> Generation:
 
 
 class RuleCaptioner:
-    """Speech, and whatever else rises above the background, with its times."""
+    """Captions speech, and whatever else rises above the background, with its times."""
 
     name = "rules"
     cost_usd: float | None = 0.0
@@ -77,7 +77,7 @@ class RuleCaptioner:
         """Nothing to load."""
 
     def caption(self, task: Task) -> AudioCaption:
-        """Groups of sounds by rule; confidence None."""
+        """The caption: groups of sounds by rule; confidence None."""
         sound = task.original
         if is_silent(sound):
             return AudioCaption(text="Silence.")
@@ -86,7 +86,9 @@ class RuleCaptioner:
         events = [SoundEvent(label="sound", kind="sfx", span=span) for span in active_spans(sound)]
         events += [
             SoundEvent(
-                label="speech", kind="speech", span=Span(start_s=turn.start_s, end_s=turn.end_s)
+                label="speech",
+                kind="speech",
+                span=AudioSpan(start_s=turn.start_s, end_s=turn.end_s),
             )
             for turn in speech.turns
         ]

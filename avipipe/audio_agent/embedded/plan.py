@@ -3,7 +3,14 @@
 import re
 
 from avipipe.audio_agent.embedded.words import family, kind_of
-from avipipe.audio_agent.schema import AudioCaption, EditPlan, Generation, Removal, Span, Verdict
+from avipipe.audio_agent.schema import (
+    AudioCaption,
+    AudioSpan,
+    EditPlan,
+    Generation,
+    Removal,
+    Verdict,
+)
 from avipipe.audio_agent.tools import Task
 from avipipe.errors import AnnotatorError
 
@@ -33,7 +40,7 @@ _SPEECH = Removal(query="speech", kind="speech")
 
 
 class RulePlanner:
-    """Reads "remove X", "keep only X", "add Y at 2 s", "replace X with Y", "make him say '…'".
+    """Plans from "remove X", "keep only X", "add Y at 2 s", "replace X with Y", "make him say '…'".
 
     Of several sentences it takes each that it can read. A plan that fell short it changes only in
     how hard it tries: new seeds, and the next tools.
@@ -53,7 +60,7 @@ class RulePlanner:
         previous: EditPlan | None = None,
         verdict: Verdict | None = None,
     ) -> EditPlan:
-        """The plan.
+        """The plan that the rules read off the instruction.
 
         Raises:
             AnnotatorError: the instruction names nothing to remove, keep, add or replace.
@@ -119,7 +126,7 @@ def _read(text: str, duration_s: float) -> EditPlan | None:
     return None
 
 
-def _speech(bare: str, words: str, spans: tuple[Span, ...]) -> EditPlan:
+def _speech(bare: str, words: str, spans: tuple[AudioSpan, ...]) -> EditPlan:
     adds = re.search(rf"\b(?:{_ADD})\b", bare, re.I)
     length_s = _SPOKEN_WORD_S * len(words.split())
     at = tuple(s.model_copy(update={"end_s": max(s.end_s, s.start_s + length_s)}) for s in spans)
@@ -140,21 +147,21 @@ def _speech(bare: str, words: str, spans: tuple[Span, ...]) -> EditPlan:
     return EditPlan(c_sep=(old,), c_gen=(new,), rationale=f"say {words!r} instead of {old.query}")
 
 
-def _removal(query: str, spans: tuple[Span, ...]) -> Removal:
+def _removal(query: str, spans: tuple[AudioSpan, ...]) -> Removal:
     return Removal(query=query, kind=kind_of(query), spans=spans)
 
 
-def _generation(prompt: str, spans: tuple[Span, ...]) -> Generation:
+def _generation(prompt: str, spans: tuple[AudioSpan, ...]) -> Generation:
     return Generation(kind=kind_of(prompt), prompt=prompt, spans=spans)
 
 
-def _default_spans(prompt: str, duration_s: float) -> tuple[Span, ...]:
+def _default_spans(prompt: str, duration_s: float) -> tuple[AudioSpan, ...]:
     """Once at the start for what is short; throughout (no spans) for what goes on."""
     length_s = _EVENT_S.get(family(prompt) or "")
-    return (Span(start_s=0.0, end_s=min(length_s, duration_s)),) if length_s else ()
+    return (AudioSpan(start_s=0.0, end_s=min(length_s, duration_s)),) if length_s else ()
 
 
-def _without_times(text: str, duration_s: float) -> tuple[str, tuple[Span, ...]]:
+def _without_times(text: str, duration_s: float) -> tuple[str, tuple[AudioSpan, ...]]:
     """The text without "from 1 to 2 s" and "at 3 s", and the spans that these say."""
     spans = [(float(m[1]), float(m[2])) for m in _RANGE.finditer(text)]
     for match in _AT.finditer(text):
@@ -167,7 +174,7 @@ def _without_times(text: str, duration_s: float) -> tuple[str, tuple[Span, ...]]
         )
     bare = _AT.sub(" ", _RANGE.sub(" ", text))
     inside = [(a, min(b, duration_s)) for a, b in sorted(spans) if b > a]
-    return " ".join(bare.split()), tuple(Span(start_s=a, end_s=b) for a, b in inside)
+    return " ".join(bare.split()), tuple(AudioSpan(start_s=a, end_s=b) for a, b in inside)
 
 
 def _noun(text: str) -> str:

@@ -11,7 +11,7 @@ import scipy.signal
 from avipipe.annotators.embedded.separate import HpssSeparator
 from avipipe.audio_agent.activity import active_spans, merged, speech_spans
 from avipipe.audio_agent.embedded.words import is_steady
-from avipipe.audio_agent.schema import Kind, Removal, Span
+from avipipe.audio_agent.schema import AudioSpan, Kind, Removal
 from avipipe.audio_agent.tools import Sound
 
 _WINDOW_S = 0.043
@@ -27,7 +27,7 @@ Power = npt.NDArray[np.float64]
 
 
 class GatedSeparator:
-    """Takes out all that rises above a steady background, when the named kind may sound.
+    """Separates all that rises above a steady background while the named kind may sound.
 
     It hears no meaning. `speech` is taken while a VAD hears speech; `sfx` and `music` while
     anything rises above the background outside speech; a query that names something steady
@@ -46,7 +46,7 @@ class GatedSeparator:
         """Nothing to load."""
 
     def separate(self, mixture: Sound, removal: Removal) -> Sound:
-        """The target; all zero where nothing of it is heard."""
+        """Separate the target, (C, N); all zero where nothing of it is heard."""
         if is_steady(removal.query) and not removal.spans:
             stems = HpssSeparator().separate(mixture.wav_CN, sample_rate_hz=mixture.sample_rate_hz)
             return mixture.like(stems.waves["background"])
@@ -56,8 +56,8 @@ class GatedSeparator:
         return mixture.like(gated(mixture, spans, strength=removal.strength))
 
 
-def spans_of(mixture: Sound, kind: Kind) -> tuple[Span, ...]:
-    """When a kind of sound may be heard."""
+def spans_of(mixture: Sound, kind: Kind) -> tuple[AudioSpan, ...]:
+    """Spans in which a kind of sound may be heard."""
     speech = speech_spans(mixture)
     active = active_spans(mixture)
     spoken = {
@@ -74,12 +74,12 @@ def spans_of(mixture: Sound, kind: Kind) -> tuple[Span, ...]:
     return found
 
 
-def _within(found: Sequence[Span], wanted: Sequence[Span]) -> Sequence[Span]:
+def _within(found: Sequence[AudioSpan], wanted: Sequence[AudioSpan]) -> Sequence[AudioSpan]:
     """What was found, within what was wanted; all that is wanted if nothing is found there."""
     if not wanted:
         return found
     both = [
-        Span(start_s=max(a.start_s, b.start_s), end_s=min(a.end_s, b.end_s))
+        AudioSpan(start_s=max(a.start_s, b.start_s), end_s=min(a.end_s, b.end_s))
         for a in found
         for b in wanted
         if _overlap_s(a, b) > _FADE_S
@@ -87,12 +87,14 @@ def _within(found: Sequence[Span], wanted: Sequence[Span]) -> Sequence[Span]:
     return both or wanted
 
 
-def _overlap_s(a: Span, b: Span) -> float:
+def _overlap_s(a: AudioSpan, b: AudioSpan) -> float:
     return max(0.0, min(a.end_s, b.end_s) - max(a.start_s, b.start_s))
 
 
-def gated(mixture: Sound, spans: Sequence[Span], *, strength: float) -> npt.NDArray[np.float32]:
-    """What rises above the background within spans, (C, N); outside them exactly zero."""
+def gated(
+    mixture: Sound, spans: Sequence[AudioSpan], *, strength: float
+) -> npt.NDArray[np.float32]:
+    """Separate what rises above the background within spans, (C, N); zero outside them."""
     rate_hz, num = mixture.sample_rate_hz, mixture.wav_CN.shape[1]
     window = max(8, 2 * round(_WINDOW_S * rate_hz / 2))
     transform = scipy.signal.ShortTimeFFT(
@@ -113,7 +115,10 @@ def gated(mixture: Sound, spans: Sequence[Span], *, strength: float) -> npt.NDAr
 
 
 def _background(
-    power_KF: Power, times_F: npt.NDArray[np.float64], beside_F: npt.NDArray[np.bool_], span: Span
+    power_KF: Power,
+    times_F: npt.NDArray[np.float64],
+    beside_F: npt.NDArray[np.bool_],
+    span: AudioSpan,
 ) -> Power:
     """Mean power of the background (K,), in the second on either side where there is enough."""
     near_F = beside_F & (times_F > span.start_s - _NEAR_S) & (times_F < span.end_s + _NEAR_S)
@@ -137,7 +142,7 @@ def _wiener(power_KF: Power, background_K: Power, strength: float) -> Power:
 
 
 def _inside(
-    times_F: npt.NDArray[np.float64], spans: Sequence[Span], *, margin_s: float
+    times_F: npt.NDArray[np.float64], spans: Sequence[AudioSpan], *, margin_s: float
 ) -> npt.NDArray[np.bool_]:
     inside_F = np.zeros(times_F.shape, np.bool_)
     for span in spans:
@@ -145,7 +150,7 @@ def _inside(
     return inside_F
 
 
-def _gate(spans: Sequence[Span], num: int, rate_hz: int) -> npt.NDArray[np.float32]:
+def _gate(spans: Sequence[AudioSpan], num: int, rate_hz: int) -> npt.NDArray[np.float32]:
     """1 inside the spans, 0 outside, with slopes inside, so nothing outside is touched."""
     inside_N = np.zeros(num + 2, np.bool_)
     for span in spans:

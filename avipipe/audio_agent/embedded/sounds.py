@@ -17,7 +17,7 @@ _FADE_S = 0.03
 
 
 class ProceduralSounds:
-    """Barks, knocks, horns, engines, water, noise and music, out of `procedural`.
+    """Generates barks, knocks, horns, engines, water, noise and music by rule.
 
     It knows the families of `words.SOUNDS`, not more; a prompt is the first of them that it names.
     """
@@ -30,7 +30,7 @@ class ProceduralSounds:
         """Nothing to load."""
 
     def generate(self, prompt: str, *, duration_s: float, seed: int) -> Sound:
-        """A mono sound at 48 kHz, as long as asked for; barks and knocks end when they end.
+        """Generate a mono sound at 48 kHz of `duration_s`; barks and knocks end when they end.
 
         Raises:
             AnnotatorError: the prompt names no sound that it knows.
@@ -88,7 +88,7 @@ class ProceduralVoice:
         duration_s: float,
         seed: int,
     ) -> Sound:
-        """Mono, 48 kHz, at the rate of talking of the voice, whatever `duration_s` is."""
+        """Speak, mono, 48 kHz, at the voice's own rate, whatever `duration_s` is."""
         who = _who(voice or "")
         num_syllables = max(2.0, _SYLLABLES_PER_WORD * len(words.split()))
         length_s = max(_MIN_WORDS_S, num_syllables / who.syllables_hz + 0.2)

@@ -18,7 +18,7 @@ SOUNDS: Mapping[str, tuple[Kind, str]] = {
                r"|persons?|narrat\w*|dialogue?|says?|saying|words?|singers?|vocals?"),
     "music": ("music", r"music|songs?|guitars?|pianos?|violins?|drums?|melod\w*|bands?|strings"),
 }  # fmt: skip
-"""Family -> kind, and the words for it; an earlier family wins ("car horn" is a horn)."""
+"""Family of sounds -> kind, and the words for it; an earlier family wins ("car horn" is a horn)."""
 
 _STEADY = frozenset({"engine", "water", "noise"})
 _PATTERNS = {name: re.compile(rf"\b({words})\b", re.I) for name, (_, words) in SOUNDS.items()}
@@ -35,7 +35,7 @@ def family(text: str) -> str | None:
 
 
 def kind_of(text: str) -> Kind:
-    """Speech, music, or any other sound."""
+    """The kind of sound that a phrase names: speech, music, or any other."""
     name = family(text)
     return SOUNDS[name][0] if name else "sfx"
 

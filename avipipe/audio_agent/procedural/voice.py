@@ -87,7 +87,7 @@ class Utterance:
 
 @dataclass(slots=True)
 class _Score:
-    """Control tracks, one value every 5 ms."""
+    """Control tracks of a synthesised voice, one value every 5 ms."""
 
     pitch: Array
     formants: npt.NDArray[np.float64]

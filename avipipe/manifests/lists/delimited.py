@@ -7,7 +7,7 @@ from pathlib import Path
 
 from avipipe.errors import ManifestError
 from avipipe.manifests.lists.entry import (
-    Entry,
+    ListEntry,
     check_header,
     entry_of_row,
     is_youtube_id,
@@ -23,8 +23,8 @@ _Row = tuple[str, list[str]]
 """Where a row stands, and its cells."""
 
 
-def read_delimited(path: Path, delimiter: str) -> Iterator[Entry]:
-    """The rows of a table.
+def read_delimited(path: Path, delimiter: str) -> Iterator[ListEntry]:
+    """Read the rows of a table with commas or tabs.
 
     Comments before the first row are passed over; the last of them that names columns is the
     header, as in AudioSet's `# YTID, start_seconds, end_seconds, positive_labels`.

@@ -32,8 +32,8 @@ _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A line as it stands in its list. `uri` may hold secrets; `location` and `metadata` do not."""
+class ListEntry:
+    """A line of a source list as it stands. `uri` alone may hold secrets."""
 
     uri: str
     location: str
@@ -42,23 +42,23 @@ class Entry:
 
 
 def shown(value: Any) -> str:
-    """A value that is wrong, as short as a message can bear it."""
+    """Shorten a value that is wrong for a message."""
     text = repr(value)
     return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 1]}…"
 
 
 def is_time(text: str) -> bool:
-    """Whether this is `12.5`, `1:02.5` or `1:00:02.5`."""
+    """Whether a text is a time: `12.5`, `1:02.5` or `1:00:02.5`."""
     return _TIME.fullmatch(text) is not None
 
 
 def is_youtube_id(text: str) -> bool:
-    """Whether this can be the id of a video of YouTube."""
+    """Whether a text can be the id of a video of YouTube."""
     return _YOUTUBE_ID.fullmatch(text) is not None
 
 
 def span_of(start: Any, end: Any, where: str) -> Span:
-    """The range from one time to another, each in seconds or as text.
+    """Parse the range from one time to another, each in seconds or as text.
 
     Raises:
         ManifestError: one is no time, or they are no range.
@@ -72,8 +72,8 @@ def span_of(start: Any, end: Any, where: str) -> Span:
     return span
 
 
-def entry_of_row(row: Mapping[str, Any], where: str, folder: Path) -> Entry:
-    """The line that a row of a table says.
+def entry_of_row(row: Mapping[str, Any], where: str, folder: Path) -> ListEntry:
+    """Parse a row of a table as a line of the list.
 
     Args:
         row: its values by name of column, in small letters; `check_header` has seen the names.
@@ -99,11 +99,11 @@ def entry_of_row(row: Mapping[str, Any], where: str, folder: Path) -> Entry:
         if name not in used and not _is_missing(value)
     }
     span = _row_span(row, columns, where)
-    return Entry(absolute_uri(uri, folder, where), where, span, metadata)
+    return ListEntry(absolute_uri(uri, folder, where), where, span, metadata)
 
 
 def check_header(names: tuple[str, ...], where: str) -> None:
-    """See that a table says what its sources are.
+    """Refuse a table whose header does not say what its sources are.
 
     Raises:
         ManifestError: no column does, or one is there twice.
@@ -114,7 +114,7 @@ def check_header(names: tuple[str, ...], where: str) -> None:
 
 
 def names_a_source(names: tuple[str, ...]) -> bool:
-    """Whether one of these columns says what the source is."""
+    """Whether one of these columns names the source."""
     return _columns(names).uri is not None
 
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from avipipe.errors import ManifestError
-from avipipe.manifests.lists.entry import TOO_DEEP, Entry, check_header, entry_of_row, shown
+from avipipe.manifests.lists.entry import TOO_DEEP, ListEntry, check_header, entry_of_row, shown
 from avipipe.manifests.lists.text import utf8_lines
 
 
-def read_jsonl(path: Path) -> Iterator[Entry]:
-    """The objects of a list.
+def read_jsonl(path: Path) -> Iterator[ListEntry]:
+    """Read the objects of a JSONL list.
 
     Raises:
         ManifestError: a line is no object, or not of a source; names it.

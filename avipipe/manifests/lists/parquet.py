@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from avipipe.errors import ManifestError
-from avipipe.manifests.lists.entry import Entry, check_header, entry_of_row
+from avipipe.manifests.lists.entry import ListEntry, check_header, entry_of_row
 
 
-def read_parquet(path: Path) -> Iterator[Entry]:
-    """The rows of a table.
+def read_parquet(path: Path) -> Iterator[ListEntry]:
+    """Read the rows of a table in Parquet.
 
     Raises:
         ManifestError: it is no table, or a row is wrong; names it.

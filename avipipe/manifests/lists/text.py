@@ -7,15 +7,15 @@ from itertools import takewhile
 from pathlib import Path
 
 from avipipe.errors import ManifestError
-from avipipe.manifests.lists.entry import Entry, is_time, shown, span_of
+from avipipe.manifests.lists.entry import ListEntry, is_time, shown, span_of
 from avipipe.manifests.records import Span
 from avipipe.manifests.uris import absolute_uri, is_url
 
 _COMMENT = re.compile(r"\s#\s.*")
 
 
-def read_text(path: Path) -> Iterator[Entry]:
-    """The lines of a text list.
+def read_text(path: Path) -> Iterator[ListEntry]:
+    """Read the lines of a text list.
 
     Raises:
         ManifestError: a line is wrong; names it.
@@ -25,11 +25,11 @@ def read_text(path: Path) -> Iterator[Entry]:
         if line and not line.startswith("#"):
             location = f"{path}:{number}"
             uri, span = _parse_line(line, location)
-            yield Entry(absolute_uri(uri, path.parent, location), location, span)
+            yield ListEntry(absolute_uri(uri, path.parent, location), location, span)
 
 
 def utf8_lines(path: Path) -> list[str]:
-    """The lines of a file of UTF-8, whichever system's line ends it has, without byte order marks.
+    """Read the lines of a UTF-8 file: any line ends, without byte order marks.
 
     Such a mark may stand at the head of any line, where files were put together.
 

@@ -7,7 +7,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from avipipe.errors import ConfigError
 from avipipe.manifests.stores import failures
-from avipipe.manifests.stores.base import Store
+from avipipe.manifests.stores.base import DatasetStore
 from avipipe.manifests.stores.local import LocalStore
 from avipipe.manifests.stores.remote import RemoteStore
 
@@ -19,8 +19,8 @@ _KINDS = {
 """Protocol of a URL -> the kind of store, which is also the extra that installs its driver."""
 
 
-def open_store(url: str) -> Store:
-    """The store of a dataset. Nothing is asked of it yet.
+def open_store(url: str) -> DatasetStore:
+    """Open the store of a dataset. Nothing is asked of it yet.
 
     Args:
         url: local path or fsspec URL.
@@ -68,7 +68,7 @@ def _no_driver(url: str, protocol: str, error: ImportError) -> ConfigError:
 
 def _no_setup(url: str, kind: str, error: Exception) -> Exception:
     """Why a driver refuses to begin; drivers use all sorts of errors for it."""
-    found = failures.sort_out(error, kind=kind, url=url, doing="open it")
+    found = failures.translate_error(error, kind=kind, url=url, doing="open it")
     if isinstance(found, ConfigError):
         return found
     if isinstance(error, ValueError | OSError):

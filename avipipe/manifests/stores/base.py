@@ -15,8 +15,8 @@ BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What a file holds: its hash and its size."""
+class FileDigest:
+    """Digest of a file: its hash and its size."""
 
     sha256: str
     num_bytes: int
@@ -24,7 +24,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What a store says of a file without reading it.
+    """Metadata of a file, as a store knows it without reading.
 
     Attributes:
         sha256: of its bytes, where the store computed it itself; empty where it did not.
@@ -50,7 +50,7 @@ class Changed(Exception):
     """A file is not (any more) what the writer took it for; nothing was written."""
 
 
-class Store(Protocol):
+class DatasetStore(Protocol):
     """Files by name, relative to the root of a dataset, with `/` between folders.
 
     Attributes:
@@ -101,12 +101,12 @@ class Store(Protocol):
         """When a file was written, by the clock of the store, in Unix time; None if unknown."""
 
     def local_path(self, name: str) -> Path | None:
-        """The file itself, where it lies on this machine."""
+        """Path of the file, where it lies on this machine."""
 
     def draft_path(self, folder: str) -> Path:
-        """Where to write a file that is to come into a folder, before it has its name."""
+        """Path for a draft of a file that is to come into a folder, before it has its name."""
 
-    def place(self, draft: Path, name: str, written: Written) -> None:
+    def place(self, draft: Path, name: str, written: FileDigest) -> None:
         """Bring a draft under its name, whole or not at all, over what stands there."""
 
     def remove_uploads(self, folder: str, before_s: float) -> list[str]:
@@ -135,14 +135,14 @@ class HashedFile(io.RawIOBase):
         return self._num_bytes
 
     @property
-    def written(self) -> Written:
-        return Written(self._hash.hexdigest(), self._num_bytes)
+    def written(self) -> FileDigest:
+        return FileDigest(self._hash.hexdigest(), self._num_bytes)
 
 
-def written_of(file: IO[bytes]) -> Written:
-    """Read a file to its end."""
+def read_digest(file: IO[bytes]) -> FileDigest:
+    """Compute the digest of a file by reading it to its end."""
     state, num_bytes = hashlib.sha256(), 0
     while block := file.read(BLOCK_BYTES):
         state.update(block)
         num_bytes += len(block)
-    return Written(state.hexdigest(), num_bytes)
+    return FileDigest(state.hexdigest(), num_bytes)

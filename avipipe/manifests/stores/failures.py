@@ -30,7 +30,7 @@ class BucketMissing(ConfigError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class StoreReply:
     """What a store answered. `code` is its own word for it, such as `NoSuchKey`; may be empty."""
 
     status: int
@@ -112,8 +112,8 @@ _RIGHTS = {
 }
 
 
-def sort_out(error: Exception, *, kind: str, url: str, doing: str) -> Exception:
-    """What to raise instead of a driver's error.
+def translate_error(error: Exception, *, kind: str, url: str, doing: str) -> Exception:
+    """Translate a driver's error to what is raised instead.
 
     Args:
         kind: of the store: `s3`, `gcs`, `azure`, or another word for those not known closer.
@@ -137,12 +137,12 @@ def sort_out(error: Exception, *, kind: str, url: str, doing: str) -> Exception:
 
 
 def no_credentials(kind: str, url: str) -> ConfigError:
-    """Nothing says who asks."""
+    """The error where nothing says who asks."""
     return ConfigError(f"{url}: found no credentials; set {CREDENTIALS.get(kind, 'those of it')}")
 
 
 def missing_bucket(url: str) -> BucketMissing:
-    """What to do about it."""
+    """The error for a missing bucket, and what to do about it."""
     return BucketMissing(
         f"{url}: its bucket does not exist; create it, name another --out, or let `avipipe build "
         "--create-bucket` create it"
@@ -150,7 +150,7 @@ def missing_bucket(url: str) -> BucketMissing:
 
 
 def given_up(last: Passing, *, kind: str, url: str, doing: str, waited_s: float) -> RunError:
-    """A passing error that did not pass."""
+    """The error for a passing one that did not pass."""
     endpoint = f" (and {ENDPOINTS[kind]}, if you set it)" if kind in ENDPOINTS else ""
     return RunError(
         f"{url}: cannot {doing}: {last} ({waited_s:.0f} s and several tries long). Nothing is lost:"
@@ -158,7 +158,7 @@ def given_up(last: Passing, *, kind: str, url: str, doing: str, waited_s: float)
     )
 
 
-def _of_reply(reply: Reply, *, kind: str, url: str, doing: str) -> Exception:
+def _of_reply(reply: StoreReply, *, kind: str, url: str, doing: str) -> Exception:
     code, status = reply.code, reply.status
     said = f"{code or status}: {reply.message}".rstrip(": ")
     if code == "PreconditionFailed" or code in _EXISTS_CODES or status in (304, 412):
@@ -191,12 +191,12 @@ def _of_reply(reply: Reply, *, kind: str, url: str, doing: str) -> Exception:
 
 
 def not_allowed(kind: str, url: str, doing: str, said: str) -> ConfigError:
-    """The store knows who asks, and does not let them."""
+    """The error where the store knows who asks, and does not let them."""
     rights = f"; expected {_RIGHTS[kind]}" if kind in _RIGHTS else ""
     return ConfigError(f"{url}: these credentials may not {doing} ({said}){rights}")
 
 
-def _wrong_region(reply: Reply, url: str) -> ConfigError:
+def _wrong_region(reply: StoreReply, url: str) -> ConfigError:
     region = reply.facts.get("Region")
     right = f" {region}" if region else ""
     return ConfigError(
@@ -205,7 +205,7 @@ def _wrong_region(reply: Reply, url: str) -> ConfigError:
     )
 
 
-def _wrong_clock(reply: Reply, url: str) -> ConfigError:
+def _wrong_clock(reply: StoreReply, url: str) -> ConfigError:
     times = " and ".join(
         f"{who} says {reply.facts[name]}"
         for who, name in (("this machine", "RequestTime"), ("the store", "ServerTime"))
@@ -247,7 +247,7 @@ def code_of(error: BaseException) -> str:
     return next((reply.code for reply in replies if reply is not None), "")
 
 
-def _reply(error: BaseException) -> Reply | None:
+def _reply(error: BaseException) -> StoreReply | None:
     """The answer of a store that an error holds."""
     response = getattr(error, "response", None)
     if isinstance(response, Mapping) and "Error" in response:
@@ -255,14 +255,14 @@ def _reply(error: BaseException) -> Reply | None:
         code = str(facts.get("Code") or "")
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         status = status or (int(code) if code.isdigit() else 400)
-        return Reply(status, code, str(facts.get("Message", "")), facts)
+        return StoreReply(status, code, str(facts.get("Message", "")), facts)
     for name in ("status_code", "code", "status"):
         status = getattr(error, name, None)
         if isinstance(status, str) and status.isdigit():
             status = int(status)
         if isinstance(status, int) and 300 <= status < 600:
             code = getattr(error, "error_code", None) or ""
-            return Reply(status, str(getattr(code, "value", code)), _text(error), {})
+            return StoreReply(status, str(getattr(code, "value", code)), _text(error), {})
     return None
 
 

@@ -13,11 +13,11 @@ from avipipe.errors import ConfigError, RunError
 from avipipe.files import PARTIAL, draft_beside, locked, sync, write_whole
 from avipipe.manifests.stores.base import (
     Changed,
+    FileDigest,
     NotThere,
     Stat,
     Tagged,
-    Written,
-    written_of,
+    read_digest,
 )
 
 _LOCK_PATIENCE_S = 30.0
@@ -29,7 +29,7 @@ _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUP
 
 
 class LocalStore:
-    """Files are written beside their place, synced, and renamed or linked into it."""
+    """A store in a local folder: files are written beside their place, synced, and renamed."""
 
     creates = True
     swaps = True
@@ -39,13 +39,13 @@ class LocalStore:
         self.url = str(root)
 
     def look(self) -> None:
-        """Every folder that is missing is made with the first file in it."""
+        """Nothing to look at: a missing folder is made with the first file in it."""
 
     def make_bucket(self) -> None:
-        """There are none."""
+        """Nothing to do: there are no buckets."""
 
     def probe(self, name: str, data: bytes) -> None:
-        """The system calls say what they do."""
+        """Nothing to find out: system calls say what they do."""
 
     def stat(self, name: str) -> Stat | None:
         path = self._root / name
@@ -151,11 +151,11 @@ class LocalStore:
             raise self._cannot("write", path, error) from error
         return path / f"{uuid.uuid4().hex}{PARTIAL}"
 
-    def place(self, draft: Path, name: str, written: Written) -> None:
+    def place(self, draft: Path, name: str, written: FileDigest) -> None:
         path = self._root / name
         if path.is_file() and path.stat().st_size == written.num_bytes:
             with self.open(name) as file:
-                if written_of(file) == written:
+                if read_digest(file) == written:
                     return
         try:
             draft.replace(path)
@@ -164,7 +164,7 @@ class LocalStore:
             raise self._cannot("write", path, error) from error
 
     def remove_uploads(self, folder: str, before_s: float) -> list[str]:
-        """Parts lie in the folder itself, under names that say so."""
+        """Nothing to end: parts lie in the folder itself, under names that say so."""
         return []
 
     def _link(self, draft: Path, path: Path, data: bytes) -> None:

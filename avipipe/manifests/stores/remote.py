@@ -17,11 +17,11 @@ from avipipe.files import PARTIAL
 from avipipe.manifests.stores import failures
 from avipipe.manifests.stores.base import (
     Changed,
+    FileDigest,
     NotThere,
     Stat,
     Tagged,
-    Written,
-    written_of,
+    read_digest,
 )
 from avipipe.manifests.stores.failures import BucketMissing, Passing, Refused, Unsupported
 
@@ -38,7 +38,7 @@ Answer = TypeVar("Answer")
 
 
 class RemoteStore:
-    """Any fsspec file system.
+    """A store on any fsspec file system.
 
     Attributes:
         has_buckets: the first part of a path is a bucket, and there are no folders to make.
@@ -71,7 +71,7 @@ class RemoteStore:
                 self._patiently("create its bucket", self._make_bucket)
 
     def probe(self, name: str, data: bytes) -> None:
-        """What the drivers of these stores promise is all there is to know."""
+        """Nothing to find out: what the drivers of these stores promise is all there is to know."""
 
     def stat(self, name: str) -> Stat | None:
         try:
@@ -144,7 +144,7 @@ class RemoteStore:
     def draft_path(self, folder: str) -> Path:
         return Path(tempfile.gettempdir()) / f"avipipe-{uuid.uuid4().hex}{PARTIAL}"
 
-    def place(self, draft: Path, name: str, written: Written) -> None:
+    def place(self, draft: Path, name: str, written: FileDigest) -> None:
         path = self._path(name)
 
         def act() -> None:
@@ -163,7 +163,7 @@ class RemoteStore:
         self._patiently(f"write {name}", act)
 
     def remove_uploads(self, folder: str, before_s: float) -> list[str]:
-        """Such stores forget uploads that were never finished by themselves, or have none."""
+        """Nothing to end: such stores forget unfinished uploads by themselves, or have none."""
         return []
 
     def _path(self, name: str) -> str:
@@ -211,7 +211,7 @@ class RemoteStore:
             raise self._sorted(error, doing) from error
 
     def _sorted(self, error: Exception, doing: str) -> Exception:
-        return failures.sort_out(error, kind=self.kind, url=self.url, doing=doing)
+        return failures.translate_error(error, kind=self.kind, url=self.url, doing=doing)
 
     def _settled(self, name: str, data: bytes, act: Callable[[], None]) -> str:
         """The tag after a write under a condition. Refused may also mean that an earlier try was
@@ -247,7 +247,7 @@ class RemoteStore:
     def _modified(self, path: str) -> object:
         return self._fs.modified(path)
 
-    def _holds(self, path: str, written: Written) -> bool:
+    def _holds(self, path: str, written: FileDigest) -> bool:
         found = self._stat(path)
         if found.num_bytes != written.num_bytes:
             return False
@@ -255,7 +255,7 @@ class RemoteStore:
             return found.sha256 == written.sha256
         name = path.removeprefix(f"{self._root}/")
         with io.BufferedReader(_RemoteFile(self, name, found.num_bytes), _BUFFER_BYTES) as file:
-            return written_of(file) == written
+            return read_digest(file) == written
 
     def _get(self, path: str) -> Tagged:
         data: bytes = self._fs.cat_file(path)
@@ -274,7 +274,7 @@ class RemoteStore:
             raise Refused(path)
         self._put(path, data, create=False)
 
-    def _upload(self, draft: Path, path: str, written: Written, *, create: bool) -> None:
+    def _upload(self, draft: Path, path: str, written: FileDigest, *, create: bool) -> None:
         self._make_folder(path)
         options = {"mode": "create"} if create and self.creates else {}
         self._fs.put_file(str(draft), path, **options)

@@ -10,7 +10,7 @@ from typing import Any
 from fsspec.asyn import sync
 
 from avipipe.errors import ConfigError
-from avipipe.manifests.stores.base import NotThere, Stat, Tagged, Written
+from avipipe.manifests.stores.base import FileDigest, NotThere, Stat, Tagged
 from avipipe.manifests.stores.failures import (
     Passing,
     Refused,
@@ -28,7 +28,7 @@ OPTIONS: dict[str, Any] = {
     },
     "max_concurrency": 4,
 }
-"""Of s3fs. With parts of `_PART_BYTES`, an upload holds 128 MiB at most."""
+"""Options of s3fs. With parts of `_PART_BYTES`, an upload holds 128 MiB at most."""
 
 _PART_BYTES = 32 << 20
 _ONE_PUT_BYTES = 2 * _PART_BYTES
@@ -38,7 +38,7 @@ _NO_TAG = '"00000000000000000000000000000000"'
 
 
 class S3Store(RemoteStore):
-    """Writes under the conditions `If-None-Match` and `If-Match`; tags are ETags."""
+    """A store in an S3 bucket: writes under `If-None-Match` and `If-Match`; tags are ETags."""
 
     def __init__(self, fs: Any, root: str, url: str) -> None:
         super().__init__(fs, root, url, "s3")
@@ -122,7 +122,7 @@ class S3Store(RemoteStore):
         else:
             super()._swap(path, data, tag)
 
-    def _upload(self, draft: Path, path: str, written: Written, *, create: bool) -> None:
+    def _upload(self, draft: Path, path: str, written: FileDigest, *, create: bool) -> None:
         if written.num_bytes < _ONE_PUT_BYTES:
             self._put(path, draft.read_bytes(), create=create)
             return

@@ -12,7 +12,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 10.0, 12.0, 24.0
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Of a drawing, in its own units."""
+    """Size of a drawing, in its own units."""
 
     width: float
     height: float
@@ -29,7 +29,7 @@ SMALL, LARGE = Size(340.0, 170.0), Size(540.0, 260.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class BarSegment:
     """A part of a stage's bar, in percent of the bar's column."""
 
     left: float
@@ -61,8 +61,8 @@ class Plot:
     y_ticks: tuple[Tick, ...]
 
 
-def segments(stage: StageRow, *, hours: bool, widest: float) -> tuple[Segment, ...]:
-    """A stage's bar: what goes on, then each loss, then what is pending."""
+def segments(stage: StageRow, *, hours: bool, widest: float) -> tuple[BarSegment, ...]:
+    """Divide a stage's bar: what goes on, then each loss, then what is pending."""
     tally = stage.hours if hours else stage.items
     parts = [("keep", "", tally.kept)]
     parts += [
@@ -73,18 +73,18 @@ def segments(stage: StageRow, *, hours: bool, widest: float) -> tuple[Segment, .
     for status, reason, amount in parts:
         width = 100 * amount / widest if widest else 0.0
         if width > 0:
-            drawn.append(Segment(left, width, status, reason, amount))
+            drawn.append(BarSegment(left, width, status, reason, amount))
         left += width
     return tuple(drawn)
 
 
 def share(measure: Measure, value: float) -> float:
-    """Where a value lies on a measure's scale, in percent; beyond its ends, at them."""
+    """Position of a value on a measure's scale, in percent; beyond its ends, at them."""
     return 100 * min(1.0, max(0.0, (value - measure.low) / (measure.high - measure.low)))
 
 
 def waveform(peaks: Sequence[float]) -> str:
-    """An outline that mirrors the peaks, in a drawing 1000 wide and 100 high."""
+    """Draw a waveform: an outline that mirrors the peaks, 1000 wide and 100 high."""
     if not peaks:
         return ""
     step = 1000 / len(peaks)

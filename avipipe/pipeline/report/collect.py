@@ -15,28 +15,28 @@ from avipipe.manifests.records import Fail, SourceLine
 from avipipe.pipeline.accounting import ItemState, StageCount, Survey
 from avipipe.pipeline.calibration import backends_of, reliability, uncalibrated
 from avipipe.pipeline.graph import Graph
-from avipipe.pipeline.report.gallery import Maker, Sample, evidence_of
+from avipipe.pipeline.report.gallery import CardBuilder, StratifiedSample, evidence_of
 from avipipe.pipeline.report.measures import WhatIf
 from avipipe.pipeline.report.model import (
     FailureGroup,
     FailureRow,
     Loss,
+    OutcomeTally,
     Report,
     SourceRow,
     SplitRow,
     StageRow,
-    Tally,
 )
 from avipipe.text import safe_text, title_of, without_secrets
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much a report shows one by one; totals always cover everything."""
+class ReportLimits:
+    """Limits of what a report shows one by one; totals always cover everything."""
 
     max_clips: int = 24
     max_failures: int = 25
-    """Of each kind."""
+    """Most failures of each kind."""
     max_sources: int = 500
 
 
@@ -48,9 +48,9 @@ def collect(
     out: str,
     folder: Callable[[str], Path],
     index: DatasetIndex | None = None,
-    limits: Limits = Limits(),
+    limits: ReportLimits = ReportLimits(),
 ) -> Report:
-    """Everything that the report of a dataset shows.
+    """Collect everything that the report of a dataset shows.
 
     Args:
         out: the dataset as the user names it; commands in the report repeat it.
@@ -65,7 +65,7 @@ def collect(
     for clip in survey.clips(lines):
         gathered.add_clip(clip)
     config = graph.config
-    maker = Maker(graph.judge, folder, out)
+    builder = CardBuilder(graph.judge, folder, out)
     model = graph.judge.model
     return Report(
         title=title_of(out),
@@ -78,7 +78,7 @@ def collect(
             for role, backend in chosen(config.profile, config.annotators).items()
         ),
         stages=_stage_rows(graph, counts, len(lines), gathered.num_clips),
-        clips=tuple(maker.card(survey.state(row)) for row in gathered.sample.rows()),
+        clips=tuple(builder.card(survey.state(row)) for row in gathered.sample.rows()),
         uncalibrated=uncalibrated(model, backends_of(graph)),
         held=reliability(model, config.profile),
         outlook=gathered.what_if.outlook(),
@@ -100,9 +100,9 @@ def collect(
 class _Gathered:
     """What one walk over all sources and clips leaves behind."""
 
-    limits: Limits
+    limits: ReportLimits
     what_if: WhatIf
-    sample: Sample = field(init=False)
+    sample: StratifiedSample = field(init=False)
     num_clips: int = 0
     items: Counter[str] = field(default_factory=Counter)
     hours: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -118,7 +118,7 @@ class _Gathered:
     kept_of: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.sample = Sample(self.limits.max_clips)
+        self.sample = StratifiedSample(self.limits.max_clips)
 
     def add_source(self, state: ItemState) -> None:
         self._note_failure(state, state.row.source.uri)
@@ -226,8 +226,8 @@ def _split_rows(index: DatasetIndex) -> tuple[SplitRow, ...]:
     )
 
 
-def _tally(amounts: Mapping[str, float]) -> Tally:
-    return Tally(*(amounts.get(status, 0) for status in ("keep", "drop", "fail", "pending")))
+def _tally(amounts: Mapping[str, float]) -> OutcomeTally:
+    return OutcomeTally(*(amounts.get(status, 0) for status in ("keep", "drop", "fail", "pending")))
 
 
 def _losses(

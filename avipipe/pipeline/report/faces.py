@@ -3,37 +3,37 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from avipipe.manifests.evidence import FaceTrack, LookEvidence
+from avipipe.manifests.evidence import FaceSeen, LookEvidence
 from avipipe.manifests.records import Evidence
 from avipipe.media.normalize import FPS
 from avipipe.pipeline import words
-from avipipe.pipeline.report.model import Face, FaceMark, Stripe
+from avipipe.pipeline.report.model import FaceMark, FaceTimeline, Stripe
 
 MAX_FACES = 4
 
 _SPEAKS, _SILENT = "speaks", "silent"
 
 
-def tracks(look: Evidence | None) -> list[FaceTrack]:
-    """Those that seem to speak longest first; none where nobody has looked for faces."""
+def tracks(look: Evidence | None) -> list[FaceSeen]:
+    """Face tracks, those that seem to speak longest first; none where none were looked for."""
     if look is None:
         return []
     found = LookEvidence.model_validate(look).faces or []
     return sorted(found, key=lambda track: -sum(score >= 0 for score in track.scores))
 
 
-def rows(found: Sequence[FaceTrack]) -> tuple[Face, ...]:
-    """What is shown over time, of the first `MAX_FACES`."""
+def rows(found: Sequence[FaceSeen]) -> tuple[FaceTimeline, ...]:
+    """Timelines of the first `MAX_FACES` faces."""
     return tuple(
-        Face(_name(index), tuple(_stripes(track)), words.face(track))
+        FaceTimeline(_name(index), tuple(_stripes(track)), words.face(track))
         for index, track in enumerate(found[:MAX_FACES])
     )
 
 
 def marks(
-    found: Sequence[FaceTrack], frame: int, *, width: int, height: int, left: int = 0
+    found: Sequence[FaceSeen], frame: int, *, width: int, height: int, left: int = 0
 ) -> tuple[FaceMark, ...]:
-    """The faces that are seen in a frame of the clip, of the first `MAX_FACES`.
+    """Marks of the faces in a frame of the clip, of the first `MAX_FACES`.
 
     Args:
         width, height: of the drawn frame; `left` is where it begins in its picture.
@@ -52,7 +52,7 @@ def _name(index: int) -> str:
     return f"face {index + 1}"
 
 
-def _stripes(track: FaceTrack) -> list[Stripe]:
+def _stripes(track: FaceSeen) -> list[Stripe]:
     """Runs of samples of one kind; each sample stands for the time up to the next one."""
     step_s = float(track.box_step_frames / FPS)
     stripes = []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from avipipe.annotators.key_frames import spread
 from avipipe.decision.judge import Judge, used_backends
-from avipipe.manifests.evidence import FaceTrack, ListenEvidence, SpeakerTurn
+from avipipe.manifests.evidence import FaceSeen, ListenEvidence, SpeakerTurn
 from avipipe.manifests.pairs import read_pairs
 from avipipe.manifests.records import Drop, Evidence, Keep, digest
 from avipipe.manifests.rle import MaskTrack, area, decode, iou, read_masks
@@ -17,8 +17,8 @@ from avipipe.pipeline import words
 from avipipe.pipeline.accounting import ItemState
 from avipipe.pipeline.graph import Row
 from avipipe.pipeline.report import faces
-from avipipe.pipeline.report.measures import deciding, gathered, verdict
-from avipipe.pipeline.report.model import ClipCard, Level, Picture, Sound, Stripe
+from avipipe.pipeline.report.measures import deciding, gather_evidence, verdict
+from avipipe.pipeline.report.model import ClipCard, DegradedMask, FramePicture, SoundSummary, Stripe
 from avipipe.pipeline.report.pictures import (
     FRAME_HEIGHT_PX,
     frames_at,
@@ -26,7 +26,7 @@ from avipipe.pipeline.report.pictures import (
     picture,
     still,
 )
-from avipipe.pipeline.sampling import Strata, in_turn
+from avipipe.pipeline.sampling import Strata, interleave
 from avipipe.stages.look import (
     HEAT_NAME,
     NUM_PREVIEW_FRAMES,
@@ -45,7 +45,7 @@ _STILLS = {
 
 
 @dataclass(slots=True)
-class Sample:
+class StratifiedSample:
     """A stratified sample of clips that depends on their ids alone, in constant memory."""
 
     max_clips: int
@@ -59,26 +59,26 @@ class Sample:
         self._strata.offer(stratum, int(digest(clip_id)[:16], 16), clip_id, row)
 
     def rows(self) -> list[Row]:
-        """Kept clips first, then those of each reason; at least half are kept ones if need be."""
+        """Rows of the sample: kept clips first, then those of each reason."""
         dropped = {name: self._strata[name] for name in sorted(self._strata) if name}
         num_dropped = sum(map(len, dropped.values()))
         kept = self._strata[""][: max(self.max_clips // 2, self.max_clips - num_dropped)]
         named = [[(name, row) for row in rows] for name, rows in dropped.items()]
-        shown = list(islice(in_turn(named), self.max_clips - len(kept)))
+        shown = list(islice(interleave(named), self.max_clips - len(kept)))
         # Sorting is stable: of each reason they stay in the order in which they were drawn.
         return kept + [row for _, row in sorted(shown, key=lambda entry: entry[0])]
 
 
 @dataclass(frozen=True, slots=True)
-class Maker:
-    """Makes a card of a clip from what its stages have left."""
+class CardBuilder:
+    """Builds the card of a clip from what its stages have left."""
 
     judge: Judge
     folder: Callable[[str], Path]
     out: str
 
     def card(self, state: ItemState) -> ClipCard:
-        """Everything there is to see of a clip. Missing files leave a gap, not an error."""
+        """Build the card of a clip. Missing files leave a gap, not an error."""
         span = state.row.span
         record = state.last.record
         assert span is not None
@@ -113,13 +113,13 @@ class Maker:
             faces=faces.rows(tracks),
             num_faces=len(tracks),
             verdict=verdict(self.judge, evidence),
-            backends=tuple(used_backends(gathered(evidence)).items()),
+            backends=tuple(used_backends(gather_evidence(evidence)).items()),
             command=f"avipipe why {shlex.quote(state.clip_id)} --out {shlex.quote(self.out)}",
         )
 
 
 def evidence_of(state: ItemState) -> dict[str, Evidence]:
-    """The evidence of every stage that let the item through."""
+    """Evidence of every stage that let the item through."""
     return {
         visit.stage.name: visit.record.outcome.evidence
         for visit in state.visits
@@ -128,8 +128,8 @@ def evidence_of(state: ItemState) -> dict[str, Evidence]:
 
 
 def _frames(
-    folders: Mapping[str, Path], num_frames: int, tracks: Sequence[FaceTrack]
-) -> tuple[tuple[Picture, ...], int, tuple[Level, ...]]:
+    folders: Mapping[str, Path], num_frames: int, tracks: Sequence[FaceSeen]
+) -> tuple[tuple[FramePicture, ...], int, tuple[DegradedMask, ...]]:
     """Pictures of a cut clip with their masks, and the degraded masks of the fullest of them."""
     video = folders["cut"] / VIDEO_NAME if "cut" in folders else None
     if video is None or not video.is_file():
@@ -157,7 +157,9 @@ def _frames(
     return pictures, fullest, _levels(folders, masks, indices[fullest], pictures[fullest])
 
 
-def _with_faces(strip: Picture, indices: Sequence[int], tracks: Sequence[FaceTrack]) -> Picture:
+def _with_faces(
+    strip: FramePicture, indices: Sequence[int], tracks: Sequence[FaceSeen]
+) -> FramePicture:
     """A picture of these frames side by side, with the faces in each."""
     width = strip.width // len(indices)
     marks = (
@@ -174,8 +176,8 @@ def _masks(folders: Mapping[str, Path]) -> MaskTrack | None:
 
 
 def _levels(
-    folders: Mapping[str, Path], masks: MaskTrack, frame: int, drawn: Picture
-) -> tuple[Level, ...]:
+    folders: Mapping[str, Path], masks: MaskTrack, frame: int, drawn: FramePicture
+) -> tuple[DegradedMask, ...]:
     """The degraded masks of one frame, evenly chosen among all, the box always with them."""
     path = folders["pair"] / "pairs.json" if "pair" in folders else None
     if path is None or not path.is_file():
@@ -183,7 +185,7 @@ def _levels(
     levels = read_pairs(path).levels
     step = -(-len(levels) // MAX_LEVELS)
     return tuple(
-        Level(
+        DegradedMask(
             p=entry.level.p,
             outline=outline(decode(entry.frames[frame], masks.size), drawn.width, drawn.height),
             iou=iou(entry.frames[frame], masks.frames[frame], masks.size),
@@ -197,8 +199,8 @@ def _stills(
     folders: Mapping[str, Path],
     state: ItemState,
     names: Sequence[str],
-    tracks: Sequence[FaceTrack],
-) -> Iterator[Picture]:
+    tracks: Sequence[FaceSeen],
+) -> Iterator[FramePicture]:
     """What `look` has left of a clip."""
     look = next((visit.record for visit in state.visits if visit.stage.name == "look"), None)
     if look is None or not isinstance(look.outcome, Keep):
@@ -210,12 +212,12 @@ def _stills(
             yield _with_faces(shown, indices, tracks) if name == PREVIEW_NAME else shown
 
 
-def _sound(listen: Evidence | None) -> Sound | None:
+def _sound(listen: Evidence | None) -> SoundSummary | None:
     """The sound track as `listen` heard it; None where it has not run."""
     if listen is None:
         return None
     heard = ListenEvidence.model_validate(listen)
-    return Sound(
+    return SoundSummary(
         peaks=tuple(heard.waveform),
         speech=_stripes(heard.speech),
         speakers=_stripes(heard.speakers),

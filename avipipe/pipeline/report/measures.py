@@ -10,11 +10,11 @@ from annotated_types import Ge, Le
 
 from avipipe.decision.check import STAGES, Check
 from avipipe.decision.checks import CHECKS, KNOWN
-from avipipe.decision.judge import Finding, Judge, Judgement, used_backends
+from avipipe.decision.judge import Judge, Judgement, LimitFinding, used_backends
 from avipipe.decision.model import Contribution
 from avipipe.manifests.records import Evidence
 from avipipe.pipeline.calibration import uncalibrated
-from avipipe.pipeline.report.model import Argument, Curve, Measure, Outlook, Verdict
+from avipipe.pipeline.report.model import Argument, ClipVerdict, Curve, Measure, Outlook
 from avipipe.pipeline.words import WEAK_LOG_ODDS, most_against, quantity, sentence
 from avipipe.stages.decide import DecideConfig
 
@@ -24,25 +24,25 @@ _DBFS_RANGE = (-90.0, 0.0)
 Floats = npt.NDArray[np.float64]
 
 
-def gathered(evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
-    """What decisions rest on, of the evidence of all stages."""
+def gather_evidence(evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
+    """Gather what decisions rest on from the evidence of all stages."""
     return {stage: evidence[stage] for stage in STAGES if stage in evidence}
 
 
-def judged(judge: Judge, evidence: Mapping[str, Evidence]) -> Judgement:
-    """The decision on the evidence of a clip."""
-    return judge.on(gathered(evidence))
+def judge_evidence(judge: Judge, evidence: Mapping[str, Evidence]) -> Judgement:
+    """Decide on the evidence of a clip."""
+    return judge.on(gather_evidence(evidence))
 
 
-def verdict(judge: Judge, evidence: Mapping[str, Evidence]) -> Verdict | None:
-    """How a clip was judged, as it is shown; None where there is no evidence."""
-    known = gathered(evidence)
+def verdict(judge: Judge, evidence: Mapping[str, Evidence]) -> ClipVerdict | None:
+    """Verdict on a clip, as it is shown; None where there is no evidence."""
+    known = gather_evidence(evidence)
     if not known:
         return None
-    found = judged(judge, known)
+    found = judge_evidence(judge, known)
     ranked = sorted(found.contributions, key=lambda each: (-abs(each.log_odds), each.measure))
     strong = [each for each in ranked if abs(each.log_odds) >= WEAK_LOG_ODDS]
-    return Verdict(
+    return ClipVerdict(
         probability=found.probability,
         best_probability=found.best_probability,
         min_probability=found.min_probability,
@@ -55,8 +55,8 @@ def verdict(judge: Judge, evidence: Mapping[str, Evidence]) -> Verdict | None:
 
 
 def deciding(judge: Judge, evidence: Mapping[str, Evidence]) -> str:
-    """Why a clip falls, in words: the hard limit that it misses, or what is most against it."""
-    found = judged(judge, evidence)
+    """Reason that a clip is dropped, in words: a hard limit, or what is most against it."""
+    found = judge_evidence(judge, evidence)
     missed = next((finding for finding in found.findings if not finding.passed), None)
     if missed is not None:
         return f"Not passed: {sentence(missed)}"
@@ -70,8 +70,8 @@ def _argument(found: Contribution) -> Argument:
     return Argument(check.claim, quantity(check, found.value), found.log_odds, found.by_prior)
 
 
-def measure(finding: Finding) -> Measure:
-    """What one hard limit found, on a scale that is the same for every clip."""
+def measure(finding: LimitFinding) -> Measure:
+    """Result of one hard limit, on a scale that is the same for every clip."""
     check = KNOWN[finding.measure]
     low, high = _scale(check.limit, finding.limit)
     return Measure(
@@ -90,7 +90,7 @@ def measure(finding: Finding) -> Measure:
 
 @dataclass(slots=True)
 class WhatIf:
-    """Gathers, clip by clip, what decides: some numbers a clip and hard limit."""
+    """What-if curves, gathered clip by clip from some numbers a clip and hard limit."""
 
     judge: Judge
     _settled: list[tuple[float, float, bool]] = field(default_factory=list)
@@ -103,9 +103,9 @@ class WhatIf:
 
     def add(self, evidence: Mapping[str, Evidence], hours: float) -> None:
         """Take in a clip, as far as its evidence was gathered."""
-        known = gathered(evidence)
+        known = gather_evidence(evidence)
         if known:
-            self.take(judged(self.judge, known), hours, complete=len(known) == len(STAGES))
+            self.take(judge_evidence(self.judge, known), hours, complete=len(known) == len(STAGES))
 
     def take(self, found: Judgement, hours: float, *, complete: bool) -> None:
         """Take in a clip that is judged. `complete`: on all evidence that there can be."""
@@ -121,7 +121,7 @@ class WhatIf:
                 at.setdefault(name, []).append((_comparable(finding), hours))
 
     def outlook(self) -> Outlook | None:
-        """As the probability that is asked moves; None before any clip."""
+        """Outlook as the probability that is asked moves; None before any clip."""
         if not self._settled and not self._open:
             return None
         asked = self.judge.min_probability
@@ -145,7 +145,7 @@ class WhatIf:
         )
 
     def curves(self) -> tuple[Curve, ...]:
-        """One for each hard limit that is set and that some clip has evidence about."""
+        """Curves of each hard limit that is set and that some clip has evidence about."""
         return tuple(self._curve(check) for check in CHECKS if check.name in self._known)
 
     def _curve(self, check: Check) -> Curve:
@@ -172,7 +172,7 @@ class WhatIf:
         )
 
 
-def _comparable(finding: Finding) -> float:
+def _comparable(finding: LimitFinding) -> float:
     """The value, or the best there could be where it is unknown, which always passes."""
     if finding.value is not None:
         return finding.value

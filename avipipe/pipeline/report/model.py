@@ -11,7 +11,7 @@ Status = Literal["keep", "drop", "fail", "pending"]
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class OutcomeTally:
     """An amount, in items or hours, by what became of it."""
 
     kept: float = 0
@@ -30,20 +30,20 @@ class Loss:
 
     status: str
     reason: str
-    """Of a drop or a failure; empty where they are pending."""
+    """Reason of a drop or a failure; empty where items are pending."""
     items: int
     hours: float
 
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """One stage of the funnel. `num_in` is counted at its entry, apart from its outcomes."""
+    """Row of the funnel: one stage. `num_in` is counted at its entry, apart from its outcomes."""
 
     name: str
     level: Literal["source", "clip"]
     num_in: int
-    items: Tally
-    hours: Tally
+    items: OutcomeTally
+    hours: OutcomeTally
     losses: tuple[Loss, ...]
     wall_s: float
     cpu_s: float
@@ -51,7 +51,7 @@ class StageRow:
 
     @property
     def adds_up(self) -> bool:
-        """in = kept + dropped + failed + pending."""
+        """Whether in = kept + dropped + failed + pending."""
         return self.num_in == self.items.total
 
 
@@ -72,7 +72,7 @@ class FaceMark:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class FramePicture:
     """A frame, and the outline of a mask in it as an SVG path in the frame's pixels."""
 
     uri: str
@@ -85,13 +85,13 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class DegradedMask:
     """One degraded mask m_p, drawn into the frame of its clip's `frames[pair_frame]`."""
 
     p: int
     outline: str
     iou: float
-    """With the exact mask."""
+    """Intersection over union with the exact mask."""
     is_box: bool
 
 
@@ -105,8 +105,8 @@ class Stripe:
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
-    """What a clip sounds like.
+class SoundSummary:
+    """Sound of a clip: peaks, speech, speakers, onsets, classes.
 
     Attributes:
         peaks: in [0, 1], evenly spread over the clip.
@@ -122,7 +122,7 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class FaceTimeline:
     """A face over time: `stripes` are labelled `speaks` or `silent`; `note` sums it up."""
 
     name: str
@@ -132,18 +132,18 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What one measure speaks for or against a clip."""
+    """Argument of one measure for or against a clip."""
 
     claim: str
-    """What is so where it speaks for it."""
+    """Statement that holds where the measure speaks for the clip."""
     value: str
     log_odds: float
     by_prior: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """How a clip was judged, on the evidence that it has.
+class ClipVerdict:
+    """Verdict on a clip, on the evidence that it has.
 
     Attributes:
         best_probability: the most that the probability may become with evidence to come.
@@ -165,7 +165,7 @@ class Verdict:
 
     @property
     def scale(self) -> float:
-        """Log-odds at the ends of the bars."""
+        """Scale of the bars: log-odds at their ends."""
         return max([1.0, *(abs(argument.log_odds) for argument in self.strong)])
 
 
@@ -174,9 +174,9 @@ class Measure:
     """One piece of evidence against a hard limit. `low` and `high` bound the scale it is on."""
 
     stage: str
-    """Whose evidence it is."""
+    """Stage whose evidence it is."""
     claim: str
-    """What is so where it passes."""
+    """Statement that holds where the clip passes."""
     quantity: str
     unit: str
     value: float | None
@@ -195,33 +195,33 @@ class ClipCard:
     status: Status
     reason: str
     stage: str
-    """Where it stopped; of a kept clip its last stage."""
+    """Stage at which the clip stopped; of a kept clip its last one."""
     because: str
-    """Why it was dropped, in a sentence; empty for a kept one."""
+    """Reason of the drop, in a sentence; empty for a kept clip."""
     deciding: str
-    """The hard limit that it misses, or what speaks most against it; empty for a kept one."""
+    """Hard limit that the clip misses, or what is most against it; empty for a kept clip."""
     source_uri: str
     start_s: float
     end_s: float
     label: str
     caption: str
     backend: str
-    """Of the caption."""
+    """Backend of the caption."""
     av_offset_ms: float | None
-    """Of the sound against the picture after the cut; positive: the sound is late."""
-    frames: tuple[Picture, ...]
+    """Offset of the sound against the picture after the cut; positive: the sound is late."""
+    frames: tuple[FramePicture, ...]
     pair_frame: int
-    levels: tuple[Level, ...]
-    stills: tuple[Picture, ...]
-    """Pictures that a stage left behind: a heat map, and a strip if it was never cut."""
-    sound: Sound | None
-    faces: tuple[Face, ...]
+    levels: tuple[DegradedMask, ...]
+    stills: tuple[FramePicture, ...]
+    """Stills that a stage left: a heat map, and a strip of frames if the clip was never cut."""
+    sound: SoundSummary | None
+    faces: tuple[FaceTimeline, ...]
     num_faces: int
-    """`faces` may be fewer."""
-    verdict: Verdict | None
-    """None where nothing was measured."""
+    """Number of faces that were found; `faces` may be fewer."""
+    verdict: ClipVerdict | None
+    """Verdict on the clip; None where nothing was measured."""
     backends: tuple[tuple[str, str], ...]
-    """(role, `name@version`) of everything that looked at it or listened to it."""
+    """Annotators that looked at the clip or listened to it: (role, `name@version`)."""
     command: str
 
 
@@ -248,7 +248,7 @@ class FailureGroup:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What would be kept as the probability that is asked moves, and how good it is said to be.
+    """Outlook: what would be kept as the probability that is asked moves, and how good it is.
 
     `settled` clips have every piece of evidence that `decide` reads; `open` ones were stopped
     before the rest of it was gathered, and are kept at most.
@@ -275,13 +275,13 @@ class Outlook:
 
     @property
     def now(self) -> int:
-        """Where in `xs` the configured one stands."""
+        """Index in `xs` of the configured probability."""
         return self.xs.index(self.limit)
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Clips and hours that would be kept as one hard limit moves and all else stays.
+    """Curve of clips and hours that would be kept as one hard limit moves.
 
     Attributes:
         name: of the limit, in `stages.decide`.
@@ -308,7 +308,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """One line of the list."""
+    """Row of the table of sources: one line of the list."""
 
     uri: str
     source_id: str
@@ -321,7 +321,7 @@ class SourceRow:
 
 @dataclass(frozen=True, slots=True)
 class SplitRow:
-    """One published split."""
+    """Row of the table of splits: one published split."""
 
     name: str
     num_clips: int
@@ -332,37 +332,37 @@ class SplitRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything on the page. Lists that could grow with the dataset are bounded samples."""
+    """The report: everything on the page. Lists that could grow are bounded samples."""
 
     title: str
     out: str
     generation: int
-    """Of the published dataset; 0 before the first."""
+    """Generation of the published dataset; 0 before the first."""
     profile: str
     config_hash: str
     backends: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]
-    """(role, backend, its weights as (name, licence))."""
+    """Backends of the build: (role, backend, its weights as (name, licence))."""
     stages: tuple[StageRow, ...]
     clips: tuple[ClipCard, ...]
     uncalibrated: tuple[str, ...]
     """`ROLE (BACKEND)` of the annotators of this build for which its decision is not calibrated."""
     held: str
-    """How well its profile's decisions hold, cross-validated; empty where that is not known."""
+    """Reliability of the profile's decisions, cross-validated; empty where not measured."""
     outlook: Outlook | None
-    """None where no clip has evidence."""
+    """Outlook; None where no clip has evidence."""
     curves: tuple[Curve, ...]
     failures: tuple[FailureGroup, ...]
     sources: tuple[SourceRow, ...]
     num_sources: int
     splits: tuple[SplitRow, ...]
     num_retracted: int
-    """Published clips that were decided against later."""
+    """Number of published clips that were decided against later."""
     num_clips: int
-    """Ever considered."""
+    """Number of clips ever considered."""
     num_upscaled: int
-    """Kept clips that have larger pictures than their sources."""
-    items: Tally
-    """What became of every clip."""
-    hours: Tally
+    """Number of kept clips that have larger pictures than their sources."""
+    items: OutcomeTally
+    """Clips by what became of them."""
+    hours: OutcomeTally
     fates: tuple[Loss, ...]
-    """Why clips stopped, over all stages, most first."""
+    """Reasons for which clips stopped, over all stages, most first."""

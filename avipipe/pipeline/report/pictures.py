@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from avipipe.errors import MediaError
 from avipipe.media.container import open_media
-from avipipe.pipeline.report.model import Picture
+from avipipe.pipeline.report.model import FramePicture
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 def frames_at(path: Path, indices: Sequence[int]) -> list[Frame]:
-    """Some frames of a video that was cut by us: its n-th picture is frame n.
+    """Read some frames of a video that was cut by us: its n-th picture is frame n.
 
     Args:
         indices: rising frame numbers.
@@ -56,8 +56,8 @@ def frames_at(path: Path, indices: Sequence[int]) -> list[Frame]:
 
 def picture(
     frame_HWC: Frame, mask_HW: Mask | None = None, *, height_px: int, time_s: float | None = None
-) -> Picture:
-    """A frame scaled down to `height_px` (never up), with the outline of its mask."""
+) -> FramePicture:
+    """Encode a frame scaled down to `height_px` (never up), with the outline of its mask."""
     height, width = frame_HWC.shape[:2]
     scale = min(1.0, height_px / height, MAX_WIDTH_PX / width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -68,11 +68,11 @@ def picture(
     assert done
     uri = "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
     path = "" if mask_HW is None else outline(mask_HW, *size)
-    return Picture(uri, size[0], size[1], time_s, path)
+    return FramePicture(uri, size[0], size[1], time_s, path)
 
 
 def outline(mask_HW: Mask, width: int, height: int) -> str:
-    """The borders of a mask, outer and inner, as an SVG path for the even-odd rule.
+    """Outline of a mask, outer and inner, as an SVG path for the even-odd rule.
 
     Args:
         width, height: of the picture that the path will lie on.
@@ -91,8 +91,8 @@ def outline(mask_HW: Mask, width: int, height: int) -> str:
     return "".join(parts)
 
 
-def still(path: Path, note: str) -> Picture | None:
-    """A picture file that a stage left behind; None if it cannot be read.
+def still(path: Path, note: str) -> FramePicture | None:
+    """Read a picture file that a stage left behind; None if it cannot be read.
 
     One of a single channel is a map of something, and gets the colours of one.
     """

@@ -14,14 +14,14 @@ from avipipe.pipeline.report.model import Report, StageRow
 from avipipe.pipeline.words import REASONS
 
 PER_HOUR = {"h": 1.0, "min": 60.0, "s": 3600.0}
-"""Unit of time -> how many make an hour."""
+"""Units of time, and how many make an hour."""
 
 _HERE = Path(__file__).parent
 _MINUS = "\u2212"
 
 
 def render(report: Report) -> str:
-    """The page: HTML with its styles, script and pictures inside; it asks the network for nothing.
+    """Render the page: HTML with styles, script and pictures inside; needs no network.
 
     A content security policy in the page forbids every request and every script but its own, so
     not even a hostile file name could change that.
@@ -45,7 +45,7 @@ def render(report: Report) -> str:
 
 
 def hours_unit(report: Report) -> str:
-    """The unit in which the longest time on the page is easy to read."""
+    """Choose the unit in which the longest time on the page is easy to read."""
     longest = max([stage.hours.total for stage in report.stages], default=0.0)
     if longest >= 2:
         return "h"
@@ -53,12 +53,12 @@ def hours_unit(report: Report) -> str:
 
 
 def format_hours(hours: float, *, unit: str) -> str:
-    """Hours in the page's unit: `1,234 h`, `12.3 min`."""
+    """Format hours in the page's unit: `1,234 h`, `12.3 min`."""
     return f"{format_amount(hours * PER_HOUR[unit])} {unit}"
 
 
 def format_amount(value: float) -> str:
-    """Three figures or all of the whole part: `0.04`, `12.3`, `1,234`."""
+    """Format an amount by three figures or its whole part: `0.04`, `12.3`, `1,234`."""
     if value == 0:
         return "0"
     magnitude = abs(value)
@@ -69,28 +69,28 @@ def format_amount(value: float) -> str:
 
 
 def format_count(value: float) -> str:
-    """`1,234,567`."""
+    """Format a count: `1,234,567`."""
     return f"{value:,.0f}"
 
 
 def format_number(value: float) -> str:
-    """A measure, limit or cost as short as it can be told: `2`, `0.05`, `−50`."""
+    """Format a measure, limit or cost in short: `2`, `0.05`, `−50`."""
     return f"{value:.3g}".replace("-", _MINUS) if abs(value) < 1e6 else format_count(value)
 
 
 def format_signed(value: float) -> str:
-    """Log-odds: `+0.62`, `−1.20`, `0.00`."""
+    """Format log-odds: `+0.62`, `−1.20`, `0.00`."""
     text = f"{value:+.2f}"
     return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", _MINUS)
 
 
 def format_chance(value: float) -> str:
-    """A probability: `0.83`; never `1.00` or `0.00`, as nothing is sure."""
+    """Format a probability: `0.83`; never `1.00` or `0.00`, as nothing is sure."""
     return f"{min(max(value, 0.01), 0.99):.2f}"
 
 
 def format_bytes(value: float) -> str:
-    """`1.2 GB`, in powers of ten."""
+    """Format bytes in powers of ten: `1.2 GB`."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if abs(value) < 1000:
             return f"{value:.3g} {unit}"
@@ -99,7 +99,7 @@ def format_bytes(value: float) -> str:
 
 
 def format_percent(part: float, whole: float) -> str:
-    """`12.3 %`; a dash where there is no whole."""
+    """Format a share: `12.3 %`; a dash where there is no whole."""
     if not whole:
         return "–"
     share = 100 * part / whole
@@ -109,7 +109,7 @@ def format_percent(part: float, whole: float) -> str:
 
 
 def format_clock(seconds: float) -> str:
-    """`1:02:03.4`, `2:03.4`."""
+    """Format a time of a clock: `1:02:03.4`, `2:03.4`."""
     tenths = round(seconds * 10)
     minutes, rest = divmod(tenths, 600)
     tail = f"{rest // 10:02d}.{rest % 10}"
@@ -119,7 +119,7 @@ def format_clock(seconds: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """`12.3 s`, `4 min 10 s`, `3 h 20 min`."""
+    """Format a duration: `12.3 s`, `4 min 10 s`, `3 h 20 min`."""
     if seconds < 60:
         return f"{format_amount(seconds)} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -129,7 +129,7 @@ def format_duration(seconds: float) -> str:
 
 
 def words(name: str) -> str:
-    """`several_speakers` -> `several speakers`."""
+    """Turn an identifier into words: `several_speakers` -> `several speakers`."""
     return name.replace("_", " ")
 
 
@@ -141,13 +141,13 @@ def _levels(stages: tuple[StageRow, ...]) -> list[tuple[str, list[StageRow]]]:
 
 
 def script_hash(script: str) -> str:
-    """By which a content security policy lets one script run."""
+    """Hash by which a content security policy lets one script run."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
 
 
 @lru_cache(maxsize=2)
 def environment(folder: Path) -> jinja2.Environment:
-    """For the templates of a folder."""
+    """Jinja environment for the templates of a folder."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""The clips that there are to review, and of each what it takes to show it.
+"""Clips to review, and of each what it takes to show it.
 
 They come from two places: the work folder, and, for what is not there any more, the published
 dataset. A kept clip is always in one of them. Of a dropped one there is a video as long as its
@@ -37,8 +37,8 @@ _COLUMNS = ["clip_id", "source_uri", "source_id", "start_s", "end_s"]
 _COLUMNS += ["decision", "reason", "shard", "evidence"]
 
 
-class Footage(NamedTuple):
-    """What there is to see and hear of a clip: a part of a file, and a mask for each 24th of it."""
+class ClipMedia(NamedTuple):
+    """Media of a clip: a part of a file, and a mask for each 24th of a second."""
 
     path: Path
     info: MediaInfo
@@ -48,8 +48,8 @@ class Footage(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
-    """A clip that was drawn, and what the dataset says of it.
+class ReviewClip:
+    """A clip to review, and what the dataset says of it.
 
     Attributes:
         reason: of a drop; empty for a kept clip.
@@ -64,12 +64,12 @@ class Clip:
     start_s: float
     end_s: float
     evidence: Mapping[str, Evidence]
-    footage: Footage
+    footage: ClipMedia
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class WorkClips:
-    """Clips whose work is still there.
+    """Source of clips whose work is still there.
 
     Attributes:
         ids: of all that were listed.
@@ -81,7 +81,7 @@ class WorkClips:
         self.ids: set[str] = set()
 
     def candidates(self, counts: Counter[str]) -> Iterator[Candidate]:
-        """Those that were decided on; `counts` takes in what became of every clip."""
+        """Iterate over clips that were decided on; `counts` takes in what became of every one."""
         for state in self._survey.clips(self._lines):
             record = state.last.record
             status = "pending" if record is None else record.status
@@ -92,8 +92,8 @@ class WorkClips:
             band = band_of(probability_of(kept_evidence(state)))
             yield Candidate(state.clip_id, Stratum(status, band, record.reason), state.row)
 
-    def clip(self, row: Row) -> Clip:
-        """All of a clip.
+    def clip(self, row: Row) -> ReviewClip:
+        """Load all of a clip.
 
         Raises:
             MediaError: its video cannot be read.
@@ -104,7 +104,7 @@ class WorkClips:
         assert record is not None
         assert span is not None
         assert record.status != "fail"
-        return Clip(
+        return ReviewClip(
             clip_id=state.clip_id,
             decision=record.status,
             reason=record.reason,
@@ -116,7 +116,7 @@ class WorkClips:
             metadata=row.source.metadata,
         )
 
-    def _footage(self, state: ItemState, span: Span) -> Footage:
+    def _footage(self, state: ItemState, span: Span) -> ClipMedia:
         evidence = kept_evidence(state)
         folders = {visit.stage.name: self._survey.folder(visit.key) for visit in state.visits}
         if "cut" in evidence:
@@ -124,11 +124,11 @@ class WorkClips:
             return _cut_footage(folders["cut"] / VIDEO_NAME, masks, evidence["cut"])
         fetched = next(visit.item for visit in state.visits if "fetch" in visit.stage.needs)
         info = MediaInfo.from_json(evidence["probe"])
-        return Footage(source_path(fetched), info, span.start_s, span.end_s)
+        return ClipMedia(source_path(fetched), info, span.start_s, span.end_s)
 
 
 class PublishedClips:
-    """Clips of which nothing but the published dataset is left.
+    """Source of clips of which nothing but the published dataset is left.
 
     Args:
         scratch: folder for what is taken out of shards; each clip's files replace the last one's.
@@ -139,7 +139,7 @@ class PublishedClips:
         self._scratch = scratch
 
     def candidates(self, seen: Collection[str], counts: Counter[str]) -> Iterator[Candidate]:
-        """Those that were decided on and are not in `seen`; `counts` takes in what became of every
+        """Iterate over clips that were decided on and are not in `seen`; `counts` takes in every
         one, and how many are `without_video`."""
         index = read_index(self._destination)
         if index is None:
@@ -158,15 +158,15 @@ class PublishedClips:
                 stratum = Stratum(row["decision"], band, row["reason"])
                 yield Candidate(row["clip_id"], stratum, row)
 
-    def clip(self, row: tables.Row) -> Clip:
-        """All of a clip.
+    def clip(self, row: tables.Row) -> ReviewClip:
+        """Load all of a clip.
 
         Raises:
             MediaError: its video is not there any more, or cannot be read.
             ManifestError: its masks or its shard cannot.
         """
         evidence = json.loads(row["evidence"])
-        return Clip(
+        return ReviewClip(
             clip_id=row["clip_id"],
             decision=row["decision"],
             reason=row["reason"],
@@ -177,7 +177,7 @@ class PublishedClips:
             footage=self._sample(row, evidence) if row["shard"] else _source_footage(row),
         )
 
-    def _sample(self, row: tables.Row, evidence: Mapping[str, Evidence]) -> Footage:
+    def _sample(self, row: tables.Row, evidence: Mapping[str, Evidence]) -> ClipMedia:
         video, masks = self._scratch / VIDEO_NAME, self._scratch / MASKS_NAME
         members = {f"{row['clip_id']}.mp4": video, f"{row['clip_id']}.masks.json": masks}
         try:
@@ -211,12 +211,12 @@ def _may_be_shown(row: tables.Row) -> bool:
     return bool(row["shard"]) or (not is_url(uri) and local_path(uri).is_file())
 
 
-def _cut_footage(video: Path, masks: Path | None, cut: Evidence) -> Footage:
+def _cut_footage(video: Path, masks: Path | None, cut: Evidence) -> ClipMedia:
     track = read_masks(masks) if masks is not None and masks.is_file() else None
-    return Footage(video, probe(video), 0.0, cut["duration_s"], track)
+    return ClipMedia(video, probe(video), 0.0, cut["duration_s"], track)
 
 
-def _source_footage(row: tables.Row) -> Footage:
+def _source_footage(row: tables.Row) -> ClipMedia:
     path = local_path(row["source_uri"])
     try:
         source_id = f"file-{sha256_of(path)[:16]}"
@@ -224,4 +224,4 @@ def _source_footage(row: tables.Row) -> Footage:
         raise MediaError(FailKind.UNREACHABLE, f"{path}: {error.strerror}") from error
     if row["source_id"] != source_id:
         raise MediaError(FailKind.NO_SUCH_FILE, f"{path}: another file stands there now")
-    return Footage(path, probe(path), row["start_s"], row["end_s"])
+    return ClipMedia(path, probe(path), row["start_s"], row["end_s"])

@@ -7,14 +7,14 @@ from typing import Literal, NamedTuple
 from avipipe.manifests import tables
 from avipipe.manifests.records import digest
 from avipipe.pipeline.graph import Row
-from avipipe.pipeline.sampling import Strata, in_turn
+from avipipe.pipeline.sampling import Strata, interleave
 
 NUM_BANDS = 10
-"""Of probability: fine enough to see where it is wrong, and each still gets some of 60 clips."""
+"""Number of bands of probability: fine enough to see where it is wrong, each with clips."""
 
 
 class Stratum(NamedTuple):
-    """What clips are drawn alike.
+    """A stratum: clips that are drawn alike.
 
     Attributes:
         band: of probability, from 0; None where there is none.
@@ -41,13 +41,13 @@ class Candidate:
 
 
 def band_of(probability: float | None) -> int | None:
-    """The tenth that a probability lies in, the last one with 1."""
+    """Band that a probability lies in; the last one holds 1."""
     return None if probability is None else min(int(probability * NUM_BANDS), NUM_BANDS - 1)
 
 
 @dataclass(slots=True)
-class Draw:
-    """Of each stratum the first `count` clips in an order that the seed gives.
+class SeededDraw:
+    """A seeded draw: of each stratum the first `count` clips in the seed's order.
 
     Takes any number of clips in memory that does not grow with them.
     """
@@ -64,16 +64,16 @@ class Draw:
         self._strata.offer(clip.stratum, self.rank(clip.clip_id), clip.clip_id, clip)
 
     def rank(self, name: object) -> int:
-        """The place of a name in the order that the seed gives."""
+        """Rank of a name in the seed's order."""
         return int(digest([self.seed, str(name)])[:16], 16)
 
     def __iter__(self) -> Iterator[Candidate]:
         """Kept and dropped clips in turn; of either the bands in turn; of a band the reasons."""
-        return in_turn([self._side("keep"), self._side("drop")])
+        return interleave([self._side("keep"), self._side("drop")])
 
     def _side(self, decision: str) -> Iterator[Candidate]:
         strata = sorted((s for s in self._strata if s.decision == decision), key=self.rank)
         bands = dict.fromkeys(stratum.band for stratum in strata)
-        return in_turn(
-            [in_turn([self._strata[s] for s in strata if s.band == band]) for band in bands]
+        return interleave(
+            [interleave([self._strata[s] for s in strata if s.band == band]) for band in bands]
         )

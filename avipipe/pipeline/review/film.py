@@ -9,7 +9,7 @@ from avipipe.errors import ConfigError
 from avipipe.media.decode import scaled_size
 from avipipe.media.normalize import VIDEO_NAME, NormalizeConfig, normalize
 from avipipe.pipeline.report.pictures import outline
-from avipipe.pipeline.review.clips import Footage
+from avipipe.pipeline.review.clips import ClipMedia
 
 _SIZE = {"short_side_px": 360, "max_long_side_px": 960}
 """Enough to see lips move and a mask's edge, and a tenth of the bytes that 720 takes."""
@@ -40,7 +40,7 @@ class Film:
         return len(self.video) + sum(map(len, self.outlines))
 
 
-def film(footage: Footage, folder: Path, *, max_bytes: int) -> Film:
+def film(footage: ClipMedia, folder: Path, *, max_bytes: int) -> Film:
     """Encode a clip.
 
     Args:
@@ -71,7 +71,7 @@ def film(footage: Footage, folder: Path, *, max_bytes: int) -> Film:
     )
 
 
-def _outlines(footage: Footage) -> tuple[str, ...]:
+def _outlines(footage: ClipMedia) -> tuple[str, ...]:
     masks = footage.masks
     if masks is None:
         return ()

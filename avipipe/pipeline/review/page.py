@@ -9,13 +9,13 @@ from typing import Any, Literal
 from markupsafe import Markup
 
 from avipipe import __version__
-from avipipe.decision.judge import Finding
+from avipipe.decision.judge import LimitFinding
 from avipipe.decision.model import Contribution
 from avipipe.manifests.records import DropReason, Evidence, digest
 from avipipe.manifests.samples import last_decision, probability_of
 from avipipe.pipeline import words
 from avipipe.pipeline.report.render import environment, script_hash
-from avipipe.pipeline.review.clips import Clip
+from avipipe.pipeline.review.clips import ReviewClip
 from avipipe.pipeline.review.film import Film
 
 _HERE = Path(__file__).parent
@@ -24,7 +24,7 @@ _ID_CHARS = 12
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Something that spoke for (sign 1) or against (-1) a clip.
+    """A point for (sign 1) or against (-1) a clip.
 
     Attributes:
         log_odds: how much; None of a hard limit that was missed.
@@ -37,7 +37,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class PageClip:
-    """What the page says of a clip; its film stands beside it.
+    """A clip on the page: what is said of it; its film stands beside it.
 
     Attributes:
         because: why it was dropped, in a sentence; empty for a kept one.
@@ -64,7 +64,7 @@ class PageClip:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Everything on a page but the films.
+    """A review page: everything on it but the films.
 
     Attributes:
         title: of the dataset, for people.
@@ -81,12 +81,12 @@ class Page:
 
     @property
     def page_id(self) -> str:
-        """What is judged is kept under this: the same clips in the same order go on."""
+        """Key of the stored judgements: the same clips in the same order go on."""
         return digest([self.dataset, [clip.clip_id for clip in self.clips]])[:_ID_CHARS]
 
 
-def page_clip(clip: Clip, film: Film) -> PageClip:
-    """What there is to say of a clip."""
+def page_clip(clip: ReviewClip, film: Film) -> PageClip:
+    """Make the text of a clip."""
     evidence = clip.evidence
     caption = evidence.get("caption", {})
     return PageClip(
@@ -110,18 +110,18 @@ def page_clip(clip: Clip, film: Film) -> PageClip:
 
 
 def no_mask_words(evidence: Mapping[str, Evidence]) -> str:
-    """Why there is no mask. It does not say why the clip fell: that is for after the verdict."""
+    """Explain why there is no mask, but not why the clip was dropped: it is not judged yet."""
     if "mask" in evidence:
         return "No mask: nothing was found that could be masked."
     return "No mask: none was made of this clip. Judge what is seen and heard."
 
 
 def points(decision: Evidence) -> Iterator[Point]:
-    """What the decision rests on: hard limits that were missed, then the strongest first."""
+    """Points that a decision rests on: missed hard limits, then arguments, strongest first."""
     for data in decision.get("findings", ()):
         if "measure" not in data:
             return  # decided by an avipipe that had thresholds only
-        found = Finding.from_json(data)
+        found = LimitFinding.from_json(data)
         if not found.passed:
             yield Point(words.sentence(found), -1, None)
     arguments = [Contribution(**data) for data in decision.get("contributions", ())]
@@ -131,7 +131,7 @@ def points(decision: Evidence) -> Iterator[Point]:
 
 
 def render(page: Page, films: Sequence[Film]) -> str:
-    """The page: HTML with its styles, script, videos and masks inside.
+    """Render the page: HTML with styles, script, videos and masks inside.
 
     A content security policy in the page forbids every request and every script but its own, so
     not even a hostile caption could change that.

@@ -12,8 +12,8 @@ from typing import Protocol
 from avipipe.errors import ConfigError, MediaError
 from avipipe.files import write_whole
 from avipipe.pipeline.graph import Row
-from avipipe.pipeline.review.clips import Clip, PublishedClips, WorkClips
-from avipipe.pipeline.review.draw import Candidate, Draw
+from avipipe.pipeline.review.clips import PublishedClips, ReviewClip, WorkClips
+from avipipe.pipeline.review.draw import Candidate, SeededDraw
 from avipipe.pipeline.review.film import Film, film
 from avipipe.pipeline.review.page import Page, PageClip, page_clip, render
 from avipipe.pipeline.workspace import Workspace
@@ -28,19 +28,19 @@ _WORDS_BYTES = 10_000
 """Of what is said of a clip: caption, evidence, ids; about a third of it as a rule."""
 
 
-class Listener(Protocol):
-    """Is told how the writing of a page goes on."""
+class ReviewListener(Protocol):
+    """Listener to the progress of writing a review page."""
 
     def drew(self, num_clips: int, counts: Counter[str]) -> None:
-        """So many clips are wanted at most; what became of all of them."""
+        """Clips were drawn, at most `num_clips`; `counts` is what became of all."""
 
     def filmed(self, num_clips: int, num_bytes: int) -> None:
-        """So many are ready, and take so much of the page."""
+        """Another film is ready: `num_clips` of them take `num_bytes` of the page."""
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What was written. `unreadable`: clips that were drawn and have no video any more."""
+class ReviewSummary:
+    """Result of writing a page. `unreadable`: clips that were drawn and have no video any more."""
 
     num_clips: int
     num_bytes: int
@@ -48,8 +48,14 @@ class Written:
 
 
 def write_review(
-    workspace: Workspace, path: Path, *, count: int, seed: int, max_bytes: int, listener: Listener
-) -> Written:
+    workspace: Workspace,
+    path: Path,
+    *,
+    count: int,
+    seed: int,
+    max_bytes: int,
+    listener: ReviewListener,
+) -> ReviewSummary:
     """Write a page with `count` clips, or as many as there are.
 
     Args:
@@ -60,7 +66,7 @@ def write_review(
     """
     config = workspace.require_config()
     with _open(workspace) as clips:
-        draw, counts = Draw(count, seed), Counter[str]()
+        draw, counts = SeededDraw(count, seed), Counter[str]()
         for candidate in clips.candidates(counts):
             draw.offer(candidate)
         wanted = min(count, counts["keep"] + counts["drop"] - counts["without_video"])
@@ -81,7 +87,7 @@ def write_review(
     )
     data = render(page, [film for _, film in shown]).encode()
     write_whole(path, data)
-    return Written(len(shown), len(data), unreadable)
+    return ReviewSummary(len(shown), len(data), unreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,7 @@ class _Clips:
             yield from self.work.candidates(counts)
         yield from self.published.candidates(self.work.ids if self.work else (), counts)
 
-    def clip(self, candidate: Candidate) -> Clip:
+    def clip(self, candidate: Candidate) -> ReviewClip:
         if isinstance(candidate.row, Row):
             assert self.work is not None
             return self.work.clip(candidate.row)
@@ -117,7 +123,7 @@ def _open(workspace: Workspace) -> Iterator[_Clips]:
 
 
 def _filmed(
-    clips: _Clips, draw: Iterable[Candidate], wanted: int, max_bytes: int, listener: Listener
+    clips: _Clips, draw: Iterable[Candidate], wanted: int, max_bytes: int, listener: ReviewListener
 ) -> tuple[list[tuple[PageClip, Film]], int]:
     """The first clips of the draw that can be shown; and how many before them cannot."""
     shown: list[tuple[PageClip, Film]] = []

@@ -14,13 +14,13 @@ import pytest
 from avipipe.audio_agent import Budget, Result, Sound, Task, Toolbox, edit_audio, toolbox
 from avipipe.audio_agent.procedural import sound
 from avipipe.audio_agent.schema import (
+    AgentTrace,
     AudioCaption,
     Checks,
     EditPlan,
     Issue,
     Kind,
     Removal,
-    Trace,
     Verdict,
 )
 from avipipe.audio_agent.tools import Mixed
@@ -134,7 +134,7 @@ def run(
     assert result.audio.wav_CN.shape == task.original.wav_CN.shape
     assert result.audio.sample_rate_hz == task.original.sample_rate_hz
     assert np.isfinite(result.audio.wav_CN).all()
-    assert Trace.model_validate_json(result.trace.model_dump_json()) == result.trace
+    assert AgentTrace.model_validate_json(result.trace.model_dump_json()) == result.trace
     return result
 
 

@@ -18,7 +18,7 @@ from avipipe.audio_agent.mix import (
     true_peak_db,
 )
 from avipipe.audio_agent.procedural.voice import VOICES, speak
-from avipipe.audio_agent.schema import Span
+from avipipe.audio_agent.schema import AudioSpan
 from avipipe.audio_agent.tools import Sound, TooLongError
 
 RATE_HZ = 44_100
@@ -32,8 +32,8 @@ def noise(
     return Sound(wave_CN.astype(np.float32), rate_hz)
 
 
-def span(start_s: float, end_s: float) -> Span:
-    return Span(start_s=start_s, end_s=end_s)
+def span(start_s: float, end_s: float) -> AudioSpan:
+    return AudioSpan(start_s=start_s, end_s=end_s)
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])

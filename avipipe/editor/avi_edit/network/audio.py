@@ -54,7 +54,7 @@ class CausalConv(nn.Conv1d):
         return super().forward(functional.pad(x_BCT, (KERNEL - 1, 0), mode="replicate"))
 
 
-class AudioEncoder(nn.Module):
+class AudioProjector(nn.Module):
     """Mixes wav2vec2's hidden states, and halves their rate twice.
 
     Latent frame j hears the video frames 4j - 8 to 4j, and none after.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avipipe.editor.avi_edit.network.attention import Rotary
-from avipipe.editor.avi_edit.network.audio import AudioEncoder, AudioInjection, AudioTokens
+from avipipe.editor.avi_edit.network.audio import AudioInjection, AudioProjector, AudioTokens
 from avipipe.editor.avi_edit.network.gamr import MaskRefiner
 from avipipe.editor.avi_edit.network.modulation import PrecisionEmbedding, modulate, per_token
 from avipipe.editor.avi_edit.network.tokens import (
@@ -141,7 +141,7 @@ class EditorTransformer(WanTransformer3DModel):
             {kind: ZeroEmbedding(in_channels, dim) for kind in controls}
         )
         self.reference_embedding = nn.Parameter(torch.zeros(dim))
-        self.audio_encoder = AudioEncoder(dim, audio_dim, num_audio_states, num_audio_tokens)
+        self.audio_encoder = AudioProjector(dim, audio_dim, num_audio_states, num_audio_tokens)
         self.audio_injections = nn.ModuleDict(
             {str(layer): AudioInjection(dim, heads, eps) for layer in audio_layers}
         )

@@ -20,13 +20,13 @@ from avipipe.editor.avi_edit.train.memory import memory_explained, plan_memory
 from avipipe.editor.avi_edit.train.metrics import JsonLines, Sink, TensorBoard, VideoFiles, WandB
 from avipipe.editor.avi_edit.train.parallel import World, joined
 from avipipe.editor.avi_edit.train.samples import Sampler
-from avipipe.editor.avi_edit.train.trainer import Listener, Trainer
+from avipipe.editor.avi_edit.train.trainer import Trainer, TrainingListener
 from avipipe.editor.common.dtypes import DTYPES
 from avipipe.editor.common.memory import MemoryPlan
 from avipipe.errors import ConfigError
 
 
-class RunListener(Listener, Protocol):
+class RunListener(TrainingListener, Protocol):
     """Who is told of the beginning, too."""
 
     def planned(self, plan: MemoryPlan) -> None:

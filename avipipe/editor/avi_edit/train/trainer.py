@@ -53,7 +53,7 @@ class Stream(Protocol):
         """Go on from a place."""
 
 
-class Listener(Protocol):
+class TrainingListener(Protocol):
     """Who is told how the run goes."""
 
     def stepped(self, step: int, values: Values) -> None:
@@ -101,7 +101,7 @@ class Trainer:
         stream: Stream,
         held_out: Sequence[Batch] = (),
         *,
-        listeners: Sequence[Listener] = (),
+        listeners: Sequence[TrainingListener] = (),
         sample: Hook | None = None,
         trust_checkpoint: bool = False,
     ) -> None:

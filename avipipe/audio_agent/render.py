@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from avipipe.audio_agent.activity import heard_spans
-from avipipe.audio_agent.ask import Asker
 from avipipe.audio_agent.mix import (
     DEFAULT_LUFS,
     cut,
@@ -20,7 +19,8 @@ from avipipe.audio_agent.mix import (
     mix,
     place,
 )
-from avipipe.audio_agent.schema import EditPlan, Generation, Removal, Span
+from avipipe.audio_agent.runner import ToolRunner
+from avipipe.audio_agent.schema import AudioSpan, EditPlan, Generation, Removal
 from avipipe.audio_agent.tools import Mixed, Sound, Task, Toolbox
 from avipipe.errors import AnnotatorError
 
@@ -30,27 +30,27 @@ _SEED_STEP = 1009
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
-    """The sounds of one iteration, and where it changed them."""
+class RenderedMix:
+    """A plan carried out: the mix with its parts, and where it was changed."""
 
     mixed: Mixed
-    removed_spans: tuple[Span, ...]
-    generated_spans: tuple[Span, ...]
+    removed_spans: tuple[AudioSpan, ...]
+    generated_spans: tuple[AudioSpan, ...]
 
 
-class Maker:
-    """Makes takes of one task; what was asked of a tool before is not asked again."""
+class PlanRenderer:
+    """Renders plans for one task; a tool's earlier answers are used again."""
 
-    def __init__(self, task: Task, tools: Toolbox, asker: Asker, seed: int) -> None:
-        self.task, self.tools, self.asker, self.seed = task, tools, asker, seed
+    def __init__(self, task: Task, tools: Toolbox, runner: ToolRunner, seed: int) -> None:
+        self.task, self.tools, self.runner, self.seed = task, tools, runner, seed
 
-    def make(self, plan: EditPlan) -> tuple[Take, float | None]:
+    def render(self, plan: EditPlan) -> tuple[RenderedMix, float | None]:
         original = self.task.original
         kept = self._separate(plan)
         removed = original.like(original.wav_CN - kept.wav_CN)
         removed_spans = heard_spans(removed)
         generated = original.like(np.zeros_like(original.wav_CN))
-        spans: list[Span] = []
+        spans: list[AudioSpan] = []
         similarities = []
         for new in plan.c_gen:
             made = self._generate(new, kept, removed, removed_spans)
@@ -60,11 +60,11 @@ class Maker:
                 spans += where
                 similarities.append(similarity)
         if plan.c_gen and not spans:
-            self.asker.fall_back("sound", "original", "nothing could be made: the original stays")
+            self.runner.fall_back("sound", "original", "nothing could be made: the original stays")
             kept, removed, removed_spans = original, generated, ()
-        told = [value for value in similarities if value is not None]
+        known = [value for value in similarities if value is not None]
         mixed = Mixed(kept, removed, generated, mix(kept, generated))
-        return Take(mixed, removed_spans, tuple(spans)), min(told) if told else None
+        return RenderedMix(mixed, removed_spans, tuple(spans)), min(known) if known else None
 
     def _separate(self, plan: EditPlan) -> Sound:
         """What is kept of the original."""
@@ -77,7 +77,7 @@ class Maker:
 
     def _without(self, mixture: Sound, removal: Removal, *, keeping: bool) -> Sound:
         """The mixture less one sound."""
-        target = self.asker.ask(
+        target = self.runner.run(
             "separate",
             [tool for tool in self.tools.separators if removal.kind in tool.kinds],
             lambda tool, _: _checked(tool.separate(mixture, removal), mixture),
@@ -87,34 +87,34 @@ class Maker:
         )
         if target is not None:
             return mixture.like(mixture.wav_CN - target.wav_CN)
-        if any(call.outcome == "silent" for call in self.asker.calls if call.role == "separate"):
+        if any(call.outcome == "silent" for call in self.runner.calls if call.role == "separate"):
             found = f"nothing is heard of {removal.query!r}"
-            self.asker.fall_back("separate", "nothing_found", f"{found}: nothing is removed")
+            self.runner.fall_back("separate", "nothing_found", f"{found}: nothing is removed")
             return mixture
         if keeping:
-            self.asker.fall_back("separate", "kept_all", "no separator works: all is kept")
+            self.runner.fall_back("separate", "kept_all", "no separator works: all is kept")
             return mixture.like(np.zeros_like(mixture.wav_CN))
-        self.asker.fall_back(
+        self.runner.fall_back(
             "separate", "ducked", f"no separator works: turned down by {DUCK_DB:g} dB instead"
         )
         return duck(mixture, removal.spans, by_db=DUCK_DB)
 
     def _generate(
-        self, new: Generation, kept: Sound, removed: Sound, removed_spans: Sequence[Span]
-    ) -> tuple[Sound, list[Span], float | None] | None:
+        self, new: Generation, kept: Sound, removed: Sound, removed_spans: Sequence[AudioSpan]
+    ) -> tuple[Sound, list[AudioSpan], float | None] | None:
         """A levelled track, the spans it sounds in, and its likeness to the prompt."""
-        whole = Span(start_s=0.0, end_s=self.task.original.duration_s)
+        whole = AudioSpan(start_s=0.0, end_s=self.task.original.duration_s)
         spans = list(new.spans or removed_spans or (whole,))
         reference = cut(removed, spans) if removed_spans else None
         if new.kind == "speech":
             made = self._speak(new, spans[0].start_s, spans[-1].end_s, reference)
             if made is not None:
                 end_s = min(spans[0].start_s + made.duration_s, whole.end_s)
-                spans = [Span(start_s=spans[0].start_s, end_s=end_s)]
+                spans = [AudioSpan(start_s=spans[0].start_s, end_s=end_s)]
         else:
             made = self._sound(new, max(span.duration_s for span in spans))
         if made is None:
-            self.asker.fall_back(
+            self.runner.fall_back(
                 "speech" if new.kind == "speech" else "sound",
                 "not_generated",
                 f"no tool could make {new.prompt!r}: it is left out",
@@ -126,7 +126,7 @@ class Maker:
         track = place(made, spans, like=self.task.original)
         # A model of sounds knows who speaks, not what is said.
         name = f"{new.voice or 'person'} speaking" if new.kind == "speech" else new.prompt
-        similarity = self.asker.ask(
+        similarity = self.runner.run(
             "likeness",
             self.tools.likeness,
             lambda tool, _: tool.similarity(made, name),
@@ -138,7 +138,7 @@ class Maker:
         self, new: Generation, start_s: float, end_s: float, reference: Sound | None
     ) -> Sound | None:
         room_s = self.task.original.duration_s - start_s
-        return self.asker.ask(
+        return self.runner.run(
             "speech",
             self.tools.speech,
             lambda tool, number: faster(
@@ -159,7 +159,7 @@ class Maker:
         )
 
     def _sound(self, new: Generation, duration_s: float) -> Sound | None:
-        return self.asker.ask(
+        return self.runner.run(
             "sound",
             [tool for tool in self.tools.sounds if new.kind in tool.kinds],
             lambda tool, number: from_onset(

@@ -1,4 +1,4 @@
-"""Asks tools: tries again, goes to the next one, gives up in time, and writes all of it down."""
+"""Runs tools: tries again, goes to the next one, gives up in time, and writes all of it down."""
 
 import logging
 import threading
@@ -25,7 +25,7 @@ _NO_SECOND_TRY = frozenset({"unavailable", "timeout", "too_long"})
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a run may take.
+    """Limits of a run: iterations, time, cost, and the score that is good enough.
 
     Attributes:
         iterations: at most; the paper gives no number.
@@ -54,7 +54,7 @@ class Budget:
 
 
 class OutOfBudgetError(Exception):
-    """No tool may be asked any more."""
+    """The time or the money of a run is spent: no tool may be called any more."""
 
     def __init__(self, stop: Stop) -> None:
         super().__init__(stop)
@@ -62,7 +62,7 @@ class OutOfBudgetError(Exception):
 
 
 @dataclass(slots=True)
-class Asker:
+class ToolRunner:
     """Asks the tools of one run, and remembers what they answered.
 
     A tool that is given up for its time goes on in a thread of its own, as Python cannot stop it;
@@ -84,27 +84,27 @@ class Asker:
 
     @property
     def seconds(self) -> float:
-        """Since the run began."""
+        """Seconds since the run began."""
         return self.clock() - self._start_s
 
     def take_calls(self) -> tuple[tuple[ToolCall, ...], tuple[Fallback, ...]]:
-        """What has happened since the last time this was asked."""
+        """Take out the calls and fallbacks that were written down since the last time."""
         taken = tuple(self.calls), tuple(self.fallbacks)
         self.calls, self.fallbacks = [], []
         return taken
 
     def fall_back(self, role: str, code: str, message: str) -> None:
-        """Write down what is done instead."""
+        """Write down a fallback: what is done instead of what was planned."""
         logger.warning("%s: %s", role, message)
         self.fallbacks.append(Fallback(role=role, code=code, message=message))
 
     def set_up(self, tool: Tool) -> None:
-        """Set a tool up once."""
+        """Call a tool's `setup` if that has not been done in this run."""
         if id(tool) not in self._ready:
             tool.setup()
             self._ready.add(id(tool))
 
-    def ask(
+    def run(
         self,
         role: str,
         tools: Sequence[ToolT],
@@ -114,7 +114,7 @@ class Asker:
         take: int = 0,
         is_silent: Callable[[T], bool] | None = None,
     ) -> T | None:
-        """The first good answer, or None if no tool gives one.
+        """Ask the tools of a role in turn; return the first good answer, None if there is none.
 
         Args:
             call: asks a tool; gets the number of the attempt, from 0 on over all tools.
