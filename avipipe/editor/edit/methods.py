@@ -1,17 +1,16 @@
 """Which editing methods there are, and reading the settings of one."""
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from avipipe import plugins
 from avipipe.annotators import registry
 from avipipe.config_file import told, validated
 from avipipe.editor.edit.config import EditConfig
 from avipipe.editor.edit.method import Method
-from avipipe.errors import ConfigError
 
 METHODS = {"avi_edit": "avipipe.editor.avi_edit.method:AviEdit"}
-"""Name -> "module:Class"; imported when it is asked for."""
+"""Name -> `module:Class`; imported when it is asked for."""
 
 _DEFAULT = EditConfig.model_fields["method"].default
 
@@ -23,21 +22,18 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> EditConfig:
         ConfigError: no such file, method or profile, an unknown key, or a wrong value.
     """
     data = told(path, overrides)
-    config = validated(find_method(data.get("method", _DEFAULT)).settings, data, where=path)
+    config = validated(find_method(str(data.get("method", _DEFAULT))).settings, data, where=path)
     registry.profile(config.profile)
     return config
 
 
-def find_method(name: object) -> type[Method]:
+def find_method(name: str) -> type[Method]:
     """The class of a method.
 
     Raises:
         ConfigError: there is none of that name.
     """
-    if name not in METHODS:
-        raise ConfigError(f"method: expected one of {', '.join(METHODS)}, got {name!r}")
-    module, _, kind = METHODS[str(name)].partition(":")
-    found: type[Method] = getattr(importlib.import_module(module), kind)
+    found: type[Method] = plugins.load("editing method", name, METHODS)
     return found
 
 
