@@ -21,11 +21,12 @@ BELOW: dict[str, set[str]] = {
 }
 BELOW["weights"] = BELOW["media"] | {"media"}
 BELOW["manifests"] = BELOW["media"] | {"media"}
+BELOW["pages"] = BELOW["manifests"] | {"manifests"}
 BELOW["synth"] = BELOW["manifests"] | {"manifests"}
 BELOW["annotators"] = BELOW["manifests"] | {"manifests", "weights"}
 BELOW["decision"] = BELOW["annotators"] | {"annotators"}
 BELOW["stages"] = BELOW["decision"] | {"decision"}
-BELOW["pipeline"] = BELOW["stages"] | {"stages"}
+BELOW["pipeline"] = BELOW["stages"] | {"stages", "pages"}
 BELOW["calibrate"] = BELOW["pipeline"] | {"pipeline"}
 BELOW["editor"] = BELOW["annotators"] | {"annotators", "synth"}
 BELOW["cli"] = BELOW["calibrate"] | {"calibrate", "synth", "editor"}
