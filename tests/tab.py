@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from tests.browser import CHROMIUM
 
-_KEYS = {"ArrowLeft": 37, "ArrowRight": 39, " ": 32}
+_KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, " ": 32}
+_KEYS |= {"Enter": 13, "Escape": 27, "Backspace": 8, "Delete": 46}
 
 
 class Tab:
@@ -121,15 +122,29 @@ class Tab:
             " e.scrollIntoView({block: 'nearest'}); const b = e.getBoundingClientRect();"
             " return [b.x + b.width / 2, b.y + b.height / 2] })()"
         )
-        event = {"x": x, "y": y, "button": "left", "clickCount": 1}
-        self.call("Input.dispatchMouseEvent", {"type": "mousePressed", **event})
-        self.call("Input.dispatchMouseEvent", {"type": "mouseReleased", **event})
+        self.drag((x, y))
+
+    def drag(self, *places: tuple[float, float], shift: bool = False) -> None:
+        """Press the mouse at a place of the window, go on to others, and let go at the last."""
+        event = {"button": "left", "clickCount": 1, "modifiers": 8 if shift else 0}
+        moves = ["mousePressed", *["mouseMoved"] * (len(places) - 1), "mouseReleased"]
+        for kind, (x, y) in zip(moves, [*places, places[-1]], strict=True):
+            self.call("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, **event})
 
     def choose_file(self, selector: str, path: Path) -> None:
         """As in the dialog of a file input."""
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", {"nodeId": root, "selector": selector})["nodeId"]
         self.call("DOM.setFileInputFiles", {"nodeId": node, "files": [str(path)]})
+
+    def downloaded(self, pattern: str) -> Path:
+        """The one file of that name that the page saved; it is empty until it is whole."""
+        self.wait_for(
+            lambda: any(path.stat().st_size for path in self.downloads.glob(pattern)),
+            f"a download like {pattern}",
+        )
+        (path,) = self.downloads.glob(pattern)
+        return path
 
     def resize(self, width: int, height: int, *, mobile: bool = False) -> None:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}

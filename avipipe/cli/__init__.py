@@ -27,6 +27,7 @@ COMMANDS = {
     "weights": "List, pull and verify the weights of models.",
     "doctor": "Tell which tools and annotators can run on this machine.",
     "train": "Train the editor on a published dataset.",
+    "mask": "Write a page on which a person draws the mask of a video.",
     "edit": "Edit an instance of a video, in sync with its sound.",
     "audio-edit": "Edit a sound track as an instruction says; judge it, and try again.",
     "synth": "Write clips whose masks, sounds and verdicts are known exactly.",

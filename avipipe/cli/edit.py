@@ -34,9 +34,7 @@ def edit_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--mask-box", metavar="X,Y,W,H", help="Box: pixels, or shares of the picture."
         ),
         click.option("--mask-polygon", metavar="'X,Y X,Y …'", help="Corners, in the same units."),
-        click.option(
-            "--mask", "mask_file", type=FILE, help="Image, video, or masks.json of a sample."
-        ),
+        click.option("--mask", "mask_file", type=FILE, help="Image, video, or masks.json."),
         click.option("--mask-words", help="What it is; looked for with the models of --profile."),
         click.option(
             "--precision",

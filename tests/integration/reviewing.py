@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from avipipe.manifests.rle import MaskTrack
+
 
 @dataclass(frozen=True)
 class ReviewPage:
-    """What a page holds: its words, and of each clip its video and the outlines of its mask."""
+    """What a page holds: its words, and of each clip its video and its masks."""
 
     html: str
     data: dict[str, Any]
     videos: list[bytes]
-    outlines: list[list[str]]
+    masks: list[MaskTrack | None]
 
     @property
     def clips(self) -> dict[str, dict[str, Any]]:
@@ -31,5 +33,9 @@ def read_page(path: Path) -> ReviewPage:
         html,
         data,
         [base64.b64decode(texts[f"film-{n}"], validate=True) for n in places],
-        [json.loads(texts[f"outlines-{n}"]) for n in places],
+        [_track(json.loads(texts[f"masks-{n}"])) for n in places],
     )
+
+
+def _track(data: dict[str, Any] | None) -> MaskTrack | None:
+    return None if data is None else MaskTrack.from_json({**data, "fps": 24})

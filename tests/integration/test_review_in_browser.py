@@ -5,13 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
+from avipipe.manifests import rle
 from avipipe.manifests.labels import ReviewLabel, read_labels
-from avipipe.pipeline.review.film import Film
+from avipipe.manifests.rle import MaskTrack, read_masks
+from avipipe.pages.film import Film
 from avipipe.pipeline.review.page import Page, PageClip, Point, render
 from tests.browser import in_browser
 from tests.integration.builds import avipipe
+from tests.integration.masking import Drawing, box
 from tests.integration.reviewing import ReviewPage, read_page
 from tests.tab import Tab
 
@@ -19,26 +24,13 @@ pytestmark = in_browser
 
 HOSTILE = """</script><script>window.owned = true</script><img src=x onerror="alert(1)">"""
 
-PIXELS = """(() => {
-  const { width, height } = overlay;
+TINT = """(([height, width]) => {
   const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-  copy.drawImage(overlay, 0, 0);
-  return copy.getImageData(0, 0, width, height).data;
-})()"""
-"""What is drawn over the video, RGBA."""
-
-TINTED = """(data, outline) => {
-  const path = new Path2D(outline), { width, height } = overlay;
-  let same = 0, all = 0;
-  pen.setTransform(1, 0, 0, 1, 0, 0);
-  for (let y = 0; y < height; y += 16) for (let x = 0; x < width; x += 16) {
-    all += 1;
-    const inside = pen.isPointInPath(path, x / 2, y / 2, "evenodd");
-    same += inside === (data[4 * (y * width + x) + 3] > 0);
-  }
-  return same / all;
-}"""
-"""The share of points that are tinted where they are inside an outline, and not where outside."""
+  copy.drawImage(overlay, 0, 0, width, height);
+  const { data } = copy.getImageData(0, 0, width, height);
+  return Array.from({ length: width * height }, (_, n) => data[4 * n + 3]);
+})"""
+"""How opaque what is drawn over the video is, row by row, at a size of (height, width)."""
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +71,7 @@ def exported(tab: Tab, page: ReviewPage) -> list[ReviewLabel]:
 
 
 def downloaded(tab: Tab) -> Path:
-    tab.wait_for(lambda: any(tab.downloads.glob("*.jsonl")), "a download")
-    (path,) = tab.downloads.glob("*.jsonl")
-    return path
+    return tab.downloaded("*.jsonl")
 
 
 def verdicts(labels: list[ReviewLabel]) -> dict[str, str]:
@@ -151,25 +141,71 @@ def test_the_video_plays_with_sound_and_its_mask(tab: Tab, page: ReviewPage) -> 
         # A browser plays sound only once somebody has pressed a key.
         assert shown(tab, "start") == "Play with sound Space"
         tab.press(" ")
-    tab.wait("!video.paused && frame > 3")
+    tab.wait("!video.paused && player.frame > 3")
     assert tab.run("video.webkitAudioDecodedByteCount") > 0
     assert tab.run("video.muted") is False
     tab.press(" ")
     tab.wait("video.paused")
-    at = tab.run("frame")
+    at = 10
+    tab.run(f"seek({at})")
+    tab.wait(f"player.frame === {at}")
     tab.press(".")
-    tab.wait(f"frame === {at + 1}")
+    tab.wait(f"player.frame === {at + 1}")
     assert tab.run("Math.floor(video.currentTime * 24)") == at + 1
-    covered = f"{PIXELS}.some((value) => value > 0)"
+    masks = page.masks[tab.run("state.at")]
+    assert masks is not None
+    tint_HW = np.array(tab.run(f"{TINT}({list(masks.size)})")).reshape(masks.size)
+    # Tinted inside the mask of this very frame, with a rim around it, and nothing beyond.
+    mask_HW = masks.mask(at + 1).astype(np.uint8)
+    inner_HW = cv2.erode(mask_HW, np.ones((5, 5)), borderValue=1) > 0
+    outer_HW = cv2.dilate(mask_HW, np.ones((25, 25))) > 0
+    assert inner_HW.any()
+    assert np.abs(tint_HW[inner_HW] - 0.4 * 255).max() < 12
+    assert tint_HW[(outer_HW > 0) & (mask_HW == 0)].max() > 200
+    assert (tint_HW[~outer_HW] == 0).all()
+    covered = f"{TINT}([90, 160]).some((value) => value > 0)"
     assert tab.run(covered)
-    # What is tinted is what the outline of this very frame holds.
-    outline = page.outlines[tab.run("state.at")][at + 1]
-    assert tab.run(f"({TINTED})({PIXELS}, {json.dumps(outline)})") > 0.98
     tab.press("o")
     assert not tab.run(covered)
     tab.press("o", "s")
     assert tab.run(covered)
     assert tab.run("video.muted") is True
+
+
+def test_a_wrong_mask_is_fixed_and_saved(tab: Tab, page: ReviewPage) -> None:
+    clip = go_to(tab, page, decision="keep")
+    masks = page.masks[tab.run("state.at")]
+    assert masks is not None
+    tab.press("m", "ArrowLeft")
+    assert shown(tab, "mended") == ""
+    tab.press("f")
+    drawing = Drawing(tab)
+    path = drawing.saved()
+    assert path.name == f"{clip['clip_id']}.masks.json"
+    assert read_masks(path) == masks
+    drawing.at(5)
+    drawing.drag((100, 50), (400, 300))
+    drawing.at(7)
+    # A corner is taken back by the key that would close the editor else.
+    tab.press("g", "p")
+    drawing.clicks((50, 50))
+    tab.press("Escape")
+    assert tab.run("mender.open")
+    fixed = read_masks(drawing.saved())
+    over = rle.encode(box(masks.size, 100, 50, 400, 300))
+    assert fixed.frames == (*masks.frames[:5], over, over, *masks.frames[7:])
+    # Keys of the review do nothing meanwhile.
+    tab.press("k", "Escape")
+    tab.wait("!mender.open")
+    assert "worked on" in shown(tab, "mended")
+    labels = exported(tab, page)
+    assert verdicts(labels) == {clip["clip_id"]: "wrong_mask"}
+    tab.press("ArrowRight")
+    assert shown(tab, "mended") == ""
+    tab.press("ArrowLeft")
+    tab.reload()
+    tab.press("f")
+    assert read_masks(Drawing(tab).saved()).frames[5] == over
 
 
 def test_what_the_build_thought_is_shown_when_asked_for(tab: Tab, page: ReviewPage) -> None:
@@ -266,7 +302,9 @@ def test_typing_a_name_judges_nothing(tab: Tab) -> None:
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     path = tmp_path / "review.html"
-    path.write_text(render(hostile_page(), [Film(64, 64, 24, "AAAA", ("M0 0l9 0 0 9Z",))]))
+    path.write_text(
+        render(hostile_page(), [Film(64, 64, 24, "AAAA", MaskTrack((8, 8), 24, ("0`1",)))])
+    )
     with Tab(tmp_path / "browser") as tab:
         tab.open(path)
         tab.press("i")
@@ -280,7 +318,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
 
 def test_a_probability_and_its_parts(tmp_path: Path) -> None:
     path = tmp_path / "review.html"
-    path.write_text(render(hostile_page(), [Film(64, 64, 24, "AAAA", ())]))
+    path.write_text(render(hostile_page(), [Film(64, 64, 24, "AAAA")]))
     with Tab(tmp_path / "browser") as tab:
         tab.open(path)
         tab.press("i")

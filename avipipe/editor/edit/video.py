@@ -17,12 +17,12 @@ from avipipe.editor.common.media import Take, covering_size
 from avipipe.editor.edit.chunks import Chunk, plan_chunks
 from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.method import Canvas
-from avipipe.errors import FailKind, MediaError
 from avipipe.files import written_whole
 from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ
 from avipipe.media import decode
 from avipipe.media.container import INPUT_OPTIONS, open_media
-from avipipe.media.decode import iter_frames, num_ticks
+from avipipe.media.decode import iter_frames
+from avipipe.media.dubbed import dubbed
 from avipipe.media.ffmpeg import file_url, run
 from avipipe.media.normalize import (
     AUDIO_NAME,
@@ -81,14 +81,12 @@ def prepare(
         MediaError: it cannot be read; `kind` says why.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    info, readable, has_sound = _probe(path, folder)
+    found = dubbed(path, folder)
+    info, num_frames = found.info, found.num_frames
     start_s, end_s = info.video.start_s, info.video.end_s
     canvas = canvas_for((float(info.video.shape[0]), float(info.video.shape[1])))
     width, height = canvas.width_px, canvas.height_px
     scaled = _covering(info, (height, width))
-    num_frames = num_ticks(end_s - start_s, Fraction(FPS))
-    if num_frames < 1:
-        raise MediaError(FailKind.CORRUPT, f"expected at least one frame in {path}, found none")
     take = Take(
         start=0,
         num_frames=num_frames,
@@ -103,12 +101,11 @@ def prepare(
         config = NormalizeConfig(
             short_side_px=min(scaled), max_long_side_px=max(scaled) + 2, crf=_NEARLY_LOSSLESS
         )
-        normalize(readable, info, start_s=start_s, end_s=end_s, folder=folder, config=config)
+        normalize(found.path, info, start_s=start_s, end_s=end_s, folder=folder, config=config)
         footage.write_all(_frames(folder / VIDEO_NAME, take))
         (folder / VIDEO_NAME).unlink()
         done.touch()
-    shape = (round(info.video.shape[0]), round(info.video.shape[1]))
-    return Source(footage, take, canvas, shape, folder / AUDIO_NAME, has_sound, info)
+    return Source(footage, take, canvas, found.shape, folder / AUDIO_NAME, found.has_sound, info)
 
 
 def fit_sound(path: Path, num_frames: int, out: Path) -> None:
@@ -170,33 +167,6 @@ def _sound(path: Path) -> Iterator[av.AudioFrame]:
         fit = av.AudioResampler(format="fltp", layout="stereo", rate=SAMPLE_RATE_HZ)
         for frame in source.decode(audio=0):
             yield from fit.resample(frame)
-
-
-def _probe(path: Path, folder: Path) -> tuple[MediaInfo, Path, bool]:
-    """What a file holds, the file to read, and whether there is sound; silence is added if not."""
-    try:
-        return probe(path), path, True
-    except MediaError as error:
-        if error.kind is not FailKind.NO_AUDIO_STREAM:
-            raise
-    with open_media(path) as container:
-        is_mov = "mov" in container.format.name
-    dubbed = folder / ("silent.mov" if is_mov else "silent.mkv")
-    if not dubbed.exists():
-        silence = ffmpeg.input(f"anullsrc=r={SAMPLE_RATE_HZ}:cl=stereo", f="lavfi")
-        # AVI has no times of its own, and Matroska wants some.
-        picture = ffmpeg.input(file_url(path), fflags="+genpts", **INPUT_OPTIONS)
-        with written_whole(dubbed) as draft:
-            copied = ffmpeg.output(
-                picture.video,
-                silence.audio,
-                f"file:{draft}",
-                format="mov" if is_mov else "matroska",
-                shortest=None,
-                **{"c:v": "copy", "c:a": "pcm_s16le"},
-            )
-            run(list(copied.compile()[1:]), timeout_s=_TIMEOUT_S)
-    return probe(dubbed), dubbed, False
 
 
 def _covering(info: MediaInfo, size: tuple[int, int]) -> tuple[int, int]:

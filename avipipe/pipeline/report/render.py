@@ -1,14 +1,13 @@
 """Draws a `Report` as one HTML file that needs nothing else."""
 
-import base64
-import hashlib
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 
 from avipipe import __version__
+from avipipe.pages.render import environment, joined, script_hash, shared
 from avipipe.pipeline.report import charts
 from avipipe.pipeline.report.model import Report, StageRow
 from avipipe.pipeline.words import REASONS
@@ -26,10 +25,9 @@ def render(report: Report) -> str:
     A content security policy in the page forbids every request and every script but its own, so
     not even a hostile file name could change that.
     """
-    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    script = joined(_HERE / "report.js")
     unit = hours_unit(report)
-    template = environment(_HERE).get_template("report.html")
-    return template.render(
+    return _template().render(
         r=report,
         reasons=REASONS,
         charts=charts,
@@ -37,7 +35,7 @@ def render(report: Report) -> str:
         hours=partial(format_hours, unit=unit),
         unit=unit,
         per_hour=PER_HOUR[unit],
-        css=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+        css=Markup(shared("base.css") + joined(_HERE / "report.css")),
         script=Markup(script),
         script_hash=script_hash(script),
         version=__version__,
@@ -140,22 +138,9 @@ def _levels(stages: tuple[StageRow, ...]) -> list[tuple[str, list[StageRow]]]:
     ]
 
 
-def script_hash(script: str) -> str:
-    """Hash by which a content security policy lets one script run."""
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-
-
-@lru_cache(maxsize=2)
-def environment(folder: Path) -> jinja2.Environment:
-    """Jinja environment for the templates of a folder."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+def _template() -> jinja2.Template:
+    own = environment(_HERE)
+    own.filters.update(
         amount=format_amount,
         bytes=format_bytes,
         chance=format_chance,
@@ -166,5 +151,5 @@ def environment(folder: Path) -> jinja2.Environment:
         signed=format_signed,
         words=words,
     )
-    environment.globals["percent"] = format_percent
-    return environment
+    own.globals["percent"] = format_percent
+    return own.get_template("report.html")

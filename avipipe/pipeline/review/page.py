@@ -1,10 +1,9 @@
 """Draws the clips to review as one HTML file that needs nothing else."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -13,10 +12,11 @@ from avipipe.decision.judge import LimitFinding
 from avipipe.decision.model import Contribution
 from avipipe.manifests.records import DropReason, Evidence, digest
 from avipipe.manifests.samples import last_decision, probability_of
+from avipipe.pages.film import Film
+from avipipe.pages.mask_page import EDITOR_SCRIPTS, EDITOR_STYLES
+from avipipe.pages.render import environment, inside_script, joined, script_hash, shared
 from avipipe.pipeline import words
-from avipipe.pipeline.report.render import environment, script_hash
 from avipipe.pipeline.review.clips import ReviewClip
-from avipipe.pipeline.review.film import Film
 
 _HERE = Path(__file__).parent
 _ID_CHARS = 12
@@ -100,7 +100,7 @@ def page_clip(clip: ReviewClip, film: Film) -> PageClip:
         end_s=clip.end_s,
         label=str(caption.get("label") or clip.metadata.get("label", "")),
         caption=str(caption.get("text", "")),
-        no_mask="" if film.outlines else no_mask_words(evidence),
+        no_mask="" if film.masks else no_mask_words(evidence),
         points=tuple(points(last_decision(evidence))),
         heard=tuple(words.sounds(evidence["listen"])) if "listen" in evidence else (),
         width=film.width,
@@ -136,15 +136,15 @@ def render(page: Page, films: Sequence[Film]) -> str:
     A content security policy in the page forbids every request and every script but its own, so
     not even a hostile caption could change that.
     """
-    script = (_HERE / "review.js").read_text(encoding="utf-8")
+    script = '"use strict";\n' + shared(*EDITOR_SCRIPTS) + joined(_HERE / "review.js")
     data = {**asdict(page), "page_id": page.page_id}
     return (
         environment(_HERE)
         .get_template("review.html")
         .render(
             page=page,
-            data=_inside_script(data),
-            films=[(Markup(film.video), _inside_script(film.outlines)) for film in films],
+            data=inside_script(data),
+            films=[(Markup(film.video), inside_script(film.mask_data)) for film in films],
             css=Markup(_styles()),
             script=Markup(script),
             script_hash=script_hash(script),
@@ -154,12 +154,6 @@ def render(page: Page, films: Sequence[Film]) -> str:
 
 
 def _styles() -> str:
-    """The report's, and the page's own."""
-    report = _HERE.parent / "report" / "report.css"
-    return "".join(path.read_text(encoding="utf-8") for path in (report, _HERE / "review.css"))
-
-
-def _inside_script(value: Any) -> Markup:
-    """JSON that nothing in it can end the element around it."""
-    text = json.dumps(value, separators=(",", ":"), sort_keys=True)
-    return Markup(text.replace("<", "\\u003c"))
+    """What pages share, the report's, the editor's, and the page's own."""
+    report = joined(_HERE.parent / "report" / "report.css")
+    return shared("base.css") + report + shared(*EDITOR_STYLES) + joined(_HERE / "review.css")

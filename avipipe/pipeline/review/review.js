@@ -1,12 +1,10 @@
-"use strict";
+/* The review page: one clip after the other, with its mask, for people to judge. */
 
 const page = JSON.parse(document.getElementById("data").textContent);
 const clips = page.clips;
-const FPS = 24;
 const WORDS = { keep: "keep", drop: "drop", wrong_mask: "wrong mask", unsure: "unsure" };
 const STORE = `avipipe-review:${page.dataset}:${page.page_id}`;
 const NAME_STORE = "avipipe-reviewer";
-const part = (id) => document.getElementById(id);
 const video = part("video"), overlay = part("overlay"), pen = overlay.getContext("2d");
 
 /* What is judged. Every change goes to the browser's store at once. */
@@ -96,12 +94,8 @@ function save_as_file() {
     say("Nothing is judged yet.");
     return;
   }
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([exported()], { type: "application/x-ndjson" }));
-  link.download = `labels-${page.dataset}-${page.page_id}.jsonl`.replace(/[^\w.-]/g, "_");
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  say(`Exported ${numJudged()} labels to ${link.download}.`);
+  const name = `labels-${page.dataset}-${page.page_id}.jsonl`;
+  say(`Exported ${numJudged()} labels to ${save_file(name, "application/x-ndjson", exported())}.`);
 }
 
 function parsed(text) {
@@ -149,13 +143,11 @@ function take_in(text) {
 /* The picture. */
 
 const films = new Map();
-let outlines = [], paths = [], frame = 0;
+const player = new Player(video, paint), silhouette = new Silhouette();
+let masks = null;
 
 function film(at) {
-  if (!films.has(at)) {
-    const bytes = Uint8Array.from(atob(part(`film-${at}`).textContent), (c) => c.charCodeAt(0));
-    films.set(at, URL.createObjectURL(new Blob([bytes], { type: "video/mp4" })));
-  }
+  if (!films.has(at)) films.set(at, playable(part(`film-${at}`).textContent));
   return films.get(at);
 }
 
@@ -170,18 +162,18 @@ function forget(around) {
 
 function show_film(at) {
   const clip = clips[at];
-  outlines = JSON.parse(part(`outlines-${at}`).textContent);
-  paths = [];
+  masks = masks_of(at);
   // Twice the video's own pixels, for a sharp edge where the picture is enlarged.
   overlay.width = clip.width * 2;
   overlay.height = clip.height * 2;
   part("screen").style.setProperty("--ratio", clip.width / clip.height);
   part("seek").max = clip.num_frames - 1;
-  video.src = film(at);
-  paint(0);
+  player.load(film(at), clip.num_frames);
   play();
   forget(at);
 }
+
+const masks_of = (at) => JSON.parse(part(`masks-${at}`).textContent);
 
 function play() {
   video.play().then(() => { part("start").hidden = true; }).catch((error) => {
@@ -189,51 +181,52 @@ function play() {
   });
 }
 
-function paint(at) {
-  frame = Math.min(Math.max(at, 0), clips[state.at] ? clips[state.at].num_frames - 1 : 0);
+function paint(frame) {
   part("seek").value = frame;
   part("clock").textContent = `${(frame / FPS).toFixed(2)} s`;
-  pen.setTransform(1, 0, 0, 1, 0, 0);
   pen.clearRect(0, 0, overlay.width, overlay.height);
   overlay.dataset.frame = frame;
-  if (!outlines[frame] || part("mask").getAttribute("aria-pressed") !== "true") return;
-  paths[frame] ||= new Path2D(outlines[frame]);
-  pen.setTransform(2, 0, 0, 2, 0, 0);
-  const colour = getComputedStyle(document.documentElement).getPropertyValue("--mask");
-  pen.fillStyle = colour;
-  pen.globalAlpha = 0.4;
-  pen.fill(paths[frame], "evenodd");
-  pen.globalAlpha = 1;
-  pen.lineJoin = "round";
-  pen.lineWidth = 3;
-  pen.strokeStyle = "#fff";
-  pen.stroke(paths[frame]);
-  pen.lineWidth = 1.5;
-  pen.strokeStyle = colour;
-  pen.stroke(paths[frame]);
-}
-
-/* Frame n is shown from n / 24 s on: the browser says which one is on the screen. */
-function follow() {
-  if ("requestVideoFrameCallback" in video) {
-    video.requestVideoFrameCallback((_, shown) => {
-      paint(Math.round(shown.mediaTime * FPS));
-      follow();
-    });
-  } else {
-    requestAnimationFrame(() => {
-      if (!video.seeking) paint(Math.floor(video.currentTime * FPS + 0.01));
-      follow();
-    });
-  }
+  const counts = masks && masks.frames[frame];
+  if (!counts || part("mask").getAttribute("aria-pressed") !== "true") return;
+  const [height, width] = masks.size;
+  silhouette.lay(pen, runs_from(counts), width, height, 2);
 }
 
 function seek(to) {
-  if (!clips[state.at]) return;
+  if (clips[state.at]) player.seek(to);
+}
+
+/* Mending a mask: the editor over the page, with what is drawn kept for each clip. */
+
+const mender = part("mender"), editor = new MaskEditor(draw_mend);
+const mend_store = (clip) => `${STORE}:mask:${clip.clip_id}`;
+
+function mend() {
+  const clip = clips[state.at];
+  if (!clip || clip.no_mask) return;
   video.pause();
-  const last = clips[state.at].num_frames - 1;
-  // The middle of a frame's time, so that rounding never shows its neighbour.
-  video.currentTime = (Math.min(Math.max(to, 0), last) + 0.5) / FPS;
+  part("mender-title").textContent = clip.label || clip.clip_id;
+  mender.showModal();
+  const [height, width] = masks.size;
+  editor.open({
+    url: film(state.at), name: clip.clip_id, store: mend_store(clip), width, height,
+    num_frames: clip.num_frames, given: masks.frames,
+  });
+}
+
+function is_mended(clip) {
+  try {
+    return Object.keys(JSON.parse(localStorage.getItem(mend_store(clip))).keys).length > 0;
+  } catch {
+    return false;
+  }
+}
+
+function draw_mend() {
+  const clip = clips[state.at];
+  part("mend").disabled = !clip || Boolean(clip.no_mask);
+  part("mend").classList.toggle("strong", Boolean(clip) && (labelOf(clip) || {}).verdict === "wrong_mask");
+  part("mended").hidden = !clip || !is_mended(clip);
 }
 
 /* The page. */
@@ -309,6 +302,7 @@ function draw_clip(clip) {
   part("no-mask").textContent = clip.no_mask;
   part("no-mask").hidden = !clip.no_mask;
   part("mask").disabled = Boolean(clip.no_mask);
+  draw_mend();
   part("decision").className = `verdict ${clip.decision}`;
   part("decision").textContent = clip.decision === "keep" ? "kept" : `dropped: ${clip.reason.replaceAll("_", " ")}`;
   part("because").textContent = clip.because;
@@ -372,7 +366,7 @@ function toggle(id) {
   const on = button.getAttribute("aria-pressed") !== "true";
   button.setAttribute("aria-pressed", String(on));
   if (id === "sound") video.muted = !on;
-  paint(frame);
+  paint(player.frame);
 }
 
 const turn = () => {
@@ -391,14 +385,19 @@ const KEYS = {
   s: () => toggle("sound"),
   i: () => { part("thought").open = !part("thought").open; },
   " ": turn,
-  ",": () => seek(frame - 1),
-  ".": () => seek(frame + 1),
+  f: mend,
+  ",": () => { if (clips[state.at]) player.step(-1); },
+  ".": () => { if (clips[state.at]) player.step(1); },
   "?": () => part("help").showModal(),
   arrowleft: () => go(state.at - 1),
   arrowright: () => { if (state.at < clips.length - 1 || numJudged() === clips.length) go(state.at + 1); },
 };
 
 document.addEventListener("keydown", (event) => {
+  if (mender.open) {
+    editor.typed(event);
+    return;
+  }
   const act = KEYS[event.key.toLowerCase()];
   const undoes = event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey);
   const typing = event.target.matches("input[type=text]") || part("help").open;
@@ -413,7 +412,7 @@ for (const button of document.querySelectorAll("[data-verdict]")) {
 const CLICKS = {
   undo, export: save_as_file, "export-all": save_as_file, play: turn, start: turn,
   back: KEYS.arrowleft, next: KEYS.arrowright, "help-open": KEYS["?"], import: () => part("file").click(),
-  mask: KEYS.o, sound: KEYS.s,
+  mask: KEYS.o, sound: KEYS.s, mend, "mender-close": () => mender.close(),
 };
 for (const [id, act] of Object.entries(CLICKS)) part(id).addEventListener("click", act);
 part("screen").addEventListener("click", (event) => { if (!event.target.closest("button")) turn(); });
@@ -443,6 +442,9 @@ clips.forEach((clip, at) => {
   segment.append(button);
   part("track").append(segment);
 });
+mender.addEventListener("close", () => {
+  editor.close();
+  draw_mend();
+});
 load();
 draw();
-follow();

@@ -11,18 +11,27 @@ from typing import Protocol
 
 from avipipe.errors import ConfigError, MediaError
 from avipipe.files import write_whole
+from avipipe.media.normalize import NormalizeConfig
+from avipipe.pages.film import Film, film, mask_bytes
 from avipipe.pipeline.graph import Row
 from avipipe.pipeline.review.clips import PublishedClips, ReviewClip, WorkClips
 from avipipe.pipeline.review.draw import Candidate, SeededDraw
-from avipipe.pipeline.review.film import Film, film
 from avipipe.pipeline.review.page import Page, PageClip, page_clip, render
 from avipipe.pipeline.workspace import Workspace
 from avipipe.text import title_of
 
 logger = logging.getLogger(__name__)
 
-_PAGE_BYTES = 100_000
-"""Of a page without clips: styles, script and what frames them take about half of it."""
+_WAYS = tuple(
+    NormalizeConfig(short_side_px=360, max_long_side_px=960, crf=crf, audio_kbps=audio_kbps)
+    for crf, audio_kbps in ((28, 96), (34, 96), (40, 64), (46, 48))
+)
+"""360 pixels are enough to see lips move and a mask's edge, and take a tenth of the bytes of 720;
+one way after the other until a clip is small enough: first what shows and sounds well, last what
+one can just judge by."""
+
+_PAGE_BYTES = 120_000
+"""Of a page without clips: styles, script and what frames them."""
 
 _WORDS_BYTES = 10_000
 """Of what is said of a clip: caption, evidence, ids; about a third of it as a rule."""
@@ -129,11 +138,12 @@ def _filmed(
     shown: list[tuple[PageClip, Film]] = []
     used_bytes = unreadable = 0
     for candidate in draw:
-        # What a clip does not need, those after it may use.
-        share = (max_bytes - used_bytes) // (wanted - len(shown))
         try:
             clip = clips.clip(candidate)
-            taken = film(clip.footage, clips.scratch, max_bytes=share)
+            # All that are left pay for its masks; what it does not need, those after it may use.
+            left_bytes = max_bytes - used_bytes - mask_bytes(clip.footage.masks)
+            share_bytes = left_bytes // (wanted - len(shown))
+            taken = _film(clip.footage, clips.scratch, share_bytes)
         except MediaError as error:
             logger.warning("%s is left out: %s", candidate.clip_id, error)
             unreadable += 1
@@ -144,6 +154,20 @@ def _filmed(
         if len(shown) == wanted:
             break
     return shown, unreadable
+
+
+def _film(footage: ClipMedia, folder: Path, max_bytes: int) -> Film:
+    return film(
+        footage.path,
+        footage.info,
+        start_s=footage.start_s,
+        end_s=footage.end_s,
+        masks=footage.masks,
+        ways=_WAYS,
+        folder=folder,
+        max_bytes=max_bytes,
+        advice="ask for fewer clips (--count) or a larger page (--max-mb)",
+    )
 
 
 def _nothing_to_show(out: str, counts: Counter[str]) -> str:
