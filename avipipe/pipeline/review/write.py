@@ -14,7 +14,7 @@ from avipipe.files import write_whole
 from avipipe.media.normalize import NormalizeConfig
 from avipipe.pages.film import Film, film, mask_bytes
 from avipipe.pipeline.graph import Row
-from avipipe.pipeline.review.clips import PublishedClips, ReviewClip, WorkClips
+from avipipe.pipeline.review.clips import ClipMedia, PublishedClips, ReviewClip, WorkClips
 from avipipe.pipeline.review.draw import Candidate, SeededDraw
 from avipipe.pipeline.review.page import Page, PageClip, page_clip, render
 from avipipe.pipeline.workspace import Workspace
