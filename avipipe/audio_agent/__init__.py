@@ -8,13 +8,14 @@ Nothing here needs torch unless a tool that does is chosen.
 """
 
 from avipipe.audio_agent.choose import toolbox
-from avipipe.audio_agent.loop import Result, edit_audio
+from avipipe.audio_agent.loop import AgentResult, edit_audio
 from avipipe.audio_agent.render import RenderedMix
 from avipipe.audio_agent.runner import Budget
 from avipipe.audio_agent.schema import AgentTrace, AudioSpan, EditPlan, Generation, Removal, Verdict
 from avipipe.audio_agent.tools import Mixed, Sound, Task, Toolbox
 
 __all__ = [
+    "AgentResult",
     "AgentTrace",
     "AudioSpan",
     "Budget",
@@ -23,7 +24,6 @@ __all__ = [
     "Mixed",
     "Removal",
     "RenderedMix",
-    "Result",
     "Sound",
     "Task",
     "Toolbox",

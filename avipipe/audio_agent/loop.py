@@ -42,7 +42,7 @@ BLOCKING = frozenset({"nothing_found", "nothing_generated", "silent", "clipped"}
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class AgentResult:
     """Result of a run: the best mix (or the original), the trace, and every rendered mix."""
 
     audio: Sound
@@ -57,7 +57,7 @@ def edit_audio(
     *,
     seed: int = 0,
     clock: Callable[[], float] = time.monotonic,
-) -> Result:
+) -> AgentResult:
     """Edit audio as the instruction says.
 
     Returns:
@@ -85,7 +85,7 @@ class _Run:
         self.takes: list[RenderedMix] = []
         self.tried: set[EditPlan] = set()
 
-    def run(self) -> Result:
+    def run(self) -> AgentResult:
         try:
             stop = self._loop()
         except OutOfBudgetError as error:
@@ -207,7 +207,7 @@ class _Run:
         able = [tool for tool in self.tools.separators if removal.kind in tool.kinds]
         return removal.take % len(able) if able else 0
 
-    def _result(self, stop: Stop) -> Result:
+    def _result(self, stop: Stop) -> AgentResult:
         original = self.task.original
         best = max(self.iterations, key=lambda it: (it.q, -it.index), default=None)
         if best is not None and best.q <= 0:
@@ -236,7 +236,7 @@ class _Run:
             seconds=round(self.runner.seconds, 4),
             cost_usd=self.runner.cost_usd,
         )
-        return Result(audio, trace, tuple(self.takes[: len(self.iterations)]))
+        return AgentResult(audio, trace, tuple(self.takes[: len(self.iterations)]))
 
 
 def _score(verdict: Verdict, checks: Checks) -> float:

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from avipipe.annotators.signal import mel_spectrogram, resample, to_db
 from avipipe.audio_agent.checks import AUDIBLE_DB, LEAK_DB, LOUD_DB, SIMILARITY, UNTOUCHED_DB
 from avipipe.audio_agent.files import flac_bytes
-from avipipe.audio_agent.loop import Result
+from avipipe.audio_agent.loop import AgentResult
 from avipipe.audio_agent.render import RenderedMix
 from avipipe.audio_agent.schema import AudioSpan, Checks, Iteration
 from avipipe.audio_agent.tools import Sound, Task
@@ -55,7 +55,7 @@ class Measured(NamedTuple):
     fine: bool | None
 
 
-def write_trace(folder: Path, task: Task, result: Result) -> None:
+def write_trace(folder: Path, task: Task, result: AgentResult) -> None:
     """Write `trace.html`, `trace.json` and the sounds of every iteration into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     loudest_db = _loudest_db(task.original)

@@ -9,7 +9,7 @@ from avipipe.cli.options import json_option, needs_editor
 from avipipe.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
-    from avipipe.audio_agent import Result
+    from avipipe.audio_agent import AgentResult
 
 
 @click.command("audio-edit")
@@ -102,7 +102,7 @@ def command(
         _show(result, out, trace_folder)
 
 
-def _show(result: "Result", out: Path, trace_folder: Path | None) -> None:
+def _show(result: "AgentResult", out: Path, trace_folder: Path | None) -> None:
     trace = result.trace
     for iteration in trace.iterations:
         mark = "accepted" if iteration.accepted else "not accepted"

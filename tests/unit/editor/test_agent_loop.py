@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from avipipe.audio_agent import Budget, Result, Sound, Task, Toolbox, edit_audio, toolbox
+from avipipe.audio_agent import AgentResult, Budget, Sound, Task, Toolbox, edit_audio, toolbox
 from avipipe.audio_agent.procedural import sound
 from avipipe.audio_agent.schema import (
     AgentTrace,
@@ -129,7 +129,7 @@ SILENCE = Sound(np.zeros((1, RATE_HZ), np.float32), RATE_HZ)
 
 def run(
     tools: Toolbox | None = None, budget: Budget = BUDGET, task: Task = TASK, seed: int = 0
-) -> Result:
+) -> AgentResult:
     result = edit_audio(task, tools or toolbox(), budget, seed=seed)
     assert result.audio.wav_CN.shape == task.original.wav_CN.shape
     assert result.audio.sample_rate_hz == task.original.sample_rate_hz
@@ -138,12 +138,12 @@ def run(
     return result
 
 
-def outcomes(result: Result, role: str) -> list[tuple[str, str]]:
+def outcomes(result: AgentResult, role: str) -> list[tuple[str, str]]:
     calls = [call for iteration in result.trace.iterations for call in iteration.calls]
     return [(call.tool, call.outcome) for call in calls if call.role == role]
 
 
-def fallbacks(result: Result) -> list[str]:
+def fallbacks(result: AgentResult) -> list[str]:
     trace = result.trace
     every = [*trace.opening_fallbacks, *trace.closing_fallbacks]
     every += [fallback for iteration in trace.iterations for fallback in iteration.fallbacks]

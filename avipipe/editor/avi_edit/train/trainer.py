@@ -67,7 +67,7 @@ class TrainingListener(Protocol):
 
 
 @dataclass(slots=True)
-class Progress:
+class TrainingCounters:
     """Counters of a run.
 
     Attributes:
@@ -114,7 +114,7 @@ class Trainer:
         self.model = begin(config, world)
         self.optimiser = make_optimiser(self.model, config.optimiser, kind)
         self.ema = None if config.ema_decay is None else Ema(self.model, config.ema_decay)
-        self.progress = Progress()
+        self.progress = TrainingCounters()
         self._checkpoints = Checkpoints(
             folder / "checkpoints",
             world,
@@ -137,7 +137,7 @@ class Trainer:
             return False
         state = self._checkpoints.read_state(found)
         self._checkpoints.load(found, self.model, self.optimiser, self.ema)
-        self.progress = Progress(**state["progress"])
+        self.progress = TrainingCounters(**state["progress"])
         self.stream.load_state_dict(state["stream"])
         self._checkpoints.restore_rng(found)
         return True
