@@ -53,7 +53,7 @@ def command(
       avipipe build --source clips/ --out s3://bucket/set --work /scratch/set
       avipipe build --source list.txt --out my-dataset --set stages.decide.min_clip_s=3
     """
-    from avipipe.cli.build_progress import Progress
+    from avipipe.cli.build_progress import BuildProgress
     from avipipe.manifests.sources import read_sources
     from avipipe.pipeline.build import Build
     from avipipe.pipeline.calibration import notes
@@ -90,7 +90,7 @@ def command(
         workspace.write_lines(lines)
         for note in notes(graph):
             echo(note, err=True)
-        with workspace.open_ledger() as ledger, Progress(len(lines)) as progress:
+        with workspace.open_ledger() as ledger, BuildProgress(len(lines)) as progress:
             summary = Build(workspace, graph, lines, ledger, lease).run(progress)
     echo(_in_words(summary, out))
 

@@ -11,7 +11,7 @@ from avipipe.manifests.records import Record
 from avipipe.pipeline.accounting import StageCount
 
 
-class Progress(Display):
+class BuildProgress(Display):
     """Counts what settles, and shows it without ever slowing the build.
 
     Implements `avipipe.pipeline.build.Listener`.

@@ -12,7 +12,7 @@ from avipipe.cli.output import echo, echo_json
 from avipipe.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from avipipe.cli.edit_progress import Progress
+    from avipipe.cli.edit_progress import EditProgress
     from avipipe.editor.edit.batch import Entry
     from avipipe.editor.edit.job import EditSpec, Job
     from avipipe.editor.edit.trace import Trace
@@ -128,7 +128,7 @@ def command(
     with needs_editor("editing"):
         from avipipe.editor.edit.methods import load_config, load_method
         from avipipe.editor.edit.run import edit
-    from avipipe.cli.edit_progress import Progress
+    from avipipe.cli.edit_progress import EditProgress
 
     given = {
         "profile": profile,
@@ -145,7 +145,7 @@ def command(
         job = _job(video, spec_file, told)
         job.check()
     method = load_method(config)
-    with Progress(as_json=as_json) as progress:
+    with EditProgress(as_json=as_json) as progress:
         if batch is None:
             _show(edit(job, out, method, progress, keep_work=keep_work), out, as_json)
             return
@@ -225,7 +225,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _run_batch(
-    entries: "list[Entry]", out: Path, run: "Callable[[Job, Path], None]", progress: "Progress"
+    entries: "list[Entry]", out: Path, run: "Callable[[Job, Path], None]", progress: "EditProgress"
 ) -> None:
     from avipipe.editor.edit.batch import run_jobs
 

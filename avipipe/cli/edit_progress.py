@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from avipipe.editor.edit.batch import Outcome
 
 
-class Progress(Display):
+class EditProgress(Display):
     """Shows steps and jobs. Implements `avipipe.editor.edit.listener.Listener`."""
 
     def __init__(self, *, as_json: bool) -> None:

@@ -92,7 +92,7 @@ def run_(
     """
     with needs_editor("training"):
         from avipipe.editor.avi_edit.train.run import train
-    from avipipe.cli.train_progress import Progress
+    from avipipe.cli.train_progress import TrainProgress
 
     config = _config(name, data, (*overrides, *([f"steps={steps}"] if steps else [])))
     if ray_workers is not None:
@@ -105,7 +105,7 @@ def run_(
             trust_checkpoint=trust_checkpoint,
         )
         return
-    with Progress(as_json=as_json) as progress:
+    with TrainProgress(as_json=as_json) as progress:
         done = train(
             config, out, resume=resume, trust_checkpoint=trust_checkpoint, listener=progress
         )

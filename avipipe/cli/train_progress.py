@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from avipipe.editor.common.memory import MemoryPlan
 
 
-class Progress(Display):
+class TrainProgress(Display):
     """Shows steps. Implements `avipipe.editor.avi_edit.train.run.RunListener`."""
 
     def __init__(self, *, as_json: bool) -> None:

@@ -32,7 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_plain_lines_come_now_and_then(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with edit_progress.Progress(as_json=False) as progress:
+    with edit_progress.EditProgress(as_json=False) as progress:
         progress.said("reading [b]x[/b]")
         progress.planned(9)
         progress.skipped(1)
@@ -48,7 +48,7 @@ def test_plain_lines_come_now_and_then(clock: Clock, capsys: pytest.CaptureFixtu
 def test_training_tells_its_first_and_last_step(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with train_progress.Progress(as_json=False) as progress:
+    with train_progress.TrainProgress(as_json=False) as progress:
         progress.began(2, 6)
         for step in range(3, 7):
             clock.now_s += 1
@@ -64,7 +64,7 @@ def test_training_tells_its_first_and_last_step(
 def test_events_are_all_that_is_told_as_json(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with train_progress.Progress(as_json=True) as progress:
+    with train_progress.TrainProgress(as_json=True) as progress:
         progress.began(0, 1)
         clock.now_s += 2 * PLAIN_INTERVAL_S
         progress.stepped(1, VALUES)

@@ -15,7 +15,7 @@ from avipipe.editor.avi_edit.lora import LoraConfig, add_lora, is_new
 from avipipe.editor.avi_edit.network.loading import blank, fresh_rope
 from avipipe.editor.avi_edit.network.transformer import EditorTransformer
 from avipipe.editor.avi_edit.train.config import OptimiserConfig, TrainConfig
-from avipipe.editor.avi_edit.train.parallel import World, deal_out, shard
+from avipipe.editor.avi_edit.train.parallel import World, scatter, shard
 from avipipe.editor.avi_edit.weights import load_network
 from avipipe.editor.common.dtypes import DTYPES
 from avipipe.errors import ConfigError
@@ -50,7 +50,7 @@ def begin(config: TrainConfig, world: World) -> EditorTransformer:
         shard(model, world, DTYPES[config.precision])
         cast(nn.Module, model).to_empty(device=world.device)
         model.rope = fresh_rope(model).to(world.device)
-        deal_out(model, whole)
+        scatter(model, whole)
     _checkpoint_layers(model, frozenset(config.checkpointed))
     model.train()
     if config.compile:

@@ -124,12 +124,12 @@ class TrainConfig(_Section):
 
     def identity(self) -> dict[str, Any]:
         """What the weights depend on: all but how long, how and with what notes the run goes."""
-        exclude: dict[str, Any] = dict.fromkeys(HOW, True)
+        exclude: dict[str, Any] = dict.fromkeys(RUNTIME_KEYS, True)
         exclude["data"] = {"dataset", "cache", "index", "workers"}  # the stream knows its clips
         return self.model_dump(mode="json", exclude=exclude)
 
 
-HOW = (
+RUNTIME_KEYS = (
     "steps",
     "checkpoint_layers",
     "compile",

@@ -86,7 +86,7 @@ def shard(model: EditorTransformer, world: World, dtype: torch.dtype) -> None:
         fully_shard(part, mesh=mesh, mp_policy=policy)
 
 
-def deal_out(model: torch.nn.Module, whole: torch.nn.Module | None) -> None:
+def scatter(model: torch.nn.Module, whole: torch.nn.Module | None) -> None:
     """Give each process its shards of the weights that the first one has.
 
     Args:
