@@ -12,11 +12,11 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from avipipe.annotators.base import Frames, Mask, Wave
+from avipipe.annotators.base import HEARING_HZ, Frames, Mask, Wave
 from avipipe.audio_agent.files import read_sound
 from avipipe.editor.avi_edit.data.batch import Task
 from avipipe.editor.avi_edit.method import Engine, Part
-from avipipe.editor.common.media import HEARING_HZ, decode_sound
+from avipipe.editor.common.media import decode_sound
 from avipipe.editor.edit.chunks import Chunk
 from avipipe.editor.edit.compose import composite, to_cells, to_pixels
 from avipipe.editor.edit.config import EditConfig

@@ -18,13 +18,14 @@ from avipipe.editor.avi_edit.sizes import PATCH, SPATIAL_STRIDE, Bucket
 from avipipe.editor.common.media import Take
 from avipipe.editor.edit.footage import Footage
 from avipipe.errors import FailKind, MediaError
-from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ
+from avipipe.manifests.samples import FPS
 from avipipe.media import decode
 from avipipe.media.container import INPUT_OPTIONS, open_media
 from avipipe.media.decode import iter_frames, num_ticks
 from avipipe.media.ffmpeg import file_url, run
 from avipipe.media.normalize import (
     AUDIO_NAME,
+    SAMPLE_RATE_HZ,
     SAMPLES_PER_FRAME,
     VIDEO_NAME,
     NormalizeConfig,
