@@ -29,8 +29,9 @@ from avipipe.audio_agent.procedural.voice import VOICES, speak
 from avipipe.errors import AvipipeError, ItemError
 from avipipe.manifests.evidence import ListenEvidence
 from avipipe.media.decode import read_audio
+from avipipe.media.normalize import SAMPLE_RATE_HZ
 from avipipe.media.probe import probe
-from avipipe.stages.listen import SAMPLE_RATE_HZ, Listen, ListenConfig
+from avipipe.stages.listen import Listen, ListenConfig
 
 FRAMES_PER_S = 100
 SHARED = Path(__file__).parents[2] / "shared"

@@ -21,6 +21,9 @@ Mask = npt.NDArray[np.bool_]
 Heat = npt.NDArray[np.float32]
 Box = tuple[float, float, float, float]
 
+HEARING_HZ = 16_000
+"""Rate at which sound is analysed; models may have their own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:

@@ -6,12 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from avipipe.annotators.base import Wave
+from avipipe.annotators.base import HEARING_HZ, Wave
 from avipipe.annotators.signal import Array, power_spectrogram, resample, to_db
 
 HOP_S = 0.016
 
-_RATE_HZ = 16000
 _WINDOW_S = 0.064
 _HIGHEST_HZ = 1500.0
 _LOWEST_HZ = 70.0
@@ -51,9 +50,9 @@ def find_two_voices(wav_N: Wave, *, sample_rate_hz: int) -> TwoVoices:
     Source: after Klapuri, Multiple fundamental frequency estimation by summing harmonic amplitudes
     (2006), on peaks instead of bins.
     """
-    wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=_RATE_HZ)
+    wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=HEARING_HZ)
     level_FK = to_db(
-        power_spectrogram(wav_N, sample_rate_hz=_RATE_HZ, window_s=_WINDOW_S, hop_s=HOP_S)[
+        power_spectrogram(wav_N, sample_rate_hz=HEARING_HZ, window_s=_WINDOW_S, hop_s=HOP_S)[
             :, : round(_HIGHEST_HZ * _WINDOW_S) + 2
         ],
         floor_db=-110.0,

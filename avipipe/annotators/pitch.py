@@ -6,14 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from avipipe.annotators.base import Wave
+from avipipe.annotators.base import HEARING_HZ, Wave
 from avipipe.annotators.signal import Array, frames_of, resample
 
 HOP_S = 0.01
 LOWEST_HZ = 65.0
 HIGHEST_HZ = 400.0
 
-_RATE_HZ = 16000
 _WINDOW_S = 0.04
 _NUM_CANDIDATES = 5
 _VOICED_STRENGTH = 0.5
@@ -49,8 +48,8 @@ def track_pitch(wav_N: Wave, *, sample_rate_hz: int) -> PitchTrack:
     Source: Boersma, Accurate short-term analysis of the fundamental frequency (1993): the
     autocorrelation divided by that of the window, and a path of least jumps through its peaks.
     """
-    wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=_RATE_HZ)
-    frames_FW = frames_of(wav_N, sample_rate_hz=_RATE_HZ, window_s=_WINDOW_S, hop_s=HOP_S)
+    wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=HEARING_HZ)
+    frames_FW = frames_of(wav_N, sample_rate_hz=HEARING_HZ, window_s=_WINDOW_S, hop_s=HOP_S)
     correlation_FL, energy_F = _autocorrelation(frames_FW)
     f0_FC, strength_FC = _candidates(correlation_FL)
     path_F = _best_path(f0_FC, strength_FC)
@@ -71,7 +70,7 @@ def _autocorrelation(frames_FW: Array) -> tuple[Array, Array]:
     window_W = scipy.signal.get_window("hann", num_samples).astype(np.float32)
     centred_FW = (frames_FW - frames_FW.mean(axis=1, keepdims=True)) * window_W
     size = scipy.fft.next_fast_len(2 * num_samples, real=True)
-    num_lags = int(_RATE_HZ / LOWEST_HZ) + 2
+    num_lags = int(HEARING_HZ / LOWEST_HZ) + 2
 
     def lags(power: Array) -> Array:
         return np.asarray(scipy.fft.irfft(power, axis=-1)[..., :num_lags], dtype=np.float32)
@@ -84,7 +83,7 @@ def _autocorrelation(frames_FW: Array) -> tuple[Array, Array]:
 
 def _candidates(correlation_FL: Array) -> tuple[Array, Array]:
     """The strongest peaks of each frame: pitch in Hz (F, C) and strength (F, C)."""
-    shortest = int(_RATE_HZ / HIGHEST_HZ)
+    shortest = int(HEARING_HZ / HIGHEST_HZ)
     inner_FL = correlation_FL[:, shortest:-1]
     is_peak_FL = (inner_FL >= correlation_FL[:, shortest - 1 : -2]) & (
         inner_FL > correlation_FL[:, shortest + 1 :]
@@ -92,7 +91,7 @@ def _candidates(correlation_FL: Array) -> tuple[Array, Array]:
     height_FL = np.where(is_peak_FL, inner_FL, 0.0)
     best_FC = np.argsort(-height_FL, axis=1, kind="stable")[:, :_NUM_CANDIDATES]
     strength_FC = np.clip(np.take_along_axis(height_FL, best_FC, axis=1), 0.0, 1.0)
-    f0_FC = _RATE_HZ / (best_FC + shortest)
+    f0_FC = HEARING_HZ / (best_FC + shortest)
     return f0_FC.astype(np.float32), strength_FC.astype(np.float32)
 
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from avipipe.annotators.base import Wave
+from avipipe.annotators.base import HEARING_HZ, Wave
 from avipipe.annotators.signal import Array, power_spectrogram, resample, running_median, to_db
 
 HOP_S = 0.02
 
-_RATE_HZ = 16000
 # 96 ms resolve partials 20 Hz apart; a voice glides out of a bin within that time.
 _WINDOW_S = 0.096
 _LOWEST_HZ = 100.0
@@ -91,8 +90,8 @@ def find_tones(wav_N: Wave, *, sample_rate_hz: int) -> Tones:
     Source: after Seyerlehner et al., Automatic music detection in television productions (DAFx
     2007), with tracked peaks instead of activated bins.
     """
-    wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=_RATE_HZ)
-    power_FK = power_spectrogram(wav_N, sample_rate_hz=_RATE_HZ, window_s=_WINDOW_S, hop_s=HOP_S)
+    wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=HEARING_HZ)
+    power_FK = power_spectrogram(wav_N, sample_rate_hz=HEARING_HZ, window_s=_WINDOW_S, hop_s=HOP_S)
     low, high = round(_LOWEST_HZ * _WINDOW_S), round(_HIGHEST_HZ * _WINDOW_S)
     power_FK = power_FK[:, : high + 2]
     level_FK = to_db(power_FK, floor_db=-120.0)

@@ -6,13 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
 
-from avipipe.annotators.base import Speech
+from avipipe.annotators.base import HEARING_HZ, Speech
 from avipipe.annotators.embedded.vad import EnergyVad
 from avipipe.annotators.signal import mel_spectrogram, resample, to_db
 from avipipe.audio_agent.schema import AudioSpan
 from avipipe.audio_agent.tools import Sound
 
-_RATE_HZ = 16_000
 _HOP_S = 0.01
 _ON_DB = 6.0
 _OFF_DB = 2.5
@@ -44,8 +43,8 @@ def active_spans(sound: Sound) -> tuple[AudioSpan, ...]:
     The usual level of each band is its lower quartile over time, so what sounds for more than
     three quarters of the audio counts as background. Levels 55 dB below the loudest count as none.
     """
-    wav_N = resample(sound.mono(), from_hz=sound.sample_rate_hz, to_hz=_RATE_HZ)
-    level_FM = to_db(mel_spectrogram(wav_N, sample_rate_hz=_RATE_HZ), floor_db=-120.0)
+    wav_N = resample(sound.mono(), from_hz=sound.sample_rate_hz, to_hz=HEARING_HZ)
+    level_FM = to_db(mel_spectrogram(wav_N, sample_rate_hz=HEARING_HZ), floor_db=-120.0)
     if float(level_FM.max()) < _SILENCE_DBFS:
         return ()
     level_FM = np.maximum(level_FM, level_FM.max() - _FLOOR_DB)

@@ -16,6 +16,7 @@ from pycocotools import mask as coco
 
 from avipipe.errors import ManifestError
 from avipipe.files import write_whole
+from avipipe.media.normalize import FPS
 
 Mask = npt.NDArray[np.bool_]
 Size = tuple[int, int]
@@ -126,9 +127,9 @@ class MaskTrack:
         return decode(self.frames[frame], self.size)
 
 
-def write_masks(path: Path, frames: Iterable[str], *, size: Size, fps: int = 24) -> None:
+def write_masks(path: Path, frames: Iterable[str], *, size: Size) -> None:
     """Write `masks.json`. `frames` may be a generator, so a clip is never held as pixels."""
-    write_json(path, {"size": list(size), "fps": fps, "frames": list(frames)})
+    write_json(path, {"size": list(size), "fps": int(FPS), "frames": list(frames)})
 
 
 def read_masks(path: Path) -> MaskTrack:

@@ -12,9 +12,10 @@ from avipipe.manifests.duplicates import SplitClip
 from avipipe.manifests.records import Evidence, SourceLine, Span
 from avipipe.manifests.rle import canonical_json
 from avipipe.manifests.shards import Member
+from avipipe.media import normalize
 
-FPS = 24
-SAMPLE_RATE_HZ = 48_000
+FPS = int(normalize.FPS)
+"""Whole, as JSON holds it."""
 
 DECIDED_AFTER = ("mask", "look", "listen")
 """The stages after which clips are decided, the last one first."""
@@ -173,7 +174,7 @@ def sample_facts(record: ClipRecord, split: str) -> dict[str, Any]:
         },
         "span": {"start_s": float(record.span.start_s), "end_s": float(record.span.end_s)},
         "fps": FPS,
-        "sample_rate_hz": SAMPLE_RATE_HZ,
+        "sample_rate_hz": normalize.SAMPLE_RATE_HZ,
         "num_frames": cut["num_frames"],
         "num_samples": cut["num_samples"],
         "size": [cut["height"], cut["width"]],

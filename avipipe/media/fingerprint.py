@@ -4,7 +4,6 @@ import functools
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from fractions import Fraction
 from itertools import permutations
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from PIL import Image
 
 from avipipe.media.decode import read_frames
 from avipipe.media.ffmpeg import ffmpeg_path, run
+from avipipe.media.normalize import FPS
 from avipipe.media.probe import MediaInfo
 
 NUM_FRAMES = 3
@@ -34,7 +34,6 @@ MIN_DISTINCT = 6
 MAX_BIT_ERRORS = 0.15
 """Largest share of wrong bits. Re-encoded and out of step: up to 0.10; other sound: 0.3."""
 
-_FPS = Fraction(24)
 _HEIGHT_PX = 180
 _TIMEOUT_S = 120.0
 
@@ -46,14 +45,14 @@ def sample_frames(path: Path, info: MediaInfo) -> list[npt.NDArray[np.uint8]]:
     pictures = []
     for n in range(NUM_FRAMES):
         at_s = info.duration_s * (2 * n + 1) / (2 * NUM_FRAMES)
-        start_s = float(int(at_s * _FPS) / _FPS)
+        start_s = float(int(at_s * FPS) / FPS)
         pictures.append(
             read_frames(
                 path,
                 info,
                 start_s=start_s,
-                end_s=start_s + float(1 / _FPS),
-                fps=_FPS,
+                end_s=start_s + float(1 / FPS),
+                fps=FPS,
                 height_px=_HEIGHT_PX,
             )[0]
         )

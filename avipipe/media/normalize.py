@@ -26,7 +26,7 @@ from avipipe.media.probe import MediaInfo, VideoInfo
 
 FPS = Fraction(24)
 SAMPLE_RATE_HZ = 48_000
-SAMPLES_PER_FRAME = 2000
+SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // FPS
 VIDEO_NAME = "video.mp4"
 AUDIO_NAME = "audio.flac"
 

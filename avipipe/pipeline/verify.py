@@ -5,7 +5,6 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from typing import Any, BinaryIO, cast
 
 import av
@@ -24,12 +23,13 @@ from avipipe.manifests.leftovers import find_leftovers
 from avipipe.manifests.pairs import Pairs, check_pairs
 from avipipe.manifests.records import ID_PATTERN
 from avipipe.manifests.rle import MaskTrack
-from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ, split_clip
+from avipipe.manifests.samples import split_clip
 from avipipe.manifests.shards import ShardEntry, read_shard
 from avipipe.manifests.splits import check_splits
 from avipipe.manifests.stores.base import BLOCK_BYTES, FileDigest
 from avipipe.manifests.tables import CLIPS_NAME, PublishedTables
 from avipipe.media.container import open_bytes
+from avipipe.media.normalize import FPS, SAMPLE_RATE_HZ
 from avipipe.pipeline.remeasure import Remeasure
 
 MAX_OFFSET_MS = 20.0
@@ -229,7 +229,7 @@ def _check_media(members: Mapping[str, bytes], facts: Mapping[str, Any]) -> Iter
         stream = container.streams.video[0]
         found = (stream.width, stream.height, stream.average_rate)
         num_frames = sum(1 for _ in container.decode(stream))
-    if found != (width, height, Fraction(FPS)):
+    if found != (width, height, FPS):
         yield f"mp4 is {found[0]}x{found[1]} at {found[2]} fps, expected {width}x{height} at {FPS}"
     if num_frames != facts["num_frames"]:
         yield f"mp4 has {num_frames} frames, expected {facts['num_frames']}"

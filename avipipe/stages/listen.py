@@ -7,18 +7,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from avipipe.annotators.base import AudioTagger, Diarizer, Separator, Turn, Vad, Wave
+from avipipe.annotators.base import HEARING_HZ, AudioTagger, Diarizer, Separator, Turn, Vad, Wave
 from avipipe.annotators.signal import onset_times, resample, spectral_flux
 from avipipe.manifests.evidence import ListenEvidence, SpeakerTurn
 from avipipe.manifests.records import Keep, Outcome
 from avipipe.media.decode import read_audio
+from avipipe.media.normalize import SAMPLE_RATE_HZ
 from avipipe.media.probe import MediaInfo
 from avipipe.stages.annotated import AnnotatedStage
 from avipipe.stages.base import Item
 from avipipe.stages.fetch import source_path
 
-SAMPLE_RATE_HZ = 48_000
-SPEECH_RATE_HZ = 16_000
 SILENCE_DBFS = -120.0
 MIN_ONSET_DB = 3.0
 NUM_WAVEFORM_POINTS = 200
@@ -76,8 +75,8 @@ class Listen(AnnotatedStage):
     def listen(self, wav_CN: Wave) -> ListenEvidence:
         """Everything that is measured on a clip's sound (C, N) at 48 kHz."""
         mono_N = wav_CN.mean(axis=0)
-        speech_wav_N = resample(mono_N, from_hz=SAMPLE_RATE_HZ, to_hz=SPEECH_RATE_HZ)
-        rate_hz = SPEECH_RATE_HZ
+        speech_wav_N = resample(mono_N, from_hz=SAMPLE_RATE_HZ, to_hz=HEARING_HZ)
+        rate_hz = HEARING_HZ
         speech = self._vad.speech(speech_wav_N, sample_rate_hz=rate_hz)
         speakers = self._diarizer.diarize(speech_wav_N, sample_rate_hz=rate_hz, speech=speech)
         tags = self._tagger.tag(speech_wav_N, sample_rate_hz=rate_hz, speech=speech)
@@ -111,7 +110,7 @@ class Listen(AnnotatedStage):
         )
 
     def _onsets_s(self, mono_N: Wave) -> list[float]:
-        flux_F = spectral_flux(mono_N, sample_rate_hz=SPEECH_RATE_HZ)
+        flux_F = spectral_flux(mono_N, sample_rate_hz=HEARING_HZ)
         times_s = onset_times(
             flux_F,
             smallest_rise_db=max(MIN_ONSET_DB, self.config.min_onset * float(flux_F.max())),

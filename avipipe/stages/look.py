@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from avipipe.annotators.base import (
+    HEARING_HZ,
     ActiveSpeaker,
     ActiveSpeakers,
     Frames,
@@ -43,7 +44,6 @@ from avipipe.stages.fetch import source_path
 
 HEAT_NAME = "heat.png"
 PREVIEW_NAME = "preview.jpg"
-SAMPLE_RATE_HZ = 16_000
 FACE_STEP_FRAMES = 6
 HEAT_SCALE = 4
 NUM_PREVIEW_FRAMES = 6
@@ -110,7 +110,7 @@ class Look(AnnotatedStage):
             info,
             start_s=span.start_s,
             end_s=span.end_s,
-            sample_rate_hz=SAMPLE_RATE_HZ,
+            sample_rate_hz=HEARING_HZ,
             mono=True,
         )
         listen = item.evidence["listen"]
@@ -142,7 +142,7 @@ class Look(AnnotatedStage):
             heard: AudioSet class -> score.
         """
         speakers = self._active_speaker.score(
-            frames_THWC, fps=FPS, wav_N=wav_N, sample_rate_hz=SAMPLE_RATE_HZ
+            frames_THWC, fps=FPS, wav_N=wav_N, sample_rate_hz=HEARING_HZ
         )
         faces = _faces(speakers, speech, width=frames_THWC.shape[2], height=frames_THWC.shape[1])
         small_THWC = _shrunk(frames_THWC, self.config.height_px)
@@ -191,7 +191,7 @@ class Look(AnnotatedStage):
             blanked(frames_THWC, boxes)[:, top:bottom, left:right],
             fps=FPS,
             wav_N=wav_N,
-            sample_rate_hz=SAMPLE_RATE_HZ,
+            sample_rate_hz=HEARING_HZ,
         )
         heat_HW = np.zeros((height, width), np.float32)
         heat_HW[top:bottom, left:right] = found.heat_HW

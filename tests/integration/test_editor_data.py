@@ -20,6 +20,8 @@ import fsspec
 import numpy as np
 import pytest
 
+from avipipe.annotators.base import HEARING_HZ
+
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
@@ -33,7 +35,7 @@ from avipipe.editor.avi_edit.data.encoders import Encoders, tiny_encoders  # noq
 from avipipe.editor.avi_edit.data.stream import ClipStream, held_out, lost_workers_explained  # noqa: E402
 from avipipe.editor.avi_edit.network.loading import build as build_network  # noqa: E402
 from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig  # noqa: E402
-from avipipe.editor.common.media import HEARING_HZ, Masks, Take, cut_mask  # noqa: E402
+from avipipe.editor.common.media import Masks, Take, cut_mask  # noqa: E402
 from avipipe.editor.common.shards import ShardDataset, mask_pairs, mask_track  # noqa: E402
 from avipipe.errors import ConfigError, ManifestError, RunError  # noqa: E402
 from avipipe.manifests import rle  # noqa: E402

@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators import overlap
-from avipipe.annotators.base import Diarization, Speech, Turn, Wave
+from avipipe.annotators.base import HEARING_HZ, Diarization, Speech, Turn, Wave
 from avipipe.annotators.pitch import HOP_S, track_pitch
 from avipipe.annotators.signal import Array, check_wave, mel_spectrogram, mfcc, resample
 
-_RATE_HZ = 16000
 _WINDOW = round(1.5 / HOP_S)
 _STEP = round(0.25 / HOP_S)
 _FEWEST_VOICED = 30
@@ -84,7 +83,7 @@ class ClusterDiarizer:
             return Diarization(
                 turns=(), num_speakers=0, overlap_ratio=0.0, confidence=speech.confidence
             )
-        wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=_RATE_HZ)
+        wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=HEARING_HZ)
         centres_W, voices_WD = _voices(wav_N, speech)
         labels_W = self._cluster(voices_WD)
         overlap_ratio = _overlap_ratio(wav_N, speech)
@@ -133,8 +132,8 @@ def _voices(wav_N: Wave, speech: Speech) -> tuple[npt.NDArray[np.float64], Array
     A voice is the mean MFCC without c0, in units of their spread over frames, and the median
     pitch.
     """
-    pitch = track_pitch(wav_N, sample_rate_hz=_RATE_HZ)
-    mel_FM = mel_spectrogram(wav_N, sample_rate_hz=_RATE_HZ, low_hz=100.0, high_hz=7000.0)
+    pitch = track_pitch(wav_N, sample_rate_hz=HEARING_HZ)
+    mel_FM = mel_spectrogram(wav_N, sample_rate_hz=HEARING_HZ, low_hz=100.0, high_hz=7000.0)
     num_frames = min(len(mel_FM), len(pitch.voiced_F))
     cepstra_FC = mfcc(mel_FM, num_coefficients=_NUM_CEPSTRA + 1)[:num_frames, 1:]
     spoken = np.flatnonzero(pitch.voiced_F[:num_frames] & _mask(speech, num_frames, HOP_S))
@@ -211,7 +210,7 @@ def _overlap_ratio(wav_N: Wave, speech: Speech) -> float | None:
 
     One voice shows up to 1 % of double frames, two voices at equal level throughout about 4 %.
     """
-    found = overlap.find_two_voices(wav_N, sample_rate_hz=_RATE_HZ)
+    found = overlap.find_two_voices(wav_N, sample_rate_hz=HEARING_HZ)
     num_frames = len(found.judged_F)
     if (found.judged_F & _mask(speech, num_frames, overlap.HOP_S)).sum() < _FEWEST_JUDGED:
         return None

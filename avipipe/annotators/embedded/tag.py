@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from avipipe.annotators.base import Speech, Tags, Wave
+from avipipe.annotators.base import HEARING_HZ, Speech, Tags, Wave
 from avipipe.annotators.signal import (
     Array,
     check_wave,
@@ -18,7 +18,6 @@ from avipipe.annotators.signal import (
 )
 from avipipe.annotators.tones import Tones, find_tones
 
-_RATE_HZ = 16000
 _HOP_S = 0.01
 _SILENCE_DBFS = -75.0
 _SHORTEST_S = 0.25
@@ -61,15 +60,15 @@ class RuleTagger:
         """
         check_wave(wav_N, sample_rate_hz=sample_rate_hz)
         duration_s = wav_N.shape[0] / sample_rate_hz
-        wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=_RATE_HZ)
-        mel_FM = mel_spectrogram(wav_N, sample_rate_hz=_RATE_HZ, low_hz=100.0)
+        wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=HEARING_HZ)
+        mel_FM = mel_spectrogram(wav_N, sample_rate_hz=HEARING_HZ, low_hz=100.0)
         energy_F = mel_FM.sum(axis=1)
         loudest_db = float(to_db(energy_F, floor_db=-120.0).max())
         if duration_s < _SHORTEST_S or loudest_db < _SILENCE_DBFS:
             return Tags(scores={}, confidence=None)
 
-        tones = find_tones(wav_N, sample_rate_hz=_RATE_HZ)
-        flux_F = spectral_flux(wav_N, sample_rate_hz=_RATE_HZ)
+        tones = find_tones(wav_N, sample_rate_hz=HEARING_HZ)
+        flux_F = spectral_flux(wav_N, sample_rate_hz=HEARING_HZ)
         details = {
             **_tone_details(tones),
             "onset_rate_hz": len(onset_times(flux_F)) / duration_s,

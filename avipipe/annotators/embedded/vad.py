@@ -8,7 +8,7 @@ import numpy.typing as npt
 import scipy
 
 from avipipe.annotators import tones
-from avipipe.annotators.base import Speech, Turn, Wave
+from avipipe.annotators.base import HEARING_HZ, Speech, Turn, Wave
 from avipipe.annotators.pitch import HOP_S, track_pitch
 from avipipe.annotators.signal import (
     Array,
@@ -20,7 +20,6 @@ from avipipe.annotators.signal import (
     to_db,
 )
 
-_RATE_HZ = 16000
 _WINDOW = round(1.0 / HOP_S)
 _STEP = round(0.1 / HOP_S)
 _SHORTEST_S = 0.5
@@ -91,14 +90,14 @@ class EnergyVad:
         duration_s = wav_N.shape[0] / sample_rate_hz
         if duration_s < _SHORTEST_S:
             return Speech(turns=(), confidence=None)
-        wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=_RATE_HZ)
+        wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=HEARING_HZ)
         posterior_F = self._posterior(wav_N)
         turns = self._turns(posterior_F, duration_s=duration_s)
         return Speech(turns=turns, confidence=float(np.abs(2.0 * posterior_F - 1.0).mean()))
 
     def _posterior(self, wav_N: Wave) -> Array:
         """Probability-like score of speech in each 10 ms frame (F,)."""
-        mel_FM = mel_spectrogram(wav_N, sample_rate_hz=_RATE_HZ)
+        mel_FM = mel_spectrogram(wav_N, sample_rate_hz=HEARING_HZ)
         level_F = to_db(mel_FM.sum(axis=1), floor_db=-120.0)
         loud_db = float(np.percentile(level_F, 95))
         if loud_db < _SILENCE_DBFS:
@@ -148,14 +147,14 @@ def _signs(
     """Each sign of speech in [-1, 1] per window (W,)."""
     num_frames = mel_FM.shape[0]
     # Without its fundamental a voice keeps its pitch; rumble, a bass and a drum lose theirs.
-    pitch = track_pitch(_high_pass(wav_N), sample_rate_hz=_RATE_HZ)
+    pitch = track_pitch(_high_pass(wav_N), sample_rate_hz=HEARING_HZ)
     voiced_F = pitch.voiced_F[:num_frames]
     step_F = np.abs(np.diff(pitch.semitones[:num_frames], prepend=pitch.semitones[:1]))
     goes_on_F = voiced_F & np.roll(voiced_F, 1) & (step_F < 1.5)
     change_F = _cepstral_change(mel_FM)
-    polyphony = tones.find_tones(wav_N, sample_rate_hz=_RATE_HZ).polyphony()
+    polyphony = tones.find_tones(wav_N, sample_rate_hz=HEARING_HZ).polyphony()
     chord_F = np.repeat(polyphony >= 2, round(tones.HOP_S / HOP_S))[:num_frames]
-    flux_F = spectral_flux(wav_N, sample_rate_hz=_RATE_HZ)
+    flux_F = spectral_flux(wav_N, sample_rate_hz=HEARING_HZ)
     log_mel_FM = np.log(mel_FM + 1e-3 * mel_FM.max())
 
     rows = []
@@ -184,7 +183,7 @@ def _signs(
 
 
 def _high_pass(wav_N: Wave) -> Wave:
-    sections = scipy.signal.butter(4, _HIGH_PASS_HZ, "highpass", fs=_RATE_HZ, output="sos")
+    sections = scipy.signal.butter(4, _HIGH_PASS_HZ, "highpass", fs=HEARING_HZ, output="sos")
     return np.asarray(scipy.signal.sosfilt(sections, wav_N), dtype=np.float32)
 
 

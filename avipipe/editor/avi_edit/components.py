@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any, cast
 
 import numpy as np
@@ -21,7 +20,7 @@ from avipipe.editor.avi_edit.sizes import Bucket
 from avipipe.editor.avi_edit.solve import Conditions, Solution, Solving, Step, solve
 from avipipe.editor.common.dtypes import DTYPES
 from avipipe.errors import ConfigError
-from avipipe.manifests.samples import FPS
+from avipipe.media.normalize import FPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Components:
         """Hidden states at each video frame, (1, F, states, width), of sound at 16 kHz."""
         with self._at_work(self.encoders.audio.model):
             states_LTC = self.encoders.audio.encode(torch.from_numpy(wave_N))
-        return resample_states(states_LTC.float(), Fraction(FPS), num_frames)[None]
+        return resample_states(states_LTC.float(), FPS, num_frames)[None]
 
     def solve(
         self,

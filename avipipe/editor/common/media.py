@@ -13,19 +13,19 @@ import scipy.signal
 from av.container import InputContainer
 from av.video.reformatter import Colorspace, Interpolation
 
+from avipipe.annotators.base import HEARING_HZ
 from avipipe.errors import ManifestError
-from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ
+from avipipe.manifests.samples import FPS
 from avipipe.media.container import open_bytes
+from avipipe.media.normalize import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 Frames = npt.NDArray[np.uint8]
 Masks = npt.NDArray[np.bool_]
 Wave = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-HEARING_HZ = 16_000
 """What wav2vec2 hears at."""
 
-_SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // FPS
 _DOWN = SAMPLE_RATE_HZ // HEARING_HZ
 _MARGIN = 64 * _DOWN
 """Samples around a part that the low-pass filter may look at; it is shorter."""
@@ -110,7 +110,7 @@ def decode_sound(content: bytes, take: Take, *, where: str) -> Wave:
         ManifestError: it cannot be decoded, or is too short.
     """
     wave_N = _mono(content, where)
-    first, end = (frame * _SAMPLES_PER_FRAME for frame in (take.start, take.frames.stop))
+    first, end = (frame * SAMPLES_PER_FRAME for frame in (take.start, take.frames.stop))
     if end > len(wave_N):
         raise ManifestError(
             f"{where}: expected at least {end} samples, found {len(wave_N)}; run `avipipe verify`, "

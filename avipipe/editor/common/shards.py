@@ -25,8 +25,9 @@ from avipipe.manifests.dataset import DatasetIndex, read_index
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.pairs import Pairs
 from avipipe.manifests.rle import MaskTrack, area, canonical_json
-from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ
+from avipipe.manifests.samples import FPS
 from avipipe.manifests.shards import MEMBERS, ShardEntry
+from avipipe.media.normalize import SAMPLE_RATE_HZ
 from avipipe.weights.digests import cache_folder
 
 _VERSION = 2

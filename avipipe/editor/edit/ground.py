@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 
 from avipipe.annotators import registry
-from avipipe.annotators.base import Detection, Detector, Frames, Mask, Wave
+from avipipe.annotators.base import HEARING_HZ, Detection, Detector, Frames, Mask, Wave
 from avipipe.annotators.instance import find_instance
-from avipipe.editor.common.media import HEARING_HZ
 from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.masks_in import UserMask
 from avipipe.errors import ConfigError

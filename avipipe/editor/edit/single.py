@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from avipipe.annotators.base import Wave
-from avipipe.editor.common.media import HEARING_HZ, decode_sound
+from avipipe.annotators.base import HEARING_HZ, Wave
+from avipipe.editor.common.media import decode_sound
 from avipipe.editor.common.tasks import Task
 from avipipe.editor.edit.chunks import Chunk
 from avipipe.editor.edit.compose import composite

@@ -18,7 +18,7 @@ from avipipe.editor.edit.chunks import Chunk, plan_chunks
 from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.method import Canvas
 from avipipe.files import written_whole
-from avipipe.manifests.samples import FPS, SAMPLE_RATE_HZ
+from avipipe.manifests.samples import FPS
 from avipipe.media import decode
 from avipipe.media.container import INPUT_OPTIONS, open_media
 from avipipe.media.decode import iter_frames
@@ -26,6 +26,7 @@ from avipipe.media.dubbed import dubbed
 from avipipe.media.ffmpeg import file_url, run
 from avipipe.media.normalize import (
     AUDIO_NAME,
+    SAMPLE_RATE_HZ,
     SAMPLES_PER_FRAME,
     VIDEO_NAME,
     NormalizeConfig,

@@ -23,13 +23,13 @@ from transformers import (
 )
 
 from avipipe import weights
+from avipipe.annotators.base import HEARING_HZ
 from avipipe.annotators.loading import read_model
 from avipipe.annotators.reading import reading
 from avipipe.editor.avi_edit.data.clip import Clip
 from avipipe.editor.avi_edit.data.config import EncoderConfig
 from avipipe.editor.avi_edit.sizes import EditorConfig
 from avipipe.editor.common.dtypes import DTYPES
-from avipipe.editor.common.media import HEARING_HZ
 from avipipe.weights.digests import digest
 
 # Untyped in their libraries.

@@ -1,7 +1,6 @@
 """From clips and their features, wherever these come from, to a batch."""
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Protocol
 
 import torch
@@ -14,7 +13,7 @@ from avipipe.editor.avi_edit.data.clip import Clip
 from avipipe.editor.avi_edit.data.config import DataConfig
 from avipipe.editor.avi_edit.data.encoders import Latents
 from avipipe.editor.common.flow import sample_generator
-from avipipe.manifests.samples import FPS
+from avipipe.media.normalize import FPS
 
 
 class Features(Protocol):
@@ -81,4 +80,4 @@ def _audio(clip: Clip, features: Features, dtype: torch.dtype) -> Tensor:
     if not clip.has_audio:
         return torch.zeros(num_frames, *features.audio_shape, dtype=dtype)
     states_LTC = features.states_of(clip).float()
-    return resample_states(states_LTC, Fraction(FPS), num_frames).to(dtype)
+    return resample_states(states_LTC, FPS, num_frames).to(dtype)
