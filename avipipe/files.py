@@ -80,8 +80,10 @@ def locked(path: Path, *, patience_s: float = math.inf) -> Iterator[None]:
         OSError: it cannot be opened, or its file system has no locks.
     """
     end_s = time.monotonic() + patience_s
+    # Decided once: where a folder is gone by the next look, it is not to be made as a file.
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
     while True:
-        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(path, flags, 0o666)
         try:
             if _is_taken(descriptor, path, end_s):
                 yield

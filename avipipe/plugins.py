@@ -17,19 +17,19 @@ def load(kind: str, name: str, table: Mapping[str, str]) -> Any:
         table: name -> `module:Class`.
     Raises:
         ConfigError: there is no such name (the message says the nearest ones, and how to use a
-            class of one's own), or the class cannot be imported.
+            class of one's own), or the class of one's own cannot be imported.
+        ModuleNotFoundError: a class of the table needs a package that is not installed.
     """
-    if ":" in name:
-        reference = name
-    else:
+    if ":" not in name:
         check_known(kind, name, table, hint="; one of your own is given as `module:Class`")
-        reference = table[name]
-    module, _, attribute = reference.partition(":")
+        module, _, attribute = table[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"cannot load the {kind} {reference!r}: {error}; expected `module:Class` that Python "
+            f"cannot load the {kind} {name!r}: {error}; expected `module:Class` that Python "
             "can import here and in every worker"
         ) from error
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from avipipe.cli.options import as_overrides, json_option, needs_editor
+from avipipe.cli.options import json_option, needs_editor
 from avipipe.cli.output import echo, echo_json
 from avipipe.errors import ConfigError, RunError
 
@@ -128,16 +128,17 @@ def command(
     with needs_editor("editing"):
         from avipipe.editor.edit.methods import load_config, load_method
         from avipipe.editor.edit.run import edit
+
+        given = {
+            "--profile": profile,
+            "--model": model,
+            "--offload": offload,
+            "--tile-vae": "true" if tile_vae else None,
+            "--steps": None if steps is None else str(steps),
+        }
+        config = load_config(config_path, overrides, given)
     from avipipe.cli.edit_progress import EditProgress
 
-    given = {
-        "profile": profile,
-        "models.network": model,
-        "models.offload": offload,
-        "models.tiled_vae": "true" if tile_vae else None,
-        "solver.num_steps": None if steps is None else str(steps),
-    }
-    config = load_config(config_path, [*overrides, *as_overrides(given)])
     if batch is not None:
         _refuse("--batch", "video", "spec_file")
         entries = _entries(batch, split, told, out)

@@ -165,7 +165,7 @@ def _extra(package: str) -> str:
     """The first extra of avipipe that brings a package."""
     pattern = re.compile(rf"{re.escape(package)}\b(?![.-]).*extra == ['\"](\w+)['\"]")
     matches = map(pattern.match, metadata.requires("avipipe") or ())
-    return next(match[1] for match in matches if match is not None)
+    return next((match[1] for match in matches if match is not None), "full")
 
 
 def _is_installed(package: str) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import Field, field_validator
@@ -36,6 +36,14 @@ NOT_DECISIVE = {"network", "device", "offload", "compile"}
 
 class AviEditConfig(EditConfig):
     """What edits by AVI-Edit can be told beside the job."""
+
+    options: ClassVar[Mapping[str, str]] = {
+        **EditConfig.options,
+        "--model": "models.network",
+        "--offload": "models.offload",
+        "--tile-vae": "models.tiled_vae",
+        "--steps": "solver.num_steps",
+    }
 
     models: ModelConfig = ModelConfig()
     solver: SampleConfig = SampleConfig()

@@ -7,6 +7,8 @@ chunks of 81 frames; here all are about as long, so that none is too short to be
 
 from dataclasses import dataclass
 
+from avipipe.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -40,7 +42,16 @@ class Chunk:
 
 
 def plan_chunks(video_frames: int, most_frames: int, frame_step: int) -> list[Chunk]:
-    """Cut a video into chunks of `frame_step` n + 1 frames, at most `most_frames` (more than 1)."""
+    """Cut a video into chunks of `frame_step` n + 1 frames, at most `most_frames`.
+
+    Raises:
+        ConfigError: `most_frames` hold no such chunk.
+    """
+    if most_frames <= frame_step:
+        raise ConfigError(
+            f"output.chunk_frames: expected {frame_step + 1} or more, as this method edits so many "
+            f"frames at once, got {most_frames}"
+        )
     groups, most = -(-(video_frames - 1) // frame_step), (most_frames - 1) // frame_step
     count = max(1, -(-groups // most))
     edges = [frame_step * (groups * index // count) for index in range(count + 1)]

@@ -1,6 +1,7 @@
 """How edits are made by any method: sizes, what is written, and who looks for words."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
@@ -30,6 +31,9 @@ class OutputConfig(_Section):
 
 class EditConfig(_Section):
     """Everything that edits can be told beside the job; a method adds its own sections."""
+
+    options: ClassVar[Mapping[str, str]] = {"--profile": "profile"}
+    """Option of `avipipe edit` -> the key that it stands for."""
 
     method: str = Field("avi_edit", description="Which one edits.")
     output: OutputConfig = OutputConfig()

@@ -16,7 +16,7 @@ from avipipe.files import remove_drafts, sha256_of, write_whole
 NAME = "kept.jsonl"
 
 _OWN_CHECK = ".pt"
-"""Files that are written over and over; `Solving` checks them itself."""
+"""Files that are written over and over; the method that writes them checks them itself."""
 
 
 class Kept:

@@ -156,7 +156,12 @@ class Method(ABC):
         return None
 
     def fit(self, scene: Scene, folder: Path, listener: Listener) -> None:  # noqa: B027
-        """Prepare for one video, such as by tuning on it; kept in a folder, and gone on from."""
+        """Prepare for one video, such as by tuning on it, where any part of it is still to edit.
+
+        Args:
+            folder: its own; called again, it goes on from what is there. A file that is written
+                over on the way ends in `.pt` and checks itself; any other stays as it is.
+        """
 
     @abstractmethod
     def edit(self, part: Part, state: Path, listener: Listener) -> Result:

@@ -1,13 +1,15 @@
 """Which editing methods there are, and reading the settings of one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from avipipe import plugins
 from avipipe.annotators import registry
 from avipipe.config_file import told, validated
 from avipipe.editor.edit.config import EditConfig
 from avipipe.editor.edit.method import Method
+from avipipe.errors import ConfigError
 
 METHODS = {"avi_edit": "avipipe.editor.avi_edit.method:AviEdit"}
 """Name -> `module:Class`; imported when it is asked for."""
@@ -15,14 +17,29 @@ METHODS = {"avi_edit": "avipipe.editor.avi_edit.method:AviEdit"}
 _DEFAULT = EditConfig.model_fields["method"].default
 
 
-def load_config(path: Path | None, overrides: Sequence[str] = ()) -> EditConfig:
-    """The settings of a method, from a YAML file and `key=value` texts.
+def load_config(
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    options: Mapping[str, str | None] = MappingProxyType({}),
+) -> EditConfig:
+    """The settings of a method, from a YAML file, `key=value` texts, and options.
 
+    Args:
+        options: name of an option of `avipipe edit` -> its value, if it is given; the settings of
+            the method say which key each stands for.
     Raises:
         ConfigError: no such file, method or profile, an unknown key, or a wrong value.
     """
     data = told(path, overrides)
-    config = validated(find_method(str(data.get("method", _DEFAULT))).settings, data, where=path)
+    name = str(data.get("method", _DEFAULT))
+    settings = find_method(name).settings
+    for option, value in options.items():
+        if value is not None and option not in settings.options:
+            raise ConfigError(f"{option}: the method {name} has no such setting; leave it out")
+    given = [
+        f"{settings.options[key]}={value}" for key, value in options.items() if value is not None
+    ]
+    config = validated(settings, told(path, [*overrides, *keys]), where=path)
     registry.profile(config.profile)
     return config
 
@@ -33,7 +50,9 @@ def find_method(name: str) -> type[Method]:
     Raises:
         ConfigError: there is none of that name.
     """
-    found: type[Method] = plugins.load("editing method", name, METHODS)
+    found = plugins.load("editing method", name, METHODS)
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise ConfigError(f"method: expected a class of methods, got {name!r}; see edit/method.py")
     return found
 
 

@@ -179,10 +179,18 @@ def _identity(job: Job, method: Method) -> dict[str, Any]:
     }
 
 
+def _told_before(path: Path) -> dict[str, Any]:
+    """What a folder was begun with."""
+    found = _read_object(path)
+    if isinstance(config := found.get("config"), dict):
+        config.setdefault("method", "avi_edit")  # as folders of earlier versions do not say
+    return found
+
+
 def _is_same(folder: Path, identity: dict[str, Any]) -> bool:
     path = folder / JOB_NAME
     try:
-        return path.is_file() and not difference(_read_object(path), identity)
+        return path.is_file() and not difference(_told_before(path), identity)
     except RunError:
         return False
 
@@ -194,7 +202,7 @@ def _check_same(folder: Path, identity: dict[str, Any]) -> None:
             f"{folder}: expected no such folder, or one that `avipipe edit` made; choose another "
             "--out"
         )
-    if differing := difference(_read_object(path), identity):
+    if differing := difference(_told_before(path), identity):
         raise ConfigError(
             f"{folder} is of another edit; choose another --out, or delete it. What differs:\n"
             + "\n".join(differing)

@@ -93,9 +93,11 @@ class SingleEdit:
         self.fallbacks += sound.fallbacks
         self.kept.note_new()
         has_sound = self.scene.has_sound or sound.path != self.scene.sound
-        self.method.fit(self.scene, self.folder / "fit", self.listener)
         words = Words(task, prompt, sound.path if has_sound else None)
         chunks = self.source.chunks()
+        if not all(self.footage.has(chunk.own.start) for chunk in chunks):
+            self.method.fit(self.scene, self.folder / "fit", self.listener)
+            self.kept.note_new()
         traces = [self._chunk(chunk, mask, words) for chunk in chunks]
         refined = self._refined(chunks)
         trace = EditTrace(
@@ -126,8 +128,8 @@ class SingleEdit:
         if (usual := self.method.prompt_for(task)) is not None:
             return usual
         self.fallbacks.append(
-            "no prompt was given: the network reads the instruction itself; it was trained on "
-            "captions, so say with --prompt how the scene shall be"
+            "no prompt was given: the instruction itself is read in its place; say with --prompt "
+            "how the scene shall be, like a caption"
         )
         return self.spec.instruction
 
