@@ -33,12 +33,10 @@ def load_config(
     data = told(path, overrides)
     name = str(data.get("method", _DEFAULT))
     settings = find_method(name).settings
-    for option, value in options.items():
-        if value is not None and option not in settings.options:
-            raise ConfigError(f"{option}: the method {name} has no such setting; leave it out")
-    given = [
-        f"{settings.options[key]}={value}" for key, value in options.items() if value is not None
-    ]
+    given = {option: value for option, value in options.items() if value is not None}
+    for option in given.keys() - settings.options.keys():
+        raise ConfigError(f"{option}: the method {name} has no such setting; leave it out")
+    keys = [f"{settings.options[option]}={value}" for option, value in given.items()]
     config = validated(settings, told(path, [*overrides, *keys]), where=path)
     registry.profile(config.profile)
     return config
