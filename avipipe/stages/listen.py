@@ -20,8 +20,11 @@ from avipipe.stages.fetch import source_path
 SAMPLE_RATE_HZ = 48_000
 SPEECH_RATE_HZ = 16_000
 SILENCE_DBFS = -120.0
+"""Level that stands for digital silence, under the noise of 16 bits."""
 MIN_ONSET_DB = 3.0
+"""Least rise of an onset: steady noise then gives few. A choice."""
 NUM_WAVEFORM_POINTS = 200
+"""Peaks of a clip that its drawn waveform has; a choice."""
 
 
 class ListenConfig(BaseModel):
