@@ -14,6 +14,7 @@ from avipipe.audio_agent.tools import Sound
 
 _RATE_HZ = 16_000
 _HOP_S = 0.01
+"""That of the spectra of `signal`."""
 # Over the median rise of the quieter half: a span begins above the first and lasts above the
 # second. Choices.
 _ON_DB = 6.0

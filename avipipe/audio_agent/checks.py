@@ -42,6 +42,7 @@ SIMILARITY = 0.25
 """Similarity that CLAP usually gives a sound with fitting words."""
 
 _HOP_S = 0.01
+"""That of the spectra of `signal`."""
 _MARGIN_S = 0.03
 """Around an edit, for its fades (10 ms) and half a window of the separator (22 ms)."""
 

@@ -20,6 +20,7 @@ from avipipe.annotators.tones import Tones, find_tones
 
 _RATE_HZ = 16000
 _HOP_S = 0.01
+"""That of the spectra of `signal`."""
 _SILENCE_DBFS = -75.0
 """Level of the loudest frame under which a clip is silence; a choice."""
 _SHORTEST_S = 0.25

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BOX_THRESHOLD = 0.30
+"""Score of a box's best token from which it is told: that of the paper's demo."""
 TEXT_THRESHOLD = 0.25
-"""Score thresholds of the paper's demo: of a box's best token, and of its own label's best."""
+"""Score of its own label's best token, the same."""
 
 NMS_IOU = 0.7
 """Overlap from which two boxes of a label are one thing; a choice."""
