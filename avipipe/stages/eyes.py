@@ -31,8 +31,7 @@ from avipipe.media.crop import normal_box, pixel_box
 from avipipe.media.normalize import FPS
 
 STEP_FRAMES = 6
-"""Boxes are stored each quarter of a second at 24 fps; a choice, of which detectors look as
-often."""
+"""Boxes are kept each quarter of a second at 24 fps; a choice."""
 NUM_FRAMES = 3
 """Frames that are looked at for classes and text, which change little within a shot."""
 NUM_NAMED = 2

@@ -19,8 +19,7 @@ _STEP = round(0.25 / HOP_S)
 _FEWEST_VOICED = 30
 """Voiced frames, 0.3 s of them, under which a mean voice says little; a choice."""
 _FEWEST_WINDOWS = 8
-"""Windows with a voice under which nothing is clustered: 3.25 s of speech without a break. A
-choice."""
+"""Windows with a voice, of 3.25 s at least, under which nothing is clustered; a choice."""
 _MOST_SPEAKERS = 4
 """Speakers that are looked for at most; a choice for clips of seconds."""
 _NUM_CEPSTRA = 13

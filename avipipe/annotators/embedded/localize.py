@@ -33,7 +33,7 @@ MAX_LAG_S = 0.125
 MAX_OFFSET_S = 0.5
 """Lag up to which sound that comes late is looked for; a choice."""
 _MIN_SHIFT_S = 1.0
-"""Least shift that makes agreement an accident: longer than an event and its echo. A choice."""
+"""Least shift of the sound that makes agreement an accident; a choice."""
 # Accidents of each kind: together with the true sound they make p-values in steps of 1/161, or
 # larger ones in short clips.
 _NUM_SHIFTED = 80
