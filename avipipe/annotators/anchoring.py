@@ -58,6 +58,7 @@ later."""
 _MEET = 0.7
 """Overlap at which two tracks are one."""
 _STEP_FRAMES = 6
+"""A quarter of a second at 24 fps, in which `_REACH` is what a thing may move."""
 _MIN_SCORE, _MIN_STRANGE_SCORE = 0.2, 0.3
 """Least score of a detection by the thing's name, and by another: small networks mix names up."""
 

@@ -45,6 +45,8 @@ NOT_IN_YAMNET = frozenset(
 """The six classes that YAMNet was not trained on; the others it gives in AudioSet's order."""
 
 _OUTWEIGHS = 0.5
+"""Score of a specific class over a generic one's from which the generic one was heard for it; a
+choice."""
 _VEHICLES = frozenset({"vehicle", "boat", "train", "aircraft"})
 _MAY_BE: Mapping[str, frozenset[str]] = MappingProxyType(
     {

@@ -7,8 +7,12 @@ import numpy.typing as npt
 from avipipe.annotators.base import Frames, Mask
 
 _SHORT_PX = 120
+"""Short side at which colours are counted: coarse histograms need no more."""
 _BINS = 8
+"""Bins of each axis of Lab, 512 in all: so coarse that shades of one colour mostly share one. A
+choice."""
 _FEWEST_PX = 12
+"""Fewest pixels of each half, at that size, that make a histogram; a choice."""
 
 Colours = npt.NDArray[np.float64]
 """Colour histograms (2, bins) of a thing's upper and lower half, each of sum 1."""

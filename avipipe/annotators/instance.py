@@ -25,6 +25,8 @@ from avipipe.annotators.base import (
 from avipipe.annotators.mask_quality import overlap
 
 MIN_TRUST = 0.05
+"""Least score that counts, so that of seeds that nothing stands by one is still the best; a
+choice."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ import numpy as np
 from avipipe.annotators.base import Frames
 
 _STEP_PX = 180
+"""Rows or columns of the short side that are looked at, at least: a variance needs no more
+pixels."""
 
 
 def key_frames(frames_THWC: Frames) -> list[int]:

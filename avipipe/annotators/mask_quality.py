@@ -16,7 +16,10 @@ import scipy
 from avipipe.annotators.base import Box, Mask
 
 AREA_JUMP_RATIO = 1 / 3
+"""Change of the area between successive frames, over the earlier one, that is a jump. A choice:
+things seldom grow by a third in a frame."""
 MIN_PART_RATIO = 0.02
+"""Share of the mask's area under which a part is a speck; a choice."""
 
 Found = Mapping[int, Sequence[Mask | Box]]
 """What was found independently of a track: frame -> detected boxes or segmented masks."""

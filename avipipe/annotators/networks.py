@@ -14,6 +14,7 @@ import numpy.typing as npt
 from avipipe.errors import WeightsError
 
 NUM_THREADS = 1
+"""Of each network: more would contend with the other workers."""
 
 Shape = tuple[int | str, ...]
 """Shape of a tensor; names stand for sizes that are free."""

@@ -10,24 +10,39 @@ from avipipe.annotators.base import HEARING_HZ, Wave
 from avipipe.annotators.signal import Array, power_spectrogram, resample, to_db
 
 HOP_S = 0.016
+"""A quarter of a window."""
 
 _WINDOW_S = 0.064
+"""Resolves partials about 60 Hz apart, four bins, as those of deep voices are, and is short beside
+a glide."""
+# Where peaks are looked for: a voice's partials are strong there and hold together. A choice.
 _HIGHEST_HZ = 1500.0
 _LOWEST_HZ = 70.0
 _FRAME_RANGE_DB = 20.0
+"""Under the loudest 5 % of frames: quieter frames are not judged. A choice."""
 _PEAK_RANGE_DB = 25.0
+"""Under the loudest bin of the frame: lower peaks are not counted. A choice."""
+# Peaks that a frame must have to be judged, and that must be left for a second series. Choices.
 _FEWEST_PEAKS = 5
 _FEWEST_LEFT = 3
 # A partial that rings on in a room falls by more than this in 80 ms; one that is voiced does not.
 _RINGING_FRAMES = 5
 _RINGING_DB = 2.0
 _PITCHES_HZ = 80.0 * 2.0 ** (np.arange(103) / 48.0)
+"""Pitches that are tried: 80 to 349 Hz, a quarter of a semitone apart."""
+# How far a peak may be from a partial: half a bin and a little, plus 0.6 % of its frequency, as the
+# pitches that are tried are 1.5 % apart.
 _TOLERANCE_HZ = 9.0
 _TOLERANCE = 0.006
+# Weight of the peaks that the first pitch must leave over, and share of these that the second must
+# explain beyond chance. Strict by choice: one voice is marked in 0.2 % of its frames.
 _LEAST_LEFT = 0.3
 _LEAST_EXPLAINED = 0.75
 _OCTAVE = 0.04
+"""In octaves, half a semitone: a pitch so near to the first or to its octave is the first
+voice's."""
 _GLIDE_OCTAVES = 1.0 / 12.0
+"""How far a voice may glide from one frame to the next but one, at most: a semitone. A choice."""
 
 
 @dataclass(frozen=True, slots=True)

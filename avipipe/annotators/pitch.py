@@ -10,13 +10,19 @@ from avipipe.annotators.base import HEARING_HZ, Wave
 from avipipe.annotators.signal import Array, frames_of, resample
 
 HOP_S = 0.01
+"""Usual in the analysis of speech."""
+# Range of pitches, from deep voices of men to high ones of women and children. A choice.
 LOWEST_HZ = 65.0
 HIGHEST_HZ = 400.0
 
 _WINDOW_S = 0.04
+"""Three periods of 75 Hz, as Boersma advises."""
 _NUM_CANDIDATES = 5
+"""Peaks of each frame among which the path goes; a choice."""
 _VOICED_STRENGTH = 0.5
+"""Normalised autocorrelation from which a frame is voiced; a choice, near Praat's 0.45."""
 _LEVEL_RANGE_DB = 35.0
+"""Under the loudest 5 % of frames: quieter ones are not voiced. A choice."""
 # Costs in units of autocorrelation: per octave of a jump, and per octave below the top.
 _JUMP_COST = 0.35
 _OCTAVE_COST = 0.02

@@ -10,6 +10,7 @@ from avipipe.annotators.batching import is_out_of_memory
 from avipipe.errors import AvipipeError, WeightsError
 
 _NUM_NAMES = 3
+"""Names that are quoted of a list that may have thousands."""
 _MAX_REASON = 300
 """Characters of a library's own words; torch quotes shapes and names by the thousand."""
 

@@ -15,9 +15,13 @@ from avipipe.errors import AnnotatorError
 Array = npt.NDArray[np.float32]
 
 _TINY = 1e-10
+"""Power, -100 dB of full scale, that stands for silence where a logarithm is taken."""
+# Usual in onset detection, and finer than a video frame.
 _ONSET_HOP_S = 0.01
 _ONSET_WINDOW_S = 0.025
 _ONSET_RANGE_DB = 60.0
+"""Under the loudest band: quieter ones count as equally quiet, so noise under the sound gives no
+onsets. A choice."""
 
 
 def check_wave(wav: npt.NDArray[np.floating], *, sample_rate_hz: int) -> None:

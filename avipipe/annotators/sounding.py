@@ -19,9 +19,13 @@ _PERSON_WORDS = frozenset(
     "person people human man woman boy girl child baby face head singer speaker".split()
 )
 _MIN_SPEAKING_RATIO = 0.2
+"""Share of a face's frames with a positive logit from which it speaks; a choice."""
 _NEAR_FRAMES = 6
+"""A quarter of a second at 24 fps: how far a face may be known from the frame that is asked for."""
 _LOST_FRAMES = 48
+"""Two seconds at 24 fps for which a face may be away and come back as the same; a choice."""
 _GROWTH = 1.5
+"""Width over the last one, or the other way, with which it may come back; a choice."""
 
 
 def sounding_first(

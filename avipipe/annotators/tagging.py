@@ -45,12 +45,19 @@ SHORTEST_S = 0.25
 """Shortest sound that is tagged."""
 
 _SILENCE_DBFS = -75.0
+"""Level of the loudest window under which a clip is silence; a choice."""
+# Under the loudest window: down to the first a window sounds, from there to the second it is quiet.
+# Choices: beyond, it is the noise floor.
 _SOUNDING_DB = 15.0
 _QUIET_DB = 45.0
 _HIGH_PASS_HZ = 100.0
+"""Under it lies rumble, which is no level of what is heard; a choice."""
 _PREVALENT = 0.3
+"""Score from which a group is heard in a window beside the leading one; a choice."""
 _LEAST_QUIET = 0.1
+"""Least mean score in quiet windows that is told; a choice that keeps the details few."""
 _NUM_CLASSES = 15
+"""Classes that are told, of 527; a choice."""
 _SOURCES = frozenset({"instance", "many", "music"})
 _VOICES = ("speech", "singing", "human", "crowd")
 

@@ -9,21 +9,36 @@ from avipipe.annotators.base import HEARING_HZ, Wave
 from avipipe.annotators.signal import Array, power_spectrogram, resample, running_median, to_db
 
 HOP_S = 0.02
+"""About a fifth of a window: a tone of `_SHORTEST_FRAMES` lasts for two windows."""
 
 # 96 ms resolve partials 20 Hz apart; a voice glides out of a bin within that time.
 _WINDOW_S = 0.096
+# Where tones are looked for: most strong partials of instruments, without rumble. A choice.
 _LOWEST_HZ = 100.0
 _HIGHEST_HZ = 5000.0
 _PROMINENCE_DB = 8.0
+"""Over the median of the bins around it, a peak that is a tone; a choice."""
 _PROMINENCE_BINS = 25
+"""Width of that median in bins of 10.4 Hz: 260 Hz."""
+# Under the loudest bin, and dB of full scale: peaks under either are noise. Choices.
 _LEVEL_RANGE_DB = 55.0
 _FLOOR_DB = -85.0
 _LINK_SEMITONES = 0.35
+"""How far a tone's peak may move from one frame to the next; a choice over what vibrato does in 20
+ms."""
 _SPREAD_SEMITONES = 0.4
+"""Between the 10th and 90th percentile of its pitches: what holds a note is steadier, a voice
+glides farther. A choice."""
 _SHORTEST_FRAMES = 10
+"""Shortest steady tone, 0.2 s; a choice."""
 _SERIES_HZ = 60.0 * 2.0 ** (np.arange(202) / 48.0)
+"""Fundamentals that are tried: 60 to 1093 Hz, a quarter of a semitone apart."""
 _SERIES_STEP = 5
+"""In frames: each 0.1 s, which is enough as tones last for 0.2 s."""
 _FEWEST_IN_SERIES = 4
+"""Tones at a time under which one series explains nearly all; a choice."""
+# How far a tone may be from a partial: under half a bin, plus 0.8 % of its frequency, as the
+# fundamentals that are tried are 1.5 % apart.
 _SERIES_TOLERANCE_HZ = 4.0
 _SERIES_TOLERANCE = 0.008
 # A sine's power spreads over the Hann window's main lobe: 1.5 times that of its highest bin.

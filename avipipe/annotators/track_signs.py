@@ -18,6 +18,7 @@ from avipipe.annotators.mask_quality import (
 )
 
 _CONSTANT = 0.682
+"""J&F of a track whose signs are at their centres; fitted with `_TERMS`."""
 _TERMS: Mapping[str, tuple[float, float, float]] = MappingProxyType(
     {
         "return": (0.64, 0.215, 0.057),
@@ -34,6 +35,7 @@ composites of its things and of judo's (`bench/composites.py`).
 """
 
 _STEP_FRAMES = 6
+"""Likeness is measured each quarter of a second at 24 fps."""
 _LOW = 10.0
 """Percentile that stands for the worst moments of a track."""
 

@@ -9,6 +9,8 @@ View = tuple[slice, slice]
 """A part of a frame: its rows and columns."""
 
 _PART = 0.6
+"""Sides of a smaller view over the picture's: two in a column and three in a row overlap. A
+choice."""
 
 
 def tiles(frame_HWC: Frames) -> list[View]:

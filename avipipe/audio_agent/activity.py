@@ -13,15 +13,23 @@ from avipipe.audio_agent.schema import AudioSpan
 from avipipe.audio_agent.tools import Sound
 
 _HOP_S = 0.01
+"""That of the spectra of `signal`."""
+# Over the median rise of the quieter half: a span begins above the first and lasts above the
+# second. Choices.
 _ON_DB = 6.0
 _OFF_DB = 2.5
+# Under the loudest band, or frame: quieter ones count as equally quiet, or as silence. Choices.
 _FLOOR_DB = 55.0
 _HEARD_DB = 55.0
 _SHORTEST_S = 0.03
+"""Shorter spans are clicks; a choice."""
 _GAP_S = 0.08
+"""Spans that are closer are one; a choice."""
+# What is added to a span: attacks begin, and echoes end, under the threshold. Choices.
 _BEFORE_S = 0.02
 _AFTER_S = 0.06
 _SILENCE_DBFS = -75.0
+"""Level under which a sound is silence; a choice."""
 
 
 def find_speech(sound: Sound) -> Speech:

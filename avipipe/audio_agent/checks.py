@@ -19,7 +19,9 @@ from avipipe.audio_agent.schema import Aspects, AudioSpan, Checks, EditPlan, Iss
 from avipipe.audio_agent.tools import Mixed, Sound
 
 MAX_DB = 120.0
+"""Ratio that stands for nothing on one side; more than 20 bits can hold."""
 FULL_SCALE = 0.9999
+"""Amplitude from which a sample counts as clipped, a little under 1 for rounding."""
 LEAK_DB = -10.0
 """Leak limit in dB: of a removed sound, a tenth of its energy may be left."""
 
@@ -33,12 +35,16 @@ UNMEASURED = 0.4
 """Fidelity of a removal that no check can measure: without a judge that is not enough."""
 
 JUMP_DB = 6.0
+"""By how much a background may drop under an edit: half its amplitude. A choice."""
 UNTOUCHED_DB = 30.0
+"""Least ratio of sound to difference beside the edits: a thousandth of the energy. A choice."""
 SIMILARITY = 0.25
 """Similarity that CLAP usually gives a sound with fitting words."""
 
 _HOP_S = 0.01
+"""That of the spectra of `signal`."""
 _MARGIN_S = 0.03
+"""Around an edit, for its fades (10 ms) and half a window of the separator (22 ms)."""
 
 
 def measure(

@@ -22,6 +22,7 @@ CODECS = {".flac": ("flac", "s32"), ".wav": ("pcm_f32le", "flt")}
 """Suffix -> codec and sample format; WAV holds what was computed, FLAC 24 bits of it."""
 
 _BLOCK = 4096
+"""Samples that are encoded at a time, which bounds the memory."""
 _MAX_VALUES = 1 << 28
 """Samples of all channels together, 1 GiB as float32: 46 minutes of 48 kHz stereo."""
 

@@ -20,20 +20,30 @@ from avipipe.audio_agent.schema import AudioSpan
 from avipipe.audio_agent.tools import Sound, TooLongError
 
 FADE_S = 0.01
+"""Of the edges of spans: short, and without a click."""
 CEILING_DBTP = -1.0
+"""Highest true peak, by EBU R 128."""
 DEFAULT_LUFS = -23.0
 """Loudness of a sound that is put into silence, in LUFS: EBU R 128."""
 
 MAX_SPEEDUP = 1.25
+"""By which speech may be hurried into its span; a choice: more sounds hurried."""
 SILENCE_DBFS = -70.0
+"""Peak of what is silent; the number of BS.1770's absolute gate."""
 
 _LOUDNESS_BLOCK_S = 0.4
+"""Block of BS.1770: shorter sounds are repeated to fill one."""
+# Under its peak a sound is not heard yet, or no more; kept before that as its attack. Choices.
 _HEARD_DB = 40.0
 _ATTACK_S = 0.005
 _MAX_METER_CHANNELS = 5
+"""That BS.1770 weighs."""
 _LOOK_AHEAD_S = 0.005
+"""In which the limiter goes down and up: long enough not to distort. A choice."""
 _OVERSAMPLING = 4
+"""For true peaks, as BS.1770 asks at 48 kHz."""
 _MAX_GAIN_DB = 40.0
+"""Most that a sound is raised: beyond, its noise would be heard. A choice."""
 
 Envelope = npt.NDArray[np.float64]
 

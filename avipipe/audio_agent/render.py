@@ -25,8 +25,11 @@ from avipipe.audio_agent.tools import Mixed, Sound, Task, Toolbox
 from avipipe.errors import AnnotatorError
 
 DUCK_DB = 12.0
+"""By which a sound is turned down that nothing can separate: a quarter of the amplitude. A
+choice."""
 
 _SEED_STEP = 1009
+"""From one take to the next: a prime larger than the number of sounds, so seeds do not meet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ T = TypeVar("T")
 ToolT = TypeVar("ToolT", bound=Tool)
 
 ATTEMPTS = 2
+"""Tries of a tool before the next one; a choice."""
 _NO_SECOND_TRY = frozenset({"unavailable", "timeout", "too_long"})
 
 

@@ -28,7 +28,9 @@ JSON_NAME = "trace.json"
 _HERE = Path(__file__).parent
 _RATE_HZ = 32_000
 _RANGE_DB = 70.0
+"""Range that a spectrogram shows; a choice."""
 _PICTURE_PX = (720, 96)
+"""Width and height of a spectrogram; a choice."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,11 @@ from avipipe.calibrate.fit import Example, Fit, Floats, fit
 from avipipe.decision.model import Figure, Reliability
 
 SHRINKAGES = (1.0, 3.0, 10.0, 30.0)
+"""Strengths of the prior that are tried, about threefold apart; a choice."""
 NUM_FOLDS = 8
+"""Folds of whole groups; a choice."""
 NUM_BINS = 8
+"""Bins of a reliability curve; a choice."""
 
 Indices = npt.NDArray[np.int64]
 

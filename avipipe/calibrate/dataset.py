@@ -23,9 +23,11 @@ from avipipe.errors import ManifestError
 from avipipe.manifests.labels import ReviewLabel
 from avipipe.pipeline.refilter import ClipMeasures
 
+# Labels that are needed, in all and of either kind: of fewer a fit is chance. Choices.
 MIN_LABELS = 20
 MIN_OF_EACH = 5
 _NUM_STRATA = 10
+"""Strata of the probability, a tenth wide each, in which clips are drawn and weighed."""
 
 
 @dataclass(frozen=True, slots=True)

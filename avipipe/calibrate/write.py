@@ -33,6 +33,7 @@ FIXED: Mapping[str, Term] = {
 """
 
 _LEAST = 0.01
+"""Log-odds under which a measure is left out: it moves no probability by more than 0.0025."""
 
 _HEAD = """# What each measure adds to the log-odds that a clip is good (avipipe/decision/model.py).
 # Between two knots [value, log-odds] it is linear, beyond them it stays; unknown adds nothing.

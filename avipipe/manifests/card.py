@@ -14,6 +14,7 @@ from avipipe.text import MAX_NAME_CHARS, safe_text
 
 CARD_NAME = "README.md"
 MAX_LABELS = 50
+"""Labels that the card lists; a choice, the manifest has all."""
 
 # What Markdown reads as more than itself; an underscore within a word is none of it.
 _MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")

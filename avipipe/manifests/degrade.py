@@ -30,8 +30,10 @@ VERSION = 1
 """Version of the laws: raised whenever one would give other bits."""
 
 REFERENCE_HEIGHT_PX = 720
+"""Height of the picture to which `reach_px` refers."""
 
 MAX_LEVELS = 16
+"""Most levels of a law; a choice."""
 MAX_REACH_PX = 400.0
 """Longest reach of a law in pixels; filters of a longer one would not fit into memory."""
 

@@ -25,7 +25,9 @@ MAX_SHARED = 64
 says nothing about a pair."""
 
 _CHUNK_PAIRS = 1 << 19
+"""Pairs that are compared at a time, which bounds the memory."""
 _BAND_BITS = 16
+"""Width of a band: its 65,536 values fit into a table, and two codes seldom share one by chance."""
 
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint64] | npt.NDArray[np.uint32]

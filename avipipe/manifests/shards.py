@@ -25,6 +25,7 @@ MEMBERS = ("flac", "json", "masks.json", "mp4", "pairs.json")
 
 FOLDER = "shards"
 _BLOCK_BYTES = 512
+"""Block of a tar file."""
 HASH_DIGITS = 16
 """Digits of a hash in a name: 64 bits, so that even a million files never collide."""
 

@@ -33,6 +33,7 @@ Row = dict[str, Any]
 """One row of a manifest, by column."""
 
 _GROUP_ROWS = 2000
+"""Rows that are held and written at a time, which bounds the memory."""
 _TIMES = {"start_s": float, "end_s": float}
 _CLIP_COLUMNS: Mapping[str, Any] = {
     **dict.fromkeys(("clip_id", "source_id", "source_uri"), str),

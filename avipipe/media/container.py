@@ -24,6 +24,7 @@ INPUT_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(_FOR
 """Input options of PyAV and ffmpeg for whatever a user, a page or another dataset has made."""
 
 _MAGICS = ((4, b"ftyp"), (0, b"\x1a\x45\xdf\xa3"), (0, b"RIFF"), (4, b"moov"), (4, b"mdat"))
+"""Where in a file which bytes stand that tell MP4, Matroska and AVI."""
 
 
 @dataclass(frozen=True, slots=True)

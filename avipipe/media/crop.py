@@ -14,6 +14,7 @@ _GRAIN_PX = 2
 _ROUNDING = 0.25
 """Share of a grain by which shares may be off that were rounded to four decimals."""
 _DECIMALS = 6
+"""Of shares that are stored: far finer than a pixel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from avipipe.media.timeline import exact
 # than what a clip may be off, more than what containers round (1 ms) and capture jitters.
 _MAX_DRIFT_S = 0.008
 _RESAMPLER_TAIL_S = 0.1
+"""Read beyond the end, as a resampler gives the last samples only when more come."""
 _COLORSPACES = {
     "bt709": Colorspace.ITU709,
     "fcc": Colorspace.FCC,

@@ -29,6 +29,7 @@ _NEEDED_CODECS = ("libx264", "aac", "flac")
 _NEEDED_FILTERS = ("zscale", "tonemap", "bwdif")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _LOG_TAIL_BYTES = 4000
+"""Last words of ffmpeg that an error may tell; the reason is at the end."""
 _POLL_S = 0.01
 
 # An ffmpeg whose worker is killed with SIGKILL would go on writing into a folder that is no longer

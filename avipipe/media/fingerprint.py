@@ -19,6 +19,7 @@ from avipipe.media.normalize import FPS
 from avipipe.media.probe import MediaInfo
 
 NUM_FRAMES = 3
+"""Pictures that are hashed; a choice: one may be black, or shared with another clip."""
 MAX_BITS = 6
 """Most bits in which the 64-bit hashes of the same picture differ."""
 
@@ -34,6 +35,7 @@ MIN_DISTINCT = 6
 MAX_BIT_ERRORS = 0.15
 """Largest share of wrong bits. Re-encoded and out of step: up to 0.10; other sound: 0.3."""
 
+# How pictures are read: any small one will do, as the hash is of 32 x 32 pixels.
 _HEIGHT_PX = 180
 _TIMEOUT_S = 120.0
 

@@ -27,6 +27,7 @@ from avipipe.media.probe import MediaInfo, VideoInfo
 FPS = Fraction(24)
 SAMPLE_RATE_HZ = 48_000
 SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // FPS
+"""2000: sound and picture of a sample end together."""
 VIDEO_NAME = "video.mp4"
 AUDIO_NAME = "audio.flac"
 
@@ -41,6 +42,7 @@ _SWSCALE_MATRICES = {
 }
 _COLOUR_TAGS = ("color_primaries", "color_trc", "colorspace")
 _BITEXACT = {"fflags": "+bitexact", "map_metadata": -1, "map_chapters": -1}
+"""No versions, tags or chapters, so that the same clip gives the same bytes."""
 
 
 class NormalizeConfig(BaseModel):

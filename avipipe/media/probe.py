@@ -35,6 +35,7 @@ from avipipe.media.timeline import PacketTimes, Restart, Timeline, restarts, str
 logger = logging.getLogger(__name__)
 
 UNSPECIFIED = "unspecified"
+# Numbers of ITU-T H.273 -> the names that ffmpeg has for them.
 _PRIMARIES = {1: "bt709", 5: "bt470bg", 6: "smpte170m", 9: "bt2020", 12: "smpte432"}
 _MATRICES = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020nc"}
 _MATRICES |= {0: "gbr", 10: "bt2020c"}
@@ -43,7 +44,10 @@ _TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 8: "linear
 _TRANSFERS |= {13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12"}
 _TRANSFERS |= {16: "smpte2084", 18: "arib-std-b67"}
 _MAX_PACKETS_TO_FIRST_FRAME = 250
+"""Packets of pictures, ten seconds at 25 fps, until a file that shows none is given up; a
+choice."""
 _MAX_SD_LINES = 576
+"""Short side up to which players take untagged pictures for BT.601: the lines of PAL."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ Range = tuple[float, float]
 _LARGEST_SHARE = 0.2
 """Ranges that are more of a video than this are fetched with all of it, in one go."""
 _MARGIN_S = 5.0
+"""What is fetched before and after each range; a choice, more than is needed by what follows."""
 # Decoders of sound need a run-in, and a cut is told by what lies around it.
 _LEAST_MARGIN_S = 0.5
 # Key frames of films on the web are up to this far apart: nearer ranges would share most of it.

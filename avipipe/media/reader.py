@@ -39,7 +39,11 @@ _AUDIO_LEAD_S = 0.5
 # How far packets may be out of order: no codec reorders over more than 16 pictures.
 _REORDER_S = 2.0
 _MAX_LOST_PACKETS = 48
+"""By how many more packets may be lost than good before a file is given up: two seconds at 24 fps.
+A choice."""
 _MAX_LOST_S = 1.0
+"""By how much packets may end before half of what is asked for until the file is damaged; a
+choice."""
 
 
 @dataclass(frozen=True, slots=True)

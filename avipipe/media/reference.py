@@ -23,12 +23,15 @@ TIMES_NAME = "times.npy"
 SOUND_NAME = "sound.npy"
 REFERENCE_NAMES = (PICTURES_NAME, TIMES_NAME, SOUND_NAME)
 SOUND_RATE_HZ = 16_000
+# Means across and down that are kept of each picture, and height at which it is decoded for them:
+# four pixels for each mean. Choices of size.
 SIDE_PX = 16
 PICTURE_HEIGHT_PX = 64
 _FINE = 16
 """Samples for each mean, across and down, of a picture that is cropped."""
 
 _MU = 255.0
+"""Of ITU-T G.711."""
 
 
 def small_grey(picture_HWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

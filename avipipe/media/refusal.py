@@ -51,6 +51,7 @@ _STATUS: Mapping[int, FailKind] = {
     429: FailKind.RATE_LIMITED,
     451: FailKind.GEO_BLOCKED,
 }
+"""HTTP status -> what it means for a download."""
 
 # The first match wins, so the special comes before the general: "Video unavailable" heads nearly
 # every message of YouTube, and "sign in" stands in those on robots and on age, too.

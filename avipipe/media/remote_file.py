@@ -25,6 +25,7 @@ SendRequest = Callable[[Mapping[str, str]], Any]
 # An index is a few kilobytes, a stretch of film some megabytes: what is read on gets more at once.
 _FIRST_BYTES = 1 << 16
 _LARGEST_BYTES = 1 << 22
+"""Pieces of a file that is read on double up to this."""
 # Sound, picture and index are read in turns.
 _NUM_PIECES = 4
 # A file that has to be read in more pieces is had sooner as a whole.

@@ -29,6 +29,7 @@ WITHOUT_CLOCK = frozenset({"aac", "ac3", "eac3", "mp3"})
 """Formats without a clock: bare sound, whose first sample is at 0 wherever it belongs."""
 _HLS_CLOCK = "id3v2_priv.com.apple.streaming.transportStreamTimestamp"
 _HLS_CLOCK_HZ = 90_000
+"""Of the clock of MPEG-2 transport streams."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,12 @@ _Matrix = npt.NDArray[np.float64]
 _Vector = npt.NDArray[np.float64]
 
 _VIDEO_SEARCH_S = 0.25
+"""Lags of the picture that are looked for: six frames at 24 fps. A choice."""
 _GRID_S = 0.001
+"""Step of these lags: far less than a frame."""
 _PLATEAU = 0.05
+"""Part of the way from the best cost to the usual one within which lags fit equally well; a
+choice."""
 # Mean squares, in levels of 255. On 112 web clips written pictures are 0.1 to 3.3 from the source's
 # (scaling, coding) and seldom twice as far as is usual in their clip.
 _SAME = 2.0
@@ -38,6 +42,8 @@ _SAME_TIMES_USUAL = 3.0
 # Beyond this share of the variance of all pictures nothing is alike, however usual it is.
 _OTHER_SHARE = 0.3
 _MIN_VARIANCE = 25.0
+"""Least variance of a source's pictures, in squared levels: of five levels. A flat source is no
+proof of anything."""
 # A source that shrinks midway, and is scaled up from there on, is further away from there on (0.5,
 # then 3 to 7, of a variance of 14,500). So what is usual on one side for half a second counts too
 # (12 pictures and itself), up to a thousandth of the variance, and only where the source moves
@@ -46,9 +52,16 @@ _AROUND = 13
 _WORSE_SHARE = 0.001
 _TOLD_TIMES = 30.0
 _AUDIO_SEARCH_S = 0.5
+"""Lags of the sound that are looked for; a choice."""
 _PEAK_WIDTH_S = 0.005
+"""Around the best lag: what lies nearer is the same peak. A choice."""
 _MIN_LEVEL = 1e-3
+"""RMS, -60 dBFS, under which there is no sound to compare; a choice."""
 _MIN_CONFIDENCE = 0.15
+"""How much better the best lag must be than the usual one, in [0, 1]; a choice, as steady tones and
+still pictures fit at any."""
+# Pieces in which sound is compared, lags at which they are looked for, and lag within which they
+# must be. Choices.
 _WINDOW_S = 0.1
 _WINDOW_SEARCH_S = 0.1
 _SHIFT_S = 0.01
@@ -56,6 +69,8 @@ _SHIFT_S = 0.01
 # least is 0.89 (at -53 dBFS), 99 of 100 are above 0.99, and none is better at another place.
 _MIN_LIKENESS = 0.5
 _MAX_BETTER = 0.3
+"""By how much another place may be more like a window than its own; a choice, far from what was
+seen."""
 
 
 @dataclass(frozen=True, slots=True)

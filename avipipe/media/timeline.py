@@ -25,6 +25,8 @@ _HOLD_S = 1.0
 _HOLD_GAPS = 2.0
 # A gap in both picture and sound that is shorter is a lost packet, not a hole.
 _HOLE_S = 0.5
+# Gaps between pictures that are off by more than this share of the usual one are irregular, and
+# more than this share of them makes a variable rate. Choices: containers round to milliseconds.
 _VFR_TOLERANCE = 0.1
 _VFR_SHARE = 0.01
 

@@ -27,6 +27,7 @@ from avipipe.text import shown_url, without_secrets
 
 _SAFE = "%/:=&?~#+!$,;'@()*[]"
 _PORTS = {"http": 80, "https": 443}
+"""Schemes that are fetched, and their usual ports."""
 
 
 def is_public(address: str) -> bool:

@@ -20,6 +20,7 @@ from avipipe.media import ffmpeg
 from avipipe.pipeline.calibration import reliability
 
 PYTHON = (3, 11)
+"""Least version; as in pyproject.toml."""
 SMALL_BYTES = 50_000_000
 """Size in bytes up to which weights are loaded to see whether they load."""
 

@@ -22,6 +22,7 @@ from avipipe.text import secrets_of, split_url
 
 NAME = "private.json"
 _HASH_CHARS = 16
+"""Digits of a hash that tells URLs apart: 64 bits."""
 _MARK = "hidden="
 
 

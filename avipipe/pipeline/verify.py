@@ -33,6 +33,8 @@ from avipipe.media.normalize import FPS, SAMPLE_RATE_HZ
 from avipipe.pipeline.remeasure import Remeasure
 
 MAX_OFFSET_MS = 20.0
+"""Most that sound and picture may be apart: about half a frame of 24 fps: the limit of
+`out_of_sync`."""
 _PRINTS = ("video_phash", "audio_chromaprint")
 _DAMAGE = (ManifestError, av.FFmpegError, ValueError, LookupError, TypeError, AttributeError)
 """What is raised at a member that is not what it should be."""

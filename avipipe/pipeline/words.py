@@ -9,6 +9,7 @@ from avipipe.decision.model import Contribution
 from avipipe.manifests.evidence import FaceSeen
 from avipipe.manifests.records import DropReason, Evidence
 
+# Classes of sounds that are told, and their least score. Choices.
 NUM_SOUNDS = 5
 LEAST_SOUND = 0.05
 

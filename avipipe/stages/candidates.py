@@ -20,6 +20,7 @@ from avipipe.media.crop import is_seen, pixel_box
 from avipipe.media.normalize import FPS
 
 STEP_FRAMES = 12
+"""Half a second at 24 fps."""
 MAX_SEEDS = 8
 """The chosen thing is cut out anew twice a second, and eight times at most, which costs as much as
 carrying its mask; all sights in between are still compared with the mask that is carried."""
@@ -27,6 +28,7 @@ carrying its mask; all sights in between are still compared with the mask that i
 _MIN_WORTH = 0.15
 """Half of what a player who is surely seen is worth for a sound that is surely heard."""
 _RIVAL_WORTH = 0.5
+"""Worth over the best one's from which another thing may be what sounds, too; a choice."""
 _HEAT_WEIGHT = 0.5
 """Heat lies where most moves, a hand or a mouth; names are the better evidence of the two."""
 

@@ -31,6 +31,7 @@ from avipipe.media.crop import normal_box, pixel_box
 from avipipe.media.normalize import FPS
 
 STEP_FRAMES = 6
+"""Boxes are kept each quarter of a second at 24 fps; a choice."""
 NUM_FRAMES = 3
 """Frames that are looked at for classes and text, which change little within a shot."""
 NUM_NAMED = 2
@@ -40,7 +41,10 @@ NUM_KEPT = 8
 FACE = "face"
 WHOLE: NormalBox = (0.0, 0.0, 1.0, 1.0)
 _MARGIN = 0.1
+"""Of a box on each side, over its sides: a classifier is shown a thing with some of its
+surroundings. A choice."""
 _SAME_PLACE = 0.5
+"""Intersection over union from which boxes of text are the same; a choice."""
 _WHOLE_PART = 0.5
 """Share of the clip from which a thing that comes or goes counts as if it were always there."""
 

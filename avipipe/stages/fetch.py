@@ -43,6 +43,8 @@ from avipipe.text import MAX_NAME_CHARS, safe_text, to_bytes, without_secrets
 logger = logging.getLogger(__name__)
 
 _MAX_ID_CHARS = 80
+"""Of a name that makes an id; a choice under what file systems take (255 bytes), with room for
+suffixes."""
 # These name a video after the last part of its page's URL, which many pages share.
 _NAMELESS = ("Generic", "HTML5MediaEmbed")
 _ORIGIN = (

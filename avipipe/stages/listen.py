@@ -19,8 +19,11 @@ from avipipe.stages.base import Item
 from avipipe.stages.fetch import source_path
 
 SILENCE_DBFS = -120.0
+"""Level that stands for digital silence, under the noise of 16 bits."""
 MIN_ONSET_DB = 3.0
+"""Least rise of an onset: steady noise then gives few. A choice."""
 NUM_WAVEFORM_POINTS = 200
+"""Peaks of a clip that its drawn waveform has; a choice."""
 
 
 class ListenConfig(BaseModel):

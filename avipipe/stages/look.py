@@ -44,6 +44,7 @@ from avipipe.stages.fetch import source_path
 
 HEAT_NAME = "heat.png"
 PREVIEW_NAME = "preview.jpg"
+# Faces are kept each quarter of a second, heat at a fourth of its size, a strip of pictures.
 FACE_STEP_FRAMES = 6
 HEAT_SCALE = 4
 NUM_PREVIEW_FRAMES = 6

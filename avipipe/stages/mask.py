@@ -41,6 +41,7 @@ from avipipe.stages.look import look_of_cut, read_localization, read_speakers
 
 MASKS_NAME = "masks.json"
 BOX_STEP_FRAMES = 6
+"""Boxes are stored each quarter of a second at 24 fps."""
 RETURN_FRAMES = round(2 * FPS)
 """Longest way that a mask is carried back to see whether it was lost."""
 

@@ -31,7 +31,9 @@ from avipipe.stages.fetch import source_path
 # The shortest interval that is whole both in milliseconds and in frames: 3 frames, 125 ms.
 _GRAIN_S = Fraction(3) / FPS
 _MAX_SNAP_S = 0.1
+"""How far the begin of a clip may move to the next picture that is shown; a choice."""
 _SLACK_S = float(1 / FPS / 2)
+"""Half a frame by which a part may be short of whole frames: times are rounded."""
 
 
 class ShotsConfig(BaseModel):

@@ -20,11 +20,21 @@ MAX_LOG_ODDS = 3.0
 """One pixel's look never decides alone: the odds are at most e^3."""
 
 _SEED_SAMPLES = (200, 300)
+"""Descriptors of the object and of the rest that are kept of the seed frame: twice a later frame's,
+as the seed alone is surely right. How many is a choice between cost and detail."""
 _FRAME_SAMPLES = (100, 150)
+"""The same of each of the last frames."""
 _RECENT_FRAMES = 3
+"""Frames remembered beside the seed, so that turns and changes of light are followed; a choice."""
 _CONTRAST = 6.0
+"""Log odds for a relative contrast of distances of 1, its maximum: half of it gives
+`MAX_LOG_ODDS`."""
 _SOFT = 0.15
+"""Distance of descriptors, 4.5 of 100 levels of light, added under the ratio: where both are near,
+small differences decide nothing."""
 _RING_PX = 7
+"""Distance from the object, at the matching size, within which half of the rest is sampled: that is
+what it may be mistaken for. A choice."""
 
 
 def describe(frame_HWC: Frames) -> Array:

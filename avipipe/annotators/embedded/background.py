@@ -22,14 +22,30 @@ from avipipe.annotators.embedded.register import (
 )
 
 _STEADY = 0.15
+"""Displacement, over the picture's short side, within which the camera stays about its place and
+one middle view serves all frames of the run. A choice."""
 _FAR = 0.5
+"""Displacement of a corner, over the picture's width, from which a view shares too little with
+another to add to its background. A choice."""
 _MAX_VIEWS = 25
+"""Most frames in one median, which bounds its time and memory."""
 _MIN_VIEWS = 0.4
+"""Share of these frames that must show a place for its background to be known. A choice: a median
+of few is whatever happened to be there."""
 _CHROMA_GAIN = 1.5
+"""Weight of CIELAB's a and b against light: shadows and flicker change light, things also hue. A
+choice."""
 _SHADOW_GAIN = 0.6
+"""Weight of what is darker than the background, which may be a shadow. A choice."""
 _NOISE_GAIN = 3.0
+"""Usual difference over the distance of the quartiles from the median: three are two standard
+deviations of Gaussian noise."""
 _LEAST_GAP = 12.0
+"""Levels of 255 by which a place without noise may differ from its background. A choice, over what
+coding does."""
 _MAX_NOISE = 10.0
+"""Levels of 255 that noise may count for at most, or nothing stood out where things often pass. A
+choice."""
 
 
 @dataclass(frozen=True, slots=True)

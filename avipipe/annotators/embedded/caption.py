@@ -27,10 +27,16 @@ _SOUNDS = {
 }
 _GROUP_SOUNDS = {"speech": "speech", "singing": "a song", "instrument": "music"}
 _LEAST_CLASS_SCORE = 0.3
+"""Score of a class from which it names the source; a choice for networks whose scores are seldom
+high."""
 _LEAST_MATCH = 0.3
+"""How well a thing must explain the sound, in [0, 1], to be named as its source; a choice."""
 _PEOPLE = frozenset({None, "person", "face", "hand"})
 _MANY_ONSETS = 6
+"""Onsets that are listed one by one; of more the sentence only gives the number."""
 _STILL = 0.08
+"""Spread of the box's centre, over the picture's sides, within which a thing stays in place; a
+choice."""
 
 
 class TemplateCaptioner:

@@ -35,18 +35,36 @@ from avipipe.annotators.embedded.foreground import detect_mover
 from avipipe.annotators.embedded.opencv import OpenCvAnnotator
 
 _SHORT_SIDE_PX = 180
+"""Working size, that of `motion.SHORT_SIDE_PX`; lengths and areas in pixels hold at it."""
 _NUM_FRAMES = 5
+"""Frames in which the thing is boxed, one in each fifth of the clip; a choice."""
 _WINDOW_S = 0.5
+"""How far before and after a frame motion is summed along paths; a choice."""
 _SAME_COLOUR = 40.0
+"""Colour gap, in levels of 255, at which a path counts 1/e of one that still shows the same; a
+choice."""
 _OTHER_COLOUR = 60.0
+"""Gap in levels from which the colour is simply another; a choice."""
 _COLOUR_NOISE = 6.0
+"""Gap in levels that is added for each step, so that noise and coding decide nothing; a choice."""
 _MIN_MOTION_PX = 0.05
+"""Least speed that is motion, px/frame, where the rest of the picture is quite still; a choice."""
 _NOISE_SIGMAS = 4.0
+"""Standard deviations over the speed of the stiller half from which something moves: of Gaussian
+noise 3 pixels in 100,000 pass."""
 _OTSU_ROUNDS = 2
+"""How often a part is split from its surroundings, each time from those of what is left; a
+choice."""
 _MIN_AREA_PX = 30
+"""Least area of a part; less is a speck. A choice: 0.05 % of a 16:9 picture."""
 _RIVAL_SHARE = 0.5
+"""Hot motion of another part over that of the best from which it is a detection too; a choice."""
 _CLEARLY_TWO = 0.8
+"""Share of the variance of log speed that a split in two must explain: of a Gaussian one it
+explains 0.64, of an even spread 0.75."""
 _MIN_FAST_SHARE = 0.25
+"""Least area of the faster part over the silhouette's: a smaller one is a limb, not the thing. A
+choice; leaving dragged ground out raised the mean IoU on synthetic clips from 0.899 to 0.914."""
 
 
 class MotionDetector(OpenCvAnnotator):

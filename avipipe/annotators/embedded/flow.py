@@ -17,8 +17,11 @@ Size = tuple[int, int]
 """(width, height) in pixels, as OpenCV wants it."""
 
 _CAMERA_STEP_PX = 6
+"""Every n-th pixel each way is fitted to: six numbers need no more, and it costs a 36th."""
 _CAMERA_ROUNDS = 4
+"""Least-squares fits, each with weights from the last; a choice."""
 _MIN_SPREAD_PX = 0.05
+"""Least spread of the residuals, or weights had no scale where all pixels move alike; a choice."""
 
 
 class DenseFlow:

@@ -21,31 +21,61 @@ from avipipe.annotators.embedded.flow import Array, Size, fit_size, shrink
 from avipipe.annotators.embedded.segment import disc
 
 _SHORT_SIDE_PX = 180
+"""Working size, that of `motion.SHORT_SIDE_PX`; lengths in pixels hold at it."""
 _RATE_HZ = 8.0
+"""Frames looked at in a second; a choice between cost and how far things move from one to the
+next."""
 _MIN_SAMPLES = 8
+"""Fewest frames looked at, a second of them; fewer say little of what is mostly there."""
 _WINDOW_S = 1.5
+"""Time before and after whose frames make the background where the camera moves on; a choice."""
 
+# Differences from the background over the usual ones (1 is doubtful): what is in front, and what
+# surely is.
 _WEAK = 1.0
 _STRONG = 2.0
 _MIN_STRONG = 0.25
+"""Pixels that surely are in front, over `_MIN_AREA`, that a part must have; a choice."""
 _JOIN_PX = 4.0
+"""Radius over which fragments of a thing are joined; a choice."""
 _MIN_AREA = 0.001
+"""Least area of a part over the picture's, 58 pixels at 320x180; less is a speck. A choice."""
 _MAX_FRONT = 0.6
+"""Share of the picture in front from which its background is not seen: the light changed, or the
+view was lost. A choice."""
 
 _REACH_PX = 12.0
+"""How far a part may move between two frames looked at, an eighth of a second, and be the same
+mover. A choice: half the picture's height in a second."""
 _FORGET_S = 1.0
+"""Time unseen after which a mover is found again by its colours only; a choice."""
 _MIN_LIKENESS = 0.35
+"""Shared share of the colours, times the ratio of the areas, from which a part is a mover that
+returned; a choice."""
 
 _HEAT_REACH = 0.08
+"""Over the picture's short side: how far from the heat is still near it. A choice, as heat is often
+a fringe."""
+# Shares from which a mover is believed, chosen and checked on made-up films and on real clips: of
+# the frames looked at, those with a background; of these frames, and of those in which anything
+# stands out, those that show the mover; and of all that stands out near the heat, what the clear
+# movers have.
 _MIN_KNOWN = 0.6
 _MIN_LIVELY = 0.3
 _MIN_PRESENCE = 0.6
 _MIN_SHARE = 0.6
 _MIN_CLARITY = 0.87
+"""Share of the change of edges along an outline that is gained, not lost: what a thing that left
+has uncovered is an edge of the background. A choice, as the four above."""
 _MIN_WORTH = 0.7
+"""Of the best moment's worth, what another fifth's must have to be boxed; a choice."""
 _RIVAL_SHARE = 0.5
+"""Share of a mover over the best one's from which it is a detection too; a choice."""
 _NUM_FRAMES = 5
+"""Frames in which movers are boxed, one in each fifth of the clip; a choice."""
 _THIN = 0.1
+"""Over the root of the silhouette's area: radius of what is thin. Limbs and a racket mislead the
+cut."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,21 +29,40 @@ from avipipe.errors import AnnotatorError
 Curves = npt.NDArray[np.float32]
 
 MAX_LAG_S = 0.125
+"""Lag of the sound within which it counts as that of the motion: 3 frames at 24 fps."""
 MAX_OFFSET_S = 0.5
+"""Lag up to which sound that comes late is looked for; a choice."""
 _MIN_SHIFT_S = 1.0
+"""Least shift of the sound that makes agreement an accident; a choice."""
+# Accidents of each kind: together with the true sound they make p-values in steps of 1/161, or
+# larger ones in short clips.
 _NUM_SHIFTED = 80
 _NUM_REVERSED = 80
 _MIN_DURATION_S = 1.5
+"""Shortest clip in which agreement is told from accident; a choice."""
 _TREND_S = 1.0
+"""Standard deviation of the Gaussian mean that is taken away: drifts agree by accident. A
+choice."""
 _LEVEL_RANGE_DB = 50.0
+"""Under the loudest frame: quieter ones count as equally quiet, so that the noise floor moves
+nothing. A choice."""
+# Standard deviations of the smoothing in time: onsets are sharp, levels change more slowly.
+# Choices.
 _ONSET_BLUR_FRAMES = 0.6
 _LEVEL_BLUR_FRAMES = 1.0
 _MIN_SPEED_PX = 0.03
+"""Mean speed of a block, px/frame, under which it is still; a choice."""
 _MIN_SPEED_SHARE = 0.1
+"""The same over the speed that 2 % of the blocks exceed; a choice."""
 _MIN_BLOCKS = 3
+"""Blocks up to which a place is no thing but a glint, or the flash of a shot; read off the
+synthetic kinds pack and two_sources."""
 _MOVING_PX = 0.1
+"""Speed in 2 % of the blocks, px/frame, from which something moves in a frame; a choice."""
 _REGION_SHARE = 0.6
+"""Heat over the hottest from which a block belongs to a place; a choice."""
 _MOVER_SPEED_SHARE = 0.25
+"""Speed over that which 2 % of the blocks exceed, from which a block is of a mover; a choice."""
 
 
 class MotionLocalizer(OpenCvAnnotator):

@@ -27,18 +27,37 @@ from avipipe.annotators.embedded.flow import (
 from avipipe.annotators.embedded.opencv import OpenCvAnnotator
 
 _WORK_SHORT_PX = 360
+"""Size at which the mask's edge is snapped to the picture's; a choice, as finer costs more."""
 _MATCH_SHORT_PX = 120
+"""Size at which flow and looks are computed, if the object is not small; a choice for speed."""
 _MATCH_OBJECT_PX = 300
+"""Area in pixels that an object keeps at that size; a finer one is taken for smaller objects. A
+choice."""
 _FLOW_TOLERANCE_PX = 1.5
+"""Gap between flow there and back at which it is trusted 1/e; a choice."""
 _FADE = 0.97
+"""What is left of where it was seen after a frame: half after 23, about a second."""
 _REACH_PX = 10
+"""At the matching size: how far the object may be from where it was of late, and three standard
+deviations of the blur of where it may be. A choice."""
 _UNSEEN_PRIOR = 0.8
+"""Factor of the probability where flow cannot tell; a choice."""
 _LOST_PRIOR = 0.09
+"""Probability everywhere once the object is lost: a look of 1.2 of `MAX_LOG_ODDS` 3 finds it
+again."""
 _LOOK_WEIGHT = 2.0
+"""Weight of the look's log odds against flow's: a sure look, 6, outvotes sure flow, 3.5."""
 _FAR_LOG_ODDS = -4.0
+"""Look of places out of reach: even sure flow cannot make them the object's."""
 _SURE = 0.1
+"""Probability that near 0 or 1 the look is taken from every fourth pixel only, which halves the
+time of a frame."""
 _JOIN_PX = 7
+"""Side of the square that joins parts of one thing: gaps of up to 6 pixels at the matching size. A
+choice."""
 _MIN_RETURN_RATIO = 0.25
+"""Area over the last one with which a lost object may return; less is a speck of its colours. A
+choice."""
 
 
 class FlowPropagator(OpenCvAnnotator):

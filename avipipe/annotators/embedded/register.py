@@ -16,11 +16,20 @@ from avipipe.annotators.embedded.flow import Array
 Homography = npt.NDArray[np.float64]
 
 _CELL_PX = 12
+"""Side of a grid cell, of which each gives one corner: about 400 in a picture of 320x180."""
 _MIN_TEXTURE = 1e-5
+"""OpenCV's smaller eigenvalue from which a corner can be tracked: nearly all but plain ones. A
+choice."""
 _MIN_POINTS = 12
+"""Fewest corners: three times the four that a homography needs."""
 _RETURN_PX = 0.7
+"""How far a corner that is tracked there and back may come out from where it was; a choice."""
 _INLIER_PX = 1.0
+"""How far a corner may be from where the homography takes it: about what tracking errs by. A
+choice."""
 _MIN_INLIERS = 0.25
+"""Share of the corners that must follow the camera; things that move by themselves have the rest. A
+choice."""
 
 
 def register(here: Frames, there: Frames) -> Homography | None:

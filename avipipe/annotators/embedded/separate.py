@@ -9,7 +9,11 @@ from avipipe.annotators.base import Stems, Wave
 from avipipe.annotators.signal import Array, check_wave, running_median
 
 _WINDOW_S = 0.064
+"""Bins 16 Hz apart; a choice between what tells partials and what tells strokes."""
 _OVERLAP = 4
+"""Hops in a window: squared Hann windows a quarter apart add up to a constant."""
+# Lengths of the medians along time and frequency, 19 frames and 33 bins: strokes are shorter,
+# partials narrower. Choices.
 _TIME_MEDIAN_S = 0.3
 _FREQUENCY_MEDIAN_HZ = 500.0
 

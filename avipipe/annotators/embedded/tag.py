@@ -19,11 +19,17 @@ from avipipe.annotators.signal import (
 from avipipe.annotators.tones import Tones, find_tones
 
 _HOP_S = 0.01
+"""That of the spectra of `signal`."""
 _SILENCE_DBFS = -75.0
+"""Level of the loudest frame under which a clip is silence; a choice."""
 _SHORTEST_S = 0.25
+"""Shortest sound that is measured: less is a single event at most. A choice."""
 _SHORTEST_MUSIC_S = 1.0
+"""Shortest sound in which notes can be told from one note; a choice."""
 _SHARP_RISE_DB = 9.0
+"""Rise of the level, averaged over the bands, that makes an onset a stroke; a choice."""
 _BURST_S = 0.13
+"""Time after a stroke whose energy counts as its own; a choice."""
 
 
 class RuleTagger:

@@ -20,11 +20,16 @@ from avipipe.annotators.signal import (
     to_db,
 )
 
+# In frames: a second, in which there are a few syllables, every 0.1 s.
 _WINDOW = round(1.0 / HOP_S)
 _STEP = round(0.1 / HOP_S)
 _SHORTEST_S = 0.5
+"""Shortest sound that is judged, of half a window; a choice."""
 _HIGH_PASS_HZ = 200.0
+"""Over the fundamental of deep voices, which keep their pitch without it; rumble, a bass and a drum
+lose theirs."""
 _SILENCE_DBFS = -75.0
+"""Level that 5 % of the frames exceed under which a clip is silence; a choice."""
 
 # Where each sign of speech begins to speak for it, and over what width; the sign is -1 or +1
 # beyond that. Widths and middles come from the literature on each and from mixtures of read

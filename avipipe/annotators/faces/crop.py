@@ -14,6 +14,9 @@ from avipipe.annotators.base import Frames
 Boxes = npt.NDArray[np.float64]
 Faces = npt.NDArray[np.uint8]
 
+# The numbers of LR-ASD's demo: side of the crop in pixels, of the picture that it is the middle of,
+# margin around the face over half its size, frames of the median, and grey level of what lies
+# beyond the frame.
 SIZE_PX = 112
 _WHOLE_PX = 224
 _MARGIN = 0.4

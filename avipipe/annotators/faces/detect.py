@@ -19,12 +19,21 @@ Points = npt.NDArray[np.float64]
 SURE_SCORE = 0.9
 """Score of a sure face: OpenCV's threshold for YuNet. Faces of dogs have reached 0.88."""
 _LEAST_SCORE = 0.6
+"""Least score that is told. A choice: a face that turns away keeps its track, which must be sure
+once."""
+# OpenCV's defaults for YuNet: overlap of two boxes of one face, and boxes before that is asked.
 _MAX_OVERLAP = 0.3
 _MAX_FACES = 5000
 _LEAST_SIDE_PX = 8.0
+"""Side of a face in the frame's pixels; YuNet was made for faces from about 10 px."""
 _MAX_SHORT_SIDE_PX = 360
+"""A larger frame is shrunk to this: a face that fills it is still about the 300 px that YuNet
+knows."""
 _MAX_TILT = 2.0
+"""Distance from eyes to mouth over its height: two is a tilt of 60 degrees."""
 _MAX_MIRRORED = 0.25
+"""Over the distance from eyes to mouth: how far the right eye may be on the wrong side, as in a
+profile. A choice."""
 
 
 @dataclass(frozen=True, slots=True)

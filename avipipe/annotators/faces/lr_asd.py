@@ -23,12 +23,16 @@ from avipipe.annotators.faces.mfcc import ROWS_PER_FRAME, Cepstra
 from avipipe.annotators.reading import pull_again, reading
 
 CHUNKS_S = (1, 2, 3, 4, 5, 6)
+"""Lengths of chunks in which a face is scored, as in the official demo, which takes the mean."""
 
 _SECOND = 25
 """Frames in a second of the network, whatever the video's rate: the features are stretched."""
 _REACH = 9
 """Frames on either side that the features of a face depend on: three blocks of 5 and 3 frames."""
 _PIECE = 4 * _SECOND
+"""Frames that are seen at a time, which bounds the memory."""
+# Of the official network: features of picture and sound, epsilon of its norms, mean and standard
+# deviation of grey by which it was trained.
 _NUM_FEATURES = 128
 _EPSILON = 0.001
 _GREY_MEAN, _GREY_STD = 0.4161, 0.1688

@@ -16,10 +16,12 @@ Samples = npt.NDArray[np.int16]
 Cepstra = npt.NDArray[np.float64]
 
 SAMPLE_RATE_HZ = 16_000
+# What LR-ASD was trained on: cepstra, rows of them in a video frame, frames in a second.
 NUM_COEFFICIENTS = 13
 ROWS_PER_FRAME = 4
 TRAINED_FPS = 25
 
+# The defaults of `python_speech_features`.
 _WINDOW_S = 0.025
 _HOP_S = 0.010
 _NUM_MELS = 26

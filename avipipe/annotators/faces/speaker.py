@@ -27,8 +27,12 @@ from avipipe.errors import AnnotatorError
 MAX_FACES = 12
 """Most faces that are scored: in a crowd, the largest ones."""
 _LOOKS_HZ = 8
+"""Frames looked at in a second; a choice between cost and how far a face moves from one to the
+next."""
 _MAX_GAP_S = 0.5
+"""Longest time for which a face may be unseen, four looks; a choice."""
 _SHORTEST_S = 0.5
+"""Shortest track that is scored; a choice."""
 
 
 class FaceSpeaker(Weighted):

@@ -25,20 +25,33 @@ Curve = npt.NDArray[np.float64]
 Pictures = npt.NDArray[np.float32]
 
 MAX_LAG_S = 0.2
+"""Lag of sound and lips that counts as synchronous. A choice, just beyond the 0.185 s of late sound
+that ITU-R BT.1359 calls acceptable."""
 MIN_DURATION_S = 3.5
 """Shortest test: of less there are so few shifts that the best p-value is 0.1."""
 _MIN_SHIFT_S = 1.0
+"""Least shift of the sound that makes agreement an accident: several syllables. A choice."""
 _LEVEL_RANGE_DB = 50.0
+"""Under the loudest frame: quieter ones count as equally quiet, so that the noise floor moves
+nothing. A choice."""
 _TREND_S = 1.0
+"""Standard deviation of the Gaussian mean that is taken away: drifts agree by accident. A
+choice."""
+# Standard deviations of the smoothing in time: of the curves, of landmarks, which jitter, and of
+# pixels. Choices.
 _BLUR_FRAMES = 1.0
 _LANDMARK_BLUR_FRAMES = 2.0
 _MOTION_BLUR_FRAMES = 0.6
 _LEAST_CHANGE = 0.01
 """Mean change of the mouth from frame to frame over the contrast of the face."""
 _LEAST_LEVEL_DB = 1.0
+"""Range of levels under which a sound is steady, and nothing can be told; a choice."""
 _SIZE_PX = 64
+"""Side of the picture in which the face is held still; a choice, enough for lips to be seen."""
 _FACE = np.array([(20, 20), (44, 20), (32, 34), (23, 46), (41, 46)], np.float64)
 """Where the landmarks of `detect.Face` are in a picture of 64 x 64."""
+# Parts of that picture, as frames, rows and columns: around the mouth corners of `_FACE`, and above
+# the nose.
 _MOUTH = np.s_[:, 36:62, 12:52]
 _REST = np.s_[:, 6:34, 6:58]
 

@@ -16,11 +16,14 @@ from avipipe.media.normalize import FPS
 from avipipe.services.reply import Message
 
 NUM_FRAMES = 8
+"""Frames shown, half of them outlined; a choice: more cost a model's context."""
 OUTLINE_RGB = (255, 0, 255)
 """Colour of the outline: magenta, the rarest in pictures of the world."""
 
 MIN_TAG = 0.3
+"""Least score of a group that is a hint; a choice."""
 MAX_CLASSES = 5
+"""Likeliest classes of sounds that are a hint; a choice."""
 
 _TASK = """\
 These pictures are {num_frames} frames of one video clip of {duration_s:.1f} s, in order. \

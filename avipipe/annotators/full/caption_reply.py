@@ -14,6 +14,7 @@ from avipipe.services.reply import Message
 MAX_TOKENS = 320
 """Most tokens of a reply; the longest that is allowed takes about 200."""
 
+# What is taken for one to three sentences, and for a noun phrase. Choices.
 MAX_CAPTION_CHARS = 600
 MAX_LABEL_CHARS = 60
 MIN_CAPTION_WORDS = 3

@@ -14,6 +14,7 @@ from avipipe.annotators.weighted import Weighted
 
 _CHECKPOINT = "955717e8.safetensors"
 _OVERLAP = 0.25
+"""Share of a chunk that the next one has, too: Demucs's default."""
 
 
 class DemucsSeparator(Weighted):

@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BOX_THRESHOLD = 0.30
+"""Score of a box's best token from which it is told: that of the paper's demo."""
 TEXT_THRESHOLD = 0.25
-"""Score thresholds of the paper's demo: of a box's best token, and of its own label's best."""
+"""Score of its own label's best token, the same."""
 
 NMS_IOU = 0.7
+"""Overlap from which two boxes of a label are one thing; a choice."""
 MAX_DETECTIONS = 40
+"""Boxes of a frame at most; a choice, as of a crowd the best will do."""
 _GPU_BATCH_SIZE = 4
+"""Frames at a time on a GPU; a choice for memory."""
 _SEPARATOR = "."
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Embedding = npt.NDArray[np.float32]
 
 _NUM_FRAMES = 16
+"""Frames of a crop that are seen, as `PeAvMatcher` tells; a choice of cost."""
+# Sizes of a batch; choices for memory, which are halved where it does not suffice.
 _CROPS_AT_ONCE = 4
 _TEXTS_AT_ONCE = 64
 _WINDOWS_AT_ONCE = 8

@@ -24,7 +24,9 @@ from avipipe.errors import WeightsError
 _WEIGHT = "pyannote_diarization"
 _RATE_HZ = 16000
 _BATCH_SIZES = (32, 8, 1)
+"""Windows at a time, tried in turn until memory suffices."""
 _SHORTEST_S = 0.25
+"""Shortest speech of somebody who counts as a speaker; a choice."""
 _LIGHTNING_MISSING = "Found keys that are in the model state dict but not in the checkpoint"
 _MODELS = ("segmentation", "embedding", "plda")
 

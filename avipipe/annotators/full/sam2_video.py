@@ -19,6 +19,7 @@ from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError
 
 _OBJECT = 1
+"""Number of the one object in a session."""
 
 
 class Sam2VideoPropagator(Weighted):

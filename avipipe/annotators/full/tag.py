@@ -16,9 +16,11 @@ from avipipe.annotators.weighted import Weighted
 from avipipe.errors import WeightsError
 
 _RATE_HZ = 16000
+# In samples: 10 s, on which AST was trained, each second.
 _WINDOW = 10 * _RATE_HZ
 _HOP = _RATE_HZ
 _BATCH_SIZE = 8
+"""Windows at a time; a choice for memory."""
 
 
 class AstTagger(Weighted):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _SHORT_PX = 480
 """Short side of the frames that the network sees, as in the official evaluation."""
 
+# Mean and deviation of ImageNet's colours in [0, 1], by which the network was trained.
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 

@@ -14,7 +14,10 @@ from avipipe.annotators.match.table import things_named
 from avipipe.annotators.views import tiles
 
 _SURE_SCORE = 0.3
+"""Score of a noun, in the part of the frame that shows it best, from which it is boxed; a
+choice."""
 _WARM = 0.5
+"""Of the map's largest value: what is as warm belongs to the thing. A choice."""
 
 
 class ActivationDetector(YoloxDetector):

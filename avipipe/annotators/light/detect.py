@@ -34,8 +34,11 @@ PERSON = "person"
 Points = npt.NDArray[np.float64]
 
 _WORK_SHORT_PX = 240
+"""Working size, that of GrabCut (`embedded.segment`)."""
 _NUM_FRAMES = 5
+"""Frames in which the person is boxed, evenly spread over those with the face; a choice."""
 _MIN_FACE_PX = 4.0
+"""Side of a face in the frame's pixels under which nothing can be drawn around it; a choice."""
 
 
 class _Ellipse(NamedTuple):
@@ -43,16 +46,21 @@ class _Ellipse(NamedTuple):
     radii: tuple[float, float]
 
 
-# All in face widths from the middle of the face and in face heights below it.
+# All in face widths from the middle of the face and in face heights below it; drawn in sight of
+# four people (bench/results/light-2cpu.md).
 _FACE = _Ellipse((0.0, 0.0), (0.42, 0.44))
 _HEAD = _Ellipse((0.0, -0.04), (0.64, 0.62))
 _CHEST = ((0.25, 0.3), (0.3, 0.9), (0.5, 1.2), (0.5, 1.6))
 _BODY = ((0.45, 0.3), (0.5, 0.62), (1.05, 0.85), (1.35, 1.2), (1.35, 3.3), (0.9, 4.2), (0.75, 7.3))
 _EDGE = 0.1
+"""Width of the drawing's edge that may not be typical of the inside; a choice, as those below."""
+# How far hair may reach beyond the head, and clothes and arms beyond the body.
 _HAIR_REACH = 0.4
 _BODY_REACH = 0.6
 _MIN_WIDTH = 0.12
+"""Radius of hair and arms: what is thinner has the same colour by chance."""
 _SURROUND = 0.8
+"""Width of the ground around whose colours are learnt."""
 
 
 class FaceOrMotionDetector(OpenCvAnnotator):

@@ -21,11 +21,13 @@ from avipipe.errors import AnnotatorError, WeightsError
 
 Scores = npt.NDArray[np.float64]
 
+# Input, classes, and cells and channels of the last features of the official network.
 _SIDE_PX = 224
 _NUM_CLASSES = 1001
 _CELLS = 7
 _CHANNELS = 1280
 _LEAST_SCORE = 0.05
+"""Score from which a noun is told; less is the noise of a thousand classes. A choice."""
 
 
 class MobilenetClassifier(Weighted):

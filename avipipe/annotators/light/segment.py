@@ -21,16 +21,23 @@ from avipipe.annotators.weighted import Weighted
 Probability = npt.NDArray[np.float32]
 
 _SELFIE_PX = 256
+"""The network's input."""
 _GROWTHS = (0.0, 0.15, 0.3)
 """Of a box on each side, as shares of its own: what the network sees decides what it thinks is the
 subject, so the median of three looks is taken."""
 _REFINED_PX = 256
+"""Longest side at which GrabCut settles what is not sure; a choice, the network sees no finer."""
 _SURE = 0.9
+"""Probability beyond which, either way, GrabCut may change nothing; a choice."""
 _EVEN_ODDS = 0.5
+"""Probability from which a pixel rather shows the thing."""
 _LEAST_FILL = 0.05
+"""Share of the box that a mask must have; of less the network did not see the thing. A choice."""
 _LEAST_PART = 0.1
+"""Area of a part over the largest one's under which it is a speck; a choice."""
 
 _DEEPLAB_PX = 513
+"""The network's input."""
 _LEAST_SIDE_PX = 96.0
 """Short side of a box under which DeepLab, made for whole photographs, sees nothing."""
 _VOC = "- airplane bicycle bird boat - bus car cat - cow - dog horse motorcycle - - sheep - train"

@@ -14,6 +14,7 @@ from avipipe.annotators.weighted import Weighted
 from avipipe.errors import WeightsError
 
 _RATE_HZ = 16000
+# In samples: the network's input, 0.975 s, each 0.48 s, as YAMNet's own code lays its patches.
 _WINDOW = 15600
 _HOP = 7680
 

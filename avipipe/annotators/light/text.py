@@ -18,9 +18,14 @@ from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError
 
 _LONG_SIDE_PX = 640
+"""Size at which text is looked for; a choice, as larger pictures cost more."""
 _STEP_PX = 32
+"""Sides must be multiples of this: the network halves a picture five times."""
+# Mean and deviation of ImageNet's colours in [0, 1], by which the network was trained.
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _STD = np.array([0.229, 0.224, 0.225], np.float32)
+# PaddleOCR's own: probability of a pixel and mean one of a line from which they are text, growth of
+# a line to its whole, and least side of its inside in pixels.
 _TEXT = 0.3
 _SURE = 0.6
 _SHRUNK = 1.5

@@ -33,9 +33,14 @@ from avipipe.errors import AnnotatorError
 MAX_THINGS = 12
 """Most tracks that are returned: of a crowd or a shelf, the surest ones."""
 _LOOKS_HZ = 6
+"""Frames looked at in a second; a choice between cost and how far things move from one to the
+next."""
 _MAX_GAP_S = 0.5
+"""Longest time for which a thing may be unseen, three looks; a choice."""
 _SURE_SCORE = 0.3
+"""Score that a track must reach once, and a thing that is boxed; a choice."""
 _NUM_FRAMES = 5
+"""Frames in which things are boxed by name; a choice."""
 
 
 class YoloxDetector(Weighted):

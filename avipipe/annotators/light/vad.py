@@ -13,6 +13,8 @@ from avipipe.annotators.weighted import Weighted
 
 _RATE_HZ = 16000
 _FRAME = 512
+"""Samples of a frame, 32 ms: the network takes no other."""
+# Probability from which a frame is speech, and how turns are made of them: Silero's defaults.
 _THRESHOLD = 0.5
 _SHORTEST_TURN_MS = 250
 _SHORTEST_PAUSE_MS = 100

@@ -18,10 +18,12 @@ from avipipe.annotators.tracking import Boxes
 
 Scores = npt.NDArray[np.float64]
 
+# The official network's input, the strides of its grids, and the grey that it was padded with.
 _SIDE_PX = 416
 _STRIDES_PX = (8, 16, 32)
 _GREY = 114
 _NUM_ANCHORS = sum((_SIDE_PX // stride) ** 2 for stride in _STRIDES_PX)
+# Thresholds of the official demo: of a score, and of the overlap of two boxes of one thing.
 _LEAST_SCORE = 0.1
 _MAX_OVERLAP = 0.45
 

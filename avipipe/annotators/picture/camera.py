@@ -11,11 +11,16 @@ from avipipe.annotators.embedded.flow import Array, pixel_grid
 from avipipe.annotators.embedded.register import Homography, register
 
 UNIT_PX = 180
+"""Height to which speeds in px/frame refer, that of `motion.SHORT_SIDE_PX`."""
 _BLOCK_PX = 8
+"""Side of a block: its mean hardly shows the noise of coding, and still shows small motion. A
+choice."""
 _NOISE = 2.0
 """Levels by which a block's mean differs where nothing has changed but the coding."""
 _LEAST_CHANGE = 0.5
 """Mean change of a picture, in levels, that counts as hardly any."""
+# Pairs compared in a second, and frames between the two: slow motion shows in two, and the view is
+# still shared. Choices.
 _PAIRS_PER_S = 4
 _STEP_FRAMES = 2
 _RESIDUE = 4.0

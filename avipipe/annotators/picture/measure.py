@@ -20,11 +20,13 @@ from avipipe.annotators.picture.overlays import find_overlays
 from avipipe.annotators.picture.panels import num_panels
 
 _NUM_SAMPLES = 24
+"""Pictures of a shot that are looked at for what stays and what moves; a choice for cost."""
 _MOVING = 3
 """Levels by which a place must change between most samples to count as one that moves."""
 _FLAT = 2
 """Largest difference of neighbours, in levels, where nothing is drawn."""
 _FLAT_STEP = 3
+"""Every n-th of these is enough for what is flat."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,14 @@ from avipipe.annotators.picture.bars import Bounds
 _LEAST_EDGE = 8.0
 """Levels by which what is laid over must step in nearly every picture."""
 _QUANTILE = 0.1
+"""Share of the pictures that an edge may be missing in, as where the ground behind has the same
+colour; a choice."""
 _STRAY_PX = 5
 """Lines and letters that are no farther apart belong together."""
+# Edge pixels that one must have, and their share of its box; less is stray texture. Choices.
 _LEAST_PIXELS = 30
 _LEAST_FILL = 0.15
+# Of edges, and share of them that a direction must have to count; see below.
 _NUM_DIRECTIONS = 8
 _LEAST_DIRECTIONS = 5
 _SOME_EDGES = 0.05
@@ -29,6 +33,8 @@ _LARGEST = 0.3
 """Share of the picture that one of them may take."""
 _MOST_STEADY = 0.3
 """Share of all edges that may be steady: beyond, the camera keeps still."""
+# Widths around a box: of the soft outlines that letters have, and of the surroundings beyond.
+# Choices.
 _OUTLINE_PX = 2
 _RING_PX = 5
 _RING_SHARE = 0.5

@@ -25,6 +25,7 @@ _LARGEST_INSET = 0.45
 _INSET_COVERAGE = 0.7
 """The same for each side of a picture in a picture."""
 _BESIDE_PX = 8
+"""Width of what lies close to a side; a choice."""
 _MOVING_BESIDE = 0.3
 """Share of what lies close to a side of such a picture, inside or outside, that must move: the
 edges of doors and windows stand still in what does."""
@@ -33,6 +34,8 @@ _ALIVE = 0.05
 _LEAST_AREA = 0.04
 """Share of the picture that one of several has at least."""
 _NUM_LINES = 24
+"""Longest lines each way among which a picture in a picture is sought: pairs grow with the square.
+A choice."""
 
 
 def num_panels(grey_SHW: Frames, moving_HW: Mask) -> int:

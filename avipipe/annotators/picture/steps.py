@@ -9,7 +9,10 @@ import numpy.typing as npt
 from avipipe.annotators.base import Frames, Mask
 
 STEP_PX = 2
+"""Columns between those that are compared: scaling blurs a seam over two."""
 _NEAR_PX = (-5, -4, -3, 3, 4, 5)
+"""Columns that are a seam's surroundings: near, but beyond its blur."""
+# What makes a step a seam; see below.
 _STEEPER = 2.0
 _LEAST_STEP = 4.0
 """A seam steps this many times as much as its surroundings do, and this many levels more."""

@@ -21,6 +21,7 @@ from avipipe.annotators.signal import check_wave, resample
 from avipipe.annotators.weighted import Weighted
 
 _SHORTEST_TURN_S = 0.25
+"""Shorter turns are forgotten; as Silero's default."""
 
 
 class _PyanNet(Weighted):

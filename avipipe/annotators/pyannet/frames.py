@@ -18,6 +18,7 @@ Span = tuple[float, float]
 
 RATE_HZ = 16_000
 NUM_SPEAKERS = 3
+"""Speakers that the network tells apart at a time."""
 HOP = 270
 """Samples from one frame to the next."""
 FIELD = 991
@@ -29,9 +30,13 @@ SHORTEST_VOICE_S = 0.5
 """Shortest voice that is somebody's own; a shorter one may be anybody's."""
 _SHORTEST_PAUSE_S = 0.1  # shorter ones are those within words
 _SHORTEST_S = 1.0
+"""Shorter sounds are padded with silence to this; a choice."""
 _LONGEST_S = 30.0
+"""Longest sound that the network hears at once; a choice between memory and names that hold."""
 # Two thirds of a window lie in the next as well: only who is silent for 20 s loses his name.
 _STEP_S = 10.0
+# Worth of a new speaker, less than of any known one, and of a known one who was heard apart, which
+# is never taken.
 _NEW = -1.0
 _REFUSED = -1e6
 

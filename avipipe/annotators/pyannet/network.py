@@ -20,6 +20,8 @@ from torch.nn import functional
 from avipipe.annotators.pyannet.frames import NUM_SPEAKERS, RATE_HZ
 from avipipe.errors import WeightsError
 
+# The official network's shape: filters of so many taps and samples between them, their lowest edge
+# and least width, frames pooled, channels, and size and number of the LSTM's layers.
 _NUM_BANDS = 40
 _FILTER = 251
 _STRIDE = 10

@@ -9,6 +9,7 @@ from torch.nn import functional
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 _CBAM_REDUCTION = 16
+"""Channels over those of the bottleneck of attention, as in CBAM and the official checkpoints."""
 
 
 def resnet50_stages(base: int) -> tuple[nn.Sequential, nn.Sequential, nn.Sequential]:

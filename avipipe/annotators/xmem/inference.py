@@ -13,6 +13,7 @@ from avipipe.annotators.xmem.memory import OFFICIAL_LIMITS, Keys, MemoryLimits, 
 from avipipe.annotators.xmem.network import FeaturePyramid, Key, XMem, aggregate
 
 _STRIDE = 16
+"""Pixels a place of the features: sides are padded to multiples."""
 MEMORY_EVERY = 5
 """Interval of memorised frames in the official evaluation."""
 

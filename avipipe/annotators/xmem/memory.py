@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 _NO_LIFE = 1e-7
+"""Life of a new element, as in the official code: usage is divided by it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from avipipe.audio_agent.tools import Sound
 from avipipe.services.reply import Message
 
 MAX_TOKENS = 1024
+"""Most tokens of a reply; a choice."""
 
 
 class _AudioLm(Weighted):

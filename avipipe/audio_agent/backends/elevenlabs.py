@@ -25,8 +25,12 @@ _FORMAT = "output_format=mp3_44100_128"
 _SPEECH_MODEL = "eleven_multilingual_v2"
 _SOUND_MODEL = "eleven_text_to_sound_v2"
 _RETRIES = RetryPolicy(timeout_s=60.0, max_attempts=3, backoff_s=2.0, max_wait_s=20.0)
+"""How long a server is waited for, and how often and after what waits it is asked again; a
+choice."""
 
 _SPOKEN_WORD_S = 0.4
+"""150 words a minute, as English is usually read."""
+# Limits of their API: speed of speech, length of a sound, seeds.
 _SLOWEST, _FASTEST = 0.7, 1.2
 _SHORTEST_S, _LONGEST_S = 0.5, 30.0
 _MAX_SEED = 2**32

@@ -15,6 +15,7 @@ from avipipe.services.reply import Message
 
 PREFIX = "AVIPIPE_AGENT"
 MAX_TOKENS = 2048
+"""Most tokens of a reply; a choice."""
 
 RETRIES = RetryPolicy(timeout_s=110.0, max_attempts=3, backoff_s=2.0, max_wait_s=20.0)
 """Shorter than the loop's limit for a call, so that the service's own error is reported."""

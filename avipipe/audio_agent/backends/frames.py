@@ -16,6 +16,7 @@ THRESHOLD = 0.3
 """Probability from which the official code lets a frame belong to a span."""
 
 _JOIN_S = 0.25
+"""Spans of one sound that are closer are one; a choice."""
 
 
 class QueriedSeparator(Weighted):

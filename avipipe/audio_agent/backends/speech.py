@@ -12,7 +12,9 @@ from avipipe.audio_agent.tools import Sound
 from avipipe.errors import AnnotatorError
 
 _SEMANTIC_HZ = 49.9
+"""Rate of Bark's semantic tokens."""
 _LONGEST_S = 14.0
+"""About the longest speech that Bark makes in one go."""
 _VOICES = {"female": ("v2/en_speaker_9",), "male": tuple(f"v2/en_speaker_{n}" for n in range(9))}
 """Of Bark's English speakers, by how they sound."""
 

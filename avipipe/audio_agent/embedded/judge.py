@@ -17,8 +17,11 @@ from avipipe.audio_agent.schema import (
 from avipipe.audio_agent.tools import Mixed, Task
 
 _MAX_STRENGTH = 8.0
+"""Most, and one over the least, strength of a removal, in three doublings; a choice."""
 _GAIN_STEP_DB = 6.0
+"""Twice or half the amplitude; a choice."""
 _MIN_TAG = 0.3
+"""Score from which a group of sounds is told; a choice."""
 
 
 class RuleJudge:

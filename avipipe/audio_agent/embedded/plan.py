@@ -25,9 +25,11 @@ _AT = re.compile(rf"\bat\s+{_NUMBER}((?:\s*(?:,|and)\s*{_NUMBER})*)", re.I)
 _ARTICLE = re.compile(r"^(?:the|a|an|some|all|any|his|her|its|their)\s+", re.I)
 _SOUND_OF = re.compile(r"\b(?:sounds?|noises?) of\s+|'s\b", re.I)
 
+# How long a sound lasts that is asked for at one moment: known short ones, else a second. Choices.
 _EVENT_S = {"bark": 0.4, "knock": 0.5}
 _EVENT_DEFAULT_S = 1.0
 _SPOKEN_WORD_S = 0.5
+"""120 words a minute: room enough for slow voices."""
 _NAMELESS = frozenset({"it", "this", "that", "them", "these", "those", "something", "anything"})
 _VOICE = re.compile(
     r"\b((?:old|young|deep|little)\s+)?(wom[ae]n|m[ae]n|girl|boy|child|kid|lady|guy|narrator)\b",

@@ -15,10 +15,15 @@ from avipipe.audio_agent.schema import AudioSpan, Kind, Removal
 from avipipe.audio_agent.tools import Sound
 
 _WINDOW_S = 0.043
+"""2048 samples at 48 kHz, a usual window for sound of all kinds."""
 _OVERLAP = 4
+"""Hops in a window: squared Hann windows a quarter apart add up to a constant."""
 _NEAR_S = 1.0
+"""Before and after a span: where its background is taken from. A choice."""
 _FEWEST_FRAMES = 8
+"""Frames, 0.09 s, that make a background; a choice."""
 _FADE_S = 0.01
+"""Of the edges of what is taken out: short, and without a click."""
 _RARE = 0.5
 """What rises above the background for less of the time than this is an event of its own."""
 

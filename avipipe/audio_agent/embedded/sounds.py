@@ -12,8 +12,11 @@ from avipipe.audio_agent.tools import Sound
 from avipipe.errors import AnnotatorError
 
 _SYLLABLES_PER_WORD = 1.5
+"""About as in English."""
 _MIN_WORDS_S = 0.6
+"""Shortest speech; a choice."""
 _FADE_S = 0.03
+"""Of the ends of a sound, which then do not click; a choice."""
 
 
 class ProceduralSounds:

@@ -17,6 +17,7 @@ from avipipe.audio_agent.procedural.sound import SAMPLE_RATE_HZ, Array, Wave, no
 
 _VOICE_RATE_HZ = 16_000
 _CONTROL_RATE_HZ = 200
+"""Of pitch, formants and jaw: steps of 5 ms."""
 _STEP = _VOICE_RATE_HZ // _CONTROL_RATE_HZ
 
 # Formants in Hz of a man (Peterson and Barney, 1952), and how far the jaw opens.
@@ -31,7 +32,9 @@ _VOWELS: tuple[tuple[float, float, float, float], ...] = (
     (300, 870, 2240, 0.3),  # oo
 )
 _BANDWIDTHS_HZ = (70.0, 90.0, 130.0, 200.0)
+"""Of the four resonances; a choice in round numbers."""
 _FRICATIVE_BANDS_HZ = ((4_000, 7_500), (2_000, 5_500), (1_000, 6_500))
+"""Bands of the noise of fricatives, as of s, sh and f; a choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ VOICES = (
     Voice("clara", 255, 1.27, 0.5, 0.10, 4.8),
     Voice("dario", 136, 1.06, 0.0, 0.03, 4.1),
 )
+"""Speakers made up to differ clearly; `Voice` names the numbers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,10 @@ from torch.nn import functional
 Rule = Literal["exact", "released"]
 
 STATES_HZ = 50
+"""Of wav2vec2: a hidden state each 20 ms."""
 
 _RELEASED_HZ = 30
+"""To which the released code interpolates these states."""
 _BUCKET = 80
 """Frames; the released code thinks of a clip as so many of these as it needs."""
 

@@ -22,6 +22,7 @@ _FORMATS: dict[str, tuple[str, str]] = {"rgb24": ("bgr0", "rgb24"), "gray": ("gr
 
 
 SEGMENT_FRAMES = 48
+"""Two seconds at 24 fps; a choice between lost work and the number of files."""
 
 
 class Footage:

@@ -19,9 +19,12 @@ from avipipe.manifests.rle import MaskTrack
 from avipipe.manifests.samples import FPS
 
 SHORT_SIDE_PX = 360
+"""Size at which the thing is looked for, that of the light profile's backends."""
 PRECISION = 1
 """Of what models find: near the truth, but for its edge."""
 
+# Seeds that are tried, until the track agrees with the masks of the other frames by so much.
+# Choices.
 _MAX_SEEDS = 3
 _MIN_AGREEMENT = 0.8
 _PERSON = re.compile(

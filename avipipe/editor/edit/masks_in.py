@@ -25,9 +25,14 @@ from avipipe.manifests.rle import MaskTrack
 from avipipe.manifests.samples import FPS
 
 _SAME_SHAPE = 0.02
+"""Logarithm of the ratio of two aspects: 2 % are what rounding to whole pixels makes of small
+pictures. A choice."""
 _WHITE = 127
+"""Levels above this are mask: the middle of 0 to 255."""
 _SLACK_PX = 1e-6
+"""Error of corners from floats: what rounds to a pixel's edge is on it."""
 _FRACTION_BITS = 8
+"""Of corners, as OpenCV draws to parts of a pixel: 1/256."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from avipipe.editor.edit.masks_in import at_times, check_shape
 from avipipe.manifests.samples import FPS
 
 _WHITE = 255
+"""Level of the page that a reference image lies on."""
 
 
 def read_image(path: Path) -> Frames:

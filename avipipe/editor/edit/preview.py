@@ -11,7 +11,9 @@ from avipipe.annotators.base import Frames, Mask
 _GIVEN_RGB = (255, 196, 0)
 _REFINED_RGB = (0, 220, 120)
 _GAP_PX = 4
+"""Between the two pictures; a choice."""
 _QUALITY = 82
+"""Of JPEG in percent; a choice of size."""
 
 
 def side_by_side(

@@ -46,8 +46,10 @@ WORK_NAME = "work"
 VIDEO_NAME = "edited.mp4"
 PREVIEW_NAME = "preview.mp4"
 NUM_STILLS = 4
+"""Pairs of pictures in the record of an edit; a choice."""
 
 _PREVIEW_CRF = 23
+"""x264's own default: a preview need not be exact."""
 
 
 def edit(

@@ -17,6 +17,7 @@ HTML_NAME = "trace.html"
 
 _HERE = Path(__file__).parent
 _CHART = (240, 64)
+"""Width and height of a curve in pixels of the page."""
 
 
 class _Record(BaseModel):

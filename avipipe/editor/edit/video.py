@@ -37,7 +37,9 @@ from avipipe.media.probe import MediaInfo, probe
 logger = logging.getLogger(__name__)
 
 _NEARLY_LOSSLESS = 4
+"""Constant rate factor of x264, where 0 is without loss; a choice."""
 _LEAST_PX = 64
+"""Least short side that is decoded to, as `NormalizeConfig` has it."""
 _TIMEOUT_S = 600.0
 
 

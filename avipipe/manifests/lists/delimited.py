@@ -17,6 +17,7 @@ from avipipe.manifests.lists.entry import (
 from avipipe.manifests.lists.text import utf8_lines
 
 VGGSOUND_SPAN_S = 10
+"""Length of each clip of VGGSound, which lists only the start."""
 _VGGSOUND_COLUMNS = ("youtube_id", "start_s", "end_s", "label", "split")
 
 _Row = tuple[str, list[str]]

@@ -30,6 +30,7 @@ PATIENCE_S = 60.0
 another server, short enough for a person who waits."""
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 8.0
+"""Before a call is tried again; it doubles, by chance less, up to the second. Choices."""
 
 _BUFFER_BYTES = 4 << 20
 """Read at once from a store: some tens of milliseconds of latency, some of transfer."""

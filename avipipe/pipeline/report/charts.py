@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from avipipe.pipeline.report.model import Curve, Measure, Outlook, StageRow
 
+# In pixels of the page: margins of a chart, and two sizes.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 10.0, 12.0, 24.0
 
 
@@ -26,6 +27,7 @@ class Size:
 
 
 SMALL, LARGE = Size(340.0, 170.0), Size(540.0, 260.0)
+"""Width and height in pixels of the page."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from avipipe.pipeline import words
 from avipipe.pipeline.report.model import FaceMark, FaceTimeline, Stripe
 
 MAX_FACES = 4
+"""Faces whose timelines are shown; a choice."""
 
 _SPEAKS, _SILENT = "speaks", "silent"
 

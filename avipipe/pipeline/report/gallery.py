@@ -35,6 +35,7 @@ from avipipe.stages.look import (
     tracks_in,
 )
 
+# What is shown of a clip: frames, and levels of its coarse masks. Choices.
 NUM_FRAMES = 4
 MAX_LEVELS = 6
 

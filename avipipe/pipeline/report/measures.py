@@ -19,7 +19,9 @@ from avipipe.pipeline.words import WEAK_LOG_ODDS, most_against, quantity, senten
 from avipipe.stages.decide import DecideConfig
 
 _NUM_STEPS = 96
+"""Points of a curve, a few pixels apart; a choice."""
 _DBFS_RANGE = (-90.0, 0.0)
+"""Ends of an axis of levels: from under the noise of rooms to full scale."""
 
 Floats = npt.NDArray[np.float64]
 

@@ -21,11 +21,13 @@ from avipipe.pipeline.report.model import FramePicture
 
 logger = logging.getLogger(__name__)
 
+# Sizes of pictures in the report, and quality of their JPEG in percent; choices of size.
 FRAME_HEIGHT_PX = 270
 STILL_HEIGHT_PX = 160
 MAX_WIDTH_PX = 1200
 _QUALITY = 80
 _TOLERANCE_PX = 0.6
+"""By which an outline may leave a mask's: less than is seen."""
 
 Frame = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]

@@ -20,6 +20,7 @@ from avipipe.pipeline.review.clips import ReviewClip
 
 _HERE = Path(__file__).parent
 _ID_CHARS = 12
+"""Digits of a hash that tells lists of clips apart: 48 bits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ BUCKETS = tuple(
     for num_frames in (81, 49)
     for size in ((704, 1280), (1280, 704), (960, 960))
 )
+"""Frames, height and width in pixels: 4 n + 1 frames and multiples of 32 px, as Wan2.2's
+autoencoder needs."""
 
 
 class EncoderConfig(BaseModel):

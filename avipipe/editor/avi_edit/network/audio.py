@@ -15,6 +15,7 @@ from avipipe.editor.avi_edit.network.modulation import modulate
 from avipipe.editor.avi_edit.sizes import TEMPORAL_STRIDE
 
 KERNEL = 3
+"""States that a causal convolution sees, as released."""
 
 
 class AudioTokens(NamedTuple):
