@@ -175,7 +175,7 @@ def test_a_wrong_last_edit_does_not_cost_the_first(
     words = ["--edit", tmp_path / "edits.yaml", "--model", fresh, "--out", out, *QUICK]
     code, message = refused(words, capsys)
     assert (code in (1, 2), told in message) == (True, True), message
-    assert not list((tmp_path / "out.partial" / "work").glob("edit-*"))
+    assert not list((tmp_path / "out.partial" / "work").glob("edit-*/chunk-*"))
 
 
 @pytest.mark.parametrize(
