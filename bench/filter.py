@@ -9,7 +9,8 @@ and the same command goes on with it, or judges anew in seconds.
 Everything is cross-validated in folds by repository: weights, shrinkage and calibration are fitted
 in the other folds. The repositories of the *last* folder that a seeded draw puts aside are left
 out; `--reveal` reports them too, judged by what was fitted on all others, and `--write FILE` then
-fits the numbers that are shipped on everything.
+fits the numbers that are shipped on everything. `--across` reports each folder judged by what was
+fitted on the others, which is nearest to material that nobody has seen.
 
 `--synth FOLDER`, written by `avipipe synth`, adds clips of known truth to all fits; they are never
 judged. Without names of things (`embedded`) real labels alone say little.
@@ -23,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -279,8 +280,7 @@ def report(
     yield from trade(judged)
     plain_N = np.array([naive(clip) for clip in clips], float)
     yield from table(
-        "Naive: loud, no music, one face if speech prevails",
-        by_file(clips, labels, plain_N),
+        "Naive: loud, no music, one face if speech prevails", by_file(clips, labels, plain_N)
     )
     kept_N = np.array([not clip.missed for clip in clips]) & (said_N >= EVEN_ODDS)
     good_N = np.array([clip.is_good for clip in clips])
@@ -327,8 +327,11 @@ def main() -> None:
     parser.add_argument("--executor", default="ray", choices=("ray", "inline"))
     parser.add_argument("--out", type=Path, help="where evidence is gathered, or lies already")
     parser.add_argument("--reveal", action="store_true", help="report what was put aside, too")
+    parser.add_argument("--across", action="store_true", help="report each folder by the others")
     parser.add_argument("--write", type=Path, help="fit on everything, and write the numbers")
     arguments = parser.parse_args()
+    if arguments.across and len(arguments.clips) < 2:
+        parser.error("--across needs two folders of clips or more")
     with tempfile.TemporaryDirectory() as scratch:
         out = arguments.out or Path(scratch)
         clips, labels, aside = _everything(arguments, out)
@@ -343,7 +346,10 @@ def main() -> None:
     seen = {file: label for file, label in labels.items() if file not in aside}
     print("\n".join(report(inside, seen, made)))
     if arguments.reveal:
-        print("\n".join(revealed(clips, labels, aside, made)))
+        print("\n".join(by_others("Put aside", clips, labels, aside, made)))
+    if arguments.across:
+        for folder in arguments.labels or arguments.clips:
+            print("\n".join(by_others(folder.name, clips, labels, read_labels(folder), made)))
     if arguments.write:
         text = shipped(clips, labels, made, arguments.profile)
         arguments.write.write_text(text, encoding="utf-8")
@@ -372,21 +378,24 @@ def _everything(
     return clips, labels, aside
 
 
-def revealed(
-    clips: Sequence[Clip], labels: Mapping[str, Label], aside: set[str], made: Sequence[Example]
+def by_others(
+    title: str,
+    clips: Sequence[Clip],
+    labels: Mapping[str, Label],
+    files: Collection[str],
+    made: Sequence[Example],
 ) -> Iterator[str]:
-    """What was put aside, by a decision fitted on all the rest."""
-    seen = [clip for clip in clips if clip.file not in aside]
-    others = [clip for clip in clips if clip.file in aside]
-    fitted = tuned_fit([*examples(seen), *made], measured(seen))
-    said_N = sigmoid(fitted.log_odds(examples(others)))
-    own = {file: label for file, label in labels.items() if file in aside}
-    judged = by_file(others, own, said_N)
-    yield from table("Put aside", judged)
+    """These files, by a decision fitted on all others."""
+    rest = [clip for clip in clips if clip.file not in files]
+    at = [clip for clip in clips if clip.file in files]
+    own = {file: label for file, label in labels.items() if file in files}
+    fitted = tuned_fit([*examples(rest), *made], measured(rest))
+    said_N = sigmoid(fitted.log_odds(examples(at)))
+    judged = by_file(at, own, said_N)
+    yield from table(f"{title}, fitted on all others", judged)
     yield from trade(judged)
-    lines, _ = calibrated(others, said_N)
-    yield from lines
-    yield from wrong(others, judged, said_N)
+    yield from calibrated(at, said_N)[0]
+    yield from wrong(at, judged, said_N)
 
 
 if __name__ == "__main__":

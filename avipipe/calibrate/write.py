@@ -28,7 +28,7 @@ FIXED: Mapping[str, Term] = {
 
 * offset: where it stands out by 4 deviations, so that hardly a clip has one. Up to 0.1 s lies
   between the detectable and the acceptable of ITU-R BT.1359; 0.25 s is beyond both.
-* predicted_jf: from 0.7 on nearly all masks are right; below it, as much as it is likely to be
+* predicted_jf: from 0.7 on nine masks in ten are right; below it, as much as it is likely to be
   wrong. Read off tracks of known truth (bench/results/masks-2cpu.md).
 """
 
