@@ -49,6 +49,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return film
 
 
+@pytest.mark.slow
 def test_lines_of_one_url(tmp_path: Path, server: Server, film: Path, options: list[str]) -> None:
     """Each line is accounted for by itself; a later list adds to it, and fetches that alone."""
     server.files["/film.mp4"] = film.read_bytes()

@@ -288,6 +288,7 @@ FAILURES: Mapping[str, tuple[Callable[[], Answer], str]] = {
 }
 
 
+@pytest.mark.slow
 def test_a_wrong_key_stops_the_build_and_a_bad_answer_its_clip_alone(
     small_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,7 @@ def overlap(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one & other).sum() / (one | other).sum())
 
 
+@pytest.mark.slow
 def test_a_box_is_refined_to_the_thing_and_nothing_else_changes(run: Path, tmp_path: Path) -> None:
     clips = known_clips(run, tmp_path)
     before, after = [], []

@@ -22,6 +22,7 @@ def test_ray_with_one_and_two_workers_gives_the_bytes_of_inline(
         assert published(out) == expected
 
 
+@pytest.mark.slow
 def test_items_that_kill_hang_or_raise_fail_alone(tmp_path: Path) -> None:
     lengths = {
         "kills": faulty.KILLS_S,

@@ -319,6 +319,7 @@ def run_course(
     assert course.codes[-9] > num_runs // 10
 
 
+@pytest.mark.slow
 def test_twenty_publications_in_a_folder(small: Material, tmp_path: Path) -> None:
     run_course(small, tmp_path, 20)
 

@@ -49,6 +49,7 @@ def test_four_pools_share_two_cpus_and_leaks_cost_no_item(
     assert len(list(pids.iterdir())) >= 2
 
 
+@pytest.mark.slow
 def test_workers_without_a_pool_are_replaced_too(tmp_path: Path, pids: Path) -> None:
     source = generate(tmp_path, num_clips=6, kinds=["silent"], duration_s=2.25, height_px=120)
     build(source, tmp_path / "out", *options(f"annotators.vad={MODULE}:LeakyVad"))

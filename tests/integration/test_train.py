@@ -83,6 +83,7 @@ def test_plain_words_tell_the_same(tmp_path: Path, options: list[str]) -> None:
         assert words_of in result.output
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, options: list[str]) -> None:
     more = ["--steps", "40", "--set", "checkpoint.every_steps=5"]
     train(tmp_path / "whole", options, *more)

@@ -370,6 +370,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_are_one(two: Path, tmp_path: Path) -> None:
     one = sharded(tmp_path, ALONE, 4)
     assert_close(one.model.state_dict(), load_editor(two / "whole" / "model").state_dict())

@@ -12,7 +12,7 @@ from avipipe.annotators.registry import BACKENDS
 from avipipe.audio_agent.choose import CHAT_MODELS, TOOLS
 from avipipe.errors import ConfigError
 
-TABLE = {"fraction": "fractions:Fraction", "fractal": "nowhere:Fractal", "other": "fractions:Not"}
+TABLE = {"fraction": "fractions:Fraction", "fractal": "nowhere:Fractal"}
 TABLES = {**BACKENDS, **{f"agent {role}": table for role, table in TOOLS.items()}}
 
 
@@ -25,9 +25,9 @@ def test_a_name_or_an_import_string_gives_the_class(name: str) -> None:
     ("name", "message"),
     [
         ("fractio", "no number 'fractio'; did you mean 'fraction' or 'fractal'? (known: fraction,"),
-        ("zzz", "no number 'zzz' (known: fraction, fractal, other; one of your own is given as"),
-        ("fractal", "cannot load the number 'nowhere:Fractal': No module named 'nowhere'"),
-        ("other", "cannot load the number 'fractions:Not'"),
+        ("zzz", "no number 'zzz' (known: fraction, fractal; one of your own is given as"),
+        ("nowhere:Fractal", "cannot load the number 'nowhere:Fractal': No module named 'nowhere'"),
+        ("fractions:Not", "cannot load the number 'fractions:Not'"),
         (":Fraction", "cannot load the number ':Fraction'"),
         ("fractions:", "cannot load the number 'fractions:'"),
     ],
@@ -35,6 +35,11 @@ def test_a_name_or_an_import_string_gives_the_class(name: str) -> None:
 def test_a_wrong_name_says_what_to_write(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         plugins.load("number", name, TABLE)
+
+
+def test_a_package_that_a_name_needs_is_missing_under_its_own_name() -> None:
+    with pytest.raises(ModuleNotFoundError, match="nowhere"):
+        plugins.load("number", "fractal", TABLE)
 
 
 @pytest.mark.parametrize("role", [*TABLES, "chat_model"])
