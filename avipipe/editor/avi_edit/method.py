@@ -13,10 +13,10 @@ from avipipe.editor.avi_edit.components import Components, load_components
 from avipipe.editor.avi_edit.config import ModelConfig, SampleConfig
 from avipipe.editor.avi_edit.data.buckets import choose_size
 from avipipe.editor.avi_edit.data.config import DataConfig
-from avipipe.editor.avi_edit.grid import sigma_grid
 from avipipe.editor.avi_edit.masks import to_cells, to_pixels
 from avipipe.editor.avi_edit.sizes import TEMPORAL_STRIDE
 from avipipe.editor.avi_edit.solve import Conditions, Solution, Solving, Step, precision_at
+from avipipe.editor.common.grid import sigma_grid
 from avipipe.editor.common.tasks import Task
 from avipipe.editor.edit.method import (
     Canvas,
