@@ -11,11 +11,11 @@ from pydantic import Field, field_validator
 from avipipe.annotators.batching import is_out_of_memory
 from avipipe.editor.avi_edit.components import Components, load_components
 from avipipe.editor.avi_edit.config import ModelConfig, SampleConfig
-from avipipe.editor.avi_edit.data.buckets import choose_size
 from avipipe.editor.avi_edit.data.config import DataConfig
 from avipipe.editor.avi_edit.masks import to_cells, to_pixels
-from avipipe.editor.avi_edit.sizes import TEMPORAL_STRIDE
+from avipipe.editor.avi_edit.sizes import CELL_PX, TEMPORAL_STRIDE
 from avipipe.editor.avi_edit.solve import Conditions, Solution, Solving, Step, precision_at
+from avipipe.editor.common.canvas import choose_size
 from avipipe.editor.common.grid import sigma_grid
 from avipipe.editor.common.tasks import Task
 from avipipe.editor.edit.method import (
@@ -107,7 +107,9 @@ class AviEdit(Method):
         # Pictures are about as large as the largest of training, so no longer than these.
         trained = max((each.tokens_per_frame, each.num_frames) for each in buckets)[1]
         most = output.chunk_frames or trained
-        return Canvas(*(output.size or choose_size(shape, buckets)), most, TEMPORAL_STRIDE)
+        sizes = [(bucket.width_px, bucket.height_px) for bucket in buckets]
+        size = output.size or choose_size(shape, sizes, CELL_PX)
+        return Canvas(*size, most, TEMPORAL_STRIDE)
 
     def check(self, spec: EditSpec) -> None:
         """Refuse precision factors and controls that the network does not know.
