@@ -186,6 +186,10 @@ def _told_before(path: Path) -> dict[str, Any]:
     found = _read_object(path)
     if isinstance(config := found.get("config"), dict):
         config.setdefault("method", "avi_edit")  # as folders of earlier versions do not say
+    if isinstance(job := found.get("job"), dict):
+        for edit in job.get("edits", ()):
+            edit.setdefault("source_prompt", None)
+            edit.setdefault("anchor_words", [])
     return found
 
 

@@ -1,9 +1,12 @@
 """How FlowAnchor edits, which models do it, and how they fit into memory."""
 
-from typing import Annotated, Self
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from avipipe.editor.common.dtypes import Precision
+from avipipe.editor.common.placement import PlacementConfig
 from avipipe.editor.flow_anchor.amm import Contrast
 
 Strength = Annotated[float, Field(ge=0, le=1)]
@@ -33,8 +36,10 @@ class FlowAnchorSettings(BaseModel):
     latent_blend: bool = Field(
         False, description="Put the source's latents around the mask after each step."
     )
-    area_px: PositiveInt = Field(
-        832 * 480, description="Pixels of a picture, about; its sides follow the video's shape."
+    sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(
+        ((832, 480), (480, 832), (624, 624)),
+        min_length=1,
+        description="Widths and heights that Wan knows: at 480p. Others have as many pixels.",
     )
 
     @model_validator(mode="after")
@@ -45,3 +50,17 @@ class FlowAnchorSettings(BaseModel):
                 f"{self.skipped_steps}"
             )
         return self
+
+
+class WanConfig(PlacementConfig):
+    """Which Wan edits, and how it fits into memory."""
+
+    weights: Literal["wan21_t2v_1_3b", "wan21_t2v_14b", "wan22_ti2v_5b"] = Field(
+        "wan21_t2v_1_3b", description="Pulled weights."
+    )
+    wan: Path | None = Field(
+        None,
+        description="Instead, a folder with transformer, vae, text_encoder and tokenizer, as "
+        "diffusers has them.",
+    )
+    precision: Precision = Field("bf16", description="That the models compute in.")

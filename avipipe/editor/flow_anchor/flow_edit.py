@@ -46,6 +46,11 @@ class Edit:
     cells: Tensor
     first: Tensor | None = None
 
+    def to(self, device: torch.device | str) -> Self:
+        """The same on a device."""
+        first = None if self.first is None else self.first.to(device)
+        return type(self)(self.source.to(device), self.cells.to(device), first)
+
     def begin(self) -> "Editing":
         """Before the first step."""
         return Editing(0, self.hold(self.source))
@@ -61,6 +66,10 @@ class Editing:
 
     step: int
     latents: Tensor
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same on a device."""
+        return type(self)(self.step, self.latents.to(device))
 
     def save(self, path: Path) -> None:
         """Write it as a safetensors file, whole or not at all."""

@@ -44,11 +44,9 @@ class Anchors:
         highest, lowest = logits_NL.amax(-1, keepdim=True), logits_NL.amin(-1, keepdim=True)
         towards = torch.where(self.words_L, highest, lowest)
         refined = torch.where(inside, torch.lerp(logits_NL, towards, self.text_strength), logits_NL)
-        words = refined[..., self.words_L]
-        highest, lowest = words.amax(-2, keepdim=True), words.amin(-2, keepdim=True)
+        highest, lowest = refined.amax(-2, keepdim=True), refined.amin(-2, keepdim=True)
         towards = torch.where(inside, highest, lowest)
-        refined[..., self.words_L] = torch.lerp(words, towards, self.space_strength)
-        return refined
+        return torch.where(self.words_L, torch.lerp(refined, towards, self.space_strength), refined)
 
 
 class AnchoredAttention:
