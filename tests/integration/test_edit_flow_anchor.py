@@ -90,8 +90,9 @@ def test_what_it_cannot_do_is_refused(
 def test_avi_edit_reads_one_prompt(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    changes = {"method": "avi_edit", "anchor_words": "cube", "model": fresh_run(tmp_path / "run")}
-    code, message = refused([str(clip), *options(out=tmp_path / "out", **changes)], capsys)
+    run = fresh_run(tmp_path / "run")
+    words = options(method="avi_edit", anchor_words="cube", model=run, out=tmp_path / "out")
+    code, message = refused([str(clip), *words], capsys)
     assert code == 2
     for option in ("--source-prompt", "--anchor-words"):
         assert f"{option} is of no use to it" in message

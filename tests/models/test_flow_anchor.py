@@ -1,5 +1,6 @@
 """FlowAnchor with a tiny random Wan, loaded as in production from the hub's layout."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def settings(wan: Path, models: Any = None, **flow: Any) -> FlowAnchorConfig:
         {
             "models": {"wan": wan, "precision": "fp32", **(models or {})},
             "flow_anchor": {"num_steps": 5, **flow},
-            "output": {"size": SIZE},
+            "output": {"size": SIZE, "chunk_frames": 9},
         }
     )
 
@@ -114,6 +115,21 @@ def test_wan22_has_cells_of_16_pixels(tmp_path: Path) -> None:
     assert method.components.cells(part().mask_FHW).shape == (1, 1, 3, 4, 6)
     assert len(method.components.tokens(part().mask_FHW)) == 3 * 2 * 3
     assert edited(method, part(), tmp_path).shape == part().frames_FHWC.shape
+
+
+def test_a_vae_of_wan21_need_not_say_its_strides(
+    method: FlowAnchor, wan: Path, tmp_path: Path
+) -> None:
+    """As the hub has it: diffusers did not know of others then."""
+    folder = tmp_path / "wan"
+    shutil.copytree(wan, folder)
+    config = json.loads((folder / "vae" / "config.json").read_bytes())
+    old = {key: value for key, value in config.items() if not key.startswith("scale_factor")}
+    (folder / "vae" / "config.json").write_text(json.dumps(old))
+    older = FlowAnchor.load(settings(folder))
+    assert older.canvas((960, 640)) == method.canvas((960, 640))
+    plain = edited(method, part(), tmp_path)
+    assert np.array_equal(edited(older, part(), tmp_path, "older"), plain)
 
 
 @pytest.mark.parametrize("way", [{"offload": "models"}, {"offload": "blocks"}, {"tiled_vae": True}])

@@ -22,7 +22,7 @@ from avipipe.editor.common.placement import Placement
 from avipipe.editor.common.pretrained import identity_of
 from avipipe.editor.common.text import TextEncoder, load_text_encoder
 from avipipe.editor.flow_anchor.config import WanConfig
-from avipipe.editor.flow_anchor.memory import NETWORK, measure, read_sizes
+from avipipe.editor.flow_anchor.memory import NETWORK, encoders_bytes, measure, read_sizes
 from avipipe.errors import ConfigError, WeightsError
 
 
@@ -88,22 +88,24 @@ def load_components(
     _check_kind(wan, network_config, vae_config)
     _check_sizes(sizes, network_config, vae_config)
     largest = max(sizes, key=lambda size: size[0] * size[1])
-    needs = measure(wan, network_config, vae_config, largest, num_frames, config.precision)
+    precision = config.precision
+    read_bytes = encoders_bytes(wan, precision)
+    needs = measure(network_config, vae_config, largest, num_frames, precision, read_bytes)
     plan_memory(config, needs, placement.device).check()
-    video = load_codec(wan, config.precision, placement.home, remedy=remedy)
+    video = load_codec(wan, precision, placement.home, remedy=remedy)
     if config.tiled_vae:
         video.model.enable_tiling()
-    text = load_text_encoder(wan, config.precision, placement.home, remedy=remedy)
+    text = load_text_encoder(wan, precision, placement.home, remedy=remedy)
     if not text.tokenizer.is_fast:
         raise WeightsError(
             f"{wan / 'tokenizer'}: expected a tokenizer that tells where its tokens stand, with a "
             f"tokenizer.json, found none. {remedy}"
         )
-    folder, dtype = wan / "transformer", DTYPES[config.precision]
+    folder, dtype = wan / "transformer", DTYPES[precision]
     network = read_model(NETWORK, folder, remedy=remedy, is_exact=True, torch_dtype=dtype)
     placement.settle(network)
     identity = {
-        "network": identity_of(config.precision, folder),
+        "network": identity_of(precision, folder),
         "video": video.identity,
         "text": text.identity,
     }

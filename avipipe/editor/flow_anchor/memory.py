@@ -23,7 +23,7 @@ _LATENTS_HELD = 8
 
 
 def read_sizes(wan: Path, remedy: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The configurations of the network and the VAE in a folder.
+    """The whole configurations of the network and the VAE in a folder.
 
     Args:
         remedy: what to do where there are none.
@@ -31,23 +31,38 @@ def read_sizes(wan: Path, remedy: str) -> tuple[Mapping[str, Any], Mapping[str, 
         WeightsError: they cannot be read.
     """
     with reading(wan, "Wan in diffusers' layout", remedy):
-        network = NETWORK.load_config(wan / "transformer", local_files_only=True)
-        return network, VAE.load_config(wan / "vae", local_files_only=True)
+        return _sizes(NETWORK, wan / "transformer"), _sizes(VAE, wan / "vae")
+
+
+def _sizes(kind: Any, folder: Path) -> Mapping[str, Any]:
+    """All that a model is made of; older configurations do not say everything."""
+    with torch.device("meta"):
+        model = kind.from_config(kind.load_config(folder, local_files_only=True))
+    return dict(model.config)
+
+
+def encoders_bytes(wan: Path, precision: Precision) -> tuple[int, int]:
+    """Of the weights of VAE and UMT5 in a folder."""
+    vae, text = (
+        DTYPES[precision].itemsize * num_weights(wan / part) for part in ("vae", "text_encoder")
+    )
+    return vae, text
 
 
 def measure(
-    wan: Path,
     network: Mapping[str, Any],
     vae: Mapping[str, Any],
     size: tuple[int, int],
     num_frames: int,
     precision: Precision,
+    encoders_bytes: tuple[int, int],
 ) -> Needs:
-    """What the models of a folder need for parts of a size.
+    """What models need for parts of a size.
 
     Args:
         network, vae: configurations, as `read_sizes` gives them.
         size: width and height in pixels.
+        encoders_bytes: of the weights of VAE and UMT5.
     """
     dtype = DTYPES[precision]
     with torch.device("meta"):
@@ -61,8 +76,8 @@ def measure(
         network=whole,
         blocks=blocks,
         block=blocks // len(model.blocks),
-        vae=dtype.itemsize * num_weights(wan / "vae"),
-        readers={"reading text": dtype.itemsize * num_weights(wan / "text_encoder")},
+        vae=encoders_bytes[0],
+        readers={"reading text": encoders_bytes[1]},
         solving=_solving_bytes(network, _latent_size(vae, size, num_frames), dtype),
         decoding=decoding,
         decoding_tiles=decoding_tiles,
@@ -72,9 +87,8 @@ def measure(
 def _latent_size(
     vae: Mapping[str, Any], size: tuple[int, int], num_frames: int
 ) -> tuple[int, int, int]:
-    model = {"scale_factor_temporal": 4, "scale_factor_spatial": 8, **vae}
-    width, height = (side // model["scale_factor_spatial"] for side in size)
-    return (num_frames - 1) // model["scale_factor_temporal"] + 1, height, width
+    width, height = (side // vae["scale_factor_spatial"] for side in size)
+    return (num_frames - 1) // vae["scale_factor_temporal"] + 1, height, width
 
 
 def _solving_bytes(
