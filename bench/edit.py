@@ -22,11 +22,11 @@ from diffusers import FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransform
 from avipipe.editor.avi_edit.config import ModelConfig, SampleConfig
 from avipipe.editor.avi_edit.data.encoders import tiny_encoders
 from avipipe.editor.avi_edit.flops import forward_flops
-from avipipe.editor.avi_edit.grid import sigma_grid
 from avipipe.editor.avi_edit.memory import measure_sizes
 from avipipe.editor.avi_edit.network.loading import blank
 from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
 from avipipe.editor.avi_edit.solve import Conditions, solve
+from avipipe.editor.common.grid import sigma_grid
 
 # Untyped in their library.
 _PIPELINE: Any = WanPipeline

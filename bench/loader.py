@@ -27,9 +27,10 @@ from avipipe.editor.avi_edit.data.buckets import Chosen, sort_into_buckets
 from avipipe.editor.avi_edit.data.cache import FeatureCache, cache_dataset
 from avipipe.editor.avi_edit.data.clip import Clip, read_clip
 from avipipe.editor.avi_edit.data.config import DataConfig
-from avipipe.editor.avi_edit.data.encoders import Encoders, Latents
+from avipipe.editor.avi_edit.data.encoders import Encoders
 from avipipe.editor.avi_edit.data.stream import ClipStream
 from avipipe.editor.avi_edit.sizes import Bucket
+from avipipe.editor.common.codec import Latents
 from avipipe.editor.common.shards import ShardDataset
 
 

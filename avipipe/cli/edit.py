@@ -26,6 +26,16 @@ def edit_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--instruction", help="What to do, in words."),
         click.option("--prompt", help="How the scene shall be, like a caption."),
         click.option(
+            "--source-prompt", help="How the scene is, for methods that compare (flow_anchor)."
+        ),
+        click.option(
+            "--anchor-words",
+            multiple=True,
+            metavar="WORDS",
+            help="Words of the prompt that belong into the mask, for these; else those that are "
+            "new; may be repeated.",
+        ),
+        click.option(
             "--task",
             type=click.Choice(["edit", "insertion", "deletion"]),
             help="Else told from the instruction.",
@@ -76,9 +86,13 @@ def edit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--edit", "spec_file", type=FILE, help="YAML or JSON with several edits.")
 @click.option("--batch", metavar="JSONL|DATASET", help="Many jobs, or all clips of a dataset.")
 @click.option("--split", default="test", show_default=True, help="Of the dataset.")
+@click.option("--method", help="avi_edit (default) or flow_anchor: what edits.")
 @click.option("--profile", help="embedded (default), light or full: what looks for words.")
-@click.option("--model", help="Folder of a training run, or AVI-Edit's file; else the pulled one.")
-@click.option("--steps", type=click.IntRange(min=1), help="Of the solver; 50.")
+@click.option(
+    "--model",
+    help="Folder of a training run, or AVI-Edit's file; of a Wan (flow_anchor); else pulled.",
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Of the solver: 50, flow_anchor 25.")
 @click.option("--offload", help="none (default), models or blocks: what waits in main memory.")
 @click.option(
     "--tile-vae",
@@ -101,6 +115,7 @@ def command(
     spec_file: Path | None,
     batch: str | None,
     split: str,
+    method: str | None,
     profile: str | None,
     model: str | None,
     steps: int | None,
@@ -123,6 +138,8 @@ def command(
       avipipe edit dog.mp4 --instruction "replace the dog with a cat" --mask-words dog --out cat
       avipipe edit band.mp4 --instruction "remove the drum" --mask-box 0.1,0.4,0.3,0.5 --out quiet
       avipipe edit a.mp4 --instruction "make him a robot" --mask m.png --audio agent --out robot
+      avipipe edit a.mp4 --method flow_anchor --instruction "make the car blue" --mask m.png
+        --source-prompt "A red car." --prompt "A blue car." --out blue
       avipipe edit --batch jobs.jsonl --out results
     """
     with needs_editor("editing"):
@@ -136,6 +153,8 @@ def command(
             "--tile-vae": "true" if tile_vae else None,
             "--steps": None if steps is None else str(steps),
         }
+        if method is not None:
+            overrides = (*overrides, f"method={method}")
         config = load_config(config_path, overrides, given)
     from avipipe.cli.edit_progress import EditProgress
 
@@ -145,14 +164,14 @@ def command(
     else:
         job = _job(video, spec_file, told)
         job.check()
-    method = load_method(config)
+    editor = load_method(config)
     with EditProgress(as_json=as_json) as progress:
         if batch is None:
-            _show(edit(job, out, method, progress, keep_work=keep_work), out, as_json)
+            _show(edit(job, out, editor, progress, keep_work=keep_work), out, as_json)
             return
 
         def run(job: "Job", folder: Path) -> None:
-            edit(job, folder, method, progress, keep_work=keep_work)
+            edit(job, folder, editor, progress, keep_work=keep_work)
 
         _run_batch(entries, out, run, progress)
 
@@ -202,7 +221,10 @@ def _spec(told: Mapping[str, Any]) -> "EditSpec":
         "words": told["mask_words"],
         "precision": told["precision"],
     }
-    same = ("instruction", "prompt", "task", "audio", "references", "seed")
+    same = (
+        *("instruction", "prompt", "source_prompt", "anchor_words"),
+        *("task", "audio", "references", "seed"),
+    )
     controls = dict(_pair(text) for text in told["controls"])
     return validated(
         EditSpec, {"mask": mask, "controls": controls, **{key: told[key] for key in same}}

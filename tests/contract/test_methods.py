@@ -24,6 +24,7 @@ from avipipe.errors import WeightsError
 from avipipe.synth import generate
 from tests.edit_models import fresh_run, sha256
 from tests.integration.builds import command, environment
+from tests.wan_models import tiny_wan
 
 Words = tuple[str | Path, ...]
 
@@ -37,10 +38,22 @@ def avi_edit_words(folder: Path) -> Words:
     return ("--model", fresh_run(folder / "run"), *QUICK)
 
 
-TINY: Mapping[str, Callable[[Path], Words]] = {"avi_edit": avi_edit_words}
+def flow_anchor_words(folder: Path) -> Words:
+    sizes = ("output.size=[96,64]", "output.chunk_frames=29", "models.precision=fp32")
+    settings = tuple(word for each in sizes for word in ("--set", each))
+    return ("--source-prompt", "a red cube", "--model", tiny_wan(folder / "wan"), *settings)
+
+
+TINY: Mapping[str, Callable[[Path], Words]] = {
+    "avi_edit": avi_edit_words,
+    "flow_anchor": flow_anchor_words,
+}
 """Method -> options of `avipipe edit` with which it edits by tiny components, made in a folder."""
 
-NEEDED = {"avi_edit": ("avi_edit", "wan22_ti2v_5b", "wav2vec2")}
+NEEDED = {
+    "avi_edit": ("avi_edit", "wan22_ti2v_5b", "wav2vec2"),
+    "flow_anchor": ("wan21_t2v_1_3b",),
+}
 """Method -> the weights that it cannot do without."""
 
 
@@ -58,7 +71,8 @@ def words(
 ) -> Words:
     """An edit of the clip, but for where to."""
     made = TINY[request.param](tmp_path_factory.mktemp("components"))
-    how = ("--instruction", "make it green", "--prompt", "a green cube", *BOX)
+    what = ("--instruction", "make it green", "--prompt", "a green cube", *BOX)
+    how = ("--method", request.param, *what)
     return (clip, *how, "--steps", str(STEPS), "--json", "--keep-work", *made)
 
 
@@ -154,5 +168,6 @@ def test_all_weights_that_are_missing_are_named_at_once(
     with pytest.raises(WeightsError) as caught:
         method.load(method.settings())
     needed = NEEDED[name]
-    assert f"{len(needed)} weights are missing" in str(caught.value)
+    count = f"{len(needed)} weights are" if len(needed) > 1 else f"the weight `{needed[0]}` is"
+    assert f"{count} missing" in str(caught.value)
     assert f"avipipe weights pull {' '.join(needed)}" in str(caught.value)

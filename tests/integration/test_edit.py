@@ -1,7 +1,9 @@
 """Edits of small clips by the tiny network: what comes out, whatever goes in."""
 
 import fcntl
+import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +182,30 @@ def test_what_is_done_is_not_done_again(edited: Path, clip: Path, fresh: Path) -
     assert trace.video.num_frames == FRAMES
     assert not listener.texts
     assert (edited / "trace.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("name", ["out", "out.partial"])
+def test_folders_of_earlier_versions_go_on(
+    name: str, edited: Path, clip: Path, fresh: Path, tmp_path: Path
+) -> None:
+    """Those do not say the method, nor what is only for some; done or not, they stay whole."""
+    folder = tmp_path / name
+    shutil.copytree(edited, folder)
+    told = json.loads((folder / "job.json").read_bytes())
+    del told["config"]["method"]
+    for each in told["job"]["edits"]:
+        del each["source_prompt"], each["anchor_words"]
+    (folder / "job.json").write_text(json.dumps(told))
+    if name != "out":  # killed before the videos
+        for path in folder.glob("*.*"):
+            if path.name != "job.json":
+                path.unlink()
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "kept.jsonl"]
+    hashes = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+    (folder / "kept.jsonl").write_text(json.dumps(hashes) + "\n")
+    for _ in range(2):
+        done(clip, tmp_path / "out", fresh, change())
+    assert sha256(tmp_path / "out" / "edited.mp4") == sha256(edited / "edited.mp4")
 
 
 def test_two_runs_do_not_share_a_folder(clip: Path, fresh: Path, tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ def test_too_little_memory_is_told_before_anything_is_loaded(
     a_run(tmp_path / "run", build(TINY))
     weights = tmp_path / "run" / MODEL / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(b"not even looked at")
-    monkeypatch.setattr("avipipe.editor.avi_edit.memory.device_bytes", lambda device: 1000)
+    monkeypatch.setattr("avipipe.editor.common.needs.device_bytes", lambda device: 1000)
     with pytest.raises(RunError) as caught:
         load_components(ModelConfig(network=tmp_path / "run"))
     for part in ("too little memory", "solving", "of 0.0 MiB", "--set models.offload=models: "):

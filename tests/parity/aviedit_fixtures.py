@@ -3,11 +3,12 @@
 The numbers in `data/aviedit` were made with suimuc/AVI-Edit-Framework@3d6f200 and
 Wan-Video/Wan2.2@42bf4cf (both Apache-2.0), fallenshock/FlowEdit@457f402 and
 TianxingWu/FreeInit@410286d (both MIT), or from published formulas; weights and inputs are drawn
-anew from seeds.
+anew from seeds. `AVIPIPE_PARITY_DIR` names a folder with another such set, of other sizes.
 """
 
 import hashlib
 import json
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from avipipe.editor.avi_edit.network.loading import assemble
 from avipipe.editor.avi_edit.network.transformer import EditorTransformer
 from avipipe.editor.avi_edit.sizes import EditorConfig
 
-DATA = Path(__file__).parent / "data" / "aviedit"
+DATA = Path(os.environ.get("AVIPIPE_PARITY_DIR", Path(__file__).parent / "data")) / "aviedit"
 Array = npt.NDArray[Any]
 
 MANIFEST: dict[str, Any] = json.loads((DATA / "manifest.json").read_text())

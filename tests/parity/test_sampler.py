@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from avipipe.editor.avi_edit.config import SampleConfig
-from avipipe.editor.avi_edit.grid import euler_step, sigma_grid
 from avipipe.editor.avi_edit.network.transformer import EditorOutput, EditorTransformer
 from avipipe.editor.avi_edit.solve import Conditions, Solution, begin, solve
 from avipipe.editor.common.flow import NUM_TIMESTEPS, velocity_target
+from avipipe.editor.common.grid import euler_step, sigma_grid
 from tests.parity.aviedit_fixtures import SCENARIO, arrays, close, given, network
 
 TOLERANCE = 3e-4

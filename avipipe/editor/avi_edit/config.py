@@ -14,6 +14,7 @@ from pydantic import (
 
 from avipipe.editor.avi_edit.data.config import EncoderConfig
 from avipipe.editor.avi_edit.refine import MIN_SHARE, THRESHOLDS
+from avipipe.editor.common.placement import PlacementConfig
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
@@ -69,7 +70,7 @@ class SampleConfig(_Section):
         return kernel
 
 
-class ModelConfig(_Section):
+class ModelConfig(PlacementConfig):
     """Which models edit, and how they fit into memory."""
 
     network: Path | None = Field(
@@ -82,15 +83,6 @@ class ModelConfig(_Section):
     )
     precision: Literal["bf16", "fp32"] | None = Field(
         None, description="That the network computes in; else as it was trained."
-    )
-    device: Literal["cuda", "cpu"] | None = Field(None, description="Else a GPU if there is one.")
-    offload: Literal["none", "models", "blocks"] = Field(
-        "none",
-        description="What waits in the machine's memory: nothing; models that are not at work; "
-        "and of the network at work all but a few blocks, too.",
-    )
-    tiled_vae: bool = Field(
-        False, description="Pictures go tile by tile: slower, in little memory."
     )
     compile: bool = Field(False, description="Compile the network: minutes at first.")
 

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from avipipe.annotators.base import Mask
 from avipipe.editor.avi_edit.sizes import SPATIAL_STRIDE, TEMPORAL_STRIDE
+from avipipe.editor.common.cells import pool_mask
 
 Rule = Literal["max_pool", "released"]
 
@@ -35,8 +36,10 @@ def downsample_mask(mask_B1FHW: Tensor, rule: Rule = "max_pool") -> Tensor:
             f"expected 4 n + 1 frames with sides that {SPATIAL_STRIDE} divides, got {num_frames} "
             f"frames of {width}x{height}"
         )
-    reduce = _max_pool if rule == "max_pool" else interpolate_as_released
-    return reduce((mask_B1FHW > 0).float()) > 0
+    inside = (mask_B1FHW > 0).float()
+    if rule == "released":
+        return interpolate_as_released(inside) > 0
+    return pool_mask(inside, TEMPORAL_STRIDE, SPATIAL_STRIDE) > 0
 
 
 def to_cells(mask_FHW: Mask) -> Tensor:
@@ -48,12 +51,6 @@ def to_pixels(cells_Thw: Mask) -> Mask:
     """Masks (4 T - 3, 16 h, 16 w) of all pixels in the cells."""
     frames = np.concatenate([cells_Thw[:1], np.repeat(cells_Thw[1:], TEMPORAL_STRIDE, axis=0)])
     return frames.repeat(SPATIAL_STRIDE, axis=1).repeat(SPATIAL_STRIDE, axis=2)
-
-
-def _max_pool(mask_B1FHW: Tensor) -> Tensor:
-    first = mask_B1FHW[:, :, :1].expand(-1, -1, TEMPORAL_STRIDE - 1, -1, -1)
-    size = (TEMPORAL_STRIDE, SPATIAL_STRIDE, SPATIAL_STRIDE)
-    return functional.max_pool3d(torch.cat([first, mask_B1FHW], dim=2), size)
 
 
 def interpolate_as_released(mask_B1FHW: Tensor) -> Tensor:

@@ -8,15 +8,15 @@ from typing import Any, ClassVar, Self
 import torch
 from pydantic import Field, field_validator
 
-from avipipe.annotators.batching import is_out_of_memory
 from avipipe.editor.avi_edit.components import Components, load_components
 from avipipe.editor.avi_edit.config import ModelConfig, SampleConfig
-from avipipe.editor.avi_edit.data.buckets import choose_size
 from avipipe.editor.avi_edit.data.config import DataConfig
-from avipipe.editor.avi_edit.grid import sigma_grid
 from avipipe.editor.avi_edit.masks import to_cells, to_pixels
-from avipipe.editor.avi_edit.sizes import TEMPORAL_STRIDE
+from avipipe.editor.avi_edit.sizes import CELL_PX, TEMPORAL_STRIDE
 from avipipe.editor.avi_edit.solve import Conditions, Solution, Solving, Step, precision_at
+from avipipe.editor.common.canvas import choose_size
+from avipipe.editor.common.grid import sigma_grid
+from avipipe.editor.common.memory import too_little_told
 from avipipe.editor.common.tasks import Task
 from avipipe.editor.edit.method import (
     Canvas,
@@ -27,8 +27,8 @@ from avipipe.editor.edit.method import (
     Part,
     Result,
     StepTrace,
+    refuse,
 )
-from avipipe.errors import ConfigError, RunError
 
 NOT_DECISIVE = {"network", "device", "offload", "compile"}
 """Settings of models on which no result depends; what the network is, its hash says."""
@@ -107,22 +107,27 @@ class AviEdit(Method):
         # Pictures are about as large as the largest of training, so no longer than these.
         trained = max((each.tokens_per_frame, each.num_frames) for each in buckets)[1]
         most = output.chunk_frames or trained
-        return Canvas(*(output.size or choose_size(shape, buckets)), most, TEMPORAL_STRIDE)
+        sizes = [(bucket.width_px, bucket.height_px) for bucket in buckets]
+        size = output.size or choose_size(shape, sizes, CELL_PX)
+        return Canvas(*size, most, TEMPORAL_STRIDE)
 
     def check(self, spec: EditSpec) -> None:
-        """Refuse precision factors and controls that the network does not know.
+        """Refuse precision factors and controls that the network does not know, and prompts of
+        the source, which it does not read.
 
         Raises:
             ConfigError: it does not.
         """
+        wrong = [f"{option} is of no use to it" for option in spec.compared]
         given = spec.mask.precision
         if given is not None and given > self.max_precision:
-            raise ConfigError(f"expected a precision of 0 to {self.max_precision}, got {given}")
+            wrong.append(f"expected a precision of 0 to {self.max_precision}, got {given}")
         known = self.components.network.sizes.controls
         if unknown := sorted(set(spec.controls) - set(known)):
-            raise ConfigError(
+            wrong.append(
                 f"expected controls among {', '.join(known) or 'none'}, got {', '.join(unknown)}"
             )
+        refuse(self.name, wrong)
 
     def prompt_for(self, task: Task) -> str | None:
         """The words of training where something is taken away; else the instruction is read."""
@@ -134,18 +139,8 @@ class AviEdit(Method):
         Raises:
             RunError: too little memory.
         """
-        try:
+        with too_little_told(part.frames_FHWC):
             return self._edit(part, state, listener)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise RunError(
-                f"too little memory for {part.frames_FHWC.shape[0]} frames of "
-                f"{part.frames_FHWC.shape[2]}x{part.frames_FHWC.shape[1]} ({error}); try --offload "
-                "models or blocks, with which it goes on from here; or, with another --out, "
-                "--tile-vae, fewer frames at once (--set output.chunk_frames=49), or a smaller "
-                "picture (--set output.size=[832,480])"
-            ) from error
 
     def _edit(self, part: Part, state: Path, listener: Listener) -> Result:
         conditions = self._conditions(part)

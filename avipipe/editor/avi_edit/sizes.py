@@ -16,6 +16,9 @@ SPATIAL_STRIDE = 16
 PATCH = 2
 """Latent cells per token, in each direction."""
 
+CELL_PX = SPATIAL_STRIDE * PATCH
+"""Sides of a token, of which sides of pictures are multiples."""
+
 Layers = Annotated[tuple[int, ...], Field(min_length=1)]
 
 
@@ -127,12 +130,11 @@ class Bucket:
     width_px: int
 
     def __post_init__(self) -> None:
-        cell = SPATIAL_STRIDE * PATCH
         sides_px = (self.height_px, self.width_px)
-        is_size = min(self.num_frames, *sides_px) > 0 and not any(px % cell for px in sides_px)
+        is_size = min(self.num_frames, *sides_px) > 0 and not any(px % CELL_PX for px in sides_px)
         if not is_size or self.num_frames % TEMPORAL_STRIDE != 1:
             raise ConfigError(
-                f"expected 4 n + 1 frames with sides that {cell} divides, got {self.num_frames} "
+                f"expected 4 n + 1 frames with sides that {CELL_PX} divides, got {self.num_frames} "
                 f"frames of {self.width_px}x{self.height_px}"
             )
 

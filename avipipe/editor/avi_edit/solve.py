@@ -1,25 +1,24 @@
 """Edits latents: solves the flow from noise within a mask that is refined on the way."""
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-import safetensors
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from avipipe.editor.avi_edit.config import SampleConfig
-from avipipe.editor.avi_edit.grid import euler_step, sigma_grid
 from avipipe.editor.avi_edit.network.transformer import EditorOutput
 from avipipe.editor.avi_edit.refine import refine_mask, refine_mask_as_released
 from avipipe.editor.common.flow import NUM_TIMESTEPS, draw_noise, sample_generator
+from avipipe.editor.common.grid import euler_step, sigma_grid
+from avipipe.editor.common.state import load_state, save_state
 from avipipe.errors import ConfigError, RunError
-from avipipe.files import written_whole
+
+_TENSORS = ("latents", "mask", "masks")
+"""Of an edit on its way, by their names."""
 
 
 class Network(Protocol):
@@ -109,13 +108,7 @@ class Solving:
 
     def save(self, path: Path) -> None:
         """Write it as a safetensors file, whole or not at all."""
-        tensors = {"latents": self.latents, "mask": self.mask, "masks": self.masks}
-        with written_whole(path) as draft:
-            safetensors.torch.save_file(
-                {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
-                draft,
-                metadata={"step": str(self.step), "sha256": self._sha256()},
-            )
+        save_state(path, self.step, {name: getattr(self, name) for name in _TENSORS})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -124,27 +117,8 @@ class Solving:
         Raises:
             RunError: it is something else.
         """
-        try:
-            with safetensors.safe_open(path, "pt") as file:
-                about = file.metadata()
-                parts = (file.get_tensor(name) for name in ("latents", "mask", "masks"))
-                found = cls(int(about["step"]), *parts)
-                if found._sha256() != about["sha256"]:
-                    raise ValueError("it has changed since it was written")
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise RunError(
-                f"{path}: expected an edit on its way: {error}; delete the file to begin again"
-            ) from error
-        return found
-
-    def _sha256(self) -> str:
-        """Of all that it is."""
-        found = hashlib.sha256(str(self.step).encode())
-        for tensor in (self.latents, self.mask, self.masks):
-            held = tensor.cpu().contiguous()
-            found.update(f"{held.dtype} {tuple(held.shape)}".encode())
-            found.update(held.view(torch.uint8).numpy().tobytes())
-        return found.hexdigest()
+        step, tensors = load_state(path, _TENSORS)
+        return cls(step, *tensors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from avipipe.annotators.base import Frames
+from avipipe.annotators.batching import is_out_of_memory
 from avipipe.errors import RunError
 
 GIB = 2**30
@@ -69,6 +71,27 @@ class MemoryPlan:
         """
         if not self.fits:
             raise RunError("too little memory\n" + "\n".join(self.lines()))
+
+
+@contextmanager
+def too_little_told(frames_FHWC: Frames) -> Iterator[None]:
+    """Edit frames in this context.
+
+    Raises:
+        RunError: there is too little memory; what would help.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        num_frames, height_px, width_px, _ = frames_FHWC.shape
+        raise RunError(
+            f"too little memory for {num_frames} frames of {width_px}x{height_px} ({error}); try "
+            "--offload models or blocks, with which it goes on from here; or, with another --out, "
+            "--tile-vae, fewer frames at once (--set output.chunk_frames=49), or a smaller "
+            "picture (--set output.size=[832,480])"
+        ) from error
 
 
 def size_in_words(count: int) -> str:

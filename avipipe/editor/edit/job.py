@@ -61,6 +61,14 @@ class EditSpec(_Section):
     prompt: str | None = Field(
         None, description="The scene as it shall be, like a caption; else the instruction itself."
     )
+    source_prompt: str | None = Field(
+        None, min_length=1, description="The scene as it is, for methods that compare the two."
+    )
+    anchor_words: tuple[str, ...] = Field(
+        (),
+        description="Words of the prompt that belong into the mask, for these methods; else those "
+        "that the source prompt has not.",
+    )
     task: Task | None = Field(None, description="Else told from the instruction.")
     mask: MaskSpec = MaskSpec()
     audio: str = Field(
@@ -109,6 +117,12 @@ class EditSpec(_Section):
                 "with --mask-box, --mask-polygon or --mask"
             )
         return task, words
+
+    @property
+    def compared(self) -> list[str]:
+        """Options that were given, and are only for methods that compare two prompts."""
+        given = {"--source-prompt": self.source_prompt, "--anchor-words": self.anchor_words}
+        return [option for option, value in given.items() if value]
 
     @property
     def files(self) -> list[Path]:

@@ -17,6 +17,7 @@ from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.job import EditSpec
 from avipipe.editor.edit.listener import Listener
 from avipipe.editor.edit.trace import StepTrace
+from avipipe.errors import ConfigError
 
 __all__ = [
     "Canvas",
@@ -29,6 +30,7 @@ __all__ = [
     "Result",
     "Scene",
     "StepTrace",
+    "refuse",
 ]
 
 
@@ -65,6 +67,7 @@ class Part:
         mask_FHW: where to edit.
         precision: the factor p of the mask, 0 exact … `max_precision` box.
         wave_N: mono at 16 kHz, of the frames; None where there is nothing to hear.
+        source_prompt, anchor_words: as of the edit.
         first_HWC: the first frame, where the part before has edited it already.
         controls: kind -> frames (F, H, W, 3).
         references: images (H, W, 3).
@@ -76,6 +79,8 @@ class Part:
     precision: int
     task: Task
     prompt: str
+    source_prompt: str | None
+    anchor_words: Sequence[str]
     wave_N: Wave | None
     first_HWC: Frames | None
     controls: Mapping[str, Frames]
@@ -96,6 +101,16 @@ class Result:
     refined_FHW: Mask
     shown_FHW: Mask
     steps: tuple[StepTrace, ...]
+
+
+def refuse(name: str, wrong: Sequence[str]) -> None:
+    """Refuse an edit for all that a method finds wrong with it.
+
+    Raises:
+        ConfigError: there is something.
+    """
+    if wrong:
+        raise ConfigError(f"the method {name} cannot make this edit: {'; '.join(wrong)}")
 
 
 class Method(ABC):
@@ -150,6 +165,10 @@ class Method(ABC):
         Raises:
             ConfigError: something it needs is missing, or something given is of no use to it.
         """
+
+    def fallbacks(self, spec: EditSpec) -> Sequence[str]:
+        """What it does otherwise than asked, in words."""
+        return ()
 
     def prompt_for(self, task: Task) -> str | None:
         """What is read where no prompt is given; None: the instruction itself."""

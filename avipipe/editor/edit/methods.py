@@ -11,7 +11,10 @@ from avipipe.editor.edit.config import EditConfig
 from avipipe.editor.edit.method import Method
 from avipipe.errors import ConfigError
 
-METHODS = {"avi_edit": "avipipe.editor.avi_edit.method:AviEdit"}
+METHODS = {
+    "avi_edit": "avipipe.editor.avi_edit.method:AviEdit",
+    "flow_anchor": "avipipe.editor.flow_anchor.method:FlowAnchor",
+}
 """Name -> `module:Class`; imported when it is asked for."""
 
 _DEFAULT = EditConfig.model_fields["method"].default

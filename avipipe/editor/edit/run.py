@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,8 @@ def _begin(folder: Path, identity: dict[str, Any]) -> Kept:
     kept = Kept(folder)
     if is_begun:
         _check_same(folder, identity)
-    write_json(folder / JOB_NAME, identity)
+    if JOB_NAME not in kept:  # else it stays as it was noted, be it of an earlier version
+        write_json(folder / JOB_NAME, identity)
     kept.drop_others(WORK_NAME)
     return kept
 
@@ -182,10 +183,12 @@ def _identity(job: Job, method: Method) -> dict[str, Any]:
 
 
 def _told_before(path: Path) -> dict[str, Any]:
-    """What a folder was begun with."""
+    """What a folder was begun with; what earlier versions did not say is as it is by default."""
     found = _read_object(path)
     if isinstance(config := found.get("config"), dict):
-        config.setdefault("method", "avi_edit")  # as folders of earlier versions do not say
+        config.setdefault("method", "avi_edit")
+    with suppress(ValidationError):  # one of another kind will differ
+        found["job"] = Job.model_validate(found.get("job")).model_dump(mode="json")
     return found
 
 

@@ -86,6 +86,7 @@ class SingleEdit:
             RunError: too little memory.
         """
         task, target = self.spec.asked()
+        self.fallbacks += self.method.fallbacks(self.spec)
         prompt = self._prompt(task)
         mask = self._mask(target)
         self.fallbacks += mask.fallbacks
@@ -103,6 +104,7 @@ class SingleEdit:
         trace = EditTrace(
             instruction=self.spec.instruction,
             prompt=prompt,
+            source_prompt=self.spec.source_prompt,
             task=task,
             seed=self.spec.seed,
             mask=MaskTrace(
@@ -205,6 +207,8 @@ class SingleEdit:
             precision=mask.precision,
             task=words.task,
             prompt=words.prompt,
+            source_prompt=self.spec.source_prompt,
+            anchor_words=self.spec.anchor_words,
             wave_N=wave_N,
             first_HWC=self.footage.read(chunk.frames[:1])[0] if chunk.index else None,
             controls={

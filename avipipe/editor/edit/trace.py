@@ -73,6 +73,7 @@ class EditTrace(_Record):
 
     instruction: str
     prompt: str
+    source_prompt: str | None = None
     task: Task
     seed: int
     mask: MaskTrace

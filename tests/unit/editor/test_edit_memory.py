@@ -7,10 +7,11 @@ import torch
 
 from avipipe.editor.avi_edit.config import ModelConfig
 from avipipe.editor.avi_edit.data.encoders import tiny_encoders
-from avipipe.editor.avi_edit.memory import SLACK, Needs, measure_sizes, plan_memory
+from avipipe.editor.avi_edit.memory import measure_sizes
 from avipipe.editor.avi_edit.network.loading import build
 from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
 from avipipe.editor.common.memory import GIB, peak_bytes
+from avipipe.editor.common.needs import SLACK, Needs, plan_memory
 from avipipe.errors import RunError
 from tests.editor_batches import BUCKET
 
@@ -70,8 +71,7 @@ def test_offloading_leaves_the_largest_model() -> None:
         blocks=60,
         block=6,
         vae=10,
-        text=80,
-        sound=9,
+        readers={"reading text": 80, "hearing": 9},
         solving=20,
         decoding=70,
         decoding_tiles=30,

@@ -9,16 +9,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avipipe.editor.avi_edit.data.buckets import choose_size
 from avipipe.editor.avi_edit.data.config import BUCKETS
 from avipipe.editor.avi_edit.masks import to_cells, to_pixels
-from avipipe.editor.avi_edit.sizes import Bucket
+from avipipe.editor.avi_edit.sizes import CELL_PX
+from avipipe.editor.common.canvas import choose_size
 from avipipe.editor.edit.chunks import plan_chunks
 from avipipe.editor.edit.compose import composite
 from avipipe.editor.edit.instruction import read_instruction
 from avipipe.editor.edit.job import job_of, read_job
 from avipipe.errors import ConfigError
 
+SIZES = [(bucket.width_px, bucket.height_px) for bucket in BUCKETS]
 RNG = np.random.default_rng(0)
 
 
@@ -94,22 +95,22 @@ def test_an_empty_instruction_is_refused() -> None:
 def test_common_shapes_are_edited_at_trained_sizes(
     shape: tuple[int, int], size: tuple[int, int]
 ) -> None:
-    assert choose_size(shape, BUCKETS) == size
+    assert choose_size(shape, SIZES, CELL_PX) == size
 
 
 def test_the_largest_trained_size_wins() -> None:
     """A hair's breadth of the picture is not worth half its pixels."""
-    buckets = (Bucket(81, 480, 832), Bucket(49, 704, 1280))
-    assert choose_size((1736, 1000), buckets) == (1280, 704)
+    assert choose_size((1736, 1000), ((832, 480), (1280, 704)), CELL_PX) == (1280, 704)
 
 
 @pytest.mark.parametrize("shape", [(640, 480), (720, 576), (1920, 800), (480, 640), (2048, 512)])
 def test_other_shapes_lose_little(shape: tuple[int, int]) -> None:
-    width, height = choose_size(shape, BUCKETS)
+    width, height = choose_size(shape, SIZES, CELL_PX)
     ratio = width * shape[1] / (height * shape[0])
     assert min(ratio, 1 / ratio) > 0.95
-    most = max(bucket.tokens_per_frame for bucket in BUCKETS)
-    assert 0.95 * most <= Bucket(1, height, width).tokens_per_frame <= most
+    assert (width % CELL_PX, height % CELL_PX) == (0, 0)
+    most_px = max(width * height for width, height in SIZES)
+    assert 0.95 * most_px <= width * height <= most_px
 
 
 def test_a_job_is_read_relative_to_its_file(tmp_path: Path) -> None:

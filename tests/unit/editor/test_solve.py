@@ -12,12 +12,12 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from avipipe.editor.avi_edit.config import SampleConfig
-from avipipe.editor.avi_edit.grid import sigma_grid
 from avipipe.editor.avi_edit.network.loading import build
 from avipipe.editor.avi_edit.network.tokens import to_tokens
 from avipipe.editor.avi_edit.network.transformer import EditorOutput, EditorTransformer
 from avipipe.editor.avi_edit.sizes import EditorConfig
 from avipipe.editor.avi_edit.solve import Conditions, Solving, Step, begin, precision_at, solve
+from avipipe.editor.common.grid import sigma_grid
 from avipipe.errors import ConfigError, RunError
 
 TINY = EditorConfig.preset("tiny")

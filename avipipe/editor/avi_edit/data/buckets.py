@@ -1,21 +1,15 @@
-"""Which size of batch a clip goes into, and at which size a video is edited."""
+"""Which size of batch a clip goes into."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from avipipe.editor.avi_edit.sizes import PATCH, SPATIAL_STRIDE, Bucket
+from avipipe.editor.avi_edit.sizes import Bucket
 from avipipe.editor.common.media import covering_size
 from avipipe.editor.common.shards import Sample
 
 SAME_SHAPE = 0.1
 """Buckets that lose less than this much more of a picture than another fit as well."""
-
-CELL_PX = SPATIAL_STRIDE * PATCH
-"""Sides of pictures are multiples of a token's."""
-
-NEARLY_ALL = 0.95
-"""Share of a picture, or of a size's tokens, that is as good as all of it."""
 
 
 class Chosen(NamedTuple):
@@ -61,39 +55,6 @@ def choose_bucket(
         shaped,
         key=lambda bucket: (_enlarges(size, bucket), -bucket.num_tokens, _lost(size, bucket)),
     )
-
-
-def choose_size(shape: tuple[float, float], buckets: Sequence[Bucket]) -> tuple[int, int]:
-    """Width and height to edit a picture at.
-
-    The largest size that the model was trained at of those that cut off next to nothing; else one
-    of the picture's shape with about as many tokens.
-
-    Args:
-        shape: width and height of the picture.
-    """
-    trained = [
-        (bucket.tokens_per_frame, kept, size)
-        for bucket in buckets
-        for size in ((bucket.width_px, bucket.height_px),)
-        if (kept := _kept(shape, size)) >= NEARLY_ALL
-    ]
-    if trained:
-        return max(trained)[2]
-    most = max(bucket.tokens_per_frame for bucket in buckets)
-    sizes = []
-    for rows in range(1, most + 1):
-        columns = min(most // rows, max(1, round(rows * shape[0] / shape[1])))
-        if rows * columns >= NEARLY_ALL * most:
-            size = (columns * CELL_PX, rows * CELL_PX)
-            sizes.append((_kept(shape, size), size))
-    return max(sizes)[1]
-
-
-def _kept(shape: tuple[float, float], size: tuple[int, int]) -> float:
-    """Share of a picture that is left when it is cut to the shape of a size."""
-    ratio = shape[0] * size[1] / (shape[1] * size[0])
-    return min(ratio, 1 / ratio)
 
 
 def _lost(size: tuple[int, int], bucket: Bucket) -> float:

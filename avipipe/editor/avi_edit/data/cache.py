@@ -19,11 +19,13 @@ from torch.utils.data import DataLoader, Dataset
 from avipipe.editor.avi_edit.data.buckets import sort_into_buckets
 from avipipe.editor.avi_edit.data.clip import Clip, read_clip, take_number
 from avipipe.editor.avi_edit.data.config import DataConfig
-from avipipe.editor.avi_edit.data.encoders import Encoders, Latents, clean
+from avipipe.editor.avi_edit.data.encoders import Encoders
 from avipipe.editor.avi_edit.data.store import TensorStore, TensorWriter
 from avipipe.editor.avi_edit.sizes import Bucket
+from avipipe.editor.common.codec import Latents
 from avipipe.editor.common.sealed import sealed, unsealed
 from avipipe.editor.common.shards import Sample, ShardDataset, write_file
+from avipipe.editor.common.text import clean
 from avipipe.errors import AvipipeError, ConfigError, ManifestError
 from avipipe.manifests.rle import canonical_json
 

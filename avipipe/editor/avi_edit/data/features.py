@@ -11,7 +11,7 @@ from avipipe.editor.avi_edit.audio_features import resample_states
 from avipipe.editor.avi_edit.data.batch import Batch
 from avipipe.editor.avi_edit.data.clip import Clip
 from avipipe.editor.avi_edit.data.config import DataConfig
-from avipipe.editor.avi_edit.data.encoders import Latents
+from avipipe.editor.common.codec import Latents
 from avipipe.editor.common.flow import sample_generator
 from avipipe.media.normalize import FPS
 

@@ -9,10 +9,10 @@ import torch
 from avipipe.annotators.base import Frames
 from avipipe.editor.avi_edit.config import SampleConfig
 from avipipe.editor.avi_edit.data.batch import Batch
-from avipipe.editor.avi_edit.data.encoders import VideoEncoder
 from avipipe.editor.avi_edit.network.transformer import EditorOutput, EditorTransformer
 from avipipe.editor.avi_edit.solve import Conditions, solve
 from avipipe.editor.avi_edit.train.parallel import World, computing, reshard
+from avipipe.editor.common.codec import VideoEncoder
 
 
 class Sampler:

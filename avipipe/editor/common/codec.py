@@ -1,0 +1,88 @@
+"""Wan's VAE: pictures to normalised latents, and back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from diffusers import AutoencoderKLWan
+from torch import Tensor
+
+from avipipe.annotators.loading import read_model
+from avipipe.editor.common.dtypes import DTYPES, Precision
+from avipipe.editor.common.pretrained import identity_of, ready
+
+VAE: Any = AutoencoderKLWan
+"""Untyped in its library."""
+
+
+class Latents(NamedTuple):
+    """What the VAE makes of a video, normalised: a Gaussian for each value, (C, T, h, w).
+
+    The variance may be left out where only the mode is asked for.
+    """
+
+    mean: Tensor
+    logvar: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoEncoder:
+    """Wan's VAE. `identity`: what its weights hash to, and the type that it computes in."""
+
+    model: Any
+    identity: str
+
+    @property
+    def temporal_stride(self) -> int:
+        """Video frames per latent frame, but for the first, which holds one."""
+        return int(self.model.config.scale_factor_temporal)
+
+    @property
+    def spatial_stride(self) -> int:
+        """Pixels per latent cell, in each direction."""
+        return int(self.model.config.scale_factor_spatial)
+
+    @torch.no_grad()
+    def encode(self, video_FHWC: Tensor) -> Latents:
+        """Encode uint8 RGB, F = 4 n + 1."""
+        video = video_FHWC.to(self.model.device).permute(3, 0, 1, 2)
+        video_1CFHW = video.float().div_(127.5).sub_(1).to(self.model.dtype)[None]
+        found = self.model.encode(video_1CFHW).latent_dist
+        mean, std = self._scales()
+        normalised = (found.mean[0].float() - mean) / std
+        logvar = found.logvar[0].float() - 2 * std.log()
+        return Latents(*(x.to(self.model.dtype).cpu() for x in (normalised, logvar)))
+
+    @torch.no_grad()
+    def decode(self, latents_CThw: Tensor) -> Tensor:
+        """Uint8 RGB (F, H, W, 3), F = 4 T - 3, of normalised latents."""
+        mean, std = self._scales()
+        latents = latents_CThw.to(self.model.device, torch.float32) * std + mean
+        video_CFHW = self.model.decode(latents[None].to(self.model.dtype)).sample[0].float()
+        pixels_CFHW: Tensor = video_CFHW.add_(1).mul_(127.5).round_().clamp_(0, 255).byte()
+        return pixels_CFHW.permute(1, 2, 3, 0).cpu()
+
+    def _scales(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each channel of latents, (C, 1, 1, 1)."""
+        config = self.model.config
+        mean, std = (
+            torch.tensor(values, device=self.model.device).view(-1, 1, 1, 1)
+            for values in (config.latents_mean, config.latents_std)
+        )
+        return mean, std
+
+
+def load_codec(
+    wan: Path, precision: Precision, device: torch.device | str, *, remedy: str
+) -> VideoEncoder:
+    """The VAE of a Wan in diffusers' layout, in evaluation mode.
+
+    Args:
+        remedy: what to do where there is none.
+    Raises:
+        WeightsError: it is missing or not whole.
+    """
+    folder = wan / "vae"
+    model = read_model(VAE, folder, remedy=remedy, torch_dtype=DTYPES[precision])
+    return VideoEncoder(ready(model, device), identity_of(precision, folder))

@@ -1,0 +1,1 @@
+"""FlowAnchor (arXiv 2604.22586): Wan edits by the difference of two prompts, without training."""

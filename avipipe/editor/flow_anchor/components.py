@@ -1,0 +1,140 @@
+"""The models of FlowAnchor: a Wan with its VAE and UMT5, loaded, placed, and asked in turn."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from avipipe import weights
+from avipipe.annotators.base import Frames, Mask
+from avipipe.annotators.loading import read_model
+from avipipe.annotators.reading import pull_again
+from avipipe.editor.common.cells import touched_cells
+from avipipe.editor.common.codec import VideoEncoder, load_codec
+from avipipe.editor.common.dtypes import DTYPES
+from avipipe.editor.common.needs import plan_memory
+from avipipe.editor.common.placement import Placement
+from avipipe.editor.common.pretrained import identity_of
+from avipipe.editor.common.text import TextEncoder, load_text_encoder
+from avipipe.editor.flow_anchor.config import WanConfig
+from avipipe.editor.flow_anchor.memory import NETWORK, encoders_bytes, measure, read_sizes
+from avipipe.errors import ConfigError, WeightsError
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """The models, and what is asked of them. All tensors come and go on the CPU.
+
+    Attributes:
+        network: diffusers' `WanTransformer3DModel`.
+        identity: what the models are: part -> hash of its weights and settings.
+    """
+
+    network: Any
+    video: VideoEncoder
+    text: TextEncoder
+    placement: Placement
+    identity: Mapping[str, str]
+
+    def encode_video(self, frames_FHWC: Frames) -> Tensor:
+        """Normalised latents (1, C, T, h, w), float32, of F = 4 T - 3 frames; or of one image."""
+        frames = torch.from_numpy(np.ascontiguousarray(frames_FHWC))
+        with self.placement.at_work(self.video.model):
+            return self.video.encode(frames).mean[None].float()
+
+    def encode_text(self, text: str) -> Tensor:
+        """(1, L, D), padded with zeros to the most tokens."""
+        with self.placement.at_work(self.text.model):
+            states_LD = self.text.encode(text)
+        return functional.pad(states_LD, (0, 0, 0, self.text.max_tokens - len(states_LD)))[None]
+
+    def decode(self, latents: Tensor) -> Frames:
+        """Frames (4 T - 3, H, W, 3), uint8, of normalised latents (1, C, T, h, w)."""
+        with self.placement.at_work(self.video.model):
+            return self.video.decode(latents[0]).numpy()
+
+    def cells(self, mask_FHW: Mask) -> Tensor:
+        """Which latent cells a mask touches, bool, (1, 1, T, h, w)."""
+        return touched_cells(mask_FHW, self.video.temporal_stride, self.video.spatial_stride)
+
+    def tokens(self, mask_FHW: Mask) -> Tensor:
+        """Which tokens of the network a mask touches, bool, (N,)."""
+        stride = self.video.spatial_stride * self.network.config.patch_size[1]
+        return touched_cells(mask_FHW, self.video.temporal_stride, stride).flatten()
+
+
+def load_components(
+    config: WanConfig, sizes: Sequence[tuple[int, int]], num_frames: int
+) -> Components:
+    """Load everything; nothing is ever downloaded.
+
+    Args:
+        sizes: widths and heights of pictures.
+        num_frames: most that will be edited at once.
+    Raises:
+        WeightsError: weights are missing, not whole, or of another kind.
+        ConfigError: there is no such device, or the network cannot take such pictures.
+        RunError: too little memory; what would help.
+    """
+    placement = Placement.of(config)
+    wan = config.wan or weights.locate(config.weights)
+    remedy = pull_again(config.weights) if config.wan is None else "Name the folder of a whole Wan"
+    network_config, vae_config = read_sizes(wan, remedy)
+    _check_kind(wan, network_config, vae_config)
+    _check_sizes(sizes, network_config, vae_config)
+    largest = max(sizes, key=lambda size: size[0] * size[1])
+    precision = config.precision
+    read_bytes = encoders_bytes(wan, precision)
+    needs = measure(network_config, vae_config, largest, num_frames, precision, read_bytes)
+    plan_memory(config, needs, placement.device).check()
+    video = load_codec(wan, precision, placement.home, remedy=remedy)
+    if config.tiled_vae:
+        video.model.enable_tiling()
+    text = load_text_encoder(wan, precision, placement.home, remedy=remedy)
+    if not text.tokenizer.is_fast:
+        raise WeightsError(
+            f"{wan / 'tokenizer'}: expected a tokenizer that tells where its tokens stand, with a "
+            f"tokenizer.json, found none. {remedy}"
+        )
+    folder, dtype = wan / "transformer", DTYPES[precision]
+    network = read_model(NETWORK, folder, remedy=remedy, is_exact=True, torch_dtype=dtype)
+    placement.settle(network)
+    identity = {
+        "network": identity_of(precision, folder),
+        "video": video.identity,
+        "text": text.identity,
+    }
+    return Components(network, video, text, placement, identity)
+
+
+def _check_kind(wan: Path, network: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
+    """Refuse what is no Wan that makes video of text alone, by one network.
+
+    Raises:
+        WeightsError: it is not.
+    """
+    taken, given, latent = network["in_channels"], network["out_channels"], vae["z_dim"]
+    if not taken == given == latent or (wan / "transformer_2").exists():
+        raise WeightsError(
+            f"{wan}: expected a Wan that makes video of text alone by one network, found one that "
+            f"takes {taken} and gives {given} channels, for latents of {latent}"
+            f"{', beside a second one' if (wan / 'transformer_2').exists() else ''}; use "
+            "Wan2.1-T2V or Wan2.2-TI2V-5B"
+        )
+
+
+def _check_sizes(
+    sizes: Sequence[tuple[int, int]], network: Mapping[str, Any], vae: Mapping[str, Any]
+) -> None:
+    cell_px = vae["scale_factor_spatial"] * network["patch_size"][1]
+    for width, height in sizes:
+        if width % cell_px or height % cell_px:
+            raise ConfigError(
+                f"expected pictures with sides that {cell_px} divides, got {width}x{height}; "
+                "change output.size or flow_anchor.sizes"
+            )
