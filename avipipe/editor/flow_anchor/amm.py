@@ -11,6 +11,7 @@ LONGEST = 21
 """Latent frames of the longest video that Wan2.1 makes, 81 frames."""
 
 _EPSILON = 1e-7
+"""Keeps a contrast of nothing from dividing by zero; the paper's own value."""
 
 
 def contrast_of(change_CThw: Tensor, contrast: Contrast) -> Tensor:

@@ -27,7 +27,7 @@ from avipipe.errors import ConfigError, WeightsError
 
 
 @dataclass(frozen=True, slots=True)
-class Components:
+class WanModels:
     """The models, and what is asked of them. All tensors come and go on the CPU.
 
     Attributes:
@@ -70,7 +70,7 @@ class Components:
 
 def load_components(
     config: WanConfig, sizes: Sequence[tuple[int, int]], num_frames: int
-) -> Components:
+) -> WanModels:
     """Load everything; nothing is ever downloaded.
 
     Args:
@@ -109,7 +109,7 @@ def load_components(
         "video": video.identity,
         "text": text.identity,
     }
-    return Components(network, video, text, placement, identity)
+    return WanModels(network, video, text, placement, identity)
 
 
 def _check_kind(wan: Path, network: Mapping[str, Any], vae: Mapping[str, Any]) -> None:

@@ -87,7 +87,7 @@ class Editing:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class EditStep:
     """A step that was made, how long it took, and where the edit stands."""
 
     index: int
@@ -107,7 +107,7 @@ def flow_edit(
     settings: FlowAnchorSettings,
     draw: Draw,
     *,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: Callable[[EditStep], None] | None = None,
     start: Editing | None = None,
 ) -> Tensor:
     """Edit latents; where both prompts and guidances are equal, they come back bit for bit.
@@ -138,7 +138,7 @@ def flow_edit(
             )
         editing = Editing(index + 1, edit.hold(latents))
         if on_step is not None:
-            on_step(Step(index, time.monotonic() - began_s, editing))
+            on_step(EditStep(index, time.monotonic() - began_s, editing))
     return editing.latents
 
 

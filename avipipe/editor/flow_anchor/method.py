@@ -22,9 +22,9 @@ from avipipe.editor.edit.method import (
     refuse,
 )
 from avipipe.editor.flow_anchor.anchors import anchor_tokens
-from avipipe.editor.flow_anchor.components import Components, load_components
+from avipipe.editor.flow_anchor.components import WanModels, load_components
 from avipipe.editor.flow_anchor.config import FlowAnchorSettings, WanConfig
-from avipipe.editor.flow_anchor.flow_edit import Edit, Editing, Step, flow_edit, sigmas_of
+from avipipe.editor.flow_anchor.flow_edit import Edit, Editing, EditStep, flow_edit, sigmas_of
 from avipipe.editor.flow_anchor.sar import Anchors
 from avipipe.editor.flow_anchor.velocity import Prompts, WanVelocities
 from avipipe.errors import ConfigError
@@ -62,7 +62,7 @@ class FlowAnchor(Method):
     name = "flow_anchor"
     settings = FlowAnchorConfig
 
-    def __init__(self, components: Components, config: FlowAnchorConfig) -> None:
+    def __init__(self, components: WanModels, config: FlowAnchorConfig) -> None:
         self.components = components
         self.config: FlowAnchorConfig = config
         self._text = lru_cache(maxsize=8)(components.encode_text)
@@ -153,7 +153,7 @@ class FlowAnchor(Method):
         edit, prompts = edit.to(device), prompts.to(device, models.network.dtype)
         seconds: dict[int, float] = {}
 
-        def on_step(step: Step) -> None:
+        def on_step(step: EditStep) -> None:
             seconds[step.index] = round(step.seconds, 4)
             step.editing.save(state)
             listener.stepped()
