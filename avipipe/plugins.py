@@ -22,16 +22,19 @@ def load(kind: str, name: str, table: Mapping[str, str]) -> Any:
     """
     if ":" not in name:
         check_known(kind, name, table, hint="; one of your own is given as `module:Class`")
-        module, _, attribute = table[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
-    module, _, attribute = name.partition(":")
+        return _imported(table[name])
     try:
-        return getattr(importlib.import_module(module), attribute)
+        return _imported(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"cannot load the {kind} {name!r}: {error}; expected `module:Class` that Python "
             "can import here and in every worker"
         ) from error
+
+
+def _imported(reference: str) -> Any:
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def check_known(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Whether another commit computes the same: dataset, loss and edit on tiny, bit for bit.
+"""Whether another commit computes the same: shards, loss and edit on tiny, bit for bit.
 
 Builds synthetic clips, trains a tiny editor on them and edits one with it, in the working tree and
 in a checkout of the other commit, and compares what comes out. What a refactoring must show before
@@ -44,7 +44,6 @@ def avipipe(tree: Path, folder: Path, *words: str) -> None:
         env={**os.environ, "PYTHONPATH": str(tree)},
         check=True,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE if not sys.stderr.isatty() else None,
     )
 
 

@@ -1,12 +1,18 @@
 """Models that edit in tests: a run of the tiny network, as `avipipe train` leaves it."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+import pytest
 import torch
 import yaml
 
+from avipipe.annotators.base import Mask
+from avipipe.cli import main
 from avipipe.editor.avi_edit.method import AviEdit, AviEditConfig
 from avipipe.editor.avi_edit.network.loading import build
 from avipipe.editor.avi_edit.sizes import EditorConfig
@@ -38,6 +44,17 @@ def avi_edit(run: Path, **changes: Any) -> AviEdit:
     return AviEdit.load(settings(run, **changes))
 
 
+def beyond(mask_FHW: Mask, margin_px: int) -> Mask:
+    """Pixels further from a mask than the margin in which it is blended."""
+    away_px = [
+        cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        if mask.any()
+        else np.full(mask.shape, np.inf)
+        for mask in mask_FHW
+    ]
+    return np.asarray(np.stack(away_px) >= margin_px)
+
+
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -60,3 +77,11 @@ class Quiet:
 
     def skipped(self, num_steps: int) -> None:
         self.num_skipped += num_steps
+
+
+def refused(words: Sequence[object], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code of `avipipe edit` on words that it refuses, and what it says."""
+    with pytest.raises(SystemExit) as caught:
+        main(["edit", *map(str, words)])
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, capsys.readouterr().err

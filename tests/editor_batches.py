@@ -1,7 +1,6 @@
 """Batches of the tiny network's sizes that need no media: smooth latents, moving blobs as masks."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -96,10 +95,3 @@ def batch_of(numbers: list[int]) -> Batch:
         audio=normal(BUCKET.num_frames, sizes.num_audio_states, sizes.audio_dim),
         has_audio=torch.tensor([number != 1 for number in numbers]),
     )
-
-
-def trained_state(folder: Path) -> dict[str, torch.Tensor]:
-    """The exported weights of a run."""
-    from safetensors.torch import load_file
-
-    return load_file(folder / "diffusion_pytorch_model.safetensors")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
@@ -21,6 +20,7 @@ from avipipe.audio_agent.loop import AgentResult
 from avipipe.audio_agent.render import RenderedMix
 from avipipe.audio_agent.schema import AudioSpan, Checks, Iteration
 from avipipe.audio_agent.tools import Sound, Task
+from avipipe.pages.render import environment, joined
 
 HTML_NAME = "trace.html"
 JSON_NAME = "trace.json"
@@ -68,20 +68,17 @@ def write_trace(folder: Path, task: Task, result: AgentResult) -> None:
         (iteration, pages.tracks(iteration, take), measured(iteration.checks))
         for iteration, take in zip(result.trace.iterations, result.takes, strict=True)
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template(HTML_NAME).render(
-        trace=result.trace,
-        duration_s=task.original.duration_s,
-        original=original,
-        chosen=chosen,
-        iterations=iterations,
-        css=Markup((_HERE / "trace.css").read_text(encoding="utf-8")),
+    page = (
+        environment(_HERE)
+        .get_template(HTML_NAME)
+        .render(
+            trace=result.trace,
+            duration_s=task.original.duration_s,
+            original=original,
+            chosen=chosen,
+            iterations=iterations,
+            css=Markup(joined(_HERE / "trace.css")),
+        )
     )
     (folder / HTML_NAME).write_text(page, encoding="utf-8")
     text = result.trace.model_dump_json(indent=2)

@@ -14,7 +14,7 @@ from avipipe.pipeline.accounting import StageCount
 class BuildProgress(Display):
     """Counts what settles, and shows it without ever slowing the build.
 
-    Implements `avipipe.pipeline.build.Listener`.
+    Implements `avipipe.pipeline.build.BuildListener`.
     """
 
     def __init__(self, num_sources: int) -> None:

@@ -40,15 +40,16 @@ def command(video: Path, path: Path, masks: Path | None, max_mb: float) -> None:
       avipipe mask dog.mp4 --out dog.html
       avipipe mask dog.mp4 --mask dog.masks.json --out again.html
     """
+    from rich.filesize import decimal
+
     from avipipe.pages.mask_page import write_mask_page
-    from avipipe.pipeline.report.render import format_bytes
 
     require_folder(path)
     written = write_mask_page(video, path, masks=masks, max_bytes=round(max_mb * 1e6))
     page = written.page
     echo(
         f"{page.num_frames} frames of {page.width}x{page.height}, shown at {written.short_side_px} "
-        f"pixels; {format_bytes(written.num_bytes)}",
+        f"pixels; {decimal(written.num_bytes)}",
         err=True,
     )
     echo(str(path))

@@ -79,7 +79,7 @@ def command(
 
 
 class _Told:
-    """A bar on a terminal, lines elsewhere. Implements `pipeline.review.write.Listener`."""
+    """A bar on a terminal, lines elsewhere. Implements `pipeline.review.write.ReviewListener`."""
 
     def __init__(self, max_mb: float) -> None:
         self._max_mb = max_mb

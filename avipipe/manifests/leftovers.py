@@ -20,7 +20,7 @@ from avipipe.manifests.tables import CLIPS_NAME, SOURCES_NAME
 logger = logging.getLogger(__name__)
 
 GRACE_S = 24 * 3600.0
-"""Age from which a draft is abandoned: longer than a publication takes (4 TB at 50 MB/s)."""
+"""Age from which a leftover is abandoned: longer than a publication takes (4 TB at 50 MB/s)."""
 
 MANIFESTS = "manifest"
 _FOLDERS = (SHARDS, MANIFESTS)

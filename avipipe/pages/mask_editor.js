@@ -1,6 +1,5 @@
 /* Draws the mask of a film at key frames; see mask_track.js for what they mean. */
 
-const TOOLS = ["box", "polygon", "brush", "eraser"];
 const MAX_UNDO = 200;
 const KIND_WORDS = { box: "Box", polygon: "Polygon", brush: "Brush mask", absent: "Absent", given: "As given" };
 

@@ -62,7 +62,7 @@ class MaskPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class MaskPageSummary:
     """The page that was written, and the short side of its film in pixels."""
 
     page: MaskPage
@@ -70,7 +70,9 @@ class Written:
     short_side_px: int
 
 
-def write_mask_page(video: Path, out: Path, *, masks: Path | None, max_bytes: int) -> Written:
+def write_mask_page(
+    video: Path, out: Path, *, masks: Path | None, max_bytes: int
+) -> MaskPageSummary:
     """Write a page on which the mask of a video is drawn, frame by frame as `avipipe edit` sees it.
 
     Args:
@@ -107,7 +109,7 @@ def write_mask_page(video: Path, out: Path, *, masks: Path | None, max_bytes: in
     )
     data = render(page, taken).encode()
     write_whole(out, data)
-    return Written(page, len(data), min(taken.width, taken.height))
+    return MaskPageSummary(page, len(data), min(taken.width, taken.height))
 
 
 def render(page: MaskPage, taken: Film) -> str:

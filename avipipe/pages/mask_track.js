@@ -97,7 +97,7 @@ class MaskTrack {
     let last = null;
     for (let frame = 0; frame < this.num_frames; frame += 1) {
       const shown = this.at(frame), still = !("to" in shown) && !shown.over_given;
-      const same = still && last && last.from === shown.from && shown.kind !== "given" && !("to" in last);
+      const same = still && last && last.from === shown.from && shown.kind !== "given";
       counts.push(same ? counts[frame - 1] : counts_of(this.runs(frame, shown)));
       last = shown;
       if (frame % 16 === 15) await breathe(frame + 1);

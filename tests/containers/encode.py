@@ -17,7 +17,6 @@ SIZE = "176x144"
 
 GOP = 25
 H264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "16", "-g", str(GOP))
-H264_INTRA_RUN = (*H264, "-bf", "0")
 HEVC = ("-c:v", "libx265", "-preset", "veryfast", "-crf", "16", "-tag:v", "hvc1")
 X265 = "log-level=error:pools=1:frame-threads=1"
 AAC = ("-c:a", "aac", "-b:a", "128k")

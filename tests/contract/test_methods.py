@@ -11,7 +11,6 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -22,20 +21,19 @@ from avipipe.editor.edit.method import Method
 from avipipe.editor.edit.methods import METHODS, find_method
 from avipipe.errors import WeightsError
 from avipipe.synth import generate
-from tests.edit_models import fresh_run, sha256
+from tests.edit_models import beyond, fresh_run, sha256
 from tests.integration.builds import command, environment
 from tests.wan_models import tiny_wan
 
 Words = tuple[str | Path, ...]
 
 FRAMES, STEPS = 54, 10
-QUICK = ("--set", "solver.shift=1", "--set", "solver.guidance=1")
 BOX = ("--mask-box", "0.3,0.25,0.4,0.5")
 RESULTS = ("edited.mp4", "mask.mkv", "preview.mp4")
 
 
 def avi_edit_words(folder: Path) -> Words:
-    return ("--model", fresh_run(folder / "run"), *QUICK)
+    return ("--model", fresh_run(folder / "run"), "--set", "solver.shift=1")
 
 
 def flow_anchor_words(folder: Path) -> Words:
@@ -122,15 +120,17 @@ def test_a_killed_edit_goes_on_to_the_same_bytes(words: Words, whole: Path, tmp_
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if json.loads(line).get("step") == STEPS + 4:  # in the middle of the second part
+            if (
+                json.loads(line).get("step") == STEPS + 2
+            ):  # early in the second part, whatever a method skips
                 os.kill(process.pid, signal.SIGKILL)
                 break
     assert process.returncode == -signal.SIGKILL
     assert not killed.exists()
     end = json.loads(said(words, killed).splitlines()[-1])
     steps = [step for chunk in end["edits"][0]["chunks"] for step in chunk["steps"]]
-    earlier = [step["step"] for step in steps if step["seconds"] is None]
-    assert 2 <= len(earlier) <= 8
+    # It went on in the middle of a part: its first steps were made before.
+    assert any(step["seconds"] is None for step in steps)
     for name in RESULTS:
         assert sha256(killed / name) == sha256(whole / name)
     assert not killed.with_name("killed.partial").exists()
@@ -141,14 +141,7 @@ def test_what_is_far_from_the_mask_is_the_source(whole: Path) -> None:
     result = frames_of(whole / "work" / "edit-01")
     assert result.shape == source.shape
     mask = np.asarray(read_lossless(whole / "mask.mkv", "gray") > 0)
-    margin_px = OutputConfig().margin_px
-    away_px = [
-        cv2.distanceTransform((~each).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        if each.any()
-        else np.full(each.shape, np.inf)
-        for each in mask
-    ]
-    away = np.stack(away_px) >= margin_px
+    away = beyond(mask, OutputConfig().margin_px)
     assert 0.1 < away.mean() < 0.9
     assert np.array_equal(result[away], source[away])
     assert (result[mask] != source[mask]).mean() > 0.5

@@ -16,7 +16,6 @@ from tests.integration.fetching import Handler, Server, running
 
 CLIP_S = 2.5
 NUM_CLIPS = 30
-QUIET = "anullsrc=r=48000:cl=mono"
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from avipipe.errors import AnnotatorError, ConfigError, RunError
 from avipipe.manifests import rle
 from avipipe.media.ffmpeg import run as ffmpeg
 from avipipe.media.probe import probe
-from tests.edit_models import Quiet, avi_edit, fresh_run, sha256
+from tests.edit_models import Quiet, avi_edit, beyond, fresh_run, sha256
 
 BOX = {"box": [0.3, 0.25, 0.4, 0.5]}
 FRAMES = 54
@@ -84,17 +84,6 @@ def masks_of(out: Path, name: str = "mask.mkv") -> Mask:
     return np.asarray(read_lossless(out / name, "gray") > 0)
 
 
-def beyond(mask_FHW: Mask) -> Mask:
-    """Pixels further from a mask than the margin in which it is blended."""
-    away = [
-        cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        if mask.any()
-        else np.full(mask.shape, np.inf)
-        for mask in mask_FHW
-    ]
-    return np.asarray(np.stack(away) >= MARGIN_PX)
-
-
 @pytest.fixture(scope="module")
 def edited(clip: Path, fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The clip with a box edited, in four chunks; its frames are kept."""
@@ -137,7 +126,7 @@ def test_a_folder_with_everything_is_left(edited: Path, clip: Path) -> None:
 
 def test_the_file_shows_the_source_away_from_the_mask(edited: Path) -> None:
     source = Footage(edited / "work" / "source" / "frames").read(range(FRAMES))
-    away = beyond(masks_of(edited))
+    away = beyond(masks_of(edited), MARGIN_PX)
     written = decoded(edited / "edited.mp4").astype(np.int64)
     assert written.shape == source.shape
     assert np.abs(written - source)[away].mean() < 4  # of 255, by the codec
@@ -288,7 +277,7 @@ def test_edits_follow_each_other(clip: Path, fresh: Path, tmp_path: Path) -> Non
         for name in ("source", "edit-01", "edit-02")
     ]
     for number in (1, 2):
-        away = beyond(masks_of(tmp_path / "out", f"mask-{number}.mkv"))
+        away = beyond(masks_of(tmp_path / "out", f"mask-{number}.mkv"), MARGIN_PX)
         assert np.array_equal(parts[number][away], parts[number - 1][away])
         assert not np.array_equal(parts[number], parts[number - 1])
 

@@ -1,7 +1,6 @@
 """`avipipe edit` as people call it: batches, options, and what it says of what is wrong."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from avipipe.cli import cli, main
+from avipipe.cli import cli
 from avipipe.manifests import rle
 from avipipe.media.ffmpeg import run as ffmpeg
-from tests.edit_models import fresh_run, sha256
+from tests.edit_models import fresh_run, refused, sha256
 
 BOX = "--mask-box=0.3,0.25,0.4,0.5"
 QUICK = ("--steps", "2", "--set", "solver.guidance=1")
@@ -37,13 +36,6 @@ def clip(small_clips: Path) -> Path:
 
 def called(*words: object) -> Result:
     return CliRunner().invoke(cli, ["edit", *map(str, words)], catch_exceptions=False)
-
-
-def refused(words: Sequence[object], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(["edit", *map(str, words)])
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, capsys.readouterr().err
 
 
 def write_jobs(path: Path, *jobs: dict[str, Any]) -> Path:

@@ -137,3 +137,4 @@ def test_what_was_being_written_is_made_again(
     run(clip, out, model)
     assert [sha256(out / name) for name in RESULTS] == [sha256(done / name) for name in RESULTS]
     assert not list(out.glob(".*"))
+    assert not (out / "work").exists()  # unless it is asked for

@@ -8,8 +8,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from avipipe.cli import cli, main
-from tests.edit_models import fresh_run
+from avipipe.cli import cli
+from tests.edit_models import fresh_run, refused
 from tests.wan_models import tiny_wan
 
 FLOW: Mapping[str, str] = {
@@ -41,13 +41,6 @@ def clip(small_clips: Path) -> Path:
 def options(**changes: str | Path | None) -> list[str]:
     given = {**FLOW, **{f"--{key.replace('_', '-')}": value for key, value in changes.items()}}
     return [str(word) for pair in given.items() if pair[1] is not None for word in pair]
-
-
-def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(["edit", *words])
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, capsys.readouterr().err
 
 
 def test_prompts_without_a_difference_are_told(clip: Path, wan: Path, tmp_path: Path) -> None:

@@ -1,4 +1,8 @@
-"""A number that decides something says what it is, in which unit, and why it has this value."""
+"""A number that decides something says what it is, in which unit, and why it has this value.
+
+Held where such numbers are: what is kept, cut, masked and measured. The weights of the decision are
+fitted, and `services`, `weights`, `cli`, `pages` and `synth` decide nothing of a dataset.
+"""
 
 import ast
 import io

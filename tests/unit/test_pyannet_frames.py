@@ -14,8 +14,6 @@ from avipipe.annotators.pyannet.frames import (
     stitch,
 )
 
-FRAMES_A_S = RATE_HZ / HOP
-
 
 def loudness(wav_WN: Probabilities) -> Probabilities:
     """A network that takes what is above 0.5 for one speaker, and what is below -0.5 for another,

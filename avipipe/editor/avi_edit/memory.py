@@ -44,7 +44,7 @@ def measure_sizes(
     vae_dtype: torch.dtype,
     encoders_bytes: tuple[int, int, int],
 ) -> Needs:
-    """The same for models of given sizes.
+    """What models of given sizes need.
 
     Args:
         vae_config: of diffusers' `AutoencoderKLWan`.

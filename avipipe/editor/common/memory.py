@@ -43,7 +43,7 @@ class MemoryPlan:
 
     @property
     def peak_bytes(self) -> int:
-        """In the phase that needs most."""
+        """Bytes held in the phase that needs most."""
         return sum(self.always.values()) + max(self.phases.values())
 
     @property
@@ -100,7 +100,7 @@ def size_in_words(count: int) -> str:
 
 
 def device_bytes(device: torch.device) -> int:
-    """All memory of a GPU, or of the machine."""
+    """Bytes of all memory of a GPU, or of the machine."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -140,7 +140,7 @@ def _decoding_bytes(
 
 
 def num_weights(folder: Path) -> int:
-    """In the safetensors files of a folder; only their heads are read."""
+    """Number of weights in a folder's safetensors files; only their heads are read."""
     total = 0
     for path in sorted(folder.glob("*.safetensors")):
         with safetensors.safe_open(path, "pt") as file:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
 
 from avipipe import __version__
 from avipipe.editor.common.tasks import Task
 from avipipe.manifests.rle import write_json
+from avipipe.pages.render import environment, joined
 
 JSON_NAME = "trace.json"
 HTML_NAME = "trace.html"
@@ -139,15 +139,16 @@ def write_trace(folder: Path, trace: Trace, stills: Sequence[Sequence[Still]]) -
         stills: some of each edit.
     """
     write_json(folder / JSON_NAME, trace.model_dump(mode="json"))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template(HTML_NAME).render(
-        trace=trace, stills=stills, css=Markup(_css()), curve=curve, chart=_CHART
+    page = (
+        environment(_HERE)
+        .get_template(HTML_NAME)
+        .render(
+            trace=trace,
+            stills=stills,
+            css=Markup(joined(_HERE / "trace.css")),
+            curve=curve,
+            chart=_CHART,
+        )
     )
     (folder / HTML_NAME).write_text(page, encoding="utf-8")
 
@@ -157,7 +158,3 @@ def curve(values: list[float]) -> str:
     width, height = _CHART
     step = width / max(1, len(values) - 1)
     return " ".join(f"{n * step:.1f},{height * (1 - v):.1f}" for n, v in enumerate(values))
-
-
-def _css() -> str:
-    return (_HERE / "trace.css").read_text(encoding="utf-8")

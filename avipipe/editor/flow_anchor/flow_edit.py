@@ -47,7 +47,7 @@ class Edit:
     first: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Self:
-        """The same on a device."""
+        """This edit with its tensors on a device."""
         first = None if self.first is None else self.first.to(device)
         return type(self)(self.source.to(device), self.cells.to(device), first)
 
@@ -68,7 +68,7 @@ class Editing:
     latents: Tensor
 
     def to(self, device: torch.device | str) -> Self:
-        """The same on a device."""
+        """This edit on its way, on a device."""
         return type(self)(self.step, self.latents.to(device))
 
     def save(self, path: Path) -> None:

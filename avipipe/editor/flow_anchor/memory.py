@@ -1,5 +1,6 @@
 """The memory plan of FlowAnchor: what Wan holds at its work, with attention anchored."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def _sizes(kind: Any, folder: Path) -> Mapping[str, Any]:
 
 
 def encoders_bytes(wan: Path, precision: Precision) -> tuple[int, int]:
-    """Of the weights of VAE and UMT5 in a folder."""
+    """Bytes of the weights of VAE and UMT5 in a folder."""
     vae, text = (
         DTYPES[precision].itemsize * num_weights(wan / part) for part in ("vae", "text_encoder")
     )
@@ -99,7 +100,7 @@ def _solving_bytes(
         model = NETWORK.from_config({**config, "num_layers": 2})
         latents = torch.empty(1, model.config.in_channels, *latent_size)
         text = torch.empty(1, MAX_TOKENS, model.config.text_dim)
-        num_tokens = latents[0, 0, :, ::2, ::2].numel()
+        num_tokens = latents[0, 0].numel() // math.prod(model.config.patch_size)
         inside, words = (torch.empty(n, dtype=torch.bool) for n in (num_tokens, MAX_TOKENS))
         timestep = torch.empty(1, dtype=torch.float32)
         with anchored(model, Anchors(words, inside, 0.3, 0.3)):

@@ -31,7 +31,7 @@ class Anchors:
     space_strength: float
 
     def to(self, device: torch.device | str) -> Self:
-        """The same on a device."""
+        """These anchors with their tensors on a device."""
         words_L, inside_N = self.words_L.to(device), self.inside_N.to(device)
         return type(self)(words_L, inside_N, self.text_strength, self.space_strength)
 

@@ -26,7 +26,7 @@ class Prompts:
     anchors: Anchors | None
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Self:
-        """The same on a device, hidden states in another type."""
+        """These prompts on a device, hidden states in another type."""
         return type(self)(
             self.source.to(device, dtype),
             self.target.to(device, dtype),
@@ -42,13 +42,13 @@ class WanVelocities:
         self.network, self.prompts, self.settings = network, prompts, settings
 
     def source(self, latents: Tensor, sigma: float) -> Tensor:
-        """Of the source prompt."""
+        """The flow of the source prompt."""
         return self._guided(
             latents, sigma, self.prompts.source, self.settings.source_guidance, None
         )
 
     def target(self, latents: Tensor, sigma: float) -> Tensor:
-        """Of the target prompt; its words are anchored as long as there is much noise."""
+        """The flow of the target prompt; its words are anchored as long as there is much noise."""
         anchors = self.prompts.anchors if sigma >= self.settings.sar_from_sigma else None
         return self._guided(
             latents, sigma, self.prompts.target, self.settings.target_guidance, anchors

@@ -29,7 +29,7 @@ _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUP
 
 
 class LocalStore:
-    """A store in a local folder: files are written beside their place, synced, and renamed."""
+    """A store in a local folder: files are written beside their place, then renamed or linked."""
 
     creates = True
     swaps = True
