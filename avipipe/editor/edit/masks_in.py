@@ -111,20 +111,25 @@ def check_not_empty(track: MaskTrack, kind: str) -> None:
         )
 
 
-def at_times(num_given: int, fps: Fraction, num_frames: int, what: str) -> list[int]:
-    """Which of the given pictures is on show in the middle of each frame of the video.
+def at_times(fps: Fraction, num_frames: int) -> list[int]:
+    """Which picture, of so many in a second, is on show in the middle of each frame of the video;
+    where there are no more, the last one stays."""
+    return [math.floor(Fraction(2 * frame + 1, 2 * FPS) * fps) for frame in range(num_frames)]
+
+
+def check_length(num_given: int, fps: Fraction, num_frames: int, what: str) -> None:
+    """Refuse pictures that do not last as long as the video.
 
     Raises:
         ConfigError: they last another time.
     """
-    if abs(num_given / fps - Fraction(num_frames, FPS)) > Fraction(3, 2 * FPS):
+    given_s, wanted_s = num_given / fps, Fraction(num_frames, FPS)
+    if not num_given or abs(given_s - wanted_s) > Fraction(3, 2 * FPS):
         raise ConfigError(
-            f"{what}: expected {num_frames / FPS:.3f} s like the video ({num_frames} frames at "
-            f"{FPS} fps), found {float(num_given / fps):.3f} s ({num_given} at {float(fps):g} fps);"
+            f"{what}: expected {float(wanted_s):.3f} s like the video ({num_frames} frames at "
+            f"{FPS} fps), found {float(given_s):.3f} s ({num_given} at {float(fps):g} fps);"
             " cut it to the length of the video, or give one image for all frames"
         )
-    middles = (Fraction(2 * frame + 1, 2 * FPS) for frame in range(num_frames))
-    return [min(math.floor(middle * fps), num_given - 1) for middle in middles]
 
 
 def check_shape(size: Sequence[int], shape: tuple[int, int], path: Path) -> None:
@@ -174,7 +179,8 @@ def _video(path: Path, take: Take, shape: tuple[int, int]) -> MaskTrack:
 
 
 def _track(counts: Sequence[str], fps: Fraction, take: Take, path: Path) -> MaskTrack:
-    order = at_times(len(counts), fps, take.num_frames, str(path))
+    check_length(len(counts), fps, take.num_frames, str(path))
+    order = [min(number, len(counts) - 1) for number in at_times(fps, take.num_frames)]
     return MaskTrack(_size(take), FPS, tuple(counts[index] for index in order))
 
 

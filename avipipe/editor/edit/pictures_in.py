@@ -1,6 +1,7 @@
 """Control videos and reference images, at the size that is edited."""
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from avipipe.annotators.base import Frames
 from avipipe.editor.common.media import Take
 from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.given import is_image, opened, read_pixels
-from avipipe.editor.edit.masks_in import at_times, check_shape
+from avipipe.editor.edit.masks_in import at_times, check_length, check_shape
 from avipipe.manifests.samples import FPS
 
 _WHITE = 255
@@ -51,43 +52,31 @@ def read_control(path: Path, take: Take, shape: tuple[int, int], folder: Path) -
     Raises:
         ConfigError: it is of another size or length, or cannot be read.
     """
-    footage, order = Footage(folder), control_order(path, take)
-    pictures = iter([read_image(path)]) if is_image(path) else _decoded(path)
-    footage.write_all(_fit(picture, take, shape, path) for picture in _chosen(pictures, order))
+    footage = Footage(folder)
+    footage.write_all(_fit(picture, take, shape, path) for picture in control_pictures(path, take))
     return footage
 
 
-def control_order(path: Path, take: Take) -> list[int]:
-    """The number of the picture of a control that is on show at each frame.
+def control_pictures(path: Path, take: Take) -> Iterator[Frames]:
+    """The picture of a control that is on show at each frame of a video, (H, W, 3) RGB.
 
     Raises:
         ConfigError: it is of another length, or cannot be read.
     """
     if is_image(path):
-        return [0] * take.num_frames
-    return at_times(*_measured(path), take.num_frames, str(path))
-
-
-def _measured(path: Path) -> tuple[int, Fraction]:
-    """Pictures of a video, and how many there are in a second."""
+        yield from itertools.repeat(read_image(path), take.num_frames)
+        return
     with opened(path) as (container, stream):
-        num_pictures = sum(packet.size > 0 for packet in container.demux(stream))
-        return num_pictures, Fraction(stream.average_rate or FPS)
-
-
-def _decoded(path: Path) -> Iterator[Frames]:
-    with opened(path) as (container, stream):
+        fps = Fraction(stream.average_rate or FPS)
+        wanted = at_times(fps, take.num_frames)
+        num_pictures, num_shown = 0, 0
         for frame in container.decode(stream):
-            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-
-
-def _chosen(pictures: Iterator[Frames], order: Iterable[int]) -> Iterator[Frames]:
-    """Those of the numbers in rising order; the last one stands for what is missing after it."""
-    number, picture = 0, next(pictures)
-    for wanted in order:
-        while number < wanted:
-            number, picture = number + 1, next(pictures, picture)
-        yield picture
+            picture_HWC = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+            num_now = wanted.count(num_pictures)
+            yield from itertools.repeat(picture_HWC, num_now)
+            num_pictures, num_shown = num_pictures + 1, num_shown + num_now
+        check_length(num_pictures, fps, take.num_frames, str(path))
+        yield from itertools.repeat(picture_HWC, take.num_frames - num_shown)
 
 
 def _fit(picture_HWC: Frames, take: Take, shape: tuple[int, int], path: Path) -> Frames:

@@ -19,7 +19,7 @@ from avipipe.editor.edit import given
 from avipipe.editor.edit.job import MaskSpec
 from avipipe.editor.edit.masks_in import read_mask
 from avipipe.editor.edit.method import Canvas
-from avipipe.editor.edit.pictures_in import control_order, read_control, read_image
+from avipipe.editor.edit.pictures_in import control_pictures, read_control, read_image
 from avipipe.editor.edit.video import fit_sound, prepare
 from avipipe.errors import ConfigError, FailKind, ManifestError, MediaError
 from avipipe.manifests import rle
@@ -81,12 +81,12 @@ def test_a_script_is_no_mask_and_no_control(script: Path, tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match="playlists are not followed"):
         mask_of(script)
     with pytest.raises(ConfigError, match="playlists are not followed"):
-        control_order(script, TAKE)
+        list(control_pictures(script, TAKE))
     with pytest.raises(ConfigError, match="playlists are not followed"):
         read_control(script, TAKE, SHAPE, tmp_path / "control")
     other = script.with_name("other.ts")
     mask_of(other)
-    assert control_order(other, TAKE) == list(range(6))
+    assert len(list(control_pictures(other, TAKE))) == 6
 
 
 def test_a_script_is_no_video_and_no_sound(script: Path, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_video_of_large_pictures_is_refused_by_its_head(tmp_path: Path) -> Non
     path = tmp_path / "bomb.y4m"
     path.write_bytes(b"YUV4MPEG2 W20000 H10000 F24:1 Ip A1:1 Cmono\nFRAME\n" + bytes(1000))
     before = peak_bytes()
-    for use in (mask_of, lambda path: control_order(path, TAKE)):
+    for use in (mask_of, lambda path: list(control_pictures(path, TAKE))):
         with pytest.raises(ConfigError, match="at most 67108864 pixels, found 20000x10000"):
             use(path)
     assert peak_bytes() - before < SPARE_BYTES
