@@ -101,15 +101,14 @@ def test_methods_are_known_by_their_names() -> None:
     assert TINY.keys() == NEEDED.keys() == METHODS.keys()
 
 
-def test_the_same_edit_gives_the_same_bytes(words: Words, whole: Path, tmp_path: Path) -> None:
-    said(words, tmp_path / "again")
+@pytest.mark.slow
+def test_another_seed_gives_another_edit(words: Words, whole: Path, tmp_path: Path) -> None:
     said((*words, "--seed", "1"), tmp_path / "other")
-    for name in RESULTS:
-        assert sha256(tmp_path / "again" / name) == sha256(whole / name)
     assert sha256(tmp_path / "other" / "edited.mp4") != sha256(whole / "edited.mp4")
 
 
 def test_a_killed_edit_goes_on_to_the_same_bytes(words: Words, whole: Path, tmp_path: Path) -> None:
+    """And so the same edit gives the same bytes in any process."""
     killed = tmp_path / "killed"
     with subprocess.Popen(
         command("edit", *words, "--out", killed),

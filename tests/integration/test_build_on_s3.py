@@ -379,6 +379,7 @@ def test_of_two_builds_one_publishes(
     run_races(zygote, source, works, s3, bucket, 2)
 
 
+@pytest.mark.slow
 def test_of_two_builds_one_publishes_where_conditions_are_not_heeded(
     zygote: Zygote, source: Path, works: tuple[Path, Path], s3: Proxy, bucket: Bucket
 ) -> None:

@@ -114,6 +114,7 @@ def test_checkpointed_layers_change_no_gradient(tmp_path: Path) -> None:
         assert torch.equal(others[0], others[2])
 
 
+@pytest.mark.slow
 def test_half_precision_learns_too(tmp_path: Path) -> None:
     config = tiny_config(steps=30, precision="bf16", batch_size=2)
     run = Trainer(config, ALONE, tmp_path, BatchStream(2), [batch_of([0, 2])])
@@ -393,6 +394,7 @@ def frames_of(folder: Path) -> dict[int, Frames]:
     return found
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_goes_on_in_one(two: Path, tmp_path: Path) -> None:
     shutil.copytree(two / "whole", tmp_path / "two")
     gone_on = sharded(tmp_path / "two", ALONE, 6)
