@@ -33,9 +33,11 @@ from avipipe.editor.common.text import TextEncoder, load_text_encoder
 _EXTRACTOR: Any = Wav2Vec2FeatureExtractor
 """Untyped in its library."""
 
-_REMEDY = (
+REMEDY = (
     "Run: avipipe weights pull wan22_ti2v_5b wav2vec2; or name other folders under data.encoders"
 )
+"""What to do where these encoders are not."""
+
 TINY = "tiny-1"
 """What identifies the tiny encoders; raised whenever their features would change."""
 
@@ -110,9 +112,9 @@ def load_encoders(config: EncoderConfig, device: torch.device | str = "cpu") -> 
     wan, precision = _wan(config), config.precision
     hearing = config.wav2vec2 or weights.locate("wav2vec2")
     video = load_video_encoder(config, device)
-    text = load_text_encoder(wan, precision, device, remedy=_REMEDY)
-    audio = read_model(Wav2Vec2Model, hearing, remedy=_REMEDY, dtype=torch.float32)
-    extractor = read_part(AutoFeatureExtractor, hearing, _REMEDY)
+    text = load_text_encoder(wan, precision, device, remedy=REMEDY)
+    audio = read_model(Wav2Vec2Model, hearing, remedy=REMEDY, dtype=torch.float32)
+    extractor = read_part(AutoFeatureExtractor, hearing, REMEDY)
     identity = identity_of(precision, hearing)
     return Encoders(
         video, text, AudioEncoder(extractor, ready(audio, device), DTYPES[precision], identity)
@@ -127,7 +129,7 @@ def load_video_encoder(config: EncoderConfig, device: torch.device | str = "cpu"
     """
     if config.preset == "tiny":
         return tiny_encoders(device).video
-    return load_codec(_wan(config), config.precision, device, remedy=_REMEDY)
+    return load_codec(_wan(config), config.precision, device, remedy=REMEDY)
 
 
 def tiny_encoders(device: torch.device | str = "cpu") -> Encoders:
