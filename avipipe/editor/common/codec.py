@@ -20,7 +20,7 @@ VAE: Any = AutoencoderKLWan
 """Untyped in its library."""
 
 _KINDS: Mapping[str, Any] = {kind.__name__: kind for kind in (VAE, PatchCodec)}
-"""Name in a configuration -> class; the first where none is named."""
+"""Name in a configuration -> class."""
 
 
 class Latents(NamedTuple):
@@ -94,8 +94,9 @@ def read_config(wan: Path, remedy: str) -> Mapping[str, Any]:
     """
     folder = wan / "vae"
     with reading(folder, VAE.__name__, remedy):
-        config = VAE.load_config(folder, local_files_only=True)
-        if config.get("_class_name", VAE.__name__) not in _KINDS:
+        found = VAE.load_config(folder, local_files_only=True)
+        config = {"_class_name": VAE.__name__, **found}
+        if config["_class_name"] not in _KINDS:
             raise WeightsError(
                 f"{folder}: expected the configuration of {' or '.join(_KINDS)}, found that of "
                 f"{config['_class_name']}. {remedy}"
@@ -110,8 +111,8 @@ def config_of(codec: Any) -> Mapping[str, Any]:
 
 
 def blank_codec(config: Mapping[str, Any]) -> Any:
-    """A VAE or codec of a configuration, with random weights."""
-    return _KINDS[config.get("_class_name", VAE.__name__)].from_config(config)
+    """A VAE or codec of a whole configuration, as `config_of` gives it, with random weights."""
+    return _KINDS[config["_class_name"]].from_config(config)
 
 
 def load_codec(
