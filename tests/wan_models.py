@@ -7,6 +7,9 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
 
+from avipipe.editor.common.codec import VideoEncoder
+from avipipe.editor.common.pretrained import ready
+
 VAE: Any = AutoencoderKLWan
 NETWORK: Any = WanTransformer3DModel
 TOKENIZER: Any = T5Tokenizer
@@ -37,15 +40,15 @@ def network(**changes: Any) -> Any:
     return NETWORK(**{**sizes, **changes})
 
 
-def vae(**changes: Any) -> Any:
+def vae(*, z_dim: int = 4, **changes: Any) -> Any:
     """Of Wan2.1's kind: strides of 4 and 8."""
     sizes = {
         "base_dim": 4,
-        "z_dim": 4,
+        "z_dim": z_dim,
         "dim_mult": [1, 1, 1, 1],
         "num_res_blocks": 1,
-        "latents_mean": [0.1] * 4,
-        "latents_std": [0.5] * 4,
+        "latents_mean": [0.1] * z_dim,
+        "latents_std": [0.5] * z_dim,
     }
     return VAE(**{**sizes, **changes})
 
@@ -58,6 +61,13 @@ WAN22_VAE = {
     "scale_factor_spatial": 16,
 }
 """What makes a VAE one of Wan2.2's kind: strides of 4 and 16."""
+
+
+def wan22_encoder() -> VideoEncoder:
+    """A random VAE of Wan2.2's kind, always the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return VideoEncoder(ready(vae(**WAN22_VAE), "cpu"), "random")
 
 
 def tiny_wan(folder: Path, *, of_network: Any = None, of_vae: Any = None) -> Path:

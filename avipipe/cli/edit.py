@@ -143,7 +143,7 @@ def command(
       avipipe edit --batch jobs.jsonl --out results
     """
     with needs_editor("editing"):
-        from avipipe.editor.edit.methods import load_config, load_method
+        from avipipe.editor.edit.methods import find_method, load_config, load_method
         from avipipe.editor.edit.run import edit
 
         given = {
@@ -160,7 +160,8 @@ def command(
 
     if batch is not None:
         _refuse("--batch", "video", "spec_file")
-        entries = _entries(batch, split, told, out)
+        reads_source = find_method(config.method).reads_source
+        entries = _entries(batch, split, told, out, reads_source)
     else:
         job = _job(video, spec_file, told)
         job.check()
@@ -187,14 +188,16 @@ def _job(video: Path | None, spec_file: Path | None, told: Mapping[str, Any]) ->
     return Job(video=video, edits=(_spec(told),))
 
 
-def _entries(batch: str, split: str, told: Mapping[str, Any], out: Path) -> "list[Entry]":
+def _entries(
+    batch: str, split: str, told: Mapping[str, Any], out: Path, reads_source: bool
+) -> "list[Entry]":
     from avipipe.editor.edit.batch import read_dataset, read_jobs
 
     if batch.endswith((".jsonl", ".ndjson")):
         _refuse("--batch JSONL", *told)
         return read_jobs(Path(batch))
     _refuse("--batch DATASET", "mask_box", "mask_polygon", "mask_file", "mask_words")
-    return read_dataset(batch, split, _spec(told), out / ".clips")
+    return read_dataset(batch, split, _spec(told), out / ".clips", reads_source=reads_source)
 
 
 def _refuse(way: str, *names: str) -> None:

@@ -55,6 +55,23 @@ def test_prompts_without_a_difference_are_told(clip: Path, wan: Path, tmp_path: 
     assert "A green cube." in (tmp_path / "out" / "trace.html").read_text()
 
 
+def test_captions_of_a_dataset_are_the_source_prompts(
+    built: Path, wan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch = ["--batch", str(built), "--split", "train", "--model", str(wan), *SMALL]
+    words = ["--method", "flow_anchor", "--instruction", "make it green", "--steps", "3"]
+    words += [*batch, "--out", str(tmp_path / "out")]
+    assert refused([*words], capsys)[0] == 5  # nothing says how the scenes shall be
+    done = CliRunner().invoke(cli, ["edit", *words, "--prompt", "a green cube"])
+    assert done.exit_code == 0, done.output
+    traces = [json.loads(path.read_bytes()) for path in (tmp_path / "out").glob("*/trace.json")]
+    edits = [trace["edits"][0] for trace in traces]
+    assert {edit["prompt"] for edit in edits} == {"a green cube"}
+    sources = {edit["source_prompt"] for edit in edits}
+    assert len(edits) == len(sources) == 2
+    assert all(source.startswith("A ") for source in sources)
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

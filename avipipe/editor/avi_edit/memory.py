@@ -8,10 +8,10 @@ import torch
 from avipipe import weights
 from avipipe.editor.avi_edit.checkpoints import Checkpoint
 from avipipe.editor.avi_edit.data.config import EncoderConfig
-from avipipe.editor.avi_edit.data.encoders import tiny_encoders
+from avipipe.editor.avi_edit.data.encoders import REMEDY, tiny_encoders
 from avipipe.editor.avi_edit.network.loading import blank, blank_clip
 from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
-from avipipe.editor.common.codec import VAE
+from avipipe.editor.common.codec import config_of, read_config
 from avipipe.editor.common.dtypes import DTYPES
 from avipipe.editor.common.memory import peak_bytes, without_storage
 from avipipe.editor.common.needs import Needs, decoding_needs, num_weights
@@ -47,7 +47,7 @@ def measure_sizes(
     """What models of given sizes need.
 
     Args:
-        vae_config: of diffusers' `AutoencoderKLWan`.
+        vae_config: of the VAE or codec, as `blank_codec` takes it.
         encoders_bytes: of the weights of VAE, text and sound.
     """
     with torch.device("meta"):
@@ -87,11 +87,11 @@ def _read_encoders(config: EncoderConfig) -> tuple[Mapping[str, Any], tuple[int,
             sum(weight.nbytes for weight in part.model.parameters())
             for part in (tiny.video, tiny.text, tiny.audio)
         )
-        return tiny.video.model.config, (vae, text, sound)
+        return config_of(tiny.video.model), (vae, text, sound)
     wan = config.wan or weights.locate("wan22_ti2v_5b")
     hearing = config.wav2vec2 or weights.locate("wav2vec2")
     size = DTYPES[config.precision].itemsize
-    return VAE.load_config(wan / "vae", local_files_only=True), (
+    return read_config(wan, REMEDY), (
         size * num_weights(wan / "vae"),
         size * num_weights(wan / "text_encoder"),
         torch.float32.itemsize * num_weights(hearing),

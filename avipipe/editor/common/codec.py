@@ -1,5 +1,6 @@
-"""Wan's VAE: pictures to normalised latents, and back."""
+"""Wan's VAE, or a codec in its place: pictures to normalised latents, and back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,11 +10,17 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from avipipe.annotators.loading import read_model
+from avipipe.annotators.reading import reading
 from avipipe.editor.common.dtypes import DTYPES, Precision
+from avipipe.editor.common.patch_codec import PatchCodec
 from avipipe.editor.common.pretrained import identity_of, ready
+from avipipe.errors import WeightsError
 
 VAE: Any = AutoencoderKLWan
 """Untyped in its library."""
+
+_KINDS: Mapping[str, Any] = {kind.__name__: kind for kind in (VAE, PatchCodec)}
+"""Name in a configuration -> class."""
 
 
 class Latents(NamedTuple):
@@ -28,7 +35,11 @@ class Latents(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class VideoEncoder:
-    """Wan's VAE. `identity`: what its weights hash to, and the type that it computes in."""
+    """Wan's VAE, or a `PatchCodec`.
+
+    Attributes:
+        identity: what its files hash to, and the type that it computes in.
+    """
 
     model: Any
     identity: str
@@ -73,16 +84,50 @@ class VideoEncoder:
         return mean, std
 
 
-def load_codec(
-    wan: Path, precision: Precision, device: torch.device | str, *, remedy: str
-) -> VideoEncoder:
-    """The VAE of a Wan in diffusers' layout, in evaluation mode.
+def read_config(wan: Path, remedy: str) -> Mapping[str, Any]:
+    """The whole configuration of the codec of a Wan in diffusers' layout, for `blank_codec`.
 
     Args:
         remedy: what to do where there is none.
     Raises:
-        WeightsError: it is missing or not whole.
+        WeightsError: it cannot be read, or is that of another kind of model.
     """
     folder = wan / "vae"
-    model = read_model(VAE, folder, remedy=remedy, torch_dtype=DTYPES[precision])
+    with reading(folder, VAE.__name__, remedy):
+        found = VAE.load_config(folder, local_files_only=True)
+        config = {"_class_name": VAE.__name__, **found}
+        if config["_class_name"] not in _KINDS:
+            raise WeightsError(
+                f"{folder}: expected the configuration of {' or '.join(_KINDS)}, found that of "
+                f"{config['_class_name']}. {remedy}"
+            )
+        with torch.device("meta"):
+            return config_of(blank_codec(config))
+
+
+def config_of(codec: Any) -> Mapping[str, Any]:
+    """All that a VAE or codec is made of, and its class; older files do not say everything."""
+    return {**codec.config, "_class_name": type(codec).__name__}
+
+
+def blank_codec(config: Mapping[str, Any]) -> Any:
+    """A VAE or codec of a whole configuration, as `config_of` gives it, with random weights."""
+    return _KINDS[config["_class_name"]].from_config(config)
+
+
+def load_codec(
+    wan: Path, precision: Precision, device: torch.device | str, *, remedy: str
+) -> VideoEncoder:
+    """The VAE of a Wan in diffusers' layout, or the codec in its place, in evaluation mode.
+
+    Args:
+        remedy: what to do where there is none.
+    Raises:
+        WeightsError: it is missing, not whole, or of another kind.
+    """
+    folder, config, dtype = wan / "vae", read_config(wan, remedy), DTYPES[precision]
+    if config["_class_name"] == PatchCodec.__name__:
+        model = blank_codec(config).to(dtype)
+    else:
+        model = read_model(VAE, folder, remedy=remedy, torch_dtype=dtype)
     return VideoEncoder(ready(model, device), identity_of(precision, folder))

@@ -8,7 +8,7 @@ from typing import Any
 import safetensors
 import torch
 
-from avipipe.editor.common.codec import VAE
+from avipipe.editor.common.codec import blank_codec
 from avipipe.editor.common.memory import (
     MemoryPlan,
     device_bytes,
@@ -113,7 +113,7 @@ def decoding_needs(
     """What a VAE holds to decode a video at once, and tile by tile, beside its weights.
 
     Args:
-        vae: configuration of diffusers' `AutoencoderKLWan`.
+        vae: configuration, as `blank_codec` takes it.
         size: width and height.
     """
     width, height = size
@@ -130,7 +130,7 @@ def _decoding_bytes(
 ) -> int:
     """Of the VAE, which decodes frame by latent frame, and joins the pictures one by one."""
     with without_storage(dtype), torch.no_grad():
-        model = VAE.from_config(config)
+        model = blank_codec(config)
         width, height = (side // model.config.scale_factor_spatial for side in size)
         latents = torch.empty(1, model.config.z_dim, _TRACED_FRAMES, height, width)
         traced = peak_bytes(model, lambda: model.decode(latents))

@@ -65,19 +65,22 @@ def read_jobs(path: Path) -> list[Entry]:
     return list(entries.values())
 
 
-def read_dataset(url: str, split: str, spec: EditSpec, folder: Path) -> list[Entry]:
+def read_dataset(
+    url: str, split: str, spec: EditSpec, folder: Path, *, reads_source: bool = False
+) -> list[Entry]:
     """A job for each clip of a published dataset, with its own mask and sound.
 
     Args:
-        spec: what to do with each; without a prompt, the clip's caption is it. The mask is the
-            exact one, or that of `spec.mask.precision`.
+        spec: what to do with each. The mask is the exact one, or that of `spec.mask.precision`.
+        reads_source: the clip's caption is the source prompt, if there is none; else the prompt.
         folder: gets the files of a clip when its turn comes.
     Raises:
         ManifestError: there is no such dataset or split, or it is damaged.
     """
     dataset = ShardDataset(url, split, index=index_folder())
+    captioned = "source_prompt" if reads_source else "prompt"
     return [
-        Entry(sample.key, partial(_clip_job, dataset, sample, spec, place), place)
+        Entry(sample.key, partial(_clip_job, dataset, sample, spec, place, captioned), place)
         for sample in dataset.samples
         for place in (folder / sample.key,)
     ]
@@ -119,7 +122,9 @@ def _job(line: str, path: Path) -> Job:
     return job_of(json.loads(line), where=path).below(path.parent)
 
 
-def _clip_job(dataset: ShardDataset, sample: Sample, spec: EditSpec, folder: Path) -> Job:
+def _clip_job(
+    dataset: ShardDataset, sample: Sample, spec: EditSpec, folder: Path, captioned: str
+) -> Job:
     members = dataset.read(sample, ("mp4", "flac", "masks.json", "pairs.json", "json"))
     precision = spec.mask.precision or 0
     if precision > sample.num_levels:
@@ -135,7 +140,8 @@ def _clip_job(dataset: ShardDataset, sample: Sample, spec: EditSpec, folder: Pat
     own = spec.model_copy(
         update={
             "mask": MaskSpec(file=mask, precision=precision),
-            "prompt": spec.prompt or str(json.loads(members["json"])["caption"]["text"]),
+            captioned: getattr(spec, captioned)
+            or str(json.loads(members["json"])["caption"]["text"]),
             "audio": str(sound) if spec.audio == "keep" else spec.audio,
         }
     )

@@ -119,11 +119,13 @@ class Method(ABC):
     Attributes:
         name: under which it is asked for, and its own settings stand.
         settings: the class of its configuration.
+        reads_source: whether it reads how the scene is, besides how it shall be.
         config: how it was asked to edit.
     """
 
     name: ClassVar[str]
     settings: ClassVar[type[EditConfig]]
+    reads_source: ClassVar[bool] = False
     config: EditConfig
 
     @classmethod

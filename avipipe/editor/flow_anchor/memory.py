@@ -9,7 +9,7 @@ import torch
 from diffusers import WanTransformer3DModel
 
 from avipipe.annotators.reading import reading
-from avipipe.editor.common.codec import VAE
+from avipipe.editor.common.codec import read_config
 from avipipe.editor.common.dtypes import DTYPES, Precision
 from avipipe.editor.common.memory import peak_bytes, without_storage
 from avipipe.editor.common.needs import Needs, decoding_needs, num_weights
@@ -31,15 +31,10 @@ def read_sizes(wan: Path, remedy: str) -> tuple[Mapping[str, Any], Mapping[str, 
     Raises:
         WeightsError: they cannot be read.
     """
-    with reading(wan, "Wan in diffusers' layout", remedy):
-        return _sizes(NETWORK, wan / "transformer"), _sizes(VAE, wan / "vae")
-
-
-def _sizes(kind: Any, folder: Path) -> Mapping[str, Any]:
-    """All that a model is made of; older configurations do not say everything."""
-    with torch.device("meta"):
-        model = kind.from_config(kind.load_config(folder, local_files_only=True))
-    return dict(model.config)
+    with reading(wan, "Wan in diffusers' layout", remedy), torch.device("meta"):
+        network = NETWORK.load_config(wan / "transformer", local_files_only=True)
+        sizes = dict(NETWORK.from_config(network).config)
+    return sizes, read_config(wan, remedy)
 
 
 def encoders_bytes(wan: Path, precision: Precision) -> tuple[int, int]:

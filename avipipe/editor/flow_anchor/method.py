@@ -61,6 +61,7 @@ class FlowAnchor(Method):
 
     name = "flow_anchor"
     settings = FlowAnchorConfig
+    reads_source = True
 
     def __init__(self, components: WanModels, config: FlowAnchorConfig) -> None:
         self.components = components

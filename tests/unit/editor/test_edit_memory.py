@@ -6,19 +6,23 @@ import pytest
 import torch
 
 from avipipe.editor.avi_edit.config import ModelConfig
-from avipipe.editor.avi_edit.data.encoders import tiny_encoders
 from avipipe.editor.avi_edit.memory import measure_sizes
 from avipipe.editor.avi_edit.network.loading import build
 from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
+from avipipe.editor.common.codec import config_of
 from avipipe.editor.common.memory import GIB, peak_bytes
 from avipipe.editor.common.needs import SLACK, Needs, plan_memory
 from avipipe.errors import RunError
 from tests.editor_batches import BUCKET
+from tests.wan_models import WAN22_VAE, vae
 
 TINY = EditorConfig.preset("tiny")
 CPU = torch.device("cpu")
+CODER = vae(**WAN22_VAE, z_dim=12)
+"""A VAE of few weights, which holds more at its work than the codec of the tiny network."""
 
 WAN_VAE: dict[str, Any] = {
+    "_class_name": "AutoencoderKLWan",
     "base_dim": 160,
     "decoder_base_dim": 256,
     "z_dim": 48,
@@ -39,7 +43,7 @@ def needs(bucket: Bucket) -> Needs:
     return measure_sizes(
         TINY,
         bucket,
-        vae_config=tiny_encoders().video.model.config,
+        vae_config=config_of(CODER),
         dtype=torch.float32,
         vae_dtype=torch.float32,
         encoders_bytes=(1, 2, 3),
@@ -51,7 +55,7 @@ def test_the_plan_is_what_the_tiny_models_hold() -> None:
     bucket = Bucket(21, 64, 96)
     planned, model = needs(bucket), build(TINY)
     num_frames, height, width = bucket.latent_size
-    given = (torch.zeros(1, 4, num_frames, height, width), torch.ones(1), torch.ones(1, 8, 16))
+    given = (torch.zeros(1, 12, num_frames, height, width), torch.ones(1), torch.ones(1, 8, 16))
     conditions = {
         "mask": torch.zeros(1, 1, num_frames, height, width),
         "precision": torch.ones(1),
@@ -59,8 +63,7 @@ def test_the_plan_is_what_the_tiny_models_hold() -> None:
     }
     solving = peak_bytes(model, lambda: model(*given, **conditions))
     assert planned.solving == pytest.approx(solving, rel=0.05)
-    vae = tiny_encoders().video.model
-    decoding = peak_bytes(vae, lambda: vae.decode(given[0]))
+    decoding = peak_bytes(CODER, lambda: CODER.decode(given[0]))
     assert planned.decoding == pytest.approx(decoding, rel=0.05)
     assert planned.network == sum(weight.nbytes for weight in model.parameters())
 

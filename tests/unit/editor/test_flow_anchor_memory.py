@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from avipipe.editor.common.codec import config_of
 from avipipe.editor.common.memory import GIB, peak_bytes
 from avipipe.editor.common.needs import plan_memory
 from avipipe.editor.flow_anchor.config import WanConfig
@@ -21,7 +22,7 @@ ENCODERS = (254_000_000, 11_360_000_000)
 @torch.no_grad()
 def test_the_plan_is_what_the_tiny_models_hold() -> None:
     model, coder = network(), vae()
-    planned = measure(dict(model.config), dict(coder.config), SIZE, FRAMES, "fp32", (1, 2))
+    planned = measure(dict(model.config), config_of(coder), SIZE, FRAMES, "fp32", (1, 2))
     latents, text = torch.zeros(1, 4, *CELLS), torch.zeros(1, 512, model.config.text_dim)
     words, inside = torch.ones(512).bool(), torch.ones(6 * 4 * 6).bool()
     with anchored(model, Anchors(words, inside, 0.3, 0.3)):
@@ -35,7 +36,7 @@ def test_the_plan_is_what_the_tiny_models_hold() -> None:
 def test_a_480p_video_fits_16_gb_once_models_wait() -> None:
     with torch.device("meta"):  # diffusers' defaults are Wan2.1's 14B, and its VAE
         wan = dict(NETWORK(num_attention_heads=12, ffn_dim=8960, num_layers=30).config)
-        coder = dict(VAE().config)
+        coder = config_of(VAE())
     needs = measure(wan, coder, (832, 480), 81, "bf16", ENCODERS)
     assert 2.5 * GIB < needs.network < 2.8 * GIB
     assert not plan_memory(WanConfig(), needs, CPU, available_bytes=16 * GIB).fits

@@ -23,7 +23,9 @@ class EncoderConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     preset: Literal["wan2.2", "tiny"] = Field(
-        "wan2.2", description="`tiny`: random weights, for tests; needs no files."
+        "wan2.2",
+        description="`tiny`: text and sound by random weights, pictures by mean colours of blocks; "
+        "needs no files.",
     )
     wan: Path | None = Field(
         None, description="Folder with vae, text_encoder and tokenizer; else the pulled weights."

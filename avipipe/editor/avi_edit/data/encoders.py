@@ -24,19 +24,22 @@ from avipipe.annotators.base import HEARING_HZ
 from avipipe.annotators.loading import read_model
 from avipipe.editor.avi_edit.data.clip import Clip
 from avipipe.editor.avi_edit.data.config import EncoderConfig
-from avipipe.editor.avi_edit.sizes import EditorConfig
-from avipipe.editor.common.codec import VAE, Latents, VideoEncoder, load_codec
+from avipipe.editor.avi_edit.sizes import SPATIAL_STRIDE, EditorConfig
+from avipipe.editor.common.codec import Latents, VideoEncoder, load_codec
 from avipipe.editor.common.dtypes import DTYPES
+from avipipe.editor.common.patch_codec import PatchCodec
 from avipipe.editor.common.pretrained import identity_of, read_part, ready
 from avipipe.editor.common.text import TextEncoder, load_text_encoder
 
 _EXTRACTOR: Any = Wav2Vec2FeatureExtractor
 """Untyped in its library."""
 
-_REMEDY = (
+REMEDY = (
     "Run: avipipe weights pull wan22_ti2v_5b wav2vec2; or name other folders under data.encoders"
 )
-TINY = "tiny-1"
+"""What to do where these encoders are not."""
+
+TINY = "tiny-2"
 """What identifies the tiny encoders; raised whenever their features would change."""
 
 
@@ -110,9 +113,9 @@ def load_encoders(config: EncoderConfig, device: torch.device | str = "cpu") -> 
     wan, precision = _wan(config), config.precision
     hearing = config.wav2vec2 or weights.locate("wav2vec2")
     video = load_video_encoder(config, device)
-    text = load_text_encoder(wan, precision, device, remedy=_REMEDY)
-    audio = read_model(Wav2Vec2Model, hearing, remedy=_REMEDY, dtype=torch.float32)
-    extractor = read_part(AutoFeatureExtractor, hearing, _REMEDY)
+    text = load_text_encoder(wan, precision, device, remedy=REMEDY)
+    audio = read_model(Wav2Vec2Model, hearing, remedy=REMEDY, dtype=torch.float32)
+    extractor = read_part(AutoFeatureExtractor, hearing, REMEDY)
     identity = identity_of(precision, hearing)
     return Encoders(
         video, text, AudioEncoder(extractor, ready(audio, device), DTYPES[precision], identity)
@@ -127,27 +130,15 @@ def load_video_encoder(config: EncoderConfig, device: torch.device | str = "cpu"
     """
     if config.preset == "tiny":
         return tiny_encoders(device).video
-    return load_codec(_wan(config), config.precision, device, remedy=_REMEDY)
+    return load_codec(_wan(config), config.precision, device, remedy=REMEDY)
 
 
 def tiny_encoders(device: torch.device | str = "cpu") -> Encoders:
-    """Random encoders of the real kinds, for the network `tiny`."""
+    """For the network `tiny`: random encoders of text and sound, and a codec one can see by."""
     sizes = EditorConfig.preset("tiny")
+    video = PatchCodec(z_dim=sizes.in_channels, scale_factor_spatial=SPATIAL_STRIDE)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        video = VAE(
-            base_dim=4,
-            z_dim=sizes.in_channels,
-            dim_mult=[1, 1, 1, 1],
-            num_res_blocks=1,
-            latents_mean=[0.1] * sizes.in_channels,
-            latents_std=[0.5] * sizes.in_channels,
-            is_residual=True,
-            in_channels=12,
-            out_channels=12,
-            patch_size=2,
-            scale_factor_spatial=16,
-        )
         text = UMT5EncoderModel(
             UMT5Config(
                 vocab_size=384,
