@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from avipipe.cli.edit_progress import EditProgress
     from avipipe.editor.edit.batch import Entry
     from avipipe.editor.edit.job import EditSpec, Job
-    from avipipe.editor.edit.trace import Trace
+    from avipipe.editor.edit.trace import MaskTrace, Trace
 
 FILE = click.Path(path_type=Path)
 
@@ -264,6 +264,13 @@ def _run_batch(
         )
 
 
+def _told_mask(mask: "MaskTrace") -> str:
+    given, edited = f"{100 * mask.given_share:.1f} %", f"{100 * mask.refined_share:.1f} %"
+    if mask.tells == "stay":
+        return f"what stays ({mask.kind}) is {given} of the picture, {edited} is edited"
+    return f"mask ({mask.kind}, p = {mask.precision}) from {given} of the picture to {edited}"
+
+
 def _show(trace: "Trace", out: Path, as_json: bool) -> None:
     if as_json:
         echo_json({"event": "end", "out": str(out), **trace.model_dump(mode="json")}, indent=None)
@@ -271,10 +278,6 @@ def _show(trace: "Trace", out: Path, as_json: bool) -> None:
     for text in trace.fallbacks:
         echo(f"Note: {text}")
     for edit in trace.edits:
-        mask = edit.mask
-        echo(
-            f"{edit.instruction}: mask ({mask.kind}, p = {mask.precision}) from "
-            f"{100 * mask.given_share:.1f} % of the picture to {100 * mask.refined_share:.1f} %"
-        )
+        echo(f"{edit.instruction}: {_told_mask(edit.mask)}")
     echo(f"Video: {out / 'edited.mp4'}")
     echo(f"Trace: {out / 'trace.html'}")
