@@ -175,7 +175,7 @@ class AudioScenic(Method):
                     models.network.says,
                     weights,
                     models.schedule,
-                    [each.to(models.placement.device) for each in excerpts],
+                    excerpts,
                     settings,
                     folder,
                     seed=seed,

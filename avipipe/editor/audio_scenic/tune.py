@@ -77,7 +77,7 @@ def tune(
 
     Args:
         weights: with their first values.
-        excerpts: of the video, on the device of the weights.
+        excerpts: of the video, on the CPU; the one that is looked at goes where the weights are.
         folder: gets `tuning.pt` on the way, and `tuned.pt` at the end.
         told: of steps that are done, and the mean loss of the last ones.
     Raises:
@@ -85,14 +85,17 @@ def tune(
     Source: AudioScenic (arXiv 2404.16581), Eq. 5; optimiser of Tune-A-Video, train_tuneavideo.py.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    going = folder / _GOING
+    going, device = folder / _GOING, next(iter(weights.values())).device
     optimiser = torch.optim.AdamW(
         weights.values(), lr=settings.learning_rate, weight_decay=_DECAY, foreach=False
     )
     begin = _resume(going, weights, optimiser) if going.exists() else 0
     losses = list[float]()
     for step in range(begin, settings.tuning_steps):
-        loss = _loss(says, schedule, excerpts, seed, step)
+        excerpt, timestep, noise = _draw(excerpts, schedule, seed, step, device)
+        noisy = schedule.noisy(excerpt.latents_FChw, noise, timestep)
+        target = schedule.target(excerpt.latents_FChw, noise, timestep)
+        loss = functional.mse_loss(says(noisy, timestep, excerpt.heard), target)
         torch.autograd.backward(checked(loss, f"tuning step {step + 1}"))
         nn.utils.clip_grad_norm_(weights.values(), _MOST_GRADIENT)
         optimiser.step()
@@ -107,19 +110,18 @@ def tune(
     going.unlink(missing_ok=True)
 
 
-def _loss(
-    says: Says, schedule: Schedule, excerpts: Sequence[Excerpt], seed: int, step: int
-) -> Tensor:
-    """Squared error of what the network says of an excerpt with noise; all drawn by the step."""
+def _draw(
+    excerpts: Sequence[Excerpt], schedule: Schedule, seed: int, step: int, device: torch.device
+) -> tuple[Excerpt, int, Tensor]:
+    """An excerpt, a timestep and noise: the same whenever a step is made."""
     generator = sample_generator(seed, "tuning", step)
     index, timestep = (
         int(torch.randint(most, (), generator=generator))
         for most in (len(excerpts), schedule.num_timesteps)
     )
-    latents = excerpts[index].latents_FChw
-    noise = draw_noise(latents.shape, [generator])[0].to(latents.device)
-    said = says(schedule.noisy(latents, noise, timestep), timestep, excerpts[index].heard)
-    return functional.mse_loss(said, schedule.target(latents, noise, timestep))
+    excerpt = excerpts[index].to(device)
+    noise = draw_noise(excerpt.latents_FChw.shape, [generator])[0]
+    return excerpt, timestep, noise.to(device)
 
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
