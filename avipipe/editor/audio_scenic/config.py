@@ -21,9 +21,11 @@ class ScenicSettings(BaseModel):
     tuning_steps: int = Field(300, ge=0, description="Of tuning on the one video; 0: none.")
     learning_rate: PositiveFloat = Field(3e-5, description="Of these steps.")
     num_steps: PositiveInt = Field(50, description="To noise, and as many back.")
-    magnitude: float = Field(1.0, ge=0, description="How far loudness sways the scene; 0: none.")
+    magnitude: float = Field(
+        1.0, ge=0, le=1, description="How far loudness sways the scene; 0: not at all."
+    )
     temperature: PositiveFloat = Field(
-        0.1, description="Tau: above 0.1 loud and quiet frames are more alike."
+        0.1, description="Tau: the higher, the more alike loud and quiet frames are."
     )
     frequency: float = Field(
         1.0, ge=0, description="How far mel bands weigh high frequencies; 0: not at all."

@@ -31,7 +31,7 @@ class Heard:
         loudness_F: how loud each frame is, 1 on average.
         mel_FM: mel bands of each frame, 0 silence … 1 full scale.
         scene_F1hw: which cells hear it: 1 the scene, 0 what stays.
-        magnitude, frequency: strength with which loudness and mel bands count, from 0.
+        magnitude, frequency: how far loudness (0 to 1) and mel bands (from 0) count.
     """
 
     meaning_D: Tensor

@@ -77,7 +77,7 @@ def test_loudness_is_1_on_average_and_follows_the_sound() -> None:
 def test_strength_of_magnitude_sways_the_gains() -> None:
     assert torch.equal(heard(magnitude=0.0).gains, torch.ones(FRAMES))
     assert torch.allclose(heard().gains, heard().loudness_F)
-    assert heard(magnitude=2.0).gains.mean() == pytest.approx(1)
+    assert heard(magnitude=0.5).gains.mean() == pytest.approx(1)
 
 
 def test_mel_bands_tell_frames_and_pitches_apart() -> None:

@@ -7,8 +7,9 @@ from avipipe.editor.audio_scenic.config import ScenicModelsConfig
 from avipipe.editor.audio_scenic.frequency import LowPass
 from avipipe.editor.audio_scenic.hearing import NUM_BANDS, Heard
 from avipipe.editor.audio_scenic.inflate import inflate, tuned
-from avipipe.editor.audio_scenic.memory import CONTROLNET, IMAGE_VAE, UNET, ScenicSizes, measure
+from avipipe.editor.audio_scenic.memory import CONTROLNET, UNET, ScenicSizes, measure
 from avipipe.editor.audio_scenic.network import SceneNetwork
+from avipipe.editor.audio_scenic.readers import IMAGE_VAE
 from avipipe.editor.common.memory import GIB, peak_bytes
 from avipipe.editor.common.needs import plan_memory
 from tests.scenic_models import TEXT_DIM, controlnet, unet, vae
@@ -31,7 +32,9 @@ def test_the_plan_is_what_the_tiny_models_hold() -> None:
     network = SceneNetwork(video, controlnet(), torch.zeros(1, 77, TEXT_DIM), torch.float32, 1.0)
     latents, shapes = torch.zeros(FRAMES, 4, *CELLS), torch.zeros(FRAMES, 3, *SIZE[::-1])
     heard = Heard(
-        *(torch.ones(shape) for shape in ((8,), (FRAMES,), (FRAMES, NUM_BANDS))),
+        torch.ones(8),
+        torch.ones(FRAMES),
+        torch.ones(FRAMES, NUM_BANDS),
         torch.ones(FRAMES, 1, *CELLS),
     )
     tuning = peak_bytes(
