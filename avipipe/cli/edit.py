@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from avipipe.cli.edit_progress import EditProgress
     from avipipe.editor.edit.batch import Entry
     from avipipe.editor.edit.job import EditSpec, Job
-    from avipipe.editor.edit.trace import Trace
+    from avipipe.editor.edit.trace import MaskTrace, Trace
 
 FILE = click.Path(path_type=Path)
 
@@ -44,7 +44,12 @@ def edit_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--mask-box", metavar="X,Y,W,H", help="Box: pixels, or shares of the picture."
         ),
         click.option("--mask-polygon", metavar="'X,Y X,Y …'", help="Corners, in the same units."),
-        click.option("--mask", "mask_file", type=FILE, help="Image, video, or masks.json."),
+        click.option(
+            "--mask",
+            "mask_file",
+            type=FILE,
+            help="Image, video, or masks.json, of what to edit; for audio_scenic, of what stays.",
+        ),
         click.option("--mask-words", help="What it is; looked for with the models of --profile."),
         click.option(
             "--precision",
@@ -56,7 +61,8 @@ def edit_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default="keep",
             show_default=True,
             metavar="keep|agent|FILE",
-            help="The sound: as it is, edited as the instruction says, or from a file.",
+            help="The sound: as it is, edited as the instruction says, or from a file; it changes "
+            "the scene (audio_scenic).",
         ),
         click.option(
             "--control",
@@ -86,11 +92,12 @@ def edit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--edit", "spec_file", type=FILE, help="YAML or JSON with several edits.")
 @click.option("--batch", metavar="JSONL|DATASET", help="Many jobs, or all clips of a dataset.")
 @click.option("--split", default="test", show_default=True, help="Of the dataset.")
-@click.option("--method", help="avi_edit (default) or flow_anchor: what edits.")
+@click.option("--method", help="avi_edit (default), flow_anchor or audio_scenic: what edits.")
 @click.option("--profile", help="embedded (default), light or full: what looks for words.")
 @click.option(
     "--model",
-    help="Folder of a training run, or AVI-Edit's file; of a Wan (flow_anchor); else pulled.",
+    help="Folder of a training run, or AVI-Edit's file; of a Wan (flow_anchor), or of a Stable "
+    "Diffusion (audio_scenic); else pulled.",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Of the solver: 50, flow_anchor 25.")
 @click.option("--offload", help="none (default), models or blocks: what waits in main memory.")
@@ -140,6 +147,8 @@ def command(
       avipipe edit a.mp4 --instruction "make him a robot" --mask m.png --audio agent --out robot
       avipipe edit a.mp4 --method flow_anchor --instruction "make the car blue" --mask m.png
         --source-prompt "A red car." --prompt "A blue car." --out blue
+      avipipe edit a.mp4 --method audio_scenic --instruction "let it rain" --mask car.png
+        --audio rain.wav --out rain
       avipipe edit --batch jobs.jsonl --out results
     """
     with needs_editor("editing"):
@@ -267,6 +276,13 @@ def _run_batch(
         )
 
 
+def _told_mask(mask: "MaskTrace") -> str:
+    given, edited = f"{100 * mask.given_share:.1f} %", f"{100 * mask.refined_share:.1f} %"
+    if mask.tells == "stay":
+        return f"what stays ({mask.kind}) is {given} of the picture, {edited} is edited"
+    return f"mask ({mask.kind}, p = {mask.precision}) from {given} of the picture to {edited}"
+
+
 def _show(trace: "Trace", out: Path, as_json: bool) -> None:
     if as_json:
         echo_json({"event": "end", "out": str(out), **trace.model_dump(mode="json")}, indent=None)
@@ -274,10 +290,6 @@ def _show(trace: "Trace", out: Path, as_json: bool) -> None:
     for text in trace.fallbacks:
         echo(f"Note: {text}")
     for edit in trace.edits:
-        mask = edit.mask
-        echo(
-            f"{edit.instruction}: mask ({mask.kind}, p = {mask.precision}) from "
-            f"{100 * mask.given_share:.1f} % of the picture to {100 * mask.refined_share:.1f} %"
-        )
+        echo(f"{edit.instruction}: {_told_mask(edit.mask)}")
     echo(f"Video: {out / 'edited.mp4'}")
     echo(f"Trace: {out / 'trace.html'}")

@@ -101,8 +101,8 @@ def decode_frames(content: bytes, take: Take, *, where: str) -> Frames:
     )
 
 
-def decode_sound(content: bytes, take: Take, *, where: str) -> Wave:
-    """The sound of a take, mono (N,) float32 in [-1, 1] at 16 kHz; sample k at k/16000 s of it.
+def decode_sound(content: bytes, frames: range, *, where: str) -> Wave:
+    """The sound of frames, mono (N,) float32 in [-1, 1] at 16 kHz; sample k at k/16000 s of it.
 
     Args:
         content: of a `flac` of 48 kHz, sample 2000 n at frame n.
@@ -110,7 +110,7 @@ def decode_sound(content: bytes, take: Take, *, where: str) -> Wave:
         ManifestError: it cannot be decoded, or is too short.
     """
     wave_N = _mono(content, where)
-    first, end = (frame * SAMPLES_PER_FRAME for frame in (take.start, take.frames.stop))
+    first, end = (frame * SAMPLES_PER_FRAME for frame in (frames.start, frames.stop))
     if end > len(wave_N):
         raise ManifestError(
             f"{where}: expected at least {end} samples, found {len(wave_N)}; run `avipipe verify`, "

@@ -24,6 +24,12 @@ from avipipe.errors import RunError
 
 GIB = 2**30
 
+_ADVICE = (
+    "--offload models or blocks, with which it goes on from here; or, with another --out, "
+    "--tile-vae, fewer frames at once (--set output.chunk_frames=49), or a smaller picture (--set "
+    "output.size=[832,480])"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
@@ -74,9 +80,11 @@ class MemoryPlan:
 
 
 @contextmanager
-def too_little_told(frames_FHWC: Frames) -> Iterator[None]:
+def too_little_told(frames_FHWC: Frames, advice: str = _ADVICE) -> Iterator[None]:
     """Edit frames in this context.
 
+    Args:
+        advice: what would need less.
     Raises:
         RunError: there is too little memory; what would help.
     """
@@ -88,9 +96,7 @@ def too_little_told(frames_FHWC: Frames) -> Iterator[None]:
         num_frames, height_px, width_px, _ = frames_FHWC.shape
         raise RunError(
             f"too little memory for {num_frames} frames of {width_px}x{height_px} ({error}); try "
-            "--offload models or blocks, with which it goes on from here; or, with another --out, "
-            "--tile-vae, fewer frames at once (--set output.chunk_frames=49), or a smaller "
-            "picture (--set output.size=[832,480])"
+            f"{advice}"
         ) from error
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import safetensors
 import torch
@@ -97,7 +97,10 @@ def plan_memory(
         {"offload": "blocks", "tiled_vae": "true"},
     ]
     advice = []
+    offloads = get_args(type(config).model_fields["offload"].annotation)
     for way in ways:
+        if way.get("offload", "none") not in offloads:
+            continue
         changed = max(needs.phases(config.model_copy(update=way)).values())
         if changed < max(phases.values()):
             settings = " ".join(f"--set models.{key}={value}" for key, value in way.items())

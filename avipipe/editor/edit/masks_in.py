@@ -6,7 +6,7 @@ one from the user it is told from the kind of mask, as `docs/edit.md` has it.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,24 @@ def check_not_empty(track: MaskTrack, kind: str) -> None:
             "scaled picture: check its place, and that it is white there, or choose another size "
             "that cuts less off"
         )
+
+
+def turned(mask: UserMask) -> UserMask:
+    """The mask of all that a mask does not show.
+
+    Raises:
+        ConfigError: nothing is left.
+    """
+    size, fps, frames = mask.track.size, mask.track.fps, mask.track.frames
+    rest = {counts: rle.encode(~rle.decode(counts, size)) for counts in set(frames)}
+    track = MaskTrack(size, fps, tuple(rest[counts] for counts in frames))
+    if not any(rle.area(counts, size) for counts in track.frames):
+        raise ConfigError(
+            f"the mask ({mask.kind}) shows what stays, and covers all that is edited, "
+            f"{size[1]}x{size[0]} of the scaled picture: nothing is left to edit; give the mask of "
+            "the foreground alone"
+        )
+    return replace(mask, track=track)
 
 
 def at_times(fps: Fraction, num_frames: int) -> list[int]:

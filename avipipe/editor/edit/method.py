@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from avipipe.annotators.base import Frames, Mask, Wave
+from avipipe.editor.common.media import decode_sound
 from avipipe.editor.common.tasks import Task
 from avipipe.editor.edit.config import EditConfig
 from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.job import EditSpec
 from avipipe.editor.edit.listener import Listener
-from avipipe.editor.edit.trace import StepTrace
+from avipipe.editor.edit.trace import MaskTells, StepTrace
 from avipipe.errors import ConfigError
 
 __all__ = [
@@ -57,6 +58,10 @@ class Scene:
     footage: Footage
     sound: Path
     has_sound: bool
+
+    def hear(self, frames: range) -> Wave:
+        """The sound of some frames, mono at 16 kHz."""
+        return decode_sound(self.sound.read_bytes(), frames, where=str(self.sound))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +125,15 @@ class Method(ABC):
         name: under which it is asked for, and its own settings stand.
         settings: the class of its configuration.
         reads_source: whether it reads how the scene is, besides how it shall be.
+        mask_tells: what a user's mask shows: what to edit, or what stays, so that all else is
+            edited. Of a part, the mask always says where to edit.
         config: how it was asked to edit.
     """
 
     name: ClassVar[str]
     settings: ClassVar[type[EditConfig]]
     reads_source: ClassVar[bool] = False
+    mask_tells: ClassVar[MaskTells] = "edit"
     config: EditConfig
 
     @classmethod
@@ -176,10 +184,11 @@ class Method(ABC):
         """What is read where no prompt is given; None: the instruction itself."""
         return None
 
-    def fit(self, scene: Scene, folder: Path, listener: Listener) -> None:  # noqa: B027
+    def fit(self, scene: Scene, folder: Path, listener: Listener, *, seed: int) -> None:  # noqa: B027
         """Prepare for one video, such as by tuning on it, where any part of it is still to edit.
 
         Args:
+            seed: of the edit.
             folder: its own; called again, it goes on from what is there. A file that is written
                 over on the way ends in `.pt` and checks itself; any other stays as it is.
         """

@@ -14,6 +14,7 @@ from avipipe.errors import ConfigError
 METHODS = {
     "avi_edit": "avipipe.editor.avi_edit.method:AviEdit",
     "flow_anchor": "avipipe.editor.flow_anchor.method:FlowAnchor",
+    "audio_scenic": "avipipe.editor.audio_scenic.method:AudioScenic",
 }
 """Name -> `module:Class`; imported when it is asked for."""
 

@@ -1,6 +1,5 @@
 """One edit of a video: its mask, its sound, and its chunks one after the other."""
 
-import dataclasses
 import json
 import math
 import time
@@ -23,7 +22,7 @@ from avipipe.editor.edit.inputs import Inputs
 from avipipe.editor.edit.job import EditSpec
 from avipipe.editor.edit.kept import Kept
 from avipipe.editor.edit.listener import Listener
-from avipipe.editor.edit.masks_in import UserMask, check_not_empty
+from avipipe.editor.edit.masks_in import UserMask, check_not_empty, turned
 from avipipe.editor.edit.method import Method, Part, Result, Scene
 from avipipe.editor.edit.sound import NewSound, make_sound
 from avipipe.editor.edit.trace import ChunkTrace, EditTrace, MaskTrace
@@ -33,6 +32,12 @@ from avipipe.manifests.rle import MaskTrack, write_json
 from avipipe.manifests.samples import FPS
 
 MASK_NAME = "mask.json"
+
+_NOTHING = {
+    "edit": "the mask is empty here: nothing is edited",
+    "stay": "the mask covers all here: nothing is edited",
+}
+"""Why a chunk is left as it is, by what the user's mask shows."""
 
 _SEED_STEP = 1 << 32
 """Chunks of one edit draw other noise than those of any edit with a seed nearby."""
@@ -88,8 +93,10 @@ class SingleEdit:
         task, target = self.spec.asked()
         self.fallbacks += self.method.fallbacks(self.spec)
         prompt = self._prompt(task)
-        mask = self._mask(target)
-        self.fallbacks += mask.fallbacks
+        given = self._mask(target)
+        self.fallbacks += given.fallbacks
+        # From here on, masks say where to edit.
+        mask = turned(given) if self.method.mask_tells == "stay" else given
         sound = self._sound(prompt)
         self.fallbacks += sound.fallbacks
         self.kept.note_new()
@@ -97,7 +104,7 @@ class SingleEdit:
         words = Words(task, prompt, sound.path if has_sound else None)
         chunks = self.source.chunks()
         if not all(self.footage.has(chunk.own.start) for chunk in chunks):
-            self.method.fit(self.scene, self.folder / "fit", self.listener)
+            self.method.fit(self.scene, self.folder / "fit", self.listener, seed=self.spec.seed)
             self.kept.note_new()
         traces = [self._chunk(chunk, mask, words) for chunk in chunks]
         refined = self._refined(chunks)
@@ -108,11 +115,12 @@ class SingleEdit:
             task=task,
             seed=self.spec.seed,
             mask=MaskTrace(
-                kind=mask.kind,
-                precision=mask.precision,
-                given_share=_share(mask.track),
+                tells=self.method.mask_tells,
+                kind=given.kind,
+                precision=given.precision,
+                given_share=_share(given.track),
                 refined_share=_share(refined),
-                details=mask.details,
+                details=given.details,
             ),
             sound=sound.details,
             controls=tuple(self.spec.controls),
@@ -122,7 +130,7 @@ class SingleEdit:
             fallbacks=tuple(self.fallbacks),
         )
         after = Scene(self.footage, sound.path, has_sound)
-        return Edited(self.scene.footage, after, mask.track, refined, sound, trace)
+        return Edited(self.scene.footage, after, given.track, refined, sound, trace)
 
     def _prompt(self, task: Task) -> str:
         if self.spec.prompt is not None:
@@ -196,7 +204,7 @@ class SingleEdit:
         given = _padded(np.stack([mask.track.mask(frame) for frame in chunk.frames]), chunk)
         if not given[own].any():
             self.listener.skipped(self.method.num_steps)
-            why = "the mask is empty here: nothing is edited"
+            why = _NOTHING[self.method.mask_tells]
             return Result(source[own], given[own], given[own], ()), why
         wave_N = None
         if words.sound is not None:
@@ -221,8 +229,13 @@ class SingleEdit:
         result = self.method.edit(part, self._state(chunk), self.listener)
         frames = result.frames_FHWC
         if self.config.output.composite:
-            margin_px = self.config.output.margin_px
-            frames = composite(frames, source, result.shown_FHW, margin_px=margin_px)
+            frames = composite(
+                frames,
+                source,
+                result.shown_FHW,
+                margin_px=self.config.output.margin_px,
+                is_seam_within=self.method.mask_tells == "stay",
+            )
         return Result(frames[own], result.refined_FHW[own], given[own], result.steps), ""
 
     def _state(self, chunk: Chunk) -> Path:
@@ -230,8 +243,7 @@ class SingleEdit:
 
     def _heard(self, sound: Path, frames: range, num_frames: int | None = None) -> Wave:
         """The sound of some frames as the network hears it, with silence after its end."""
-        take = dataclasses.replace(self.source.take, start=frames.start, num_frames=len(frames))
-        wave_N = decode_sound(sound.read_bytes(), take, where=str(sound))
+        wave_N = decode_sound(sound.read_bytes(), frames, where=str(sound))
         wanted = math.ceil(HEARING_HZ * (num_frames or len(frames)) / FPS)
         return np.pad(wave_N, (0, wanted - len(wave_N)))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
@@ -14,6 +14,9 @@ from avipipe.pages.render import environment, joined
 
 JSON_NAME = "trace.json"
 HTML_NAME = "trace.html"
+
+MaskTells = Literal["edit", "stay"]
+"""What a user's mask shows: what is edited, or what stays."""
 
 _HERE = Path(__file__).parent
 _CHART = (240, 64)
@@ -53,14 +56,17 @@ class ChunkTrace(_Record):
 
 
 class MaskTrace(_Record):
-    """The user's mask, and what was left of it.
+    """The user's mask, and where was edited in the end.
 
     Attributes:
+        tells: what the user's mask shows.
         kind: how it was given.
-        given_share, refined_share: of all pixels of the video.
+        given_share: of all pixels of the video, those that the user's mask shows.
+        refined_share: of all pixels, those that were edited.
         details: of how it was found, where it was.
     """
 
+    tells: MaskTells = "edit"
     kind: str
     precision: int
     given_share: float

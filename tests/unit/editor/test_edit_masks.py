@@ -1,5 +1,6 @@
 """Masks as users give them."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from avipipe.annotators.base import Mask
 from avipipe.editor.common.media import Take
 from avipipe.editor.edit.footage import write_lossless
 from avipipe.editor.edit.job import MaskSpec
-from avipipe.editor.edit.masks_in import UserMask, read_mask
+from avipipe.editor.edit.masks_in import UserMask, read_mask, turned
 from avipipe.errors import ConfigError
 from avipipe.manifests import rle
+from avipipe.manifests.rle import MaskTrack
 
 SHAPE = (200, 100)
 """Width and height of the picture; it is scaled to 128 x 64, of which the middle 96 are edited."""
@@ -167,3 +169,16 @@ def test_refusals_say_what_to_do(tmp_path: Path) -> None:
     refused(r"masks\.json", file=tmp_path / "f.json")
     (tmp_path / "g.png").write_text("no image")
     refused("expected an image", file=tmp_path / "g.png")
+
+
+def test_a_mask_of_what_stays_is_turned_around() -> None:
+    masks = [np.zeros((4, 6), np.bool_), np.ones((4, 6), np.bool_), np.eye(4, 6, dtype=np.bool_)]
+    track = MaskTrack((4, 6), 24, tuple(rle.encode(mask) for mask in masks))
+    given = UserMask(track, 2, "polygon", ("a note",), {"score": 1})
+    found = turned(given)
+    for frame, mask in enumerate(masks):
+        assert np.array_equal(found.track.mask(frame), ~mask)
+    assert turned(found) == given
+    full = replace(given, track=replace(track, frames=track.frames[1:2] * 3))
+    with pytest.raises(ConfigError, match="nothing is left to edit"):
+        turned(full)

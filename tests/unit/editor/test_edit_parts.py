@@ -60,6 +60,18 @@ def test_pixels_beyond_the_margin_are_the_source() -> None:
     assert np.array_equal(mixed[1], source[1])
 
 
+def test_around_what_stays_the_seam_lies_in_what_is_edited() -> None:
+    source, edited = (np.full((3, 64, 96, 3), level, np.uint8) for level in (0, 200))
+    mask = np.ones((3, 64, 96), np.bool_)
+    mask[0, 24:40, 40:56] = False
+    mask[1] = False
+    mixed = composite(edited, source, mask, margin_px=8, is_seam_within=True)
+    assert not mixed[0][~mask[0]].any()
+    assert mixed[0, 24, [39, 36, 32, 31]].tolist() == [[25] * 3, [100] * 3, [200] * 3, [200] * 3]
+    assert not mixed[1].any()
+    assert (mixed[2] == 200).all()
+
+
 @pytest.mark.parametrize(
     ("text", "task", "target"),
     [

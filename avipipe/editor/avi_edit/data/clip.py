@@ -114,7 +114,7 @@ def read_clip(
     video = wave = None
     if media:
         video = torch.from_numpy(decode_frames(members["mp4"], take, where=f"{where}.mp4"))
-        wave = torch.from_numpy(decode_sound(members["flac"], take, where=f"{where}.flac"))
+        wave = torch.from_numpy(decode_sound(members["flac"], take.frames, where=f"{where}.flac"))
     exact, mask = torch.from_numpy(exact_Thw), torch.from_numpy(mask_Thw)
     return Clip(sample, turn, bucket, take, task, exact, mask, precision, text, video, wave)
 

@@ -1,0 +1,130 @@
+"""The course of a part: to noise without a sound, and back with one."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from avipipe.editor.audio_scenic.diffusion import Schedule, checked
+from avipipe.editor.audio_scenic.hearing import Heard
+from avipipe.editor.audio_scenic.network import SceneNetwork
+from avipipe.editor.common.state import load_state, save_state
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What is edited; all tensors are on one device.
+
+    Attributes:
+        source_FChw: latents, float32.
+        heard: the new sound.
+        shapes: depth (F, 3, H, W) that holds shapes on the way back.
+        first_Chw: latents that the first frame shall be, from the beginning of the way back.
+        noise_Chw: of that frame.
+        num_steps: of each way.
+    """
+
+    source_FChw: Tensor
+    heard: Heard
+    shapes: Tensor
+    first_Chw: Tensor | None
+    noise_Chw: Tensor
+    num_steps: int
+
+    def to(self, device: torch.device | str) -> Self:
+        """This course with its tensors on a device."""
+        return type(self)(
+            self.source_FChw.to(device),
+            self.heard.to(device),
+            self.shapes.to(device),
+            None if self.first_Chw is None else self.first_Chw.to(device),
+            self.noise_Chw.to(device),
+            self.num_steps,
+        )
+
+    def held(self, latents_FChw: Tensor, schedule: Schedule, timestep: int) -> Tensor:
+        """Latents of a timestep with the first frame as it shall be."""
+        if self.first_Chw is None:
+            return latents_FChw
+        first = schedule.noisy(self.first_Chw, self.noise_Chw, timestep)
+        return torch.cat([first[None], latents_FChw[1:]])
+
+
+@dataclass(frozen=True, slots=True)
+class OnCourse:
+    """A part on its way: number of the next step, from 0, and latents (F, C, h, w), float32."""
+
+    step: int
+    latents: Tensor
+
+    def to(self, device: torch.device | str) -> Self:
+        """This on a device."""
+        return type(self)(self.step, self.latents.to(device))
+
+    def save(self, path: Path) -> None:
+        """Write it as a safetensors file, whole or not at all."""
+        save_state(path, self.step, {"latents": self.latents})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            RunError: it is something else.
+        """
+        step, (latents,) = load_state(path, ("latents",))
+        return cls(step, latents)
+
+
+OnStep = Callable[[int, float, OnCourse], None]
+"""Is told of the number of a step that was made, its seconds, and where the part stands."""
+
+
+def levels_of(schedule: Schedule, num_steps: int) -> list[int]:
+    """Timesteps between which the steps lead: from the picture, -1, to noise and back to it."""
+    rising = [-1, *schedule.timesteps(num_steps)]
+    return [*rising, *rising[-2::-1]]
+
+
+@torch.no_grad()
+def follow(
+    network: SceneNetwork,
+    schedule: Schedule,
+    course: Course,
+    *,
+    on_step: OnStep | None = None,
+    start: OnCourse | None = None,
+) -> Tensor:
+    """Lead latents to noise without a sound, and back with it.
+
+    Args:
+        start: go on from here, on the same course.
+    Returns:
+        (F, C, h, w), float32.
+    Raises:
+        RunError: the network answers with what is no number.
+    Source: AudioScenic (arXiv 2404.16581), Eq. 6; as usual, the network is asked on both ways at
+        the noisier end of a step.
+    """
+    levels = levels_of(schedule, course.num_steps)
+    going = start or OnCourse(0, course.source_FChw)
+    for index in range(going.step, len(levels) - 1):
+        began_s = time.monotonic()
+        here, there = levels[index], levels[index + 1]
+        latents, is_back = going.latents, index >= course.num_steps
+        if is_back:
+            latents = course.held(latents, schedule, here)
+            said = network.says(latents, here, course.heard, course.shapes)
+        else:
+            said = network.says(latents, there, None)
+        latents = checked(schedule.step(latents, said, here, there), f"step {index + 1}")
+        if is_back:
+            latents = course.held(latents, schedule, there)
+        going = OnCourse(index + 1, latents)
+        if on_step is not None:
+            on_step(index, time.monotonic() - began_s, going)
+    return going.latents

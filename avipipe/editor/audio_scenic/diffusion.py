@@ -1,0 +1,110 @@
+"""DDIM, to noise and back: one step by one formula in both directions."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from avipipe.editor.common.pretrained import read_part
+from avipipe.errors import ConfigError, RunError, WeightsError
+
+SCHEDULER: Any = DDIMScheduler
+"""Untyped in its library."""
+
+Prediction = Literal["epsilon", "v_prediction"]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How much of a picture is left at each timestep of training.
+
+    Attributes:
+        kept_T: share of the variance, falling; 1 before the first.
+        prediction: what the network says: the noise, or the velocity between picture and noise.
+    """
+
+    kept_T: Tensor
+    prediction: Prediction
+
+    @property
+    def num_timesteps(self) -> int:
+        """Of training."""
+        return len(self.kept_T)
+
+    def timesteps(self, num_steps: int) -> list[int]:
+        """Timesteps of so many steps, rising, evenly spaced; the picture itself is -1.
+
+        Raises:
+            ConfigError: there are not as many.
+        """
+        if num_steps > self.num_timesteps:
+            raise ConfigError(
+                f"audio_scenic.num_steps: expected at most {self.num_timesteps}, as many as the "
+                f"network was trained with, got {num_steps}"
+            )
+        return [(index + 1) * self.num_timesteps // num_steps - 1 for index in range(num_steps)]
+
+    def shares(self, timestep: int) -> tuple[float, float]:
+        """What of picture and of noise, whose squares add up to 1, there is at a timestep."""
+        kept = 1.0 if timestep < 0 else float(self.kept_T[timestep])
+        return math.sqrt(kept), math.sqrt(1 - kept)
+
+    def noisy(self, latents: Tensor, noise: Tensor, timestep: int) -> Tensor:
+        """Latents with the noise of a timestep."""
+        alpha, sigma = self.shares(timestep)
+        return alpha * latents + sigma * noise
+
+    def target(self, latents: Tensor, noise: Tensor, timestep: int) -> Tensor:
+        """What the network is to say of noisy latents."""
+        if self.prediction == "epsilon":
+            return noise
+        alpha, sigma = self.shares(timestep)
+        return alpha * noise - sigma * latents
+
+    def step(self, latents: Tensor, said: Tensor, timestep: int, there: int) -> Tensor:
+        """From one timestep to another, earlier or later, by what the network says at the first.
+
+        Source: DDIM (arXiv 2010.02502), Eq. 12 with sigma 0, which holds in both directions.
+        """
+        alpha, sigma = self.shares(timestep)
+        if self.prediction == "epsilon":
+            noise, picture = said, (latents - sigma * said) / alpha
+        else:
+            noise, picture = alpha * said + sigma * latents, alpha * latents - sigma * said
+        return self.noisy(picture, noise, there)
+
+
+def load_schedule(folder: Path, remedy: str) -> Schedule:
+    """The schedule that a folder of diffusers tells of.
+
+    Args:
+        remedy: what to do where it tells of none.
+    Raises:
+        WeightsError: it cannot be read, or predicts something else.
+    """
+    scheduler = read_part(SCHEDULER, folder, remedy)
+    prediction = scheduler.config.prediction_type
+    if prediction not in ("epsilon", "v_prediction"):
+        raise WeightsError(
+            f"{folder}: expected a network that predicts epsilon or v_prediction, found "
+            f"{prediction}. {remedy}"
+        )
+    return Schedule(scheduler.alphas_cumprod.double(), prediction)
+
+
+def checked(latents: Tensor, what: str) -> Tensor:
+    """Latents, if they are numbers.
+
+    Raises:
+        RunError: some are none.
+    """
+    if not torch.isfinite(latents).all():
+        raise RunError(
+            f"{what}: the network answers with NaN or infinity; compute in fp32 "
+            "(models.precision=fp32), or use other weights"
+        )
+    return latents

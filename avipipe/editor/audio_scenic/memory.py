@@ -1,0 +1,211 @@
+"""The memory plan of AudioScenic: what tuning, editing and decoding hold at their work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import (
+    ClapConfig,
+    ClapModel,
+    DepthAnythingConfig,
+    DepthAnythingForDepthEstimation,
+)
+
+from avipipe.annotators.reading import reading
+from avipipe.editor.audio_scenic.frequency import LowPass
+from avipipe.editor.audio_scenic.hearing import NUM_BANDS, Heard
+from avipipe.editor.audio_scenic.inflate import inflate, tuned
+from avipipe.editor.audio_scenic.network import SceneNetwork
+from avipipe.editor.audio_scenic.readers import IMAGE_VAE
+from avipipe.editor.common.dtypes import DTYPES, Precision
+from avipipe.editor.common.memory import peak_bytes, without_storage
+from avipipe.editor.common.needs import SLACK, Needs
+from avipipe.editor.common.placement import PlacementConfig
+
+UNET: Any = UNet2DConditionModel
+CONTROLNET: Any = ControlNetModel
+"""Untyped in their library."""
+
+_WORDS = 77
+"""Tokens that CLIP reads."""
+
+_ADAM_BYTES = 2 * torch.float32.itemsize
+"""Of each weight that is tuned: two moments."""
+
+_LATENTS_HELD = 4
+"""Before and after a step, what the network says, and noise, each in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScenicSizes:
+    """Whole configurations of the networks, as diffusers has them."""
+
+    unet: Mapping[str, Any]
+    controlnet: Mapping[str, Any]
+    vae: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ScenicNeeds(Needs):
+    """What editing needs, and tuning.
+
+    Attributes:
+        unet: bytes of its weights alone.
+        tuning: of what tuning holds beside these.
+    """
+
+    unet: int
+    tuning: int
+
+    def phases(self, config: PlacementConfig) -> dict[str, int]:
+        """What is done -> bytes on the device meanwhile."""
+        standing = self.unet
+        if config.offload == "none":
+            standing = self.network + self.vae + sum(self.readers.values())
+        tuning = round(SLACK * (standing + self.tuning))
+        return {"tuning": tuning, **Needs.phases(self, config)}
+
+
+def read_sizes(diffusion: Path, controlnet: Path, remedies: tuple[str, str]) -> ScenicSizes:
+    """The configurations in the folders.
+
+    Args:
+        remedies: what to do where there are none, for each.
+    Raises:
+        WeightsError: they cannot be read.
+    """
+    with reading(diffusion, "Stable Diffusion in diffusers' layout", remedies[0]):
+        unet, vae = _sizes(UNET, diffusion / "unet"), _sizes(IMAGE_VAE, diffusion / "vae")
+    with reading(controlnet, "a ControlNet in diffusers' layout", remedies[1]):
+        return ScenicSizes(unet, _sizes(CONTROLNET, controlnet), vae)
+
+
+def read_reader_sizes(
+    clap: Path, depth: Path, remedies: Mapping[str, str]
+) -> tuple[int, dict[str, int]]:
+    """Size of CLAP's embeddings, and what is read -> bytes of the weights of what reads it.
+
+    Args:
+        remedies: what to do where a folder has none, for `clap` and `depth`.
+    Raises:
+        WeightsError: they cannot be read.
+    """
+    with reading(clap, "CLAP", remedies["clap"]), torch.device("meta"):
+        hearing = ClapModel(ClapConfig.from_pretrained(clap, local_files_only=True))
+    with reading(depth, "Depth Anything", remedies["depth"]), torch.device("meta"):
+        config = DepthAnythingConfig.from_pretrained(depth, local_files_only=True)
+        seeing = DepthAnythingForDepthEstimation(config)
+    models = {"hearing": hearing, "seeing depth": seeing}
+    return hearing.config.projection_dim, {
+        name: sum(weight.numel() for weight in model.parameters()) * torch.float32.itemsize
+        for name, model in models.items()
+    }
+
+
+def _sizes(kind: Any, folder: Path) -> Mapping[str, Any]:
+    """All that a model is made of; older configurations do not say everything."""
+    with torch.device("meta"):
+        model = kind.from_config(kind.load_config(folder, local_files_only=True))
+    return dict(model.config)
+
+
+def measure(
+    sizes: ScenicSizes,
+    num_meaning: int,
+    size: tuple[int, int],
+    num_frames: int,
+    precision: Precision,
+    readers: Mapping[str, int],
+) -> ScenicNeeds:
+    """What models need for parts of a size.
+
+    Args:
+        num_meaning: size of a sound's embedding.
+        size: width and height in pixels.
+        readers: what else is done -> bytes of the weights of the model that does it.
+    """
+    dtype = DTYPES[precision]
+    grid = (num_frames, *(side // stride_of(sizes.vae) for side in size[::-1]))
+    with without_storage():
+        network = _blank(sizes, num_meaning, dtype)
+        given = _blank_video(network, grid)
+        with torch.no_grad():
+            shapes = torch.empty(num_frames, 3, size[1], size[0])
+            solving = peak_bytes(_all_of(network), lambda: network.says(*given, shapes))
+        tuning = peak_bytes(
+            network.unet, lambda: torch.autograd.backward(network.says(*given).sum())
+        )
+    unet, controlnet = (
+        sum(weight.nbytes for weight in part.parameters())
+        for part in (network.unet, network.controlnet)
+    )
+    num_tuned = sum(weight.numel() for weight in tuned(network.unet).values())
+    latents = _LATENTS_HELD * given[0].nbytes
+    vae, decoding, decoding_tiles = _decoding_bytes(sizes.vae, size, dtype)
+    return ScenicNeeds(
+        network=unet + controlnet,
+        blocks=0,
+        block=0,
+        vae=vae,
+        readers=readers,
+        solving=solving + shapes.nbytes + latents,
+        decoding=decoding,
+        decoding_tiles=decoding_tiles,
+        unet=unet,
+        tuning=tuning + _ADAM_BYTES * num_tuned + latents,
+    )
+
+
+def stride_of(vae: Mapping[str, Any]) -> int:
+    """Pixels along a side of a latent cell of a VAE of images."""
+    return int(2 ** (len(vae["block_out_channels"]) - 1))
+
+
+def _blank(sizes: ScenicSizes, num_meaning: int, dtype: torch.dtype) -> SceneNetwork:
+    """The networks without weights of any worth."""
+    unet = UNET.from_config(sizes.unet)
+    unet.enable_gradient_checkpointing()
+    inflate(unet, num_meaning, LowPass(1.0, 1.0)).requires_grad_(False)
+    for weight in tuned(unet).values():
+        weight.requires_grad_(True)
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)  # tensors without storage cannot be given another type later
+    controlnet = CONTROLNET.from_config(sizes.controlnet).requires_grad_(False)
+    torch.set_default_dtype(default)
+    words = torch.empty(1, _WORDS, sizes.unet["cross_attention_dim"])
+    return SceneNetwork(unet, controlnet, words, dtype, 1.0)
+
+
+def _blank_video(network: SceneNetwork, grid: tuple[int, ...]) -> tuple[Tensor, int, Heard]:
+    """Latents of so many frames, a timestep, and a sound."""
+    num_frames, *cells = grid
+    num_meaning = network.unet.time_embedding.meaning.in_features
+    heard = Heard(
+        torch.empty(num_meaning),
+        torch.empty(num_frames),
+        torch.empty(num_frames, NUM_BANDS),
+        torch.empty(num_frames, 1, *cells),
+    )
+    return torch.empty(num_frames, network.unet.config.in_channels, *cells), 0, heard
+
+
+def _all_of(network: SceneNetwork) -> nn.Module:
+    return nn.ModuleList([network.unet, network.controlnet])
+
+
+def _decoding_bytes(
+    config: Mapping[str, Any], size: tuple[int, int], dtype: torch.dtype
+) -> tuple[int, int, int]:
+    """Of the VAE's weights, and what it holds to decode one picture, whole and in tiles."""
+    width, height = (side // stride_of(config) for side in size)
+    with without_storage(dtype), torch.no_grad():
+        model = IMAGE_VAE.from_config(config)
+        latents = torch.empty(1, model.config.latent_channels, height, width)
+        whole = peak_bytes(model, lambda: model.decode(latents))
+        model.enable_tiling()
+        tiles = peak_bytes(model, lambda: model.decode(latents))
+    return sum(weight.nbytes for weight in model.parameters()), whole, tiles

@@ -1,0 +1,122 @@
+"""Edits by AudioScenic as people call it, with tiny random models: what is told, what refused."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from scipy.io import wavfile
+
+from avipipe.cli import cli
+from avipipe.editor.edit.footage import Footage, read_lossless
+from tests.edit_models import refused
+from tests.scenic_models import tiny_scenic
+from tests.sounds import RATE_HZ, knocks
+
+FRAMES = 54
+SCENE: Mapping[str, str] = {
+    "--method": "audio_scenic",
+    "--instruction": "turn the wall into a workshop",
+    "--mask-box": "0.3,0.25,0.4,0.5",
+    "--steps": "1",
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Settings of tiny models."""
+    folders = tiny_scenic(tmp_path_factory.mktemp("weights"))
+    models = [f"models.{name}={folder}" for name, folder in folders.items()]
+    settings = [*models, "output.size=[96,64]", "models.precision=fp32"]
+    settings.append("audio_scenic.tuning_steps=1")
+    return [word for each in settings for word in ("--set", each)]
+
+
+@pytest.fixture(scope="module")
+def clip(small_clips: Path) -> Path:
+    return next((small_clips / "clips").glob("bounce*"))
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sounds") / "knocks.wav"
+    wavfile.write(path, RATE_HZ, knocks())
+    return path
+
+
+def options(**changes: str | Path | None) -> list[str]:
+    given = {**SCENE, **{f"--{key.replace('_', '-')}": value for key, value in changes.items()}}
+    return [str(word) for pair in given.items() if pair[1] is not None for word in pair]
+
+
+def test_what_stays_is_the_source_to_the_last_bit(
+    clip: Path, sound: Path, small: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = options(audio=sound, out=out, prompt="A workshop.")
+    done = CliRunner().invoke(
+        cli, ["edit", str(clip), *words, "--keep-work", *small], catch_exceptions=False
+    )
+    assert done.exit_code == 0
+    assert "what stays (box) is 2" in done.output
+    assert "Note: the network does not read the prompt" in done.output
+    source, result = (
+        Footage(out / "work" / folder / "frames").read(range(FRAMES))
+        for folder in ("source", "edit-01")
+    )
+    edited = np.asarray(read_lossless(out / "mask.mkv", "gray") > 0)
+    assert not edited[:, 20:44, 32:64].any()
+    assert np.array_equal(result[~edited], source[~edited])
+    assert (result[edited] != source[edited]).mean() > 0.5
+    trace = json.loads((out / "trace.json").read_bytes())
+    (told,) = trace["edits"]
+    assert told["mask"]["tells"] == "stay"
+    assert told["mask"]["given_share"] + told["mask"]["refined_share"] == pytest.approx(1)
+    assert told["sound"]["file"] == str(sound)
+    assert [chunk["num_frames"] for chunk in told["chunks"]] == [18, 19, 19]
+    assert "which stays; edited is" in (out / "trace.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"audio": None}, "it needs --audio FILE"),
+        ({"set": "flow_anchor.gamma=1"}, "unknown key `flow_anchor`"),
+        ({"offload": "blocks"}, "models.offload"),
+        ({"steps": "2000"}, "at most 1000"),
+    ],
+)
+def test_what_it_cannot_do_is_refused(
+    changes: dict[str, str | None],
+    told: str,
+    clip: Path,
+    sound: Path,
+    small: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = options(**{"audio": sound, "out": tmp_path / "out", **changes})
+    code, message = refused([str(clip), *words, *small], capsys)
+    assert (code, told in message) == (2, True), message
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_mask_that_leaves_nothing_is_refused(
+    clip: Path,
+    sound: Path,
+    small: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = options(audio=sound, out=tmp_path / "out", mask_box="0,0,1,1")
+    code, message = refused([str(clip), *words, *small], capsys)
+    assert code == 2
+    assert "nothing is left to edit" in message
