@@ -143,7 +143,7 @@ def command(
       avipipe edit --batch jobs.jsonl --out results
     """
     with needs_editor("editing"):
-        from avipipe.editor.edit.methods import load_config, load_method
+        from avipipe.editor.edit.methods import find_method, load_config, load_method
         from avipipe.editor.edit.run import edit
 
         given = {
@@ -163,7 +163,7 @@ def command(
         entries = _entries(batch, split, told, out)
     else:
         job = _job(video, spec_file, told)
-        job.check()
+        job.check(needs_mask=find_method(config.method).needs_mask)
     editor = load_method(config)
     with EditProgress(as_json=as_json) as progress:
         if batch is None:

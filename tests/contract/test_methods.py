@@ -21,6 +21,7 @@ from avipipe.editor.edit.method import Method
 from avipipe.editor.edit.methods import METHODS, find_method
 from avipipe.errors import WeightsError
 from avipipe.synth import generate
+from tests.aved_models import SETTINGS, tiny_pictures, tiny_sounds
 from tests.edit_models import beyond, fresh_run, sha256
 from tests.integration.builds import command, environment
 from tests.wan_models import tiny_wan
@@ -42,15 +43,24 @@ def flow_anchor_words(folder: Path) -> Words:
     return ("--source-prompt", "a red cube", "--model", tiny_wan(folder / "wan"), *settings)
 
 
+def aved_words(folder: Path) -> Words:
+    sizes = ("output.size=[96,64]", "output.chunk_frames=49", "models.sound={sound}", *SETTINGS)
+    sound = tiny_sounds(folder / "sound")
+    settings = tuple(word for each in sizes for word in ("--set", each.format(sound=sound)))
+    return ("--source-prompt", "a red cube", "--model", tiny_pictures(folder / "sd"), *settings)
+
+
 TINY: Mapping[str, Callable[[Path], Words]] = {
     "avi_edit": avi_edit_words,
     "flow_anchor": flow_anchor_words,
+    "aved": aved_words,
 }
 """Method -> options of `avipipe edit` with which it edits by tiny components, made in a folder."""
 
 NEEDED = {
     "avi_edit": ("avi_edit", "wan22_ti2v_5b", "wav2vec2"),
     "flow_anchor": ("wan21_t2v_1_3b",),
+    "aved": ("audioldm2_large", "sd21_base"),
 }
 """Method -> the weights that it cannot do without."""
 

@@ -14,6 +14,7 @@ from avipipe.errors import ConfigError
 METHODS = {
     "avi_edit": "avipipe.editor.avi_edit.method:AviEdit",
     "flow_anchor": "avipipe.editor.flow_anchor.method:FlowAnchor",
+    "aved": "avipipe.editor.aved.method:Aved",
 }
 """Name -> `module:Class`; imported when it is asked for."""
 
