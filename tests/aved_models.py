@@ -172,6 +172,7 @@ def tiny_sounds(folder: Path, **of_network: Any) -> Path:
                 resblock_kernel_sizes=[3],
                 resblock_dilation_sizes=[[1, 3]],
                 normalize_before=False,
+                initializer_range=0.3,
             )
         )
         diffusers.AudioLDM2Pipeline(

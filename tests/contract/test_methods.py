@@ -73,7 +73,16 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next((folder / "clips").glob("bounce*"))
 
 
-@pytest.fixture(scope="module", params=METHODS)
+LONG = ("aved",)
+"""Methods whose edits of many steps are left to the long run: two networks, there and back."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in METHODS
+    ],
+)
 def words(
     request: pytest.FixtureRequest, clip: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Words:

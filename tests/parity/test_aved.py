@@ -47,7 +47,7 @@ def cuts() -> Iterator[str]:
 def test_patches_are_held_as_cds_holds_them(cut: str) -> None:
     side = int(given(f"{cut}_params")[0])
     source, target = (
-        given(f"{cut}_{which}").unflatten(1, (side, side)) for which in ("ref", "trg")
+        given(f"{cut}_{which}").reshape(1, side, side, -1) for which in ("ref", "trg")
     )
     target.requires_grad_()
     losses = [
@@ -118,7 +118,7 @@ def test_a_step_of_cds() -> None:
     source = features(noisy(given("z_source"), law), "source")
     close(source, "step_ref_feature", 1e-5)
     num, side = int(given("step_square")), int(int(given("step_square")) ** 0.5)
-    maps = [each[:, :num].unflatten(1, (side, side)) for each in (feature, source)]
+    maps = [each[:, :num].reshape(1, side, side, -1) for each in (feature, source)]
     # Of so few patches all are taken, in an order that does not matter.
     losses = [
         patch_nce(maps[0], maps[1], size, torch.arange((side // size) ** 2), TEMPERATURE)

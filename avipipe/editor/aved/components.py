@@ -3,13 +3,13 @@
 Shapes: K frames (K, H, W, 3), latents (K, C, h, w) of them and (1, C, h, w) of a sound.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import diffusers as typed_diffusers
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -17,32 +17,41 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import GPT2LMHeadModel
 
-from avipipe import weights
 from avipipe.annotators.base import Frames, Wave
 from avipipe.annotators.loading import read_pipeline
-from avipipe.annotators.reading import pull_again
 from avipipe.editor.aved.config import AvedModelsConfig, AvedSettings
 from avipipe.editor.aved.denoise import Denoiser, NoiseLaw, Reading, Readings
+from avipipe.editor.aved.kinds import PIPELINES, ModelKind, ModelPart, check_kinds, read_kinds
 from avipipe.editor.aved.memory import checkpoint_blocks, plan_joint_memory
-from avipipe.editor.aved.relevance import Words, transformers_of
+from avipipe.editor.aved.relevance import MarkedWords
 from avipipe.editor.aved.sound import MelForm
 from avipipe.editor.common.dtypes import DTYPES
 from avipipe.editor.common.placement import Placement
 from avipipe.editor.common.pretrained import identity_of
 from avipipe.editor.common.text import clean
 from avipipe.editor.common.words import Span, marked_tokens
-from avipipe.errors import ConfigError, WeightsError
-
-diffusers: Any = typed_diffusers
-"""Its pipelines are built in ways that a type checker cannot follow."""
-
-SOUND_WEIGHTS = "audioldm2_large"
+from avipipe.errors import WeightsError
 
 EXACT = ("vae", "vocoder")
 """Parts that make pictures and waves: small, and rounding there would be seen and heard."""
 
 SOUND_READERS = ("text_encoder", "text_encoder_2", "projection_model", "language_model")
 """What reads prompts for AudioLDM 2."""
+
+WORD_TOKENIZERS: dict[ModelPart, str] = {"picture": "tokenizer", "sound": "tokenizer_2"}
+"""Whose tokens the networks look at word by word."""
+
+INSTEAD: dict[ModelPart, dict[str, Any]] = {
+    "picture": {},
+    "sound": {"language_model": GPT2LMHeadModel},
+}
+"""Classes of parts: the hub's index of AudioLDM 2 names one that can no longer generate."""
+
+WITHOUT: dict[ModelPart, tuple[str, ...]] = {
+    "picture": ("safety_checker", "feature_extractor", "image_encoder"),
+    "sound": (),
+}
+"""Parts that edit nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +61,34 @@ class AvedModels:
     Attributes:
         pictures: diffusers' `StableDiffusionPipeline`.
         sounds: diffusers' `AudioLDM2Pipeline`.
+        kinds: their configurations.
         identity: what the models are: part -> hash of its weights and settings.
     """
 
     pictures: Any
     sounds: Any
+    kinds: Mapping[ModelPart, ModelKind]
     placement: Placement
     identity: Mapping[str, str]
 
     @property
     def stride_px(self) -> int:
         """Pixels along a side of a latent cell of pictures."""
-        return 2 ** (len(self.pictures.vae.config.block_out_channels) - 1)
+        return self.kinds["picture"].stride
+
+    @property
+    def cell_px(self) -> int:
+        """Pixels along a side of the coarsest token that is looked at; frames hold whole ones."""
+        return int(self.stride_px * 2 ** self.kinds["picture"].coarsest)
 
     @property
     def mel_form(self) -> MelForm:
         """How spectra lie in time; all levels of the network halve them evenly."""
-        vocoder, halvings = (
-            self.sounds.vocoder.config,
-            len(self.sounds.vae.config.block_out_channels),
-        )
-        halvings += len(self.sounds.unet.config.block_out_channels) - 2
-        hop = int(np.prod(vocoder.upsample_rates))
-        return MelForm(hop, vocoder.model_in_dim, vocoder.sampling_rate, 2**halvings)
+        vocoder, kind = self.sounds.vocoder.config, self.kinds["sound"]
+        halvings = len(kind.network["block_out_channels"]) - 1
+        hop = math.prod(vocoder.upsample_rates)
+        multiple = kind.stride * 2**halvings
+        return MelForm(hop, vocoder.model_in_dim, vocoder.sampling_rate, multiple)
 
     @torch.no_grad()
     def encode_frames(self, frames_KHWC: Frames) -> Tensor:
@@ -84,9 +98,9 @@ class AvedModels:
         with self._at_work(vae):
             found = [
                 vae.encode(frame.to(vae.device).float() / 127.5 - 1).latent_dist.mode().cpu()
-                for frame in frames_KCHW.split(1)
+                for frame in torch.split(frames_KCHW, 1)
             ]
-        return torch.cat(found) * vae.config.scaling_factor
+        return torch.cat(found).contiguous() * float(vae.config.scaling_factor)
 
     @torch.no_grad()
     def decode_frames(self, latents_KChw: Tensor) -> npt.NDArray[np.float32]:
@@ -95,7 +109,7 @@ class AvedModels:
         with self._at_work(vae):
             found = [
                 vae.decode(latents.to(vae.device) / vae.config.scaling_factor).sample.cpu()
-                for latents in latents_KChw.split(1)
+                for latents in torch.split(latents_KChw, 1)
             ]
         return ((torch.cat(found) + 1) * 127.5).permute(0, 2, 3, 1).contiguous().numpy()
 
@@ -105,7 +119,7 @@ class AvedModels:
         vae = self.sounds.vae
         with self._at_work(vae):
             found: Tensor = vae.encode(spectra_TM[None, None].to(vae.device)).latent_dist.mode()
-        return found.cpu() * vae.config.scaling_factor
+        return found.cpu().contiguous() * float(vae.config.scaling_factor)
 
     @torch.no_grad()
     def decode_sound(self, latents: Tensor) -> Wave:
@@ -213,7 +227,7 @@ def placed(readings: Readings, device: torch.device, states: str) -> Readings:
         arguments = {name: value.to(device) for name, value in reading.arguments.items()}
         if reading.words is None:
             return Reading(arguments)
-        return Reading(arguments, Words(reading.words.marks_L.to(device), arguments[states]))
+        return Reading(arguments, MarkedWords(reading.words.marks_L.to(device), arguments[states]))
 
     return Readings(place(readings.source), place(readings.target), place(readings.away))
 
@@ -231,125 +245,49 @@ def load_aved(
         num_frames: most, at the method's own rate, that will be edited at once.
     Raises:
         WeightsError: weights are missing, not whole, or of another kind.
-        ConfigError: there is no such device or block, or the network cannot take such pictures.
+        ConfigError: there is no such device or block, or the network cannot take such frames.
         RunError: too little memory; what would help.
     """
-    placement = Placement.of(config)
-    needed = [] if config.picture else [config.picture_weights]
-    weights.require([*needed, *([] if config.sound else [SOUND_WEIGHTS])])
-    folders = {
-        "picture": config.picture or weights.locate(config.picture_weights),
-        "sound": config.sound or weights.locate(SOUND_WEIGHTS),
-    }
-    remedies = {
-        "picture": "Name the folder of a whole StableDiffusionPipeline"
-        if config.picture
-        else pull_again(config.picture_weights),
-        "sound": "Name the folder of a whole AudioLDM2Pipeline"
-        if config.sound
-        else pull_again(SOUND_WEIGHTS),
-    }
+    placement, kinds = Placement.of(config), read_kinds(config)
+    check_kinds(kinds, settings, sizes)
     largest = max(sizes, key=lambda size: size[0] * size[1])
-    plan = plan_joint_memory(config, settings, folders, remedies, largest, num_frames)
-    plan.check()
-    dtype = DTYPES[config.precision]
-
-    def read(kind: Any, part: str, instead: Mapping[str, Any], without: Sequence[str]) -> Any:
-        return read_pipeline(
-            kind,
-            folders[part],
-            remedy=remedies[part],
-            dtype_of=lambda name: torch.float32 if name in EXACT else dtype,
-            instead=instead,
-            without=without,
-        )
-
-    pictures = read(
-        diffusers.StableDiffusionPipeline,
-        "picture",
-        {},
-        ("safety_checker", "feature_extractor", "image_encoder"),
-    )
-    # Its index names a class of GPT-2 that can no longer generate.
-    gpt2 = {"language_model": GPT2LMHeadModel}
-    sounds = read(diffusers.AudioLDM2Pipeline, "sound", gpt2, ())
-    models = AvedModels(
-        pictures,
-        sounds,
-        placement,
-        {part: identity_of(config.precision, *_parts(folder)) for part, folder in folders.items()},
-    )
-    _check(models, settings, sizes, remedies)
-    for model in _models(pictures, sounds):
-        model.requires_grad_(False).to(placement.home)
-    for network in (pictures.unet, sounds.unet):
-        checkpoint_blocks(network)
+    plan_joint_memory(config, settings, kinds, largest, num_frames).check()
+    pipelines = {part: _read(kind, DTYPES[config.precision]) for part, kind in kinds.items()}
+    identity = {
+        part: identity_of(config.precision, *_parts(kind.folder)) for part, kind in kinds.items()
+    }
+    for pipeline in pipelines.values():
+        for model in pipeline.components.values():
+            if isinstance(model, torch.nn.Module):
+                model.requires_grad_(False).to(placement.home)
+        checkpoint_blocks(pipeline.unet)
     if config.tiled_vae:
-        pictures.vae.enable_tiling()
-    return models
+        pipelines["picture"].vae.enable_tiling()
+    return AvedModels(pipelines["picture"], pipelines["sound"], kinds, placement, identity)
 
 
-def _models(*pipelines: Any) -> list[Any]:
-    parts = [part for pipeline in pipelines for part in pipeline.components.values()]
-    return [part for part in parts if isinstance(part, torch.nn.Module)]
+def _read(kind: ModelKind, dtype: torch.dtype) -> Any:
+    """A pipeline on the CPU.
+
+    Raises:
+        WeightsError: it is not whole, or its tokenizer does not say where tokens stand.
+    """
+    pipeline = read_pipeline(
+        PIPELINES[kind.part],
+        kind.folder,
+        remedy=kind.remedy,
+        dtype_of=lambda name: torch.float32 if name in EXACT else dtype,
+        instead=INSTEAD[kind.part],
+        without=WITHOUT[kind.part],
+    )
+    tokenizer = getattr(pipeline, WORD_TOKENIZERS[kind.part])
+    if not tokenizer.is_fast:
+        raise WeightsError(
+            f"{kind.folder}: expected a tokenizer that tells where its tokens stand, with a "
+            f"tokenizer.json, found none. {kind.remedy}"
+        )
+    return pipeline
 
 
 def _parts(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir())
-
-
-def _check(
-    models: AvedModels,
-    settings: AvedSettings,
-    sizes: Sequence[tuple[int, int]],
-    remedies: Mapping[str, str],
-) -> None:
-    """Refuse models that make other things of other inputs, and what they cannot take.
-
-    Raises:
-        WeightsError: a network or a tokenizer is of another kind.
-        ConfigError: there is no such block, or no such size.
-    """
-    pipelines = {"picture": models.pictures, "sound": models.sounds}
-    for part, pipeline in pipelines.items():
-        network, latent = pipeline.unet.config, pipeline.vae.config.latent_channels
-        if not network.in_channels == network.out_channels == latent:
-            raise WeightsError(
-                f"models.{part}: expected a network that makes latents of text alone, found one "
-                f"that takes {network.in_channels} and gives {network.out_channels} channels, for "
-                f"latents of {latent}. {remedies[part]}"
-            )
-        block = getattr(settings, f"{part}_block")
-        able = [
-            index
-            for index, each in enumerate(pipeline.unet.up_blocks)
-            if next(transformers_of(each), None) is not None
-        ]
-        if block not in able:
-            raise ConfigError(
-                f"aved.{part}_block: expected a block with attention, one of "
-                f"{', '.join(map(str, able))}, got {block}"
-            )
-    for part, tokenizer in (
-        ("picture", models.pictures.tokenizer),
-        ("sound", models.sounds.tokenizer_2),
-    ):
-        if not tokenizer.is_fast:
-            raise WeightsError(
-                f"models.{part}: expected a tokenizer that tells where its tokens stand, with a "
-                f"tokenizer.json, found none. {remedies[part]}"
-            )
-    cell_px = cell_of(models)
-    for width, height in sizes:
-        if width % cell_px or height % cell_px:
-            raise ConfigError(
-                f"expected frames with sides that {cell_px} divides, got {width}x{height}; change "
-                "output.size or aved.sizes"
-            )
-
-
-def cell_of(models: AvedModels) -> int:
-    """Pixels along a side of the coarsest token that is looked at: frames hold whole ones."""
-    blocks = list(models.pictures.unet.up_blocks)
-    coarsest = next(i for i, block in enumerate(blocks) if next(transformers_of(block), None))
-    return models.stride_px * 2 ** (len(blocks) - 1 - coarsest)

@@ -114,7 +114,8 @@ def narrowed(tokens: Tensor, width: int) -> Tensor:
     if tokens.shape[-1] == width:
         return tokens
     drawn = torch.randn(tokens.shape[-1], width, generator=torch.Generator().manual_seed(0))
-    return tokens @ torch.linalg.qr(drawn).Q.to(tokens)
+    axes: Tensor = torch.linalg.qr(drawn).Q
+    return tokens @ axes.to(tokens)
 
 
 def _some(ids_N: Tensor, most: int, generator: torch.Generator) -> Tensor:

@@ -17,7 +17,7 @@ from avipipe.editor.aved.grids import (
     to_grids,
     tokens_to_frames,
 )
-from avipipe.editor.aved.relevance import Words, min_max, transformers_of, watched
+from avipipe.editor.aved.relevance import MarkedWords, min_max, transformers_of, watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Reading:
     """A prompt as a network reads it: its arguments, and which tokens are of the edit."""
 
     arguments: Mapping[str, Tensor]
-    words: Words | None = None
+    words: MarkedWords | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,8 @@ class Denoiser:
         alpha, sigma = self.law.scales(timestep)
         noisy_GChw = to_grids(alpha * latents + sigma * noise, order, self.side)
         told, tokens, looks = [], list[list[Tensor]](), list[Tensor]()
-        for noisy in noisy_GChw.split(1):
+        for index in range(len(noisy_GChw)):
+            noisy = noisy_GChw[index, None]
             with watched(self.network, self.block, reading.words) as shown:
                 towards = self._ask(noisy, timestep, reading)
             away = self._ask(noisy, timestep, self.readings.away)

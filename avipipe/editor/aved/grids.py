@@ -48,7 +48,7 @@ def tokens_to_frames(
     Args:
         shape: rows and columns of tokens of a grid.
     """
-    maps_GDhw = tokens_GND.transpose(1, 2).unflatten(2, shape)
+    maps_GDhw = tokens_GND.transpose(1, 2).reshape(len(tokens_GND), -1, *shape)
     return from_grids(maps_GDhw, order_K, side).permute(0, 2, 3, 1)
 
 

@@ -1,19 +1,19 @@
 """The memory plan of AvED: what its networks hold on the way to the target and back."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import diffusers as typed_diffusers
 import torch
+from diffusers import Transformer2DModel
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from avipipe.annotators.reading import reading
 from avipipe.editor.aved.config import AvedModelsConfig, AvedSettings
+from avipipe.editor.aved.kinds import CODER, FIRST_WORDS, NETWORKS, ModelKind, ModelPart
 from avipipe.editor.aved.relevance import watched
-from avipipe.editor.common.dtypes import DTYPES
+from avipipe.editor.common.dtypes import DTYPES, Precision
 from avipipe.editor.common.memory import (
     MemoryPlan,
     device_bytes,
@@ -24,13 +24,7 @@ from avipipe.editor.common.memory import (
 from avipipe.editor.common.needs import SLACK, num_weights
 from avipipe.editor.common.placement import Placement
 
-diffusers: Any = typed_diffusers
-"""Its classes are built in ways that a type checker cannot follow."""
-
-PICTURE, SOUND = diffusers.UNet2DConditionModel, diffusers.AudioLDM2UNet2DConditionModel
-CODER = diffusers.AutoencoderKL
-
-READERS = {
+READERS: dict[ModelPart, tuple[str, ...]] = {
     "picture": ("text_encoder",),
     "sound": ("text_encoder", "text_encoder_2", "projection_model", "language_model", "vocoder"),
 }
@@ -41,6 +35,12 @@ TOKEN_COPIES = 2
 
 LATENT_COPIES = 12
 """Source, target, noise, noisy, told and gradients; all of them are small."""
+
+FRAMES_A_SECOND = 4
+"""AvED's own rate."""
+
+SPECTRA_A_SECOND, NUM_MELS = 100, 64
+"""Of AudioLDM 2: 160 samples of 16 kHz each."""
 
 NUM_WORDS = 77
 """Tokens of the longest prompt of Stable Diffusion; AudioLDM 2 has about as many of it."""
@@ -75,11 +75,12 @@ def checkpoint_blocks(network: Any) -> None:
     """Have a UNet compute its blocks anew on the way back, so that it need not hold them.
 
     diffusers' AudioLDM 2 gives its transformers their arguments without names then, one too few, so
-    that the padding of words comes to be that of places (0.42.1); here they have names.
+    that the padding of words comes to be that of places (0.42.1). Here they have names, and it is
+    the layers in them that are computed anew.
     """
 
     def recomputed(module: Any, *given: Any) -> Any:
-        if isinstance(network, SOUND) and isinstance(module, diffusers.Transformer2DModel):
+        if isinstance(network, NETWORKS["sound"]) and isinstance(module, Transformer2DModel):
             hidden, states, _, _, options, mask, padding = given
             named = {
                 "encoder_hidden_states": states,
@@ -87,7 +88,7 @@ def checkpoint_blocks(network: Any) -> None:
                 "attention_mask": mask,
                 "encoder_attention_mask": padding,
             }
-            return checkpoint(module, hidden, use_reentrant=False, **named)
+            return module(hidden, return_dict=False, **named)
         return checkpoint(module, *given, use_reentrant=False)
 
     network.enable_gradient_checkpointing(recomputed)
@@ -96,34 +97,30 @@ def checkpoint_blocks(network: Any) -> None:
 def plan_joint_memory(
     config: AvedModelsConfig,
     settings: AvedSettings,
-    folders: Mapping[str, Path],
-    remedies: Mapping[str, str],
+    kinds: Mapping[ModelPart, ModelKind],
     size: tuple[int, int],
     num_frames: int,
 ) -> MemoryPlan:
     """What an edit will hold, before anything but configurations is read.
 
     Args:
-        folders, remedies: of `picture` and `sound`: where each lies, and what to do otherwise.
         size: width and height of frames.
         num_frames: at the method's own rate.
-    Raises:
-        WeightsError: the folders hold no such models.
     """
     available = device_bytes(Placement.of(config).device)
-    phases = measure_joint(config, settings, folders, remedies, size, num_frames).phases(config)
-    plan = MemoryPlan(phases, available, ())
+    needs = measure_joint(config.precision, settings, kinds, size, num_frames)
+    plan = MemoryPlan(needs.phases(config), available, ())
     if plan.fits:
         return plan
+    less = measure_joint("bf16", settings, kinds, size, num_frames)
     advice = []
-    for way in (
-        {"offload": "models"},
-        {"precision": "bf16"},
-        {"offload": "models", "precision": "bf16"},
+    for way, of_way in (
+        ({"offload": "models"}, needs),
+        ({"precision": "bf16"}, less),
+        ({"offload": "models", "precision": "bf16"}, less),
     ):
-        other = config.model_copy(update=way)
-        needs = measure_joint(other, settings, folders, remedies, size, num_frames)
-        if (changed := max(needs.phases(other).values())) < plan.peak_bytes:
+        changed = max(of_way.phases(config.model_copy(update=way)).values())
+        if changed < plan.peak_bytes:
             words = " ".join(f"--set models.{key}={value}" for key, value in way.items())
             advice.append(f"{words}: {size_in_words(changed)}")
     advice.append("fewer frames at once (output.chunk_frames), or smaller ones (output.size)")
@@ -131,103 +128,75 @@ def plan_joint_memory(
 
 
 def measure_joint(
-    config: AvedModelsConfig,
+    precision: Precision,
     settings: AvedSettings,
-    folders: Mapping[str, Path],
-    remedies: Mapping[str, str],
+    kinds: Mapping[ModelPart, ModelKind],
     size: tuple[int, int],
     num_frames: int,
 ) -> JointNeeds:
-    """What the models in some folders need.
-
-    Raises:
-        WeightsError: the folders hold no such models.
-    """
-    kinds = {"picture": PICTURE, "sound": SOUND}
-    networks, coders = dict[str, Any](), dict[str, Any]()
-    for part, folder in folders.items():
-        with reading(folder, f"the models of {part} in diffusers' layout", remedies[part]):
-            networks[part] = kinds[part].load_config(folder / "unet", local_files_only=True)
-            coders[part] = CODER.load_config(folder / "vae", local_files_only=True)
-    width, height = size
-    dtype = DTYPES[config.precision]
-    stride = 2 ** (len(coders["picture"]["block_out_channels"]) - 1)
-    shape = (height // stride, width // stride)
-    sees = {
-        "picture": tuple(settings.grid_side * cells for cells in shape),
-        "sound": _sound_shape(networks["sound"], coders["sound"], num_frames),
-    }
-    num_inputs = {"picture": -(-num_frames // settings.grid_side**2), "sound": 1}
-    passes = {
-        part: _pass(kinds[part], networks[part], sees[part], dtype, settings) for part in folders
-    }
-    tokens = sum(
-        num_inputs[part]
-        * (2 * tokens + TOKEN_COPIES * tokens // dtype.itemsize * torch.float32.itemsize)
-        for part, (_, tokens, _) in passes.items()
-    )
-    latents = sum(
-        LATENT_COPIES * num_inputs[part] * torch.float32.itemsize * numel
-        for part, (_, _, numel) in passes.items()
-    )
+    """What models need for so many frames of a width and height."""
+    dtype, (width, height) = DTYPES[precision], size
+    picture, sound = kinds["picture"], kinds["sound"]
+    shape = (height // picture.stride, width // picture.stride)
+    grid = (settings.grid_side * shape[0], settings.grid_side * shape[1])
+    passes = [
+        (_pass(picture, grid, dtype), -(-num_frames // settings.grid_side**2)),
+        (_pass(sound, _sound_shape(sound, num_frames), dtype), 1),
+    ]
+    tokens = sum(count * each.tokens for each, count in passes)
+    latents = sum(count * each.latents for each, count in passes)
+    target = TOKEN_COPIES * tokens // dtype.itemsize * torch.float32.itemsize
     readers = dtype.itemsize * sum(
-        num_weights(folders[part] / name) for part, names in READERS.items() for name in names
+        num_weights(kinds[part].folder / name) for part, names in READERS.items() for name in names
     )
-    coding = sum(_weight_bytes(CODER, coder, torch.float32) for coder in coders.values())
-    tile = int(coders["picture"].get("sample_size", max(size)))
-    small = (min(height, tile) // stride, min(width, tile) // stride)
+    coders = sum(_weight_bytes(CODER, kind.coder, torch.float32) for kind in kinds.values())
+    tile = int(picture.coder.get("sample_size", max(size)))
+    small = (min(height, tile) // picture.stride, min(width, tile) // picture.stride)
     return JointNeeds(
-        networks=sum(_weight_bytes(kinds[part], networks[part], dtype) for part in folders),
-        others=readers + coding,
-        denoising=max(peak for peak, _, _ in passes.values()) + tokens + latents,
-        decoding=_decoding(coders["picture"], shape),
-        decoding_tiles=_decoding(coders["picture"], small),
+        networks=sum(
+            _weight_bytes(NETWORKS[part], kind.network, dtype) for part, kind in kinds.items()
+        ),
+        others=readers + coders,
+        denoising=max(each.peak for each, _ in passes)
+        + 2 * tokens
+        + target
+        + LATENT_COPIES * latents,
+        decoding=_decoding(picture.coder, shape),
+        decoding_tiles=_decoding(picture.coder, small),
     )
 
 
-def _sound_shape(
-    network: Mapping[str, Any], coder: Mapping[str, Any], num_frames: int
-) -> tuple[int, int]:
+def _sound_shape(kind: ModelKind, num_frames: int) -> tuple[int, int]:
     """Latents of the sound of so many frames at 4 a second, as AudioLDM 2 has them."""
-    stride = 2 ** (len(coder["block_out_channels"]) - 1)
-    step = 2 ** (len(network["block_out_channels"]) - 1)
-    seconds = num_frames / _FRAMES_A_SECOND + 1 / _FRAMES_A_SECOND
-    rows = -(-round(seconds * _SPECTRA_A_SECOND) // (stride * step)) * step
-    return rows, _MELS // stride
+    halvings = 2 ** (len(kind.network["block_out_channels"]) - 1)
+    seconds = (num_frames + 1) / FRAMES_A_SECOND
+    rows = math.ceil(seconds * SPECTRA_A_SECOND / (kind.stride * halvings)) * halvings
+    return rows, NUM_MELS // kind.stride
 
 
-_FRAMES_A_SECOND = 4
-"""AvED's own rate."""
+class _Pass(NamedTuple):
+    """Bytes on the way through a network and back, of its tapped tokens, and of latents."""
 
-_SPECTRA_A_SECOND = 100
-"""Of AudioLDM 2: 16 kHz, 160 samples each."""
-
-_MELS = 64
-"""Of AudioLDM 2."""
+    peak: int
+    tokens: int
+    latents: int
 
 
-def _pass(
-    kind: Any,
-    config: Mapping[str, Any],
-    shape: Sequence[int],
-    dtype: torch.dtype,
-    settings: AvedSettings,
-) -> tuple[int, int, int]:
-    """Bytes on the way through a network and back, bytes of its tokens, and number of latents."""
+def _pass(kind: ModelKind, shape: tuple[int, int], dtype: torch.dtype) -> _Pass:
     with without_storage(dtype):
-        network = kind.from_config(config).requires_grad_(False)
+        network = NETWORKS[kind.part].from_config(kind.network).requires_grad_(False)
         checkpoint_blocks(network)
-        latents = torch.empty(1, config["in_channels"], *shape, requires_grad=True)
+        latents = torch.empty(1, kind.network["in_channels"], *shape, requires_grad=True)
         sizes = list[int]()
 
         def there_and_back() -> None:
             with watched(network, 0) as shown:
-                network(latents, torch.empty(1, dtype=torch.int64), **_texts(config))
+                network(latents, torch.empty(1, dtype=torch.int64), **_texts(kind.network))
             sizes.append(sum(tokens.nbytes for tokens in shown.tokens))
             torch.autograd.grad(shown.tokens, latents, [torch.ones_like(t) for t in shown.tokens])
 
         peak = peak_bytes(network, there_and_back)
-        return peak, sizes[0], latents.numel()
+        return _Pass(peak, sizes[0], latents.numel() * torch.float32.itemsize)
 
 
 def _texts(config: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -236,8 +205,8 @@ def _texts(config: Mapping[str, Any]) -> dict[str, Tensor]:
     if isinstance(widths, int):
         return {"encoder_hidden_states": torch.empty(1, NUM_WORDS, widths)}
     level = widths[0] if isinstance(widths[0], (list, tuple)) else widths
-    generated = next((width for width in level[:2] if width), 1)
-    words = next((width for width in level[2:] if width), generated)
+    generated = next((width for width in level[:FIRST_WORDS] if width), 1)
+    words = next((width for width in level[FIRST_WORDS:] if width), generated)
     return {
         "encoder_hidden_states": torch.empty(1, NUM_GENERATED, generated),
         "encoder_hidden_states_1": torch.empty(1, NUM_WORDS, words),
@@ -248,7 +217,7 @@ def _texts(config: Mapping[str, Any]) -> dict[str, Tensor]:
 def _weight_bytes(kind: Any, config: Mapping[str, Any], dtype: torch.dtype) -> int:
     with torch.device("meta"):
         model = kind.from_config(config)
-    return dtype.itemsize * sum(weight.numel() for weight in model.parameters())
+    return dtype.itemsize * sum(int(weight.numel()) for weight in model.parameters())
 
 
 def _decoding(config: Mapping[str, Any], shape: tuple[int, int]) -> int:

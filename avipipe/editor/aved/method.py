@@ -1,7 +1,7 @@
 """AvED as a method: from frames, sound and two prompts to latents of both, and back."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -13,19 +13,19 @@ from torch import Tensor
 
 from avipipe.annotators.base import Frames, Mask
 from avipipe.editor.aved.carry import KeyChange, carried
-from avipipe.editor.aved.components import AvedModels, cell_of, load_aved
+from avipipe.editor.aved.components import AvedModels, load_aved
 from avipipe.editor.aved.config import AvedModelsConfig, AvedSettings
 from avipipe.editor.aved.denoise import Reading, Readings
 from avipipe.editor.aved.grids import resize_maps
 from avipipe.editor.aved.optimise import (
     JointEdit,
     JointEditing,
+    JointLatents,
     JointStep,
-    Pair,
     joint_edit,
     timestep_of,
 )
-from avipipe.editor.aved.relevance import Words, min_max
+from avipipe.editor.aved.relevance import MarkedWords, min_max
 from avipipe.editor.aved.sound import fitted
 from avipipe.editor.common.canvas import choose_size
 from avipipe.editor.common.cells import pool_mask
@@ -126,7 +126,7 @@ class Aved(Method):
 
     def canvas(self, shape: tuple[float, float]) -> Canvas:
         """The size that suits a picture best, and parts that fill whole grids."""
-        aved, cell_px = self.config.aved, cell_of(self.components)
+        aved, cell_px = self.config.aved, self.components.cell_px
         size = self.config.output.size or choose_size(shape, aved.sizes, cell_px)
         return Canvas(*size, _most_frames(self.config), _frame_step(aved))
 
@@ -187,7 +187,8 @@ class Aved(Method):
         start = JointEditing.load(state).to(device) if state.exists() else None
         if start is not None:
             listener.skipped(start.step)
-        denoisers = models.denoisers(*self._readings(part), settings)
+        for_pictures, for_sounds = self._readings(part)
+        denoisers = models.denoisers(for_pictures, for_sounds, settings)
         with models.denoising():
             done = joint_edit(
                 *denoisers, edit.to(device), settings, draw, on_step=on_step, start=start
@@ -211,7 +212,7 @@ class Aved(Method):
         assert part.wave_N is not None
         numbers = native_frames(len(part.frames_FHWC))
         spectra_TM, gain = models.mel_form.spectra(part.wave_N)
-        source = Pair(
+        source = JointLatents(
             models.encode_frames(part.frames_FHWC[numbers]), models.encode_sound(spectra_TM)
         )
         mask_K1HW = torch.from_numpy(part.mask_FHW[numbers])[:, None].float()
@@ -247,23 +248,39 @@ class Aved(Method):
             shown_FHW[frame] = layers_HWC[..., 3] > settings.shown_above
         return to_pixels(after), frames_FHWC, shown_FHW & part.mask_FHW
 
-    def _readings(self, part: Part) -> Iterator[Readings]:
+    def _readings(self, part: Part) -> tuple[Readings, Readings]:
         """The prompts as both models read them, with the words of the edit."""
         models = self.components
+        pictures = self._read(
+            part, self._for_pictures, models.marks_for_pictures, "encoder_hidden_states"
+        )
+        sounds = self._read(
+            part, self._for_sounds, models.marks_for_sounds, "encoder_hidden_states_1"
+        )
+        return pictures, sounds
+
+    def _read(
+        self,
+        part: Part,
+        read: Callable[[str], Reading],
+        marks_of: Callable[[str, Sequence[Span]], Tensor],
+        states: str,
+    ) -> Readings:
+        """The prompts as one model reads them; `states` names what holds those of its words."""
+
+        def reading(text: str, spans: Sequence[Span]) -> Reading:
+            arguments, marks_L = read(text).arguments, marks_of(clean(text), spans)
+            return Reading(
+                arguments, MarkedWords(marks_L, arguments[states]) if marks_L.any() else None
+            )
+
         assert part.source_prompt is not None
-        away = self.config.aved.negative_prompt
-        texts = (part.source_prompt, part.prompt)
-        spans = word_spans(*texts, part.anchor_words)
-        for read, marks_of, states in (
-            (self._for_pictures, models.marks_for_pictures, "encoder_hidden_states"),
-            (self._for_sounds, models.marks_for_sounds, "encoder_hidden_states_1"),
-        ):
-            found = []
-            for text, of_text in zip(texts, spans, strict=True):
-                reading, marks_L = read(text), marks_of(clean(text), of_text)
-                words = Words(marks_L, reading.arguments[states]) if marks_L.any() else None
-                found.append(Reading(reading.arguments, words))
-            yield Readings(*found, read(away))
+        before, after = word_spans(part.source_prompt, part.prompt, part.anchor_words)
+        return Readings(
+            reading(part.source_prompt, before),
+            reading(part.prompt, after),
+            read(self.config.aved.negative_prompt),
+        )
 
     def _wrong_words(self, source: str, prompt: str, words: Sequence[str]) -> list[str]:
         """What is wrong with the difference of two prompts."""

@@ -36,7 +36,7 @@ DDS_SCALE = 2000.0
 """Of delta denoising, over the cells of what a network sees; DDS's own factor."""
 
 
-class Pair(NamedTuple):
+class JointLatents(NamedTuple):
     """Latents of K frames, (K, C, h, w), and of the sound, (1, C, h, w); or what goes with each."""
 
     picture: Tensor
@@ -54,14 +54,14 @@ class JointEdit:
         sound_s: how long the sound's latents last.
     """
 
-    source: Pair
+    source: JointLatents
     cells_K1hw: Tensor
     times_K: Sequence[float]
     sound_s: float
 
     def to(self, device: torch.device | str) -> Self:
         """This edit with its latents on a device."""
-        source = Pair(*(latents.to(device) for latents in self.source))
+        source = JointLatents(*(latents.to(device) for latents in self.source))
         return type(self)(source, self.cells_K1hw.to(device), self.times_K, self.sound_s)
 
     def rows(self, num_rows: int) -> Tensor:
@@ -82,12 +82,12 @@ class JointEditing:
     """
 
     step: int
-    target: Pair
+    target: JointLatents
     relevance_Khw: Tensor
 
     def to(self, device: torch.device | str) -> Self:
         """This edit on its way, on a device."""
-        target = Pair(*(latents.to(device) for latents in self.target))
+        target = JointLatents(*(latents.to(device) for latents in self.target))
         return type(self)(self.step, target, self.relevance_Khw.to(device))
 
     def save(self, path: Path) -> None:
@@ -103,7 +103,7 @@ class JointEditing:
             RunError: it is something else.
         """
         step, (picture, sound, relevance) = load_state(path, ("picture", "sound", "relevance"))
-        return cls(step, Pair(picture, sound), relevance)
+        return cls(step, JointLatents(picture, sound), relevance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +161,11 @@ def joint_edit(
 def _step(
     denoisers: tuple[Denoiser, Denoiser],
     edit: JointEdit,
-    target: Pair,
+    target: JointLatents,
     settings: AvedSettings,
     draw: Draw,
     index: int,
-) -> tuple[Pair, Tensor]:
+) -> tuple[JointLatents, Tensor]:
     """The target after a step, and the relevance of each token of frames."""
     timestep = timestep_of(settings, draw(index, "timestep"))
     asked = [
@@ -175,13 +175,14 @@ def _step(
             timestep,
             draw_order(len(latents), denoiser.side, draw(index, "order")),
         )
-        for denoiser, latents, name in zip(denoisers, target, Pair._fields, strict=True)
+        for denoiser, latents, name in zip(denoisers, target, JointLatents._fields, strict=True)
     ]
     found = [
         denoiser.compare(source, *each)
         for denoiser, source, each in zip(denoisers, edit.source, asked, strict=True)
     ]
-    pulls = contrast(*denoisers, *found, edit, settings, draw(index, "patches"))
+    seen, heard = found
+    pulls = contrast(*denoisers, seen, heard, edit, settings, draw(index, "patches"))
     rate = settings.learning_rate * settings.decay**index * settings.step_scale
     moved = []
     for denoiser, told, each, pull in zip(denoisers, found, asked, pulls, strict=True):
@@ -189,7 +190,10 @@ def _step(
         pulled = _weighed(denoiser.pull(*each, pull), denoising, settings)
         moved.append(each[0] - rate * (denoising + pulled))
     picture = torch.where(edit.cells_K1hw, moved[0], edit.source.picture)
-    return Pair(picture, moved[1]), found[0].relevance_Khw
+    # As a state on disk has them: elsewhere convolutions might round otherwise.
+    return JointLatents(
+        picture.contiguous(), moved[1].contiguous()
+    ), seen.relevance_Khw.contiguous()
 
 
 def dds_gradient(change_KChw: Tensor, side: int) -> Tensor:
@@ -271,11 +275,11 @@ def _tied(
     if not len(rows):
         return []
     width = min(seen_KhwD.shape[-1], heard_1TWD.shape[-1])
-    tokens = (
+    tied = [
         narrowed(each.flatten(0, 2)[ids], width)
         for each, ids in ((seen_KhwD, seen), (heard_1TWD, heard))
-    )
-    return [cross_modal_nce(*tokens, rows, settings.temperature)]
+    ]
+    return [cross_modal_nce(tied[0], tied[1], rows, settings.temperature)]
 
 
 def _weighed(pulled: Tensor, denoising: Tensor, settings: AvedSettings) -> Tensor:

@@ -24,7 +24,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class MarkedWords:
     """Which tokens of a text are looked for: `marks_L`, bool; the text's states are (1, M, E)."""
 
     marks_L: Tensor
@@ -32,7 +32,7 @@ class Words:
 
 
 @contextmanager
-def watched(network: Any, block: int, words: Words | None = None) -> Iterator[Shown]:
+def watched(network: Any, block: int, words: MarkedWords | None = None) -> Iterator[Shown]:
     """Watch a UNet of diffusers meanwhile.
 
     Args:
@@ -60,7 +60,7 @@ def transformers_of(block: Any) -> Iterator[Any]:
 
 
 def share_of_looks(
-    attention: Any, hidden: Tensor, words: Words, bias: Tensor | None = None
+    attention: Any, hidden: Tensor, words: MarkedWords, bias: Tensor | None = None
 ) -> Tensor:
     """How much of each place's attention goes to words, the mean over heads, (N,).
 
@@ -78,7 +78,8 @@ def share_of_looks(
     if bias is not None:
         logits_HNM = logits_HNM + bias.float()
     marked = words.marks_L.nonzero()[:, 0]
-    return logits_HNM.softmax(-1)[..., marked].sum(-1).mean(0)
+    shares_N: Tensor = logits_HNM.softmax(-1)[..., marked].sum(-1).mean(0)
+    return shares_N
 
 
 def min_max(relevance: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ def _keep(tokens: list[Tensor]) -> Callable[[Any, Any, Tensor], None]:
     return hook
 
 
-def _look(looks: list[Tensor], words: Words) -> Callable[[Any, Any, Mapping[str, Any]], None]:
+def _look(looks: list[Tensor], words: MarkedWords) -> Callable[[Any, Any, Mapping[str, Any]], None]:
     def hook(module: Any, given: Any, named: Mapping[str, Any]) -> None:
         states = named.get("encoder_hidden_states")
         if states is not None and states.shape == words.states.shape:

@@ -31,12 +31,12 @@ from avipipe.editor.aved.grids import (
 from avipipe.editor.aved.optimise import (
     JointEdit,
     JointEditing,
+    JointLatents,
     JointStep,
-    Pair,
     contrast,
     joint_edit,
 )
-from avipipe.editor.aved.relevance import Words, min_max, watched
+from avipipe.editor.aved.relevance import MarkedWords, min_max, watched
 from avipipe.editor.aved.sound import MelForm, fitted
 from avipipe.editor.common.flow import sample_generator
 from avipipe.errors import RunError
@@ -82,7 +82,9 @@ def _reading(arguments: Mapping[str, Tensor], *marks: int) -> Reading:
         return Reading(arguments)
     marks_L = torch.zeros(NUM_WORDS, dtype=torch.bool)
     marks_L[list(marks)] = True
-    return Reading(arguments, Words(marks_L, list(arguments.values())[min(1, len(arguments) - 1)]))
+    return Reading(
+        arguments, MarkedWords(marks_L, list(arguments.values())[min(1, len(arguments) - 1)])
+    )
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +119,7 @@ def denoisers(networks: tuple[Any, Any]) -> tuple[Denoiser, Denoiser]:
 
 def edit(**changes: Any) -> JointEdit:
     values: dict[str, Any] = {
-        "source": Pair(normal(FRAMES, 4, *CELLS), normal(1, 4, 8, 4, seed=1)),
+        "source": JointLatents(normal(FRAMES, 4, *CELLS), normal(1, 4, 8, 4, seed=1)),
         "cells_K1hw": torch.ones(FRAMES, 1, *CELLS, dtype=torch.bool),
         "times_K": [0.125, 0.375, 0.625, 0.875],
         "sound_s": 1.0,
@@ -269,7 +271,7 @@ def test_the_pull_is_the_gradient_of_the_tokens(
     whole = latents.clone().requires_grad_()
     grids = to_grids(alpha * whole + sigma * noise, order, denoiser.side)
     total = torch.zeros(())
-    for index, grid in enumerate(grids.split(1)):
+    for index, grid in enumerate(torch.split(grids, 1)):
         with watched(denoiser.network, denoiser.block) as shown:
             denoiser.network(grid, torch.tensor([500]), **denoiser.readings.target.arguments)
         for tokens, pull in zip(shown.tokens, pulls, strict=True):
@@ -287,10 +289,10 @@ def test_contrast_draws_the_target_alone(denoisers: tuple[Denoiser, Denoiser]) -
         )
         for denoiser, latents in zip(denoisers, given.source, strict=True)
     ]
-    pulls = contrast(*denoisers, told[0], told[1], given, FEW, generator())
-    alone = contrast(
-        *denoisers, *told, given, FEW.model_copy(update={"cross_modal": False}), generator()
-    )
+    pictures, sounds = denoisers
+    pulls = contrast(pictures, sounds, told[0], told[1], given, FEW, generator())
+    apart = FEW.model_copy(update={"cross_modal": False})
+    alone = contrast(pictures, sounds, told[0], told[1], given, apart, generator())
     for side, seen in enumerate(told):
         assert [p.shape for p in pulls[side]] == [t.shape for t in seen.target_tokens]
         assert any(not torch.equal(a, b) for a, b in zip(pulls[side], alone[side], strict=True))
@@ -342,7 +344,9 @@ def test_settings_change_the_edit(denoisers: tuple[Denoiser, Denoiser]) -> None:
 
 
 def test_what_is_no_number_is_refused(denoisers: tuple[Denoiser, Denoiser]) -> None:
-    broken = edit(source=Pair(torch.full((FRAMES, 4, *CELLS), torch.nan), edit().source.sound))
+    broken = edit(
+        source=JointLatents(torch.full((FRAMES, 4, *CELLS), torch.nan), edit().source.sound)
+    )
     with pytest.raises(RunError, match="step 1: a network answers with NaN"):
         joint_edit(*denoisers, broken, FEW, draw)
 
@@ -368,7 +372,8 @@ def test_spectra_are_where_the_sound_is() -> None:
     assert loudest == 35  # of 64 bands up to 8 kHz, evenly on Slaney's scale, the one at 2 kHz
     assert float(spectra[100].max()) == pytest.approx(np.log(1e-5))
     silent, gain = FORM.spectra(np.zeros(16_000, np.float32))
-    assert (gain, float(silent.max())) == (1.0, pytest.approx(np.log(1e-5)))
+    assert gain == 1
+    assert float(silent.max()) == pytest.approx(np.log(1e-5))
 
 
 def test_waves_are_fitted_to_the_sample() -> None:
