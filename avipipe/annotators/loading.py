@@ -5,7 +5,8 @@ error, but for what `OPTIONAL` names, and for tied weights, of which one copy is
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -56,16 +57,59 @@ def load_pipeline(weight: str, kind: Any, *, instead: Mapping[str, Any], dtype: 
     Raises:
         WeightsError: it is missing, or a part is not whole.
     """
-    path = weights.locate(weight)
-    with reading(path, kind.__name__, pull_again(weight)):
+    path, remedy = weights.locate(weight), pull_again(weight)
+    pipeline = read_pipeline(
+        kind, path, remedy=remedy, dtype_of=lambda part: dtype, instead=instead
+    )
+    return pipeline.to(device())
+
+
+def read_pipeline(
+    kind: Any,
+    path: Path,
+    *,
+    remedy: str,
+    dtype_of: Callable[[str], Any],
+    instead: Mapping[str, Any],
+    without: Sequence[str] = (),
+) -> Any:
+    """Read a pipeline of diffusers on the CPU for inference, each of its models whole.
+
+    Args:
+        dtype_of: name of a part -> the type that it computes in.
+        instead: name of a part -> class to load it as, where the pipeline's index names another.
+        without: names of parts that are left out.
+    Raises:
+        WeightsError: it cannot be read, is of another class, or a part is not whole.
+    """
+    with reading(path, kind.__name__, remedy):
         index = kind.load_config(path, local_files_only=True)
-        kinds = {name: _class(*found) for name, found in index.items() if isinstance(found, list)}
-    parts = {}
+        if (found := index.get("_class_name")) != kind.__name__:
+            raise WeightsError(f"{path}: expected a {kind.__name__}, found a {found}. {remedy}")
+        kinds = {name: _class(*part) for name, part in index.items() if isinstance(part, list)}
+    parts: dict[str, Any] = dict.fromkeys(without)
     for name, part in (kinds | dict(instead)).items():
-        if _is_module(part):
+        if _is_module(part) and name not in parts:
             option = "dtype" if part.__module__.startswith("transformers.") else "torch_dtype"
-            parts[name] = load_model(weight, part, subfolder=name, **{option: dtype})
-    return load(weight, kind.from_pretrained, **parts).to(device())
+            dtype = {option: dtype_of(name)}
+            parts[name] = read_model(part, path / name, remedy=remedy, **dtype).eval()
+    with reading(path, kind.__name__, remedy), _quiet_diffusers():
+        return kind.from_pretrained(path, local_files_only=True, **parts)
+
+
+@contextmanager
+def _quiet_diffusers() -> Iterator[None]:
+    """It counts parts on a bar, and prints whole networks that it did not load itself."""
+    from diffusers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        logging.enable_progress_bar()
 
 
 def read_model(

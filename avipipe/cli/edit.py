@@ -173,7 +173,7 @@ def command(
         entries = _entries(batch, split, told, out, reads_source)
     else:
         job = _job(video, spec_file, told)
-        job.check()
+        job.check(needs_mask=find_method(config.method).needs_mask)
     editor = load_method(config)
     with EditProgress(as_json=as_json) as progress:
         if batch is None:

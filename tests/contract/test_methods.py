@@ -22,6 +22,7 @@ from avipipe.editor.edit.method import Method
 from avipipe.editor.edit.methods import METHODS, find_method
 from avipipe.errors import WeightsError
 from avipipe.synth import generate
+from tests.aved_models import SETTINGS, tiny_pictures, tiny_sounds
 from tests.edit_models import beyond, fresh_run, sha256
 from tests.integration.builds import command, environment
 from tests.scenic_models import tiny_scenic
@@ -54,10 +55,18 @@ def audio_scenic_words(folder: Path) -> Words:
     return ("--audio", sound, *(word for each in settings for word in ("--set", each)))
 
 
+def aved_words(folder: Path) -> Words:
+    sizes = ("output.size=[96,64]", "output.chunk_frames=49", "models.sound={sound}", *SETTINGS)
+    sound = tiny_sounds(folder / "sound")
+    settings = tuple(word for each in sizes for word in ("--set", each.format(sound=sound)))
+    return ("--source-prompt", "a red cube", "--model", tiny_pictures(folder / "sd"), *settings)
+
+
 TINY: Mapping[str, Callable[[Path], Words]] = {
     "avi_edit": avi_edit_words,
     "flow_anchor": flow_anchor_words,
     "audio_scenic": audio_scenic_words,
+    "aved": aved_words,
 }
 """Method -> options of `avipipe edit` with which it edits by tiny components, made in a folder."""
 
@@ -65,6 +74,7 @@ NEEDED = {
     "avi_edit": ("avi_edit", "wan22_ti2v_5b", "wav2vec2"),
     "flow_anchor": ("wan21_t2v_1_3b",),
     "audio_scenic": ("clap", "controlnet_depth", "depth_anything_small", "stable_diffusion_15"),
+    "aved": ("audioldm2_large", "sd21_base"),
 }
 """Method -> the weights that it cannot do without."""
 
@@ -77,14 +87,14 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next((folder / "clips").glob("bounce*"))
 
 
-IN_SHORT = tuple(name for name in METHODS if name != "audio_scenic")
-"""Methods whose contract is held in the short run, too; each costs a minute."""
+LONG = ("audio_scenic", "aved")
+"""Methods whose edits of many steps are left to the long run: several networks, there and back."""
 
 
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(name, marks=() if name in IN_SHORT else pytest.mark.slow) for name in METHODS
+        pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in METHODS
     ],
 )
 def words(

@@ -69,6 +69,12 @@ class UserMask:
         )
 
 
+def whole_mask(size: tuple[int, int], num_frames: int) -> UserMask:
+    """All pixels of a (height, width), where nothing says where and the method need not know."""
+    counts = rle.encode(np.ones(size, dtype=bool))
+    return UserMask(MaskTrack(size, FPS, (counts,) * num_frames), 0, "whole picture")
+
+
 def read_mask(
     spec: MaskSpec, take: Take, shape: tuple[int, int], *, max_precision: int
 ) -> UserMask:

@@ -100,12 +100,17 @@ class Result:
     Attributes:
         refined_FHW: the mask as the method left it, within the one it was given.
         shown_FHW: where the new picture is to be seen; elsewhere the source's may stand.
+        sound_N: what sounds now, mono at 16 kHz, as long as all frames; None where the method
+            leaves the sound as it is. Of a video, all parts have it or none.
+        native_FHWC: frames at the method's own rate `native_fps`, from the first frame on.
     """
 
     frames_FHWC: Frames
     refined_FHW: Mask
     shown_FHW: Mask
     steps: tuple[StepTrace, ...]
+    sound_N: Wave | None = None
+    native_FHWC: Frames | None = None
 
 
 def refuse(name: str, wrong: Sequence[str]) -> None:
@@ -127,6 +132,10 @@ class Method(ABC):
         reads_source: whether it reads how the scene is, besides how it shall be.
         mask_tells: what a user's mask shows: what to edit, or what stays, so that all else is
             edited. Of a part, the mask always says where to edit.
+        needs_mask: whether it must be told where to edit; else the whole picture is open where
+            nothing tells, and a part whose mask is empty is still given to it, for its sound.
+        native_fps: frames a second of what it makes itself, where that is not the video's rate;
+            the run leaves them as a video of their own.
         config: how it was asked to edit.
     """
 
@@ -134,6 +143,8 @@ class Method(ABC):
     settings: ClassVar[type[EditConfig]]
     reads_source: ClassVar[bool] = False
     mask_tells: ClassVar[MaskTells] = "edit"
+    needs_mask: ClassVar[bool] = True
+    native_fps: ClassVar[int | None] = None
     config: EditConfig
 
     @classmethod

@@ -15,6 +15,7 @@ METHODS = {
     "avi_edit": "avipipe.editor.avi_edit.method:AviEdit",
     "flow_anchor": "avipipe.editor.flow_anchor.method:FlowAnchor",
     "audio_scenic": "avipipe.editor.audio_scenic.method:AudioScenic",
+    "aved": "avipipe.editor.aved.method:Aved",
 }
 """Name -> `module:Class`; imported when it is asked for."""
 

@@ -45,6 +45,7 @@ JOB_NAME = "job.json"
 WORK_NAME = "work"
 VIDEO_NAME = "edited.mp4"
 PREVIEW_NAME = "preview.mp4"
+NATIVE_NAME = "native.mp4"
 NUM_STILLS = 4
 """Pairs of pictures in the record of an edit; a choice."""
 
@@ -63,7 +64,8 @@ def edit(
     """Make the edits of a job; one that is done already is left as it is.
 
     Args:
-        out: folder, which gets `edited.mp4`, the refined masks, `preview.mp4` and the trace.
+        out: folder, which gets `edited.mp4`, the refined masks, `preview.mp4`, the trace, and
+            `native.mp4` where the method works at a rate of its own.
         keep_work: leave the folder `work`, which holds all frames without loss.
     Raises:
         ConfigError: something in the job is wrong, or `out` holds another one.
@@ -71,7 +73,7 @@ def edit(
         RunError: too little memory, another run is at work in `out`, or what is in it is damaged.
     """
     job, out = job.below(Path.cwd()), out.absolute()
-    job.check()
+    job.check(needs_mask=method.needs_mask)
     for spec in job.edits:
         method.check(spec)
     identity = _identity(job, method)
@@ -159,6 +161,7 @@ def _make(
     listener.said("writing the videos")
     _write_videos(folder, source, edits, method.config)
     names = [VIDEO_NAME, PREVIEW_NAME, *_write_masks(folder, edits)]
+    names += _write_native(folder, edits[-1], method)
     trace = Trace(
         video=_video_trace(job, source, files),
         edits=_with_audio_traces(folder, edits),
@@ -239,6 +242,16 @@ def _write_videos(
     write_video(folder / VIDEO_NAME, frames, last.sound, crf=config.output.crf)
     both = _pairs(source, edits, config.output.preview_height_px)
     write_video(folder / PREVIEW_NAME, both, last.sound, crf=_PREVIEW_CRF)
+
+
+def _write_native(folder: Path, last: Edited, method: Method) -> list[str]:
+    """What the last edit made at the rate of its method, where that is another one."""
+    if method.native_fps is None:
+        return []
+    frames = (frame_HWC for _, part in last.native.segments() for frame_HWC in part)
+    sound, crf = last.after.sound, method.config.output.crf
+    write_video(folder / NATIVE_NAME, frames, sound, crf=crf, fps=method.native_fps)
+    return [NATIVE_NAME]
 
 
 def _pairs(source: Source, edits: Sequence[Edited], height_px: int) -> Iterator[Frames]:

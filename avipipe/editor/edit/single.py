@@ -1,5 +1,6 @@
 """One edit of a video: its mask, its sound, and its chunks one after the other."""
 
+import dataclasses
 import json
 import math
 import time
@@ -12,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import HEARING_HZ, Wave
+from avipipe.audio_agent.files import read_sound, write_sound
+from avipipe.audio_agent.tools import Sound
 from avipipe.editor.common.media import decode_sound
 from avipipe.editor.common.tasks import Task
 from avipipe.editor.edit.chunks import Chunk
@@ -22,11 +25,11 @@ from avipipe.editor.edit.inputs import Inputs
 from avipipe.editor.edit.job import EditSpec
 from avipipe.editor.edit.kept import Kept
 from avipipe.editor.edit.listener import Listener
-from avipipe.editor.edit.masks_in import UserMask, check_not_empty, turned
+from avipipe.editor.edit.masks_in import UserMask, check_not_empty, turned, whole_mask
 from avipipe.editor.edit.method import Method, Part, Result, Scene
-from avipipe.editor.edit.sound import NewSound, make_sound
+from avipipe.editor.edit.sound import NewSound, join_waves, make_sound
 from avipipe.editor.edit.trace import ChunkTrace, EditTrace, MaskTrace
-from avipipe.editor.edit.video import Source
+from avipipe.editor.edit.video import Source, fit_sound
 from avipipe.manifests import rle
 from avipipe.manifests.rle import MaskTrack, write_json
 from avipipe.manifests.samples import FPS
@@ -45,7 +48,7 @@ _SEED_STEP = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """A video as an edit leaves it."""
+    """A video as an edit leaves it; `native` is empty but of methods with a rate of their own."""
 
     before: Footage
     after: Scene
@@ -53,6 +56,7 @@ class Edited:
     refined: MaskTrack
     sound: NewSound
     trace: EditTrace
+    native: Footage
 
 
 class Words(NamedTuple):
@@ -80,7 +84,7 @@ class SingleEdit:
         self.spec, self.source, self.scene, self.folder = spec, source, scene, folder
         self.inputs, self.method, self.listener, self.kept = inputs, method, listener, kept
         self.config = method.config
-        self.footage = Footage(folder / "frames")
+        self.footage, self.native = Footage(folder / "frames"), Footage(folder / "native")
         self.fallbacks: list[str] = []
 
     def make(self) -> Edited:
@@ -90,7 +94,7 @@ class SingleEdit:
             ConfigError: mask, instruction or sound are not what they must be.
             RunError: too little memory.
         """
-        task, target = self.spec.asked()
+        task, target = self.spec.asked(needs_mask=self.method.needs_mask)
         self.fallbacks += self.method.fallbacks(self.spec)
         prompt = self._prompt(task)
         given = self._mask(target)
@@ -108,6 +112,9 @@ class SingleEdit:
             self.kept.note_new()
         traces = [self._chunk(chunk, mask, words) for chunk in chunks]
         refined = self._refined(chunks)
+        if self._heard_now(chunks[0]).exists():
+            sound, has_sound = self._joined(chunks), True
+            self.kept.note_new()
         trace = EditTrace(
             instruction=self.spec.instruction,
             prompt=prompt,
@@ -130,7 +137,7 @@ class SingleEdit:
             fallbacks=tuple(self.fallbacks),
         )
         after = Scene(self.footage, sound.path, has_sound)
-        return Edited(self.scene.footage, after, given.track, refined, sound, trace)
+        return Edited(self.scene.footage, after, given.track, refined, sound, trace, self.native)
 
     def _prompt(self, task: Task) -> str:
         if self.spec.prompt is not None:
@@ -146,6 +153,9 @@ class SingleEdit:
     def _mask(self, target: str) -> UserMask:
         if self.inputs.mask is not None:
             return self.inputs.mask
+        if not target:
+            take = self.source.take
+            return whole_mask((take.height_px, take.width_px), take.num_frames)
         path = self.folder / MASK_NAME
         if not path.exists():
             self.listener.said(f"looking for {target!r}")
@@ -190,6 +200,10 @@ class SingleEdit:
             )
             counts = [rle.encode(mask_HW) for mask_HW in result.refined_FHW]
             write_json(record, {"trace": trace.model_dump(mode="json"), "masks": counts})
+            if result.sound_N is not None:
+                write_sound(self._heard_now(chunk), Sound(result.sound_N[None], HEARING_HZ))
+            if result.native_FHWC is not None:
+                self.native.write(chunk.own.start, result.native_FHWC)
             self.footage.write(chunk.own.start, result.frames_FHWC)
             self.kept.note_new()
             self._state(chunk).unlink(missing_ok=True)
@@ -202,7 +216,7 @@ class SingleEdit:
         own = slice(chunk.own.start - chunk.start, len(chunk.frames))
         source = _padded(self.scene.footage.read(chunk.frames), chunk)
         given = _padded(np.stack([mask.track.mask(frame) for frame in chunk.frames]), chunk)
-        if not given[own].any():
+        if self.method.needs_mask and not given[own].any():
             self.listener.skipped(self.method.num_steps)
             why = _NOTHING[self.method.mask_tells]
             return Result(source[own], given[own], given[own], ()), why
@@ -236,7 +250,33 @@ class SingleEdit:
                 margin_px=self.config.output.margin_px,
                 is_seam_within=self.method.mask_tells == "stay",
             )
-        return Result(frames[own], result.refined_FHW[own], given[own], result.steps), ""
+        native_FHWC = result.native_FHWC
+        if native_FHWC is not None:
+            assert self.method.native_fps is not None, "frames of its own have a rate"
+            native_FHWC = native_FHWC[: math.ceil(len(chunk.frames) * self.method.native_fps / FPS)]
+        return dataclasses.replace(
+            result,
+            frames_FHWC=frames[own],
+            refined_FHW=result.refined_FHW[own],
+            shown_FHW=given[own],
+            native_FHWC=native_FHWC,
+        ), ""
+
+    def _heard_now(self, chunk: Chunk) -> Path:
+        """What a chunk sounds like, where the method makes that."""
+        return self.folder / f"chunk-{chunk.index:04d}.wav"
+
+    def _joined(self, chunks: Sequence[Chunk]) -> NewSound:
+        """The sound that the method made of all chunks, as long as the video."""
+        folder = self.folder / "sound"
+        out, draft = folder / "method.flac", folder / "method.wav"
+        if not out.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            parts = [read_sound(self._heard_now(chunk)).mono() for chunk in chunks]
+            starts = [round(chunk.start * HEARING_HZ / FPS) for chunk in chunks]
+            write_sound(draft, Sound(join_waves(parts, starts)[None], HEARING_HZ))
+            fit_sound(draft, self.source.take.num_frames, out)
+        return NewSound(out, {"way": "method"})
 
     def _state(self, chunk: Chunk) -> Path:
         return self.folder / f"chunk-{chunk.index:04d}.pt"

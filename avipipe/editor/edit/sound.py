@@ -2,12 +2,15 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from avipipe.annotators.base import Wave
 from avipipe.audio_agent import Budget, Task, edit_audio, toolbox
 from avipipe.audio_agent.files import read_sound, write_sound
 from avipipe.audio_agent.trace_html import write_trace
@@ -81,6 +84,21 @@ def given_sound(path: Path, folder: Path, num_frames: int) -> NewSound:
         fit_sound(path, num_frames, out)
     details = {"way": "file", "file": str(path), "duration_s": given_s}
     return NewSound(out, details, tuple(fallbacks))
+
+
+def join_waves(parts: Sequence[Wave], starts: Sequence[int]) -> Wave:
+    """Waves (N,) that begin at some samples as one; where two overlap, one fades into the other.
+
+    Args:
+        parts: none ends before the next one begins.
+    """
+    joined_N = parts[0]
+    for part_N, start in zip(parts[1:], starts[1:], strict=True):
+        common = len(joined_N) - start
+        share_N = np.linspace(0, 1, common, dtype=np.float32)
+        faded_N = (1 - share_N) * joined_N[start:] + share_N * part_N[:common]
+        joined_N = np.concatenate([joined_N[:start], faded_N, part_N[common:]])
+    return joined_N
 
 
 def _by_agent(

@@ -125,10 +125,15 @@ def fit_sound(path: Path, num_frames: int, out: Path) -> None:
         run(list(written.compile()[1:]), timeout_s=_TIMEOUT_S)
 
 
-def write_video(path: Path, frames: Iterable[Frames], sound: Path, *, crf: int) -> None:
+def write_video(
+    path: Path, frames: Iterable[Frames], sound: Path, *, crf: int, fps: int = FPS
+) -> None:
     """Write frames (H, W, 3) and a sound as H.264 and AAC in MP4, whole or not at all.
 
     Both start at 0; the sound is as long as its file.
+
+    Args:
+        fps: frames a second, a whole part of the rate of the sound.
     """
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
     with (
@@ -140,9 +145,10 @@ def write_video(path: Path, frames: Iterable[Frames], sound: Path, *, crf: int) 
         heard, num_heard = _sound(sound), 0
         for number, frame_HWC in enumerate(frames):
             if video is None:
-                video = _h264(container, frame_HWC.shape[:2], crf)
-            container.mux(video.encode(_picture(frame_HWC, number)))
-            while num_heard < (number + 1) * SAMPLES_PER_FRAME and (part := next(heard, None)):
+                video = _h264(container, frame_HWC.shape[:2], crf, fps)
+            container.mux(video.encode(_picture(frame_HWC, number, fps)))
+            due = (number + 1) * SAMPLE_RATE_HZ // fps
+            while num_heard < due and (part := next(heard, None)):
                 container.mux(audio.encode(part))
                 num_heard += part.samples
         assert video is not None, "a video has frames"
@@ -152,7 +158,7 @@ def write_video(path: Path, frames: Iterable[Frames], sound: Path, *, crf: int) 
         container.mux(audio.encode())
 
 
-def _picture(frame_HWC: Frames, number: int) -> av.VideoFrame:
+def _picture(frame_HWC: Frames, number: int, fps: int) -> av.VideoFrame:
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
     frame = frame.reformat(
         format="yuv420p",
@@ -160,7 +166,7 @@ def _picture(frame_HWC: Frames, number: int) -> av.VideoFrame:
         dst_color_range=ColorRange.MPEG,
         threads=1,
     )
-    frame.pts, frame.time_base = number, Fraction(1, FPS)
+    frame.pts, frame.time_base = number, Fraction(1, fps)
     return frame
 
 
@@ -196,11 +202,11 @@ def _frames(path: Path, take: Take) -> Iterator[Frames]:
     return (frame_HWC[take.window] for frame_HWC in frames)
 
 
-def _h264(container: Any, size: tuple[int, ...], crf: int) -> Any:
-    video = container.add_stream("libx264", rate=FPS)
+def _h264(container: Any, size: tuple[int, ...], crf: int, fps: int) -> Any:
+    video = container.add_stream("libx264", rate=fps)
     video.height, video.width = size
     video.pix_fmt = "yuv420p"
-    video.codec_context.time_base = Fraction(1, FPS)
+    video.codec_context.time_base = Fraction(1, fps)
     video.codec_context.color_primaries = 1
     video.codec_context.color_trc = 1
     video.codec_context.colorspace = Colorspace.ITU709

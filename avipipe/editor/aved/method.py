@@ -1,0 +1,344 @@
+"""AvED as a method: from frames, sound and two prompts to latents of both, and back."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from avipipe.annotators.base import Frames, Mask
+from avipipe.editor.aved.carry import KeyChange, carried
+from avipipe.editor.aved.components import AvedModels, load_aved
+from avipipe.editor.aved.config import AvedModelsConfig, AvedSettings
+from avipipe.editor.aved.denoise import Reading, Readings
+from avipipe.editor.aved.grids import resize_maps
+from avipipe.editor.aved.optimise import (
+    JointEdit,
+    JointEditing,
+    JointLatents,
+    JointStep,
+    joint_edit,
+    timestep_of,
+)
+from avipipe.editor.aved.relevance import MarkedWords, min_max
+from avipipe.editor.aved.sound import fitted
+from avipipe.editor.common.canvas import choose_size
+from avipipe.editor.common.cells import pool_mask
+from avipipe.editor.common.flow import sample_generator
+from avipipe.editor.common.memory import too_little_told
+from avipipe.editor.common.text import clean
+from avipipe.editor.common.words import Span, anchor_spans
+from avipipe.editor.edit.method import (
+    Canvas,
+    EditConfig,
+    EditSpec,
+    Listener,
+    Method,
+    Part,
+    Result,
+    Scene,
+    StepTrace,
+    refuse,
+)
+from avipipe.errors import ConfigError
+from avipipe.manifests.samples import FPS
+
+NATIVE_FPS = 4
+"""Frames a second that are edited, the paper's."""
+
+STRIDE = FPS // NATIVE_FPS
+"""Frames of the video for each of these: its middle one is edited."""
+
+MOST_GRIDS = 10
+"""That are edited at once: the paper's, with 2 x 2 frames each; 10 s, as long as AudioLDM 2 knows.
+"""
+
+NOT_DECISIVE = {"picture_weights", "picture", "sound", "device", "offload"}
+"""Settings of models on which no result depends; what the networks are, their hashes say."""
+
+
+class AvedConfig(EditConfig):
+    """What edits by AvED can be told beside the job."""
+
+    options: ClassVar = {
+        **EditConfig.options,
+        "--model": "models.picture",
+        "--offload": "models.offload",
+        "--tile-vae": "models.tiled_vae",
+        "--steps": "aved.num_steps",
+    }
+
+    method: str = "aved"
+    models: AvedModelsConfig = AvedModelsConfig()
+    aved: AvedSettings = AvedSettings()
+
+    def decisive(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"models": NOT_DECISIVE})
+
+
+class Aved(Method):
+    """The models of AvED, ready to edit picture and sound together, where the prompts differ."""
+
+    name = "aved"
+    settings = AvedConfig
+    needs_mask = False
+    native_fps = NATIVE_FPS
+
+    def __init__(self, components: AvedModels, config: AvedConfig) -> None:
+        self.components = components
+        self.config: AvedConfig = config
+        self._for_pictures = lru_cache(maxsize=8)(components.read_for_pictures)
+        self._for_sounds = lru_cache(maxsize=8)(components.read_for_sounds)
+
+    @classmethod
+    def load(cls, config: AvedConfig) -> Self:
+        """Load Stable Diffusion and AudioLDM 2.
+
+        Raises:
+            WeightsError: weights are missing, not whole, or of another kind.
+            ConfigError: there is no such device or block, or they cannot take such pictures.
+            RunError: too little memory.
+        """
+        output, aved = config.output, config.aved
+        sizes = (output.size,) if output.size else aved.sizes
+        num_frames = (_most_frames(config) - 1) // STRIDE
+        return cls(load_aved(config.models, aved, sizes, num_frames), config)
+
+    @property
+    def max_precision(self) -> int:
+        """P, the precision factor of a box; the method takes masks as they are."""
+        return 4
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that are made for a part."""
+        return self.config.aved.num_steps
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the models are."""
+        return dict(self.components.identity)
+
+    def canvas(self, shape: tuple[float, float]) -> Canvas:
+        """The size that suits a picture best, and parts that fill whole grids."""
+        aved, cell_px = self.config.aved, self.components.cell_px
+        size = self.config.output.size or choose_size(shape, aved.sizes, cell_px)
+        return Canvas(*size, _most_frames(self.config), _frame_step(aved))
+
+    def check(self, spec: EditSpec) -> None:
+        """Refuse an edit without two prompts that differ, or with what is not looked at.
+
+        Raises:
+            ConfigError: there is something.
+        """
+        needed = {
+            "--source-prompt, the scene as it is": spec.source_prompt,
+            "--prompt, the scene as it shall be": spec.prompt,
+        }
+        wrong = [f"it needs {what}, like a caption" for what, text in needed.items() if not text]
+        unread = {
+            "--control": spec.controls,
+            "--reference": spec.references,
+            "--audio, as it edits the sound itself,": spec.audio != "keep",
+        }
+        wrong += [f"{option} is of no use to it" for option, given in unread.items() if given]
+        if spec.prompt and spec.source_prompt:
+            wrong += self._wrong_words(spec.source_prompt, spec.prompt, spec.anchor_words)
+        refuse(self.name, wrong)
+
+    def fit(self, scene: Scene, folder: Path, listener: Listener) -> None:
+        """Refuse a video without sound; nothing is prepared.
+
+        Raises:
+            ConfigError: it has none.
+        """
+        if not scene.has_sound:
+            refuse(self.name, ["it edits picture and sound together, and the video has no sound"])
+
+    def edit(self, part: Part, state: Path, listener: Listener) -> Result:
+        """Edit picture and sound of a part by the difference of its prompts.
+
+        Raises:
+            RunError: too little memory, or a network answers with what is no number.
+        """
+        with too_little_told(part.frames_FHWC):
+            return self._edit(part, state, listener)
+
+    def _edit(self, part: Part, state: Path, listener: Listener) -> Result:
+        models, settings = self.components, self.config.aved
+        assert part.wave_N is not None, "a video without sound was refused"
+        edit, gain = self._joint_edit(part)
+        seconds: dict[int, float] = {}
+
+        def on_step(step: JointStep) -> None:
+            seconds[step.index] = round(step.seconds, 4)
+            step.editing.save(state)
+            listener.stepped()
+
+        def draw(step: int, purpose: str) -> torch.Generator:
+            return sample_generator(part.seed, self.name, step, purpose)
+
+        device = models.placement.device
+        start = JointEditing.load(state).to(device) if state.exists() else None
+        if start is not None:
+            listener.skipped(start.step)
+        for_pictures, for_sounds = self._readings(part)
+        denoisers = models.denoisers(for_pictures, for_sounds, settings)
+        with models.denoising():
+            done = joint_edit(
+                *denoisers, edit.to(device), settings, draw, on_step=on_step, start=start
+            ).to("cpu")
+        law = denoisers[0].law
+        steps = tuple(
+            StepTrace(
+                step=index,
+                sigma=law.scales(timestep_of(settings, draw(index, "timestep")))[1],
+                seconds=seconds.get(index),
+            )
+            for index in range(settings.num_steps)
+        )
+        native, frames_FHWC, shown_FHW = self._pictures(part, edit.source.picture, done)
+        wave_N = fitted(models.decode_sound(done.target.sound), len(part.wave_N), gain)
+        return Result(frames_FHWC, shown_FHW, shown_FHW, steps, wave_N, native)
+
+    def _joint_edit(self, part: Part) -> tuple[JointEdit, float]:
+        """What is edited, and the gain that its sound has been given."""
+        models = self.components
+        assert part.wave_N is not None
+        numbers = native_frames(len(part.frames_FHWC))
+        spectra_TM, gain = models.mel_form.spectra(part.wave_N)
+        source = JointLatents(
+            models.encode_frames(part.frames_FHWC[numbers]), models.encode_sound(spectra_TM)
+        )
+        mask_K1HW = torch.from_numpy(part.mask_FHW[numbers])[:, None].float()
+        edit = JointEdit(
+            source,
+            pool_mask(mask_K1HW[:, :, None], 1, models.stride_px)[:, :, 0] > 0,
+            [number / FPS for number in numbers],
+            models.mel_form.duration_s(len(part.wave_N)),
+        )
+        return edit, gain
+
+    def _pictures(
+        self, part: Part, source: Tensor, done: JointEditing
+    ) -> tuple[Frames, Frames, Mask]:
+        """The frames that were edited, all frames, and where the new picture is to be seen."""
+        models, settings = self.components, self.config.aved
+        before, after = (models.decode_frames(each) for each in (source, done.target.picture))
+        relevance_Khw = min_max(done.relevance_Khw)
+        height, width = part.mask_FHW.shape[1:]
+        relevance_KHW = resize_maps(relevance_Khw, (height, width)).numpy()
+        layers_KHWC = np.concatenate([after - before, relevance_KHW[..., None]], axis=-1)
+        keys = [
+            KeyChange(number, layers_HWC)
+            for number, layers_HWC in zip(
+                native_frames(len(part.frames_FHWC)), layers_KHWC, strict=True
+            )
+        ]
+        if part.first_HWC is not None:
+            keys.insert(0, _join(part, keys[0]))
+        frames_FHWC, shown_FHW = np.empty_like(part.frames_FHWC), np.empty_like(part.mask_FHW)
+        for frame, layers_HWC in enumerate(carried(part.frames_FHWC, keys)):
+            frames_FHWC[frame] = to_pixels(part.frames_FHWC[frame] + layers_HWC[..., :3])
+            shown_FHW[frame] = layers_HWC[..., 3] > settings.shown_above
+        return to_pixels(after), frames_FHWC, shown_FHW & part.mask_FHW
+
+    def _readings(self, part: Part) -> tuple[Readings, Readings]:
+        """The prompts as both models read them, with the words of the edit."""
+        models = self.components
+        pictures = self._read(
+            part, self._for_pictures, models.marks_for_pictures, "encoder_hidden_states"
+        )
+        sounds = self._read(
+            part, self._for_sounds, models.marks_for_sounds, "encoder_hidden_states_1"
+        )
+        return pictures, sounds
+
+    def _read(
+        self,
+        part: Part,
+        read: Callable[[str], Reading],
+        marks_of: Callable[[str, Sequence[Span]], Tensor],
+        states: str,
+    ) -> Readings:
+        """The prompts as one model reads them; `states` names what holds those of its words."""
+
+        def reading(text: str, spans: Sequence[Span]) -> Reading:
+            arguments, marks_L = read(text).arguments, marks_of(clean(text), spans)
+            return Reading(
+                arguments, MarkedWords(marks_L, arguments[states]) if marks_L.any() else None
+            )
+
+        assert part.source_prompt is not None
+        before, after = word_spans(part.source_prompt, part.prompt, part.anchor_words)
+        return Readings(
+            reading(part.source_prompt, before),
+            reading(part.prompt, after),
+            read(self.config.aved.negative_prompt),
+        )
+
+    def _wrong_words(self, source: str, prompt: str, words: Sequence[str]) -> list[str]:
+        """What is wrong with the difference of two prompts."""
+        models = self.components
+        try:
+            spans = word_spans(source, prompt, words)
+        except ConfigError as error:
+            return [str(error)]
+        if not any(spans):
+            return ["the prompts say the same; say with --prompt what shall be otherwise"]
+        texts = (clean(source), clean(prompt))
+        for marks_of in (models.marks_for_pictures, models.marks_for_sounds):
+            if not any(marks_of(text, each).any() for text, each in zip(texts, spans, strict=True)):
+                return ["the prompts differ only beyond what a model reads of them; shorten them"]
+        return []
+
+
+def word_spans(source: str, prompt: str, words: Sequence[str]) -> tuple[list[Span], list[Span]]:
+    """Where the words of the edit stand in two prompts: in each, what the other has not.
+
+    Args:
+        words: of the prompt, given instead; then none of the source.
+    Raises:
+        ConfigError: a given word is not in the prompt.
+    """
+    source, prompt = clean(source), clean(prompt)
+    return ([] if words else anchor_spans(prompt, source)), anchor_spans(source, prompt, words)
+
+
+def native_frames(num_frames: int) -> list[int]:
+    """Which frames of a part are edited: the middle one of each quarter of a second.
+
+    So none of them is the frame that two parts share.
+    """
+    return list(itertools.islice(range(STRIDE // 2, num_frames, STRIDE), num_frames // STRIDE))
+
+
+def to_pixels(values: npt.NDArray[np.float32]) -> Frames:
+    """Values from 0 to 255, and what overshoots, as uint8."""
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
+
+
+def _join(part: Part, following: KeyChange) -> KeyChange:
+    """What the part before has changed in the first frame; relevance is that of the next key."""
+    assert part.first_HWC is not None
+    change_HWC = part.first_HWC.astype(np.float32) - part.frames_FHWC[0]
+    layers_HWC = np.concatenate([change_HWC, following.layers_HWC[..., 3:]], axis=-1)
+    return KeyChange(0, layers_HWC)
+
+
+def _frame_step(settings: AvedSettings) -> int:
+    """Frames of the video that fill a grid."""
+    return STRIDE * settings.grid_side**2
+
+
+def _most_frames(config: AvedConfig) -> int:
+    """Frames of a part: as many grids as are asked for, and the frame that parts share."""
+    step = _frame_step(config.aved)
+    if config.output.chunk_frames is None:
+        return step * max(1, MOST_GRIDS * 4 // config.aved.grid_side**2) + 1
+    return config.output.chunk_frames
