@@ -12,11 +12,14 @@ from scipy.io import wavfile
 
 from avipipe.cli import cli
 from avipipe.editor.edit.footage import Footage, read_lossless
+from avipipe.manifests import rle
+from avipipe.media.probe import probe
 from tests.edit_models import refused
 from tests.scenic_models import tiny_scenic
 from tests.sounds import RATE_HZ, knocks
 
-FRAMES = 54
+FRAMES, CHUNK = 54, 18
+NOTHING = "the mask covers all here: nothing is edited"
 SCENE: Mapping[str, str] = {
     "--method": "audio_scenic",
     "--instruction": "turn the wall into a workshop",
@@ -57,23 +60,35 @@ def options(**changes: str | Path | None) -> list[str]:
     return [str(word) for pair in given.items() if pair[1] is not None for word in pair]
 
 
+def write_masks(clip: Path, path: Path) -> None:
+    """All stays in the first frames, then what is in the middle."""
+    width, height = map(int, probe(clip).video.shape)
+    everything = np.ones((height, width), np.bool_)
+    middle = np.zeros_like(everything)
+    middle[height // 4 : 3 * height // 4, width // 3 : 2 * width // 3] = True
+    counts = [rle.encode(everything)] * CHUNK + [rle.encode(middle)] * (FRAMES - CHUNK)
+    rle.write_masks(path, counts, size=everything.shape)
+
+
 def test_what_stays_is_the_source_to_the_last_bit(
     clip: Path, sound: Path, small: list[str], tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    words = options(audio=sound, out=out, prompt="A workshop.")
+    out, masks = tmp_path / "out", tmp_path / "masks.json"
+    write_masks(clip, masks)
+    words = options(mask_box=None, mask=masks, audio=sound, out=out, prompt="A workshop.")
     done = CliRunner().invoke(
         cli, ["edit", str(clip), *words, "--keep-work", *small], catch_exceptions=False
     )
     assert done.exit_code == 0
-    assert "what stays (box) is 2" in done.output
+    assert "what stays (run-length codes) is 4" in done.output
     assert "Note: the network does not read the prompt" in done.output
     source, result = (
         Footage(out / "work" / folder / "frames").read(range(FRAMES))
         for folder in ("source", "edit-01")
     )
     edited = np.asarray(read_lossless(out / "mask.mkv", "gray") > 0)
-    assert not edited[:, 20:44, 32:64].any()
+    assert not edited[:, 20:44, 40:56].any()
+    assert not edited[:CHUNK].any()
     assert np.array_equal(result[~edited], source[~edited])
     assert (result[edited] != source[edited]).mean() > 0.5
     trace = json.loads((out / "trace.json").read_bytes())
@@ -81,7 +96,8 @@ def test_what_stays_is_the_source_to_the_last_bit(
     assert told["mask"]["tells"] == "stay"
     assert told["mask"]["given_share"] + told["mask"]["refined_share"] == pytest.approx(1)
     assert told["sound"]["file"] == str(sound)
-    assert [chunk["num_frames"] for chunk in told["chunks"]] == [18, 19, 19]
+    assert [chunk["num_frames"] for chunk in told["chunks"]] == [CHUNK, 19, 19]
+    assert [chunk["skipped"] for chunk in told["chunks"]] == [NOTHING, "", ""]
     assert "which stays; edited is" in (out / "trace.html").read_text()
 
 

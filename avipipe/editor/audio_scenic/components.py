@@ -198,7 +198,7 @@ def _check_kind(folders: Mapping[str, Path], sizes: ScenicSizes) -> None:
         WeightsError: it is not.
     """
     unet, latent = sizes.unet, sizes.vae["latent_channels"]
-    given, taken = unet["in_channels"], unet["out_channels"]
+    taken, given = unet["in_channels"], unet["out_channels"]
     more = [
         key
         for key in (
@@ -209,10 +209,10 @@ def _check_kind(folders: Mapping[str, Path], sizes: ScenicSizes) -> None:
         )
         if unet.get(key) is not None
     ]
-    if not given == taken == latent or more or unet["resnet_time_scale_shift"] != "default":
+    if not taken == given == latent or more or unet["resnet_time_scale_shift"] != "default":
         raise WeightsError(
             f"{folders['diffusion']}: expected a Stable Diffusion that makes images of text alone, "
-            f"such as 1.5, found one that takes {given} and gives {taken} channels, for latents of "
+            f"such as 1.5, found one that takes {taken} and gives {given} channels, for latents of "
             f"{latent}{', with ' + ', '.join(more) if more else ''}; use another"
         )
     same = ("block_out_channels", "cross_attention_dim", "in_channels", "layers_per_block")

@@ -26,7 +26,7 @@ RESNET: Any = ResnetBlock2D
 
 @dataclass(frozen=True, slots=True)
 class SceneTime:
-    """The embeddings of a step's time without and with a sound's meaning, both (1 or F, D)."""
+    """The embeddings of a step's time without and with a sound's meaning, both (F, D)."""
 
     plain_FD: Tensor
     heard_FD: Tensor

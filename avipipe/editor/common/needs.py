@@ -97,6 +97,7 @@ def plan_memory(
         {"offload": "blocks", "tiled_vae": "true"},
     ]
     advice = []
+    # Not every method can have its network come and go block by block.
     offloads = get_args(type(config).model_fields["offload"].annotation)
     for way in ways:
         if way.get("offload", "none") not in offloads:

@@ -19,7 +19,10 @@ class _Section(BaseModel):
 
 
 class MaskSpec(_Section):
-    """Where to edit, told in one way; in none, the instruction has to name it."""
+    """What a method's mask shows, told in one way; in none, the instruction has to name it.
+
+    It shows where to edit, or what stays: see `Method.mask_tells`.
+    """
 
     box: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] | None = Field(
         None, description="x, y, width, height; pixels, or shares of the picture if all are <= 1."
@@ -28,7 +31,7 @@ class MaskSpec(_Section):
         None, min_length=3, description="Corners (x, y), in the same units."
     )
     file: Path | None = Field(
-        None, description="Image, video or masks.json; white, or opaque, is where to edit."
+        None, description="Image, video or masks.json; white, or opaque, is what the mask shows."
     )
     words: str | None = Field(None, min_length=1, description="What it is; looked for.")
     precision: int | None = Field(
