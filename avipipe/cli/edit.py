@@ -26,13 +26,14 @@ def edit_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--instruction", help="What to do, in words."),
         click.option("--prompt", help="How the scene shall be, like a caption."),
         click.option(
-            "--source-prompt", help="How the scene is, for methods that compare (flow_anchor)."
+            "--source-prompt",
+            help="How the scene is, for methods that compare (flow_anchor, aved).",
         ),
         click.option(
             "--anchor-words",
             multiple=True,
             metavar="WORDS",
-            help="Words of the prompt that belong into the mask, for these; else those that are "
+            help="Words of the prompt that the edit is about, for these; else those that are "
             "new; may be repeated.",
         ),
         click.option(
@@ -92,14 +93,14 @@ def edit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--edit", "spec_file", type=FILE, help="YAML or JSON with several edits.")
 @click.option("--batch", metavar="JSONL|DATASET", help="Many jobs, or all clips of a dataset.")
 @click.option("--split", default="test", show_default=True, help="Of the dataset.")
-@click.option("--method", help="avi_edit (default), flow_anchor or audio_scenic: what edits.")
+@click.option("--method", help="avi_edit (default), flow_anchor, aved or audio_scenic: what edits.")
 @click.option("--profile", help="embedded (default), light or full: what looks for words.")
 @click.option(
     "--model",
-    help="Folder of a training run, or AVI-Edit's file; of a Wan (flow_anchor), or of a Stable "
-    "Diffusion (audio_scenic); else pulled.",
+    help="Folder of a training run, or AVI-Edit's file; of a Wan (flow_anchor); of a Stable "
+    "Diffusion (aved, audio_scenic); else pulled.",
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Of the solver: 50, flow_anchor 25.")
+@click.option("--steps", type=click.IntRange(min=1), help="Else 50, flow_anchor 25, aved 200.")
 @click.option("--offload", help="none (default), models or blocks: what waits in main memory.")
 @click.option(
     "--tile-vae",
@@ -147,6 +148,8 @@ def command(
       avipipe edit a.mp4 --instruction "make him a robot" --mask m.png --audio agent --out robot
       avipipe edit a.mp4 --method flow_anchor --instruction "make the car blue" --mask m.png
         --source-prompt "A red car." --prompt "A blue car." --out blue
+      avipipe edit a.mp4 --method aved --instruction "make the dog a lion" --out lion
+        --source-prompt "A dog barks." --prompt "A lion roars."
       avipipe edit a.mp4 --method audio_scenic --instruction "let it rain" --mask car.png
         --audio rain.wav --out rain
       avipipe edit --batch jobs.jsonl --out results

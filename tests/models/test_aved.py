@@ -13,6 +13,8 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 from avipipe.annotators.base import Wave  # noqa: E402
+from avipipe.audio_agent.files import write_sound  # noqa: E402
+from avipipe.audio_agent.tools import Sound  # noqa: E402
 from avipipe.editor.aved.denoise import NoiseLaw  # noqa: E402
 from avipipe.editor.aved.method import Aved, AvedConfig, native_frames, word_spans  # noqa: E402
 from avipipe.editor.edit.footage import Footage  # noqa: E402
@@ -206,9 +208,13 @@ def test_prompts_must_differ_in_what_is_read(
 
 
 def test_a_silent_video_is_refused(method: Aved, tmp_path: Path) -> None:
-    silent = Scene(Footage(tmp_path), tmp_path / "audio.flac", has_sound=False)
-    with pytest.raises(ConfigError, match="the video has no sound"):
-        method.fit(silent, tmp_path, Quiet())
+    path, zeros = tmp_path / "audio.flac", np.zeros((2, 48_000), np.float32)
+    write_sound(path, Sound(zeros, 48_000))
+    for has_sound in (False, True):
+        with pytest.raises(ConfigError, match="the video has no sound"):
+            method.fit(Scene(Footage(tmp_path), path, has_sound), tmp_path, Quiet())
+    write_sound(path, Sound(zeros + 0.1, 48_000))
+    method.fit(Scene(Footage(tmp_path), path, has_sound=True), tmp_path, Quiet())
 
 
 def named(folder: Path, kind: str) -> None:

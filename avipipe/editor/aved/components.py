@@ -253,7 +253,7 @@ def load_aved(
     largest = max(sizes, key=lambda size: size[0] * size[1])
     plan_joint_memory(config, settings, kinds, largest, num_frames).check()
     pipelines = {part: _read(kind, DTYPES[config.precision]) for part, kind in kinds.items()}
-    identity = {
+    identity: dict[str, str] = {
         part: identity_of(config.precision, *_parts(kind.folder)) for part, kind in kinds.items()
     }
     for pipeline in pipelines.values():

@@ -30,6 +30,9 @@ READERS: dict[ModelPart, tuple[str, ...]] = {
 }
 """Parts of each pipeline that work by themselves; of the vocoder, little comes on top."""
 
+LAYERS: Any = Transformer2DModel
+"""Of transformers, in either network; untyped in its library."""
+
 TOKEN_COPIES = 2
 """Of the target's tokens, in float32: themselves and their gradient."""
 
@@ -80,15 +83,16 @@ def checkpoint_blocks(network: Any) -> None:
     """
 
     def recomputed(module: Any, *given: Any) -> Any:
-        if isinstance(network, NETWORKS["sound"]) and isinstance(module, Transformer2DModel):
+        if isinstance(network, NETWORKS["sound"]) and isinstance(module, LAYERS):
             hidden, states, _, _, options, mask, padding = given
-            named = {
-                "encoder_hidden_states": states,
-                "cross_attention_kwargs": options,
-                "attention_mask": mask,
-                "encoder_attention_mask": padding,
-            }
-            return module(hidden, return_dict=False, **named)
+            return module(
+                hidden,
+                encoder_hidden_states=states,
+                cross_attention_kwargs=options,
+                attention_mask=mask,
+                encoder_attention_mask=padding,
+                return_dict=False,
+            )
         return checkpoint(module, *given, use_reentrant=False)
 
     network.enable_gradient_checkpointing(recomputed)

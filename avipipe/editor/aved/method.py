@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from avipipe.annotators.base import Frames, Mask
+from avipipe.audio_agent.files import read_sound
 from avipipe.editor.aved.carry import KeyChange, carried
 from avipipe.editor.aved.components import AvedModels, load_aved
 from avipipe.editor.aved.config import AvedModelsConfig, AvedSettings
@@ -155,9 +156,9 @@ class Aved(Method):
         """Refuse a video without sound; nothing is prepared.
 
         Raises:
-            ConfigError: it has none.
+            ConfigError: it has none, or none but zeros.
         """
-        if not scene.has_sound:
+        if not scene.has_sound or not read_sound(scene.sound).wav_CN.any():
             refuse(self.name, ["it edits picture and sound together, and the video has no sound"])
 
     def edit(self, part: Part, state: Path, listener: Listener) -> Result:

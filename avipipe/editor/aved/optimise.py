@@ -190,10 +190,9 @@ def _step(
         pulled = _weighed(denoiser.pull(*each, pull), denoising, settings)
         moved.append(each[0] - rate * (denoising + pulled))
     picture = torch.where(edit.cells_K1hw, moved[0], edit.source.picture)
-    # As a state on disk has them: elsewhere convolutions might round otherwise.
-    return JointLatents(
-        picture.contiguous(), moved[1].contiguous()
-    ), seen.relevance_Khw.contiguous()
+    # Laid out as a state on disk has them: otherwise convolutions might round in another way.
+    target = JointLatents(picture.contiguous(), moved[1].contiguous())
+    return target, seen.relevance_Khw.contiguous()
 
 
 def dds_gradient(change_KChw: Tensor, side: int) -> Tensor:
@@ -227,11 +226,9 @@ def contrast(
         taps = (leaves[0][pictures.taps[-1]], leaves[1][sounds.taps[-1]])
         losses += _tied(*taps, regions[0], regions[1], edit, settings, generator)
     every = [*leaves[0], *leaves[1]]
-    with torch.enable_grad():
-        total = torch.stack([torch.zeros((), device=every[0].device), *losses]).sum()
-    if not total.requires_grad:
-        pulls = [torch.zeros_like(leaf) for leaf in every]
-    else:
+    pulls = [torch.zeros_like(leaf) for leaf in every]
+    if losses:
+        total = torch.stack(losses).sum()
         pulls = list(torch.autograd.grad(total, every, allow_unused=True, materialize_grads=True))
     return pulls[: len(leaves[0])], pulls[len(leaves[0]) :]
 

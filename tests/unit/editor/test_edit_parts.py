@@ -16,7 +16,9 @@ from avipipe.editor.common.canvas import choose_size
 from avipipe.editor.edit.chunks import plan_chunks
 from avipipe.editor.edit.compose import composite
 from avipipe.editor.edit.instruction import read_instruction
-from avipipe.editor.edit.job import job_of, read_job
+from avipipe.editor.edit.job import EditSpec, MaskSpec, job_of, read_job
+from avipipe.editor.edit.masks_in import whole_mask
+from avipipe.editor.edit.sound import join_waves
 from avipipe.errors import ConfigError
 
 SIZES = [(bucket.width_px, bucket.height_px) for bucket in BUCKETS]
@@ -35,6 +37,23 @@ def test_chunks_share_a_frame_and_write_each_once(num_frames: int, groups: int, 
         assert before.num_padding == 0
     lengths = [chunk.num_frames for chunk in chunks]
     assert max(lengths) - min(lengths) <= step
+
+
+def test_a_method_that_needs_no_mask_is_not_told_what_to_look_for() -> None:
+    spec = EditSpec(instruction="make it louder")
+    assert spec.asked(needs_mask=False) == ("edit", "")
+    worded = spec.model_copy(update={"mask": MaskSpec(words="the dog")})
+    assert worded.asked(needs_mask=False)[1] == worded.asked()[1] == "dog"
+    mask = whole_mask((4, 6), 3)
+    assert all(mask.track.mask(frame).all() for frame in range(3))
+    assert len(mask.track.frames) == 3
+
+
+def test_waves_fade_into_one_another_where_they_overlap() -> None:
+    parts = [np.full(5, 1, np.float32), np.full(4, 3, np.float32), np.full(2, 5, np.float32)]
+    joined = join_waves(parts, [0, 2, 6])
+    assert joined.tolist() == [1, 1, 1, 2, 3, 3, 5, 5]
+    assert join_waves(parts[:1], [0]).tolist() == [1] * 5
 
 
 def test_cells_come_back_from_their_pixels() -> None:
