@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 from avipipe.editor.common.dtypes import Precision
 from avipipe.editor.common.placement import PlacementConfig
 
+NATIVE_FPS = 4
+"""Frames a second that are edited, the paper's."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

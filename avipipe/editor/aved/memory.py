@@ -10,7 +10,7 @@ from diffusers import Transformer2DModel
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from avipipe.editor.aved.config import AvedModelsConfig, AvedSettings
+from avipipe.editor.aved.config import NATIVE_FPS, AvedModelsConfig, AvedSettings
 from avipipe.editor.aved.kinds import CODER, FIRST_WORDS, NETWORKS, ModelKind, ModelPart
 from avipipe.editor.aved.relevance import watched
 from avipipe.editor.common.dtypes import DTYPES, Precision
@@ -38,9 +38,6 @@ TOKEN_COPIES = 2
 
 LATENT_COPIES = 12
 """Source, target, noise, noisy, told and gradients; all of them are small."""
-
-FRAMES_A_SECOND = 4
-"""AvED's own rate."""
 
 SPECTRA_A_SECOND, NUM_MELS = 100, 64
 """Of AudioLDM 2: 160 samples of 16 kHz each."""
@@ -173,7 +170,7 @@ def measure_joint(
 def _sound_shape(kind: ModelKind, num_frames: int) -> tuple[int, int]:
     """Latents of the sound of so many frames at 4 a second, as AudioLDM 2 has them."""
     halvings = 2 ** (len(kind.network["block_out_channels"]) - 1)
-    seconds = (num_frames + 1) / FRAMES_A_SECOND
+    seconds = (num_frames + 1) / NATIVE_FPS
     rows = math.ceil(seconds * SPECTRA_A_SECOND / (kind.stride * halvings)) * halvings
     return rows, NUM_MELS // kind.stride
 

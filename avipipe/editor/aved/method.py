@@ -15,7 +15,7 @@ from avipipe.annotators.base import Frames, Mask
 from avipipe.audio_agent.files import read_sound
 from avipipe.editor.aved.carry import KeyChange, carried
 from avipipe.editor.aved.components import AvedModels, load_aved
-from avipipe.editor.aved.config import AvedModelsConfig, AvedSettings
+from avipipe.editor.aved.config import NATIVE_FPS, AvedModelsConfig, AvedSettings
 from avipipe.editor.aved.denoise import Reading, Readings
 from avipipe.editor.aved.grids import resize_maps
 from avipipe.editor.aved.optimise import (
@@ -48,9 +48,6 @@ from avipipe.editor.edit.method import (
 )
 from avipipe.errors import ConfigError
 from avipipe.manifests.samples import FPS
-
-NATIVE_FPS = 4
-"""Frames a second that are edited, the paper's."""
 
 STRIDE = FPS // NATIVE_FPS
 """Frames of the video for each of these: its middle one is edited."""
