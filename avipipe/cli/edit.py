@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from avipipe.cli.edit_progress import EditProgress
     from avipipe.editor.edit.batch import Entry
     from avipipe.editor.edit.job import EditSpec, Job
+    from avipipe.editor.edit.method import Method
     from avipipe.editor.edit.trace import MaskTrace, Trace
 
 FILE = click.Path(path_type=Path)
@@ -168,15 +169,15 @@ def command(
         if method is not None:
             overrides = (*overrides, f"method={method}")
         config = load_config(config_path, overrides, given)
+        kind = find_method(config.method)
     from avipipe.cli.edit_progress import EditProgress
 
     if batch is not None:
         _refuse("--batch", "video", "spec_file")
-        reads_source = find_method(config.method).reads_source
-        entries = _entries(batch, split, told, out, reads_source)
+        entries = _entries(batch, split, told, out, kind)
     else:
         job = _job(video, spec_file, told)
-        job.check(needs_mask=find_method(config.method).needs_mask)
+        job.check(needs_mask=kind.needs_mask)
     editor = load_method(config)
     with EditProgress(as_json=as_json) as progress:
         if batch is None:
@@ -201,7 +202,7 @@ def _job(video: Path | None, spec_file: Path | None, told: Mapping[str, Any]) ->
 
 
 def _entries(
-    batch: str, split: str, told: Mapping[str, Any], out: Path, reads_source: bool
+    batch: str, split: str, told: Mapping[str, Any], out: Path, kind: "type[Method]"
 ) -> "list[Entry]":
     from avipipe.editor.edit.batch import read_dataset, read_jobs
 
@@ -209,7 +210,7 @@ def _entries(
         _refuse("--batch JSONL", *told)
         return read_jobs(Path(batch))
     _refuse("--batch DATASET", "mask_box", "mask_polygon", "mask_file", "mask_words")
-    return read_dataset(batch, split, _spec(told), out / ".clips", reads_source=reads_source)
+    return read_dataset(batch, split, _spec(told), out / ".clips", kind)
 
 
 def _refuse(way: str, *names: str) -> None:

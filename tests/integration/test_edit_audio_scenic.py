@@ -125,6 +125,15 @@ def test_what_it_cannot_do_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_clips_of_a_dataset_need_another_sound_than_their_own(
+    built: Path, small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = options(mask_box=None, out=tmp_path / "out", batch=built, split="train")
+    code, message = refused([*words, *small], capsys)
+    assert (code, "2 of 2" in message) == (5, True), message
+    assert "it needs --audio FILE" in message
+
+
 def test_a_mask_that_leaves_nothing_is_refused(
     clip: Path,
     sound: Path,

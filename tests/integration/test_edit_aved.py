@@ -76,6 +76,19 @@ def test_picture_and_sound_are_edited_without_a_mask(
     assert len(Footage(out / "work" / "edit-01" / "frames").read(range(FRAMES))) == FRAMES
 
 
+def test_clips_of_a_dataset_are_edited_with_their_captions_and_sounds(
+    built: Path, models: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = options(source_prompt=None, out=out, batch=built, split="train")
+    done = CliRunner().invoke(cli, ["edit", *words, *models], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    edits = [json.loads(path.read_bytes())["edits"][0] for path in out.glob("*/trace.json")]
+    assert len({edit["source_prompt"] for edit in edits}) == len(edits) == 2
+    assert all(edit["source_prompt"].startswith("A ") for edit in edits)
+    assert all(edit["sound"] == {"way": "method"} for edit in edits)
+
+
 def test_a_silent_video_is_refused(
     clip: Path, models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

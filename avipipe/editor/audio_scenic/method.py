@@ -67,6 +67,7 @@ class AudioScenic(Method):
     name = "audio_scenic"
     settings = AudioScenicConfig
     mask_tells = "stay"
+    keeps_sound = False
 
     def __init__(self, components: ScenicModels, config: AudioScenicConfig) -> None:
         self.components = components

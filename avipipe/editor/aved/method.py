@@ -84,6 +84,8 @@ class Aved(Method):
 
     name = "aved"
     settings = AvedConfig
+    reads_source = True
+    keeps_sound = False
     needs_mask = False
     native_fps = NATIVE_FPS
 
@@ -149,7 +151,7 @@ class Aved(Method):
             wrong += self._wrong_words(spec.source_prompt, spec.prompt, spec.anchor_words)
         refuse(self.name, wrong)
 
-    def fit(self, scene: Scene, folder: Path, listener: Listener) -> None:
+    def fit(self, scene: Scene, folder: Path, listener: Listener, *, seed: int) -> None:
         """Refuse a video without sound; nothing is prepared.
 
         Raises:

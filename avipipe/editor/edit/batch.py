@@ -11,6 +11,7 @@ from pathlib import Path
 
 from avipipe.editor.common.shards import Sample, ShardDataset, index_folder
 from avipipe.editor.edit.job import EditSpec, Job, MaskSpec, job_of
+from avipipe.editor.edit.method import Method
 from avipipe.errors import DISK_ERRNOS, AvipipeError, ConfigError, ManifestError
 from avipipe.files import write_whole
 from avipipe.manifests.rle import write_json
@@ -66,21 +67,21 @@ def read_jobs(path: Path) -> list[Entry]:
 
 
 def read_dataset(
-    url: str, split: str, spec: EditSpec, folder: Path, *, reads_source: bool = False
+    url: str, split: str, spec: EditSpec, folder: Path, method: type[Method]
 ) -> list[Entry]:
     """A job for each clip of a published dataset, with its own mask and sound.
 
     Args:
         spec: what to do with each. The mask is the exact one, or that of `spec.mask.precision`.
-        reads_source: the clip's caption is the source prompt, if there is none; else the prompt.
         folder: gets the files of a clip when its turn comes.
+        method: of one that reads how the scene is, the clip's caption is the source prompt, if
+            there is none; else the prompt.
     Raises:
         ManifestError: there is no such dataset or split, or it is damaged.
     """
     dataset = ShardDataset(url, split, index=index_folder())
-    captioned = "source_prompt" if reads_source else "prompt"
     return [
-        Entry(sample.key, partial(_clip_job, dataset, sample, spec, place, captioned), place)
+        Entry(sample.key, partial(_clip_job, dataset, sample, spec, place, method), place)
         for sample in dataset.samples
         for place in (folder / sample.key,)
     ]
@@ -123,7 +124,7 @@ def _job(line: str, path: Path) -> Job:
 
 
 def _clip_job(
-    dataset: ShardDataset, sample: Sample, spec: EditSpec, folder: Path, captioned: str
+    dataset: ShardDataset, sample: Sample, spec: EditSpec, folder: Path, method: type[Method]
 ) -> Job:
     members = dataset.read(sample, ("mp4", "flac", "masks.json", "pairs.json", "json"))
     precision = spec.mask.precision or 0
@@ -137,12 +138,15 @@ def _clip_job(
     write_whole(video, members["mp4"])  # another run may be reading it
     write_whole(sound, members["flac"])
     write_json(mask, masks)
+    captioned = "source_prompt" if method.reads_source else "prompt"
+    is_kept = spec.audio == "keep" and method.keeps_sound
     own = spec.model_copy(
         update={
             "mask": MaskSpec(file=mask, precision=precision),
             captioned: getattr(spec, captioned)
             or str(json.loads(members["json"])["caption"]["text"]),
-            "audio": str(sound) if spec.audio == "keep" else spec.audio,
+            # The reference sound is kept, not the mp4's copy for players.
+            "audio": str(sound) if is_kept else spec.audio,
         }
     )
     return Job(video=video, edits=(own,))

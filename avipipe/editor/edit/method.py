@@ -130,6 +130,7 @@ class Method(ABC):
         name: under which it is asked for, and its own settings stand.
         settings: the class of its configuration.
         reads_source: whether it reads how the scene is, besides how it shall be.
+        keeps_sound: whether an edit may leave the sound of the video as it is.
         mask_tells: what a user's mask shows: what to edit, or what stays, so that all else is
             edited. Of a part, the mask always says where to edit.
         needs_mask: whether it must be told where to edit; else the whole picture is open where
@@ -142,6 +143,7 @@ class Method(ABC):
     name: ClassVar[str]
     settings: ClassVar[type[EditConfig]]
     reads_source: ClassVar[bool] = False
+    keeps_sound: ClassVar[bool] = True
     mask_tells: ClassVar[MaskTells] = "edit"
     needs_mask: ClassVar[bool] = True
     native_fps: ClassVar[int | None] = None
