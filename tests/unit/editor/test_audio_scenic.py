@@ -233,7 +233,7 @@ def test_to_noise_and_back_gives_the_source_back_whatever_is_predicted() -> None
         assert not any(is_heard or is_held for _, is_heard, is_held in there)
         assert all(is_heard and is_held for _, is_heard, is_held in back)
     assert (results[0] - source).abs().mean() < 0.04
-    assert torch.allclose(*results, atol=1e-4)
+    assert torch.allclose(results[0], results[1], atol=1e-4)
 
 
 def test_steps_lead_to_noise_and_back() -> None:
