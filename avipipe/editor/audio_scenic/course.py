@@ -116,12 +116,14 @@ def follow(
         began_s = time.monotonic()
         here, there = levels[index], levels[index + 1]
         latents, is_back = going.latents, index >= course.num_steps
+        asked = max(here, there)
         if is_back:
             latents = course.held(latents, schedule, here)
-            said = network.says(latents, here, course.heard, course.shapes)
+            said = network.says(latents, asked, course.heard, course.shapes)
         else:
-            said = network.says(latents, there, None)
-        latents = checked(schedule.step(latents, said, here, there), f"step {index + 1}")
+            said = network.says(latents, asked, None)
+        noise = schedule.noise(latents, said, asked)
+        latents = checked(schedule.step(latents, noise, here, there), f"step {index + 1}")
         if is_back:
             latents = course.held(latents, schedule, there)
         going = OnCourse(index + 1, latents)

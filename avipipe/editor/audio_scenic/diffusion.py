@@ -65,17 +65,20 @@ class Schedule:
         alpha, sigma = self.shares(timestep)
         return alpha * noise - sigma * latents
 
-    def step(self, latents: Tensor, said: Tensor, timestep: int, there: int) -> Tensor:
-        """From one timestep to another, earlier or later, by what the network says at the first.
+    def noise(self, latents: Tensor, said: Tensor, timestep: int) -> Tensor:
+        """The noise that the network means by what it says of latents at a timestep."""
+        if self.prediction == "epsilon":
+            return said
+        alpha, sigma = self.shares(timestep)
+        return alpha * said + sigma * latents
+
+    def step(self, latents: Tensor, noise: Tensor, here: int, there: int) -> Tensor:
+        """From one timestep to another, earlier or later, by the noise in latents.
 
         Source: DDIM (arXiv 2010.02502), Eq. 12 with sigma 0, which holds in both directions.
         """
-        alpha, sigma = self.shares(timestep)
-        if self.prediction == "epsilon":
-            noise, picture = said, (latents - sigma * said) / alpha
-        else:
-            noise, picture = alpha * said + sigma * latents, alpha * latents - sigma * said
-        return self.noisy(picture, noise, there)
+        alpha, sigma = self.shares(here)
+        return self.noisy((latents - sigma * noise) / alpha, noise, there)
 
 
 def load_schedule(folder: Path, remedy: str) -> Schedule:

@@ -1,6 +1,7 @@
 """The parts of AudioScenic, each by what is known of it exactly."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from avipipe.annotators.base import HEARING_HZ
 from avipipe.editor.audio_scenic.config import ScenicSettings
-from avipipe.editor.audio_scenic.course import levels_of
+from avipipe.editor.audio_scenic.course import Course, follow, levels_of
 from avipipe.editor.audio_scenic.diffusion import Prediction, Schedule
 from avipipe.editor.audio_scenic.frequency import FrequencyFuser, LowPass, fuse
 from avipipe.editor.audio_scenic.hearing import (
@@ -191,9 +192,48 @@ def test_a_step_and_its_return_cancel(prediction: Prediction) -> None:
     picture, noise = normal(1, 4, 2, 2), normal(1, 4, 2, 2, seed=1)
     for here, there in [(-1, 30), (30, 80), (80, 99)]:
         at, then = (schedule.noisy(picture, noise, level) for level in (here, there))
-        said, back = (schedule.target(picture, noise, level) for level in (here, there))
-        assert torch.allclose(schedule.step(at, said, here, there), then, atol=1e-5)
-        assert torch.allclose(schedule.step(then, back, there, here), at, atol=1e-5)
+        for latents, level in ((at, here), (then, there)):
+            said = schedule.target(picture, noise, level)
+            assert torch.allclose(schedule.noise(latents, said, level), noise, atol=1e-5)
+        assert torch.allclose(schedule.step(at, noise, here, there), then, atol=1e-5)
+        assert torch.allclose(schedule.step(then, noise, there, here), at, atol=1e-5)
+
+
+class Perfect:
+    """A `SceneNetwork` that knows of all pictures that their values are normal about 0.5.
+
+    Attributes:
+        asked: timesteps, and whether a sound was heard and shapes were seen.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule, self.asked = schedule, list[tuple[int, bool, bool]]()
+
+    def says(
+        self, latents: Tensor, timestep: int, sound: Heard | None, shapes: Tensor | None = None
+    ) -> Tensor:
+        self.asked.append((timestep, sound is not None, shapes is not None))
+        alpha, sigma = self.schedule.shares(timestep)
+        spread, middle = 0.2, 0.5
+        noise = sigma * (latents - alpha * middle) / ((alpha * spread) ** 2 + sigma**2)
+        picture = (latents - sigma * noise) / alpha
+        return self.schedule.target(picture, noise, timestep)
+
+
+def test_to_noise_and_back_gives_the_source_back_whatever_is_predicted() -> None:
+    source = 0.5 + 0.2 * normal(FRAMES, 4, *CELLS)
+    course = Course(source, heard(), torch.zeros(1), None, torch.zeros(4, *CELLS), 50)
+    results = list[Tensor]()
+    for prediction in get_args(Prediction):
+        schedule = Schedule(torch.linspace(0.9999, 0.01, 1000).double(), prediction)
+        network = Perfect(schedule)
+        results.append(follow(network, schedule, course))  # type: ignore[arg-type]
+        there, back = network.asked[:50], network.asked[50:]
+        assert [level for level, *_ in there] == [level for level, *_ in reversed(back)]
+        assert not any(is_heard or is_held for _, is_heard, is_held in there)
+        assert all(is_heard and is_held for _, is_heard, is_held in back)
+    assert (results[0] - source).abs().mean() < 0.04
+    assert torch.allclose(results[0], results[1], atol=1e-4)
 
 
 def test_steps_lead_to_noise_and_back() -> None:
