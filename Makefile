@@ -4,6 +4,8 @@ VENV ?= .venv
 DEMO ?= demo
 # embedded, light or full; the latter two need weights: avipipe weights pull --profile light
 PROFILE ?= embedded
+# What `make edit-tiny` edits with: avi_edit or flow_anchor.
+METHOD ?= avi_edit
 DATASET := $(DEMO)/dataset$(if $(filter-out embedded,$(PROFILE)),-$(PROFILE))
 # One more than there are CPUs, as tests wait for processes that they start.
 TESTERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
@@ -13,7 +15,7 @@ SIDE_BY_SIDE := -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo train-tiny edit-tiny test test-short test-slow check format bench clean
+.PHONY: demo train-tiny edit-tiny edit-tiny-avi_edit edit-tiny-flow_anchor test test-short test-slow check format bench clean
 
 demo: $(VENV)/$(PROFILE)  ## Synthesise clips, build a dataset from them, say where the report is.
 	$(BIN)/avipipe synth --out $(DEMO)/clips
@@ -25,10 +27,24 @@ train-tiny: demo $(VENV)/dev  ## Train a tiny editor on the demo's dataset: minu
 	$(BIN)/avipipe train --config tiny --data $(DEMO)/dataset --out $(DEMO)/run \
 		--set data.cache=$(DEMO)/features --resume
 
-edit-tiny: train-tiny  ## Edit the demo's clips with it, from their bounding boxes.
+edit-tiny: edit-tiny-$(METHOD)  ## Train a tiny network of METHOD and edit with it; say where to look.
+
+edit-tiny-avi_edit: train-tiny  # the demo's clips, from their bounding boxes
 	$(BIN)/avipipe edit --batch $(DEMO)/dataset --split train --instruction "make it anew" \
 		--precision 4 --model $(DEMO)/run --steps 20 --set solver.shift=1 --out $(DEMO)/edited
 	@echo "Open $(DEMO)/edited/*/trace.html"
+
+edit-tiny-flow_anchor: $(DEMO)/wan  # one of two shapes gets another colour
+	$(BIN)/python -m examples.tiny.shapes $(DEMO)/shapes --caption "a red square and a blue circle"
+	$(BIN)/avipipe edit $(DEMO)/shapes/video.mp4 --method flow_anchor --model $(DEMO)/wan \
+		--instruction "make the square green" --mask $(DEMO)/shapes/first.masks.json \
+		--source-prompt "a red square and a blue circle" \
+		--prompt "a green square and a blue circle" \
+		--config examples/tiny/flow_anchor.yaml --out $(DEMO)/green
+	@echo "Open $(DEMO)/green/trace.html"
+
+$(DEMO)/wan: | $(VENV)/dev
+	$(BIN)/python -m examples.tiny.train_wan $@
 
 test: $(VENV)/dev  ## All checks, and beside them all tests but the long ones.
 	$(MAKE) --jobs=2 check test-short

@@ -141,14 +141,12 @@ def draw_scene(
     """Draw two shapes, the first on either side, each in its half of the picture.
 
     Args:
-        names: colour and kind of each; else drawn as well, of these colours, no two alike.
+        names: colour and kind of each; else drawn as well, of these colours; they may be alike.
     """
     if names is None:
         names = [
             (str(colour), str(kind))
-            for colour, kind in zip(
-                rng.choice(colours, 2, replace=False), rng.choice(KINDS, 2), strict=True
-            )
+            for colour, kind in zip(rng.choice(colours, 2), rng.choice(KINDS, 2), strict=True)
         ]
     halves = rng.permutation(2)
     first, second = (

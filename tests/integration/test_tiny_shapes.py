@@ -52,10 +52,12 @@ def test_what_is_written_is_what_was_drawn(tmp_path: Path) -> None:
     scene = draw_scene(np.random.default_rng(0), names_in("a red square and a blue circle"))
     video = scene.write(tmp_path / "out")
     info = probe(video)
-    span = {"start_s": 0.0, "end_s": scene.num_frames / FPS}
-    frames = np.stack(list(read_frames(video, info, **span, fps=FPS, height_px=64)))
+    end_s = float(scene.num_frames / FPS)
+    pictures = read_frames(video, info, start_s=0.0, end_s=end_s, fps=FPS, height_px=64)
+    frames = np.stack(list(pictures))
     assert abs(frames.astype(int) - scene.frames()).mean() < 5
-    assert read_audio(video, info, **span, sample_rate_hz=16_000, mono=True).std() > 0.1
+    heard = read_audio(video, info, start_s=0.0, end_s=end_s, sample_rate_hz=16_000, mono=True)
+    assert heard.std() > 0.1
     masks = read_masks(tmp_path / "out" / "first.masks.json")
     assert np.array_equal(masks.mask(16), scene.masks[0][16])
     assert json.loads((tmp_path / "out" / "second.masks.json").read_bytes())["fps"] == 24

@@ -18,6 +18,8 @@ from avipipe.editor.edit.method import Part  # noqa: E402
 from avipipe.editor.flow_anchor.anchors import anchor_tokens  # noqa: E402
 from avipipe.editor.flow_anchor.method import FlowAnchor, FlowAnchorConfig  # noqa: E402
 from avipipe.errors import ConfigError, RunError, WeightsError  # noqa: E402
+from examples.tiny.shapes import draw_scene  # noqa: E402
+from examples.tiny.train_wan import MAX_TOKENS, TEXT_DIM, Lessons, TinyWan, train  # noqa: E402
 from tests.edit_models import Quiet  # noqa: E402
 from tests.wan_models import WAN22_VAE, tiny_wan, tokenizer  # noqa: E402
 
@@ -114,6 +116,19 @@ def test_wan22_has_cells_of_16_pixels(tmp_path: Path) -> None:
     method = FlowAnchor.load(settings(folder))
     assert method.components.cells(part().mask_FHW).shape == (1, 1, 3, 4, 6)
     assert len(method.components.tokens(part().mask_FHW)) == 3 * 2 * 3
+    assert edited(method, part(), tmp_path).shape == part().frames_FHWC.shape
+
+
+def test_the_example_trains_a_wan_with_a_codec_and_short_captions(tmp_path: Path) -> None:
+    parts, rng = TinyWan.random(), np.random.default_rng(0)
+    lessons, losses = Lessons.of([draw_scene(rng) for _ in range(2)], parts), list[float]()
+    train(parts, lessons, 20, told=lambda step, loss: losses.append(loss))
+    assert len(losses) == 20
+    assert losses[-1] < 0.9 * losses[0]
+    parts.save(tmp_path / "wan")
+    method = FlowAnchor.load(settings(tmp_path / "wan"))
+    assert method.components.encode_text("a red square").shape == (1, MAX_TOKENS, TEXT_DIM)
+    assert method.components.cells(part().mask_FHW).shape == (1, 1, 3, 8, 12)
     assert edited(method, part(), tmp_path).shape == part().frames_FHWC.shape
 
 

@@ -1,10 +1,10 @@
 """A codec without weights, by which tiny networks edit pictures that can be looked at."""
 
 import math
+from typing import Any
 
 import torch
-from diffusers import ConfigMixin
-from diffusers.configuration_utils import register_to_config
+from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ _LOGVAR = -30.0
 """Of what is not random; diffusers takes no logarithm of a variance below it."""
 
 
-class PatchCodec(nn.Module, ConfigMixin):  # type: ignore[misc]  # untyped in its library
+class PatchCodec(nn.Module, ConfigMixin):
     """Latents are mean colours of blocks, and pictures are blocks of these colours.
 
     A latent cell stands for as many frames and pixels as in a VAE of the same strides, the first
@@ -36,9 +36,9 @@ class PatchCodec(nn.Module, ConfigMixin):  # type: ignore[misc]  # untyped in it
         ValueError: a cell cannot be cut into as many blocks.
     """
 
-    config_name = "config.json"
+    config_name = "config.json"  # type: ignore[assignment]
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         in_channels: int = 3,
@@ -88,26 +88,33 @@ class PatchCodec(nn.Module, ConfigMixin):  # type: ignore[misc]  # untyped in it
         temporal, block_px = self._block
         first = video_BCFHW[:, :, :1].expand(-1, -1, temporal - 1, -1, -1)
         video = torch.cat([first, video_BCFHW], dim=2)
-        cut = video.unflatten(4, (-1, self._blocks, block_px))
-        cut = cut.unflatten(3, (-1, self._blocks, block_px)).unflatten(2, (-1, temporal))
+        batch, channels, num_frames, height, width = video.shape
+        cell_px = self._blocks * block_px
+        size = (num_frames // temporal, height // cell_px, width // cell_px)
+        cut = video.reshape(
+            *(batch, channels, size[0], temporal),
+            *(size[1], self._blocks, block_px),
+            *(size[2], self._blocks, block_px),
+        )
         # In float64 equal numbers add up without being rounded.
         means_BCThnwn = cut.mean((3, 6, 9), dtype=torch.float64).to(video.dtype)
-        return means_BCThnwn.permute(0, 1, 4, 6, 2, 3, 5).flatten(1, 3)
+        return means_BCThnwn.permute(0, 1, 4, 6, 2, 3, 5).reshape(batch, -1, *size)
 
     def _painted(self, latents_BZThw: Tensor) -> Tensor:
         temporal, block_px = self._block
-        sides = (self._blocks, self._blocks)
-        means_BCnnThw = latents_BZThw.unflatten(1, (-1, *sides))
-        means_BCThnwn = means_BCnnThw.permute(0, 1, 4, 5, 2, 6, 3)
+        batch, _, num_latents, height, width = latents_BZThw.shape
+        blocks = (batch, -1, self._blocks, self._blocks, num_latents, height, width)
+        means_BCThnwn = latents_BZThw.reshape(blocks).permute(0, 1, 4, 5, 2, 6, 3)
         cut = means_BCThnwn[:, :, :, None, :, :, None, :, :, None]
         cut = cut.expand(-1, -1, -1, temporal, -1, -1, block_px, -1, -1, block_px)
-        video = cut.flatten(7, 9).flatten(4, 6).flatten(2, 3)
-        return video[:, :, temporal - 1 :]
+        cell_px = self._blocks * block_px
+        size = (num_latents * temporal, height * cell_px, width * cell_px)
+        return cut.reshape(batch, -1, *size)[:, :, temporal - 1 :]
 
     @property
     def _block(self) -> tuple[int, int]:
         """Frames, and pixels along a side."""
-        config = self.config
+        config: Any = self.config
         return config.scale_factor_temporal, config.scale_factor_spatial // self._blocks
 
 

@@ -13,7 +13,8 @@ from avipipe.editor.common.dtypes import DTYPES, Precision
 from avipipe.editor.common.pretrained import identity_of, read_part, ready
 
 MAX_TOKENS = 512
-"""Wan's; shorter texts are padded with zeros to as many, which it looks at as well."""
+"""Wan's, where the tokenizer has no smaller `model_max_length`; shorter texts are padded with zeros
+to as many, which it looks at as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,10 @@ def load_text_encoder(
     """
     folder, words = wan / "text_encoder", wan / "tokenizer"
     model = read_model(UMT5EncoderModel, folder, remedy=remedy, dtype=DTYPES[precision])
+    tokenizer = read_part(AutoTokenizer, words, remedy)
     return TextEncoder(
-        read_part(AutoTokenizer, words, remedy),
+        tokenizer,
         ready(model, device),
-        MAX_TOKENS,
+        min(MAX_TOKENS, tokenizer.model_max_length),
         identity_of(f"{precision} {MAX_TOKENS}", folder, words),
     )
