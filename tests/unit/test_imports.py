@@ -32,7 +32,8 @@ BELOW["calibrate"] = BELOW["pipeline"] | {"pipeline"}
 BELOW["audio_agent"] = BELOW["annotators"] | {"annotators", "pages"}
 BELOW["synth"] = BELOW["audio_agent"] | {"audio_agent"}
 BELOW["editor"] = BELOW["audio_agent"] | {"audio_agent"}
-BELOW["cli"] = BELOW["calibrate"] | BELOW["editor"] | {"calibrate", "editor", "synth"}
+BELOW["evaluate"] = BELOW["annotators"] | {"annotators", "pages"}
+BELOW["cli"] = BELOW["calibrate"] | BELOW["editor"] | {"calibrate", "editor", "synth", "evaluate"}
 """Part of avipipe -> the parts that it may import."""
 
 RAY_FILES = {"pipeline/ray_data.py", "editor/avi_edit/train/launch_ray.py"}
