@@ -1,0 +1,139 @@
+"""What a metric is, and how one ends: with a number, or with the reason why there is none."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from avipipe.errors import ItemError, WeightsError
+from avipipe.evaluate.metrics.undefined import Undefined
+from avipipe.evaluate.views import CaseView
+from avipipe.weights import entry, find
+
+logger = logging.getLogger(__name__)
+
+Status = Literal["ok", "skipped", "failed", "undefined"]
+"""A number; not asked for as something is not given; broken; or without a value by nature."""
+Sense = Literal["higher", "lower", "none"]
+"""Which way is better; `none` where that depends on what was asked."""
+Family = Literal["picture", "motion", "mask", "sound", "synchrony", "text"]
+Need = Literal["pictures", "pairs", "mask", "edit_mask", "sound", "source_sound"]
+"""Pictures of the edit; pictures that lie on those of the source; a mask; a sound."""
+
+MIN_COMMON = 0.5
+"""Share of the source that an edit must last, and the other way round, to be compared with it: less
+than half of either says little of the whole. A choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric by one protocol.
+
+    Attributes:
+        measure: from a case to a finite number; raises `Undefined` where there is none.
+        needs: what it is undefined or skipped without.
+        family: under which the report has it.
+        words: what it says, for people, in a sentence.
+        protocol: what moves its number: views, models, windows, and whose definition it is.
+        unit: of its values, empty for shares and scores.
+        weights: names in the lock file.
+        version: raised whenever the same case would score otherwise.
+    """
+
+    measure: Callable[[CaseView], float]
+    needs: tuple[Need, ...]
+    sense: Sense
+    family: Family
+    words: str
+    protocol: str
+    unit: str = ""
+    weights: tuple[str, ...] = ()
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How one metric ended for one case; `value` is None unless it is ok."""
+
+    status: Status
+    value: float | None = None
+    reason: str = ""
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether asking again would give the same: what failed or was skipped may be mended."""
+        return self.status in ("ok", "undefined")
+
+
+def lacking_weights(metric: Metric) -> str:
+    """Why a metric is skipped on this machine; empty where all its weights are here."""
+    missing = [name for name in metric.weights if find(entry(name)) is None]
+    if not missing:
+        return ""
+    names = " ".join(missing)
+    return f"weights {', '.join(missing)} are missing; run `avipipe weights pull {names}`"
+
+
+def scored(metric: Metric, view: CaseView) -> Score:
+    """Measure a case, whatever happens; only what the disk refuses is raised."""
+    began_s = time.perf_counter()
+    try:
+        lack = _lack(metric, view)
+        if lack is not None:
+            return lack
+        value = float(metric.measure(view))
+    except Undefined as error:
+        return Score("undefined", reason=error.reason, seconds=time.perf_counter() - began_s)
+    except WeightsError as error:
+        return Score("skipped", reason=str(error))
+    except ItemError as error:
+        return Score("failed", reason=str(error))
+    except MemoryError:
+        return Score("failed", reason="there is too little memory for it: use fewer --workers")
+    except Exception as error:
+        logger.exception("a metric failed")
+        return Score("failed", reason=f"{type(error).__name__}: {error}")
+    seconds = time.perf_counter() - began_s
+    if not math.isfinite(value):
+        return Score("undefined", reason=f"it came out as {value}", seconds=seconds)
+    return Score("ok", value, seconds=seconds)
+
+
+def _lack(metric: Metric, view: CaseView) -> Score | None:
+    """How a metric ends that lacks something; None where all is there."""
+    if lacking := lacking_weights(metric):
+        return Score("skipped", reason=lacking)
+    for need in metric.needs:
+        match need:
+            case "mask" if view.mask is None:
+                return Score("skipped", reason="the case has no mask")
+            case "edit_mask" if view.edit_mask is None:
+                return Score("skipped", reason="the case has no mask of the edit's own")
+            case "sound" if not view.sound.has_sound:
+                return Score("undefined", reason="the edit has no sound")
+            case "source_sound" if not view.source.has_sound:
+                return Score("undefined", reason="the source has no sound")
+            case "pairs":
+                if reason := _not_comparable(view):
+                    return Score("undefined", reason=reason)
+    return None
+
+
+def _not_comparable(view: CaseView) -> str:
+    """Why source and edit cannot be compared picture by picture."""
+    if not view.is_same_shape:
+        shapes = ["{:.0f}x{:.0f}".format(*each.shape) for each in (view.source, view.edit)]
+        return f"the source is {shapes[0]} and the edit {shapes[1]}: they do not show the same"
+    lengths_s = sorted((view.source.duration_s, view.edit.duration_s))
+    if lengths_s[0] < MIN_COMMON * lengths_s[1]:
+        return (
+            f"the source lasts {view.source.duration_s:.2f} s and the edit "
+            f"{view.edit.duration_s:.2f} s: less than half is common"
+        )
+    return ""
