@@ -9,6 +9,7 @@ Source: Salimans et al., Improved techniques for training GANs, NeurIPS 2016; un
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -55,9 +56,7 @@ def inception_score(
     order = np.arange(num) if order_seed is None else _order(num, order_seed)
     logits = logits_NC[order]
     borders = [split * num // num_splits for split in range(num_splits + 1)]
-    scores = [
-        score_of_split(logits[start:end]) for start, end in zip(borders, borders[1:], strict=False)
-    ]
+    scores = [score_of_split(logits[start:end]) for start, end in pairwise(borders)]
     return InceptionScore(float(np.mean(scores)), float(np.std(scores)))
 
 
