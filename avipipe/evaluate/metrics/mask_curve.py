@@ -23,7 +23,7 @@ class MaskCurve:
     f_P: Scores
 
     @property
-    def jf_P(self) -> Scores:
+    def jf(self) -> Scores:
         """J&F at each precision factor."""
         return (self.j_P + self.f_P) / 2
 
@@ -31,7 +31,7 @@ class MaskCurve:
     def mean_jf(self) -> float:
         """Mean height of the J&F curve over the precision factor (trapezoids), in [0, 1]."""
         span = self.precision_P[-1] - self.precision_P[0]
-        return float(np.trapezoid(self.jf_P, self.precision_P) / span)
+        return float(np.trapezoid(self.jf, self.precision_P) / span)
 
 
 def mask_curve(truth_THW: Mask, masks_by_precision: Mapping[int, Mask]) -> MaskCurve:
