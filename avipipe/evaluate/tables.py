@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from avipipe.errors import ConfigError, ManifestError
 from avipipe.evaluate.cases import Case, read_cases, write_cases
@@ -47,9 +47,39 @@ class ClipScore:
     seconds: float
 
 
+Support = Literal["complete", "common"]
+"""The cases that a mean is of: all that the method has a number for, or all that every method has
+one for. Only the latter compares."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetScore:
+    """A row of `sets.parquet`: a metric of one method over many cases.
+
+    Attributes:
+        label: the class of the cases; empty for all of them.
+        low, high: interval of 95 %, drawn by source video; None where there is none.
+        num_ok: cases the mean is of, of `num_total` that there are.
+        reason: why there is no mean, or no interval.
+    """
+
+    method: str
+    control: str
+    metric: str
+    label: str
+    support: Support
+    mean: float | None
+    low: float | None
+    high: float | None
+    num_ok: int
+    num_total: int
+    num_groups: int
+    reason: str = ""
+
+
 _CLIP_TYPES = {"seed": "int64", "value": "float64", "seconds": "float64"}
 _SET_TYPES = {
-    **dict.fromkeys(("mean", "low", "high", "p_value", "seconds"), "float64"),
+    **dict.fromkeys(("mean", "low", "high"), "float64"),
     **dict.fromkeys(("num_ok", "num_total", "num_groups"), "int64"),
 }
 
@@ -76,7 +106,7 @@ def clip_scores(measured: Iterable[CaseScores]) -> list[ClipScore]:
     ]
 
 
-def write_table(path: Path, rows: Sequence[Any], kind: type, types: Mapping[str, str]) -> None:
+def _write_table(path: Path, rows: Sequence[Any], kind: type, types: Mapping[str, str]) -> None:
     """Write rows, which are dataclasses of one kind, as Parquet, whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -94,7 +124,12 @@ def write_table(path: Path, rows: Sequence[Any], kind: type, types: Mapping[str,
 
 def write_clips(folder: Path, rows: Sequence[ClipScore]) -> None:
     """Write `clips.parquet`."""
-    write_table(folder / CLIPS_NAME, rows, ClipScore, _CLIP_TYPES)
+    _write_table(folder / CLIPS_NAME, rows, ClipScore, _CLIP_TYPES)
+
+
+def write_sets(folder: Path, rows: Sequence[SetScore]) -> None:
+    """Write `sets.parquet`."""
+    _write_table(folder / SETS_NAME, rows, SetScore, _SET_TYPES)
 
 
 @dataclass(frozen=True, slots=True)
