@@ -105,13 +105,12 @@ def boundary_accuracy(
         truth_HW, mask_HW = truth_HW & ~void_HW, mask_HW & ~void_HW
     if tolerance_px is None:
         tolerance_px = boundary_tolerance_px(truth_HW.shape)
-    truth_edge_HW, edge_HW = boundary(truth_HW), boundary(mask_HW)
+    around = _around(truth_HW | mask_HW)
+    truth_edge_HW, edge_HW = boundary(truth_HW[around]), boundary(mask_HW[around])
     if not truth_edge_HW.any() or not edge_HW.any():
         return float(truth_edge_HW.any() == edge_HW.any())
-    x, y, width, height = cv2.boundingRect((truth_edge_HW | edge_HW).astype(np.uint8))
-    around = np.s_[y : y + height, x : x + width]
-    precision = _share_near(edge_HW[around], truth_edge_HW[around], tolerance_px)
-    recall = _share_near(truth_edge_HW[around], edge_HW[around], tolerance_px)
+    precision = _share_near(edge_HW, truth_edge_HW, tolerance_px)
+    recall = _share_near(truth_edge_HW, edge_HW, tolerance_px)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
@@ -129,13 +128,17 @@ def boundary(mask_HW: Mask) -> Mask:
     return edge_HW
 
 
+def _around(mask_HW: Mask) -> tuple[slice, slice]:
+    """What a mask covers, and a pixel more on each side: its boundary has no other pixels."""
+    x, y, width, height = cv2.boundingRect(mask_HW.astype(np.uint8))
+    return slice(max(0, y - 1), y + height + 1), slice(max(0, x - 1), x + width + 1)
+
+
 def _share_near(edge_HW: Mask, other_HW: Mask, tolerance_px: float) -> float:
-    far_px = cv2.distanceTransform(
-        (~other_HW).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
-    )[edge_HW]
-    # Squares of distances between pixels are whole, so rounding undoes the float32 root.
-    near = np.rint(far_px.astype(np.float64) ** 2) <= tolerance_px**2
-    return np.count_nonzero(near) / near.size
+    offsets_px = np.arange(-int(tolerance_px), int(tolerance_px) + 1)
+    disk = offsets_px[:, None] ** 2 + offsets_px**2 <= tolerance_px**2
+    near_HW = cv2.dilate(other_HW.astype(np.uint8), disk.astype(np.uint8))
+    return np.count_nonzero(near_HW[edge_HW]) / np.count_nonzero(edge_HW)
 
 
 def recall(scores_T: Scores) -> float:

@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Frames
-from avipipe.annotators.embedded.flow import grey, pixel_grid
+from avipipe.annotators.embedded.flow import follow, grey, pixel_grid
 from avipipe.evaluate.metrics.undefined import Undefined, require_finite, require_frames
 
+Values = npt.NDArray[np.float32]
 Flow = npt.NDArray[np.float32]
 """(H, W, 2): where each pixel of a frame is in the next, x and y in pixels."""
 
@@ -59,8 +60,8 @@ def warp_error(video_THW3: npt.NDArray[np.generic], flows: Sequence[Flow]) -> Wa
     require_frames(video_THW3, 2)
     if len(flows) != len(video_THW3) - 1:
         raise Undefined(f"expected {len(video_THW3) - 1} flow fields, got {len(flows)}")
-    pairs = zip(video_THW3[:-1], video_THW3[1:], flows, strict=True)
-    errors_P4 = np.array([_pair_error(*pair) for pair in pairs])
+    pairs = zip(pairwise(map(_unit, video_THW3)), flows, strict=True)
+    errors_P4 = np.array([_pair_error(*frames, flow) for frames, flow in pairs])
     return WarpError(*map(float, errors_P4.mean(axis=0)))
 
 
@@ -76,7 +77,7 @@ def dis_flows(frames_THW3: Iterable[Frames]) -> list[Flow]:
 
 
 def _pair_error(
-    here_HW3: npt.NDArray[np.generic], there_HW3: npt.NDArray[np.generic], flow_HW2: Flow
+    here_HW3: Values, there_HW3: Values, flow_HW2: Flow
 ) -> tuple[float, float, float, float]:
     """(valid, zero-filled, diluted, valid share) of one pair."""
     if flow_HW2.shape[:2] != here_HW3.shape[:2]:
@@ -88,16 +89,19 @@ def _pair_error(
     is_valid = (columns >= 0) & (columns <= width - 1) & (rows >= 0) & (rows <= height - 1)
     if not is_valid.any():
         raise Undefined("the flow leads every pixel out of the frame")
-    here, there = _unit(here_HW3), _unit(there_HW3)
-    brought = cv2.remap(there, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    squares = ((brought - here) ** 2).mean(axis=2)
-    valid = _SCALE * float(squares[is_valid].sum(dtype=np.float64))
-    black = _SCALE * float((here[~is_valid] ** 2).mean(axis=1).sum(dtype=np.float64))
+    brought_HW3 = follow(there_HW3, columns, rows)
+    squares_HW, black_HW = _mean_square(brought_HW3 - here_HW3), _mean_square(here_HW3)
+    valid = _SCALE * float(squares_HW[is_valid].sum(dtype=np.float64))
+    black = _SCALE * float(black_HW[~is_valid].sum(dtype=np.float64))
     num = is_valid.size
     num_valid = np.count_nonzero(is_valid)
     return valid / num_valid, (valid + black) / num, valid / num, num_valid / num
 
 
-def _unit(frame_HW3: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+def _mean_square(values_HW3: Values) -> Values:
+    return np.einsum("hwc,hwc->hw", values_HW3, values_HW3) / np.float32(3)
+
+
+def _unit(frame_HW3: npt.NDArray[np.generic]) -> Values:
     values = frame_HW3.astype(np.float32)
     return values / np.float32(255) if frame_HW3.dtype == np.uint8 else values
