@@ -19,11 +19,11 @@ ALPHA = 0.05
 
 @dataclass(frozen=True, slots=True)
 class PairTest:
-    """Whether two methods differ in a metric on the cases that all have a number for.
+    """Whether two methods, or a control and a copy, differ in a metric on the same cases.
 
     Attributes:
         difference: mean of `method` minus that of `other`.
-        p_value: of flipped signs by source video; `p_holm` adjusted for all tests of the run.
+        p_value: of flipped signs by source video; `p_holm` adjusted for all tests of the kind.
     """
 
     metric: str
@@ -148,21 +148,52 @@ def pair_tests(scores: Scores, metrics: Sequence[str], *, seed: int) -> list[Pai
     Args:
         metrics: those with a better and a worse.
     """
+    found = [
+        _pair_test(scores, metric, pair, scores.common(metric), seed)
+        for metric in metrics
+        for pair in combinations(scores.methods, 2)
+    ]
+    return _adjusted([test for test in found if test is not None])
+
+
+def control_tests(scores: Scores, metrics: Sequence[str], *, seed: int) -> list[PairTest]:
+    """Can a metric tell each control from a copy of the source? On the cases of both."""
+    by_control = {control: method for method, control in scores.controls.items() if control}
+    copy = by_control.pop("copy", None)
+    if copy is None:
+        return []
     found = []
     for metric in metrics:
-        names = sorted(scores.common(metric))
-        clusters_N = scores.clusters(names)
-        for method, other in combinations(scores.methods, 2):
-            one, two = (scores.values[metric, each] for each in (method, other))
-            differences_N = np.array([one[name] - two[name] for name in names])
-            try:
-                p_value = sign_flip_p(differences_N, clusters_N, seed=seed)
-            except Undefined:
-                continue
-            difference = float(differences_N.mean())
-            num_groups = len(set(clusters_N.tolist()))
-            test = PairTest(metric, method, other, difference, p_value, 1, len(names), num_groups)
-            found.append(test)
+        for method in by_control.values():
+            names = scores.values[metric, method].keys() & scores.values[metric, copy].keys()
+            found.append(_pair_test(scores, metric, (method, copy), names, seed))
+    return _adjusted([test for test in found if test is not None])
+
+
+def _pair_test(
+    scores: Scores, metric: str, pair: tuple[str, str], names: Iterable[str], seed: int
+) -> PairTest | None:
+    """None where nothing can be tested, as with a single source video."""
+    ordered = sorted(names)
+    one, two = (scores.values[metric, each] for each in pair)
+    differences_N = np.array([one[name] - two[name] for name in ordered])
+    clusters_N = scores.clusters(ordered)
+    try:
+        p_value = sign_flip_p(differences_N, clusters_N, seed=seed)
+    except Undefined:
+        return None
+    return PairTest(
+        metric,
+        *pair,
+        difference=float(differences_N.mean()),
+        p_value=p_value,
+        p_holm=p_value,
+        num_clips=len(ordered),
+        num_groups=len(set(clusters_N.tolist())),
+    )
+
+
+def _adjusted(found: list[PairTest]) -> list[PairTest]:
     if not found:
         return []
     adjusted = holm(np.array([test.p_value for test in found]))

@@ -215,7 +215,7 @@ def _by_name(folder: Path, suffixes: frozenset[str] | set[str]) -> dict[str, Pat
             )
         found[name] = path
     if not found:
-        raise ConfigError(f"{folder}: expected files such as NAME{min(suffixes)}, found none")
+        raise ConfigError(f"{folder}: expected files such as NAME.mp4 or NAME.mkv, found none")
     return found
 
 

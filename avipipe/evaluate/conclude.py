@@ -9,18 +9,26 @@ from typing import Any
 
 from avipipe import __version__
 from avipipe.errors import ConfigError
-from avipipe.evaluate.aggregate import PairTest, Scores, SetScore, pair_tests, set_scores
+from avipipe.evaluate.aggregate import PairTest, Scores, control_tests, pair_tests, set_scores
 from avipipe.evaluate.cases import Case
 from avipipe.evaluate.catalogue import METRICS
 from avipipe.evaluate.tables import (
     ClipScore,
     EvaluateRun,
+    SetScore,
     read_run,
     write_clips,
     write_run,
     write_sets,
 )
-from avipipe.evaluate.views import DETAIL_PX, DETAIL_STEP, FPS, MAX_S, MOTION_PX, VIEWS_VERSION
+from avipipe.evaluate.views import (
+    DETAIL_PX,
+    DETAIL_STEP,
+    FPS,
+    MAX_S,
+    MOTION_PX,
+    VIEWS_VERSION,
+)
 
 _PACKAGES = ("av", "numpy", "opencv-python-headless", "scipy")
 """What numbers depend on besides avipipe."""
@@ -35,6 +43,7 @@ class Conclusion:
     run: EvaluateRun
     sets: Sequence[SetScore]
     tests: Sequence[PairTest]
+    controls: Sequence[PairTest]
 
 
 def conclude(
@@ -56,6 +65,7 @@ def conclude(
     sets = set_scores(scores, seed=seed)
     judged = [name for name in scores.metrics if METRICS[name].sense != "none"]
     tests = pair_tests(scores, judged, seed=seed)
+    controls = control_tests(scores, judged, seed=seed)
     facts = {
         "version": __version__,
         "packages": {name: metadata.version(name) for name in _PACKAGES},
@@ -72,13 +82,14 @@ def conclude(
         },
         "statuses": dict(sorted(Counter(clip.status for clip in clips).items())),
         "tests": [asdict(test) for test in tests],
+        "control_tests": [asdict(test) for test in controls],
         "notes": [NO_VAE],
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_clips(folder, clips)
     write_sets(folder, sets)
     write_run(folder, facts, cases)
-    return Conclusion(EvaluateRun(folder, facts, cases, clips), sets, tests)
+    return Conclusion(EvaluateRun(folder, facts, cases, clips), sets, tests, controls)
 
 
 def _metric_facts(name: str) -> dict[str, Any]:
@@ -113,10 +124,10 @@ def merge(folder: Path, parts: Sequence[Path]) -> Conclusion:
                 )
     _check_whole(runs)
     clips = [clip for run in runs for clip in run.clips]
-    order = {name: place for place, name in enumerate(first.facts["metrics"])}
+    metrics = [name for name in METRICS if name in first.facts["metrics"]]
+    order = {name: place for place, name in enumerate(metrics)}
     clips.sort(key=lambda clip: (clip.method, clip.name, order[clip.metric]))
-    facts = first.facts
-    return conclude(folder, first.cases, clips, metrics=list(facts["metrics"]), seed=facts["seed"])
+    return conclude(folder, first.cases, clips, metrics=metrics, seed=first.facts["seed"])
 
 
 def _check_whole(runs: Sequence[EvaluateRun]) -> None:

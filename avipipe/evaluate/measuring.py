@@ -8,11 +8,13 @@ from itertools import groupby
 from pathlib import Path
 
 from avipipe.errors import DISK_ERRNOS, AvipipeError
+from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.cases import Case
 from avipipe.evaluate.catalogue import METRICS
+from avipipe.evaluate.mask_view import MaskView
 from avipipe.evaluate.metric import Metric, Score, lacking_weights, scored
 from avipipe.evaluate.store import ScoreStore, case_key, metric_key
-from avipipe.evaluate.views import CaseView, MaskView, MediaView
+from avipipe.evaluate.views import MediaView
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +25,7 @@ class CaseScores:
 
     Attributes:
         scores: by the name of the metric.
-        notes: what was done to make source and edit comparable; unknown where all was cached.
+        notes: what was done to make source and edit comparable.
         num_measured: scores that were not there already.
     """
 
@@ -84,14 +86,15 @@ class _Bench:
         }
         keys = {n: metric_key(n, metric) for n, metric in asked.items() if n not in skipped}
         stored = self._store.read(key)
-        scores = {name: stored[own] for name, own in keys.items() if own in stored}
+        scores = {n: stored.scores[own] for n, own in keys.items() if own in stored.scores}
         scores |= skipped
         left = {name: asked[name] for name in keys if name not in scores}
         if not left:
-            return CaseScores(case, scores)
+            return CaseScores(case, {name: scores[name] for name in metrics}, stored.notes)
         new, notes = self._measure_new(case, left)
-        self._store.add(key, {keys[name]: score for name, score in new.items()})
-        return CaseScores(case, {**scores, **new}, notes, len(new))
+        self._store.add(key, {keys[name]: score for name, score in new.items()}, notes)
+        found = {**scores, **new}
+        return CaseScores(case, {name: found[name] for name in metrics}, notes, len(new))
 
     def _measure_new(
         self, case: Case, metrics: Mapping[str, Metric]

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from avipipe.errors import ItemError, WeightsError
+from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.metrics.undefined import Undefined
-from avipipe.evaluate.views import CaseView
 from avipipe.weights import entry, find
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How one metric ended for one case; `value` is None unless it is ok."""
+    """How one metric ended for one case; `value` is None unless it is ok; `seconds` of CPU."""
 
     status: Status
     value: float | None = None
@@ -82,14 +82,14 @@ def lacking_weights(metric: Metric) -> str:
 
 def scored(metric: Metric, view: CaseView) -> Score:
     """Measure a case, whatever happens; only what the disk refuses is raised."""
-    began_s = time.perf_counter()
+    began_s = time.process_time()
     try:
         lack = _lack(metric, view)
         if lack is not None:
             return lack
         value = float(metric.measure(view))
     except Undefined as error:
-        return Score("undefined", reason=error.reason, seconds=time.perf_counter() - began_s)
+        return Score("undefined", reason=error.reason, seconds=time.process_time() - began_s)
     except WeightsError as error:
         return Score("skipped", reason=str(error))
     except ItemError as error:
@@ -99,7 +99,7 @@ def scored(metric: Metric, view: CaseView) -> Score:
     except Exception as error:
         logger.exception("a metric failed")
         return Score("failed", reason=f"{type(error).__name__}: {error}")
-    seconds = time.perf_counter() - began_s
+    seconds = time.process_time() - began_s
     if not math.isfinite(value):
         return Score("undefined", reason=f"it came out as {value}", seconds=seconds)
     return Score("ok", value, seconds=seconds)

@@ -26,8 +26,8 @@ class EvaluateListener(Protocol):
     def planned(self, num_cases: int) -> None:
         """So many cases there are."""
 
-    def measured(self, done: CaseScores) -> None:
-        """One more is done."""
+    def measured(self, done: Sequence[CaseScores]) -> None:
+        """Cases of one more source are done."""
 
 
 def measure_all(
@@ -52,8 +52,7 @@ def measure_all(
     listener.planned(len(cases))
     found: list[CaseScores] = []
     for part in _measured(works(cases), metrics, work, workers):
-        for each in part:
-            listener.measured(each)
+        listener.measured(part)
         found += part
     return sorted(found, key=lambda each: (each.case.method, each.case.name))
 

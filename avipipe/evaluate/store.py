@@ -1,10 +1,10 @@
 """Where scores and features are kept, by what they depend on, so that nothing is measured twice."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,29 +44,38 @@ def metric_key(name: str, metric: Metric) -> str:
     return "@".join([name, str(metric.version), *weights])
 
 
+class StoredCase(NamedTuple):
+    """Scores of a case by key of their metric, and what was done to make it comparable."""
+
+    scores: dict[str, Score]
+    notes: tuple[str, ...]
+
+
 class ScoreStore:
     """A folder that any number of processes read and write at once."""
 
     def __init__(self, folder: Path) -> None:
         self._scores, self._features = folder / "scores", folder / "features"
 
-    def read(self, key: str) -> dict[str, Score]:
-        """Scores of a case by metric; what is damaged counts as missing, and is made anew."""
+    def read(self, key: str) -> StoredCase:
+        """What is known of a case; what is damaged counts as missing, and is made anew."""
         try:
             found = json.loads(self._file(key).read_bytes())
-            return {name: Score(**score) for name, score in found.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
-            return {}
+            scores = {name: Score(**score) for name, score in found["scores"].items()}
+            return StoredCase(scores, tuple(found["notes"]))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return StoredCase({}, ())
 
-    def add(self, key: str, scores: Mapping[str, Score]) -> None:
+    def add(self, key: str, scores: Mapping[str, Score], notes: Sequence[str]) -> None:
         """Add the scores of a case that stay as they are."""
         final = {name: score for name, score in scores.items() if score.is_final}
         if not final:
             return
         path = self._file(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = {**self.read(key), **final}
-        write_json(path, {name: score.to_json() for name, score in kept.items()})
+        kept = {**self.read(key).scores, **final}
+        told = {name: score.to_json() for name, score in kept.items()}
+        write_json(path, {"scores": told, "notes": list(notes)})
 
     def feature(self, view: MediaView, name: str, make: Callable[[], Curve]) -> Curve:
         """A curve of a file, made where it is not here yet.

@@ -30,7 +30,7 @@ class ClipScore:
         control: which one the case is; empty for an edit.
         value: None unless the status is ok; never NaN.
         notes: what was done to make source and edit comparable.
-        seconds: that measuring took, decoding apart.
+        seconds: of CPU that measuring took, decoding apart.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What metrics look at: pictures, sound and masks of a case in a few fixed forms.
+"""What metrics look at: the pictures and the sound of a file in a few fixed forms.
 
 The pictures of a file are decoded once, for both forms in which they are held. All pictures are
 those on show at 24 a second, on the clock of each file's first picture, so that source and edit are
@@ -6,8 +6,7 @@ compared by time whatever their rates.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -17,9 +16,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from avipipe.errors import FailKind, MediaError
-from avipipe.evaluate.cases import Control
-from avipipe.evaluate.controls import SHIFT_S
 from avipipe.media.crop import WHOLE, Shares
 from avipipe.media.decode import iter_frames, iter_pictures, num_ticks, read_audio
 from avipipe.media.dubbed import Dubbed, dubbed
@@ -38,20 +34,14 @@ DETAIL_STEP = 8
 """Every so many pictures one is held in detail, as FiVE-Bench samples for preservation."""
 DETAIL_PX = 480
 """Short side of pictures in detail: what FlowAnchor and FiVE-Bench edit and measure at."""
-MOTION_PX = 256
+MOTION_PX = 240
 """Short side of all pictures, for motion: DIS finds flow of a few pixels there, in 4 ms."""
 MAX_S = 20.0
 """How much of a file is looked at: twice the mean clip of AVISET. With it a file takes at most
-480 pictures of 256x640 and 60 of 480x1200: 0.35 GB. Longer ones are measured so far, which their
+480 pictures of 240x600 and 60 of 480x1200: 0.31 GB. Longer ones are measured so far, which their
 scores say."""
 _MAX_ASPECT = 2.5
 """Wider pictures have a smaller short side, so that the bound of the memory holds."""
-_SAME_SHAPE = 0.02
-"""Logarithm of the ratio of two aspects: 2 % are what rounding to even sides and the multiples of
-16 of codecs make. Pictures that differ by more do not show the same, and are not compared."""
-_WHITE = 127
-"""Levels above this are inside of a mask: the middle of 0 to 255, which JPEG's halo does not
-reach."""
 
 
 def size_within(shape: tuple[float, float], short_px: int) -> tuple[int, int]:
@@ -158,13 +148,13 @@ class MediaView:
         num_frames = num_ticks(self.looked_s, FPS)
         motion = np.empty((num_frames, *motion_size[::-1], 3), np.uint8)
         detail = np.empty((-(-num_frames // DETAIL_STEP), *detail_size[::-1], 3), np.uint8)
-        for number, frame_HWC in enumerate(self._frames(max(detail_size), min(detail_size))):
-            motion[number] = _resized(frame_HWC, motion_size)
+        for number, frame_HWC in enumerate(self.frames(max(detail_size), min(detail_size))):
+            motion[number] = resized(frame_HWC, motion_size)
             if number % DETAIL_STEP == 0:
-                detail[number // DETAIL_STEP] = _resized(frame_HWC, detail_size)
+                detail[number // DETAIL_STEP] = resized(frame_HWC, detail_size)
         return Pictures(motion, detail)
 
-    def _frames(self, long_px: int, short_px: int) -> Iterator[Frames]:
+    def frames(self, long_px: int, short_px: int) -> Iterator[Frames]:
         """Pictures of what is shown, not smaller than asked where the file has as many pixels."""
         info = self.file.info
         share = max(short_px / min(self.shape), long_px / max(self.shape))
@@ -202,176 +192,26 @@ class MediaView:
             )
         return self._waves[rate_hz]
 
-    def recorded(self) -> Iterator[tuple[float, Frames]]:
+    def recorded(self) -> Iterator[Frames]:
         """Its pictures as recorded, at its own size and rate, one at a time.
 
         AV-Align is defined on these. They are read anew: held, they would take gigabytes.
 
         Yields:
-            seconds from the first picture, and (H, W, 3) uint8 BGR.
+            (H, W, 3) uint8 RGB.
         """
         info = self.file.info
         start_s = info.video.start_s
         width, height = (max(2, 2 * round(side / 2)) for side in info.video.shape)
-        for time_s, frame_HWC in iter_pictures(
+        for _, frame_HWC in iter_pictures(
             self.file.path,
             info,
             start_s=start_s,
             end_s=start_s + self.looked_s,
             size=(width, height),
-            pix_fmt="bgr24",
+            pix_fmt="rgb24",
         ):
-            yield max(0.0, time_s - start_s), _cut(frame_HWC, self.shown)
-
-
-@dataclass
-class MaskView:
-    """A mask, which is of what the edit shows."""
-
-    path: Path
-    folder: Path
-
-    def masks(self, num_frames: int, size: tuple[int, int], step: int = 1) -> npt.NDArray[np.bool_]:
-        """The masks of pictures at `FPS`, every `step`-th of them, as bool (T, H, W).
-
-        Args:
-            size: width and height.
-        Raises:
-            MediaError: it cannot be read; ManifestError: it is no `masks.json`.
-        """
-        found = np.zeros((-(-num_frames // step), *size[::-1]), np.bool_)
-        for number in range(0, num_frames, step):
-            levels_HW = self._levels(number)
-            own_size = (levels_HW.shape[1], levels_HW.shape[0])
-            grown = size[0] > own_size[0]
-            way = cv2.INTER_NEAREST if grown else cv2.INTER_AREA
-            found[number // step] = cv2.resize(levels_HW, size, interpolation=way) > _WHITE
-        return found
-
-    @cached_property
-    def _levels(self) -> Callable[[int], Frames]:
-        """From the number of a picture to its mask, 0 to 255, at its own size."""
-        if self.path.suffix.lower() == ".json":
-            return self._coded()
-        if (still_HW := _still(self.path)) is not None:
-            return lambda number: still_HW
-        return self._filmed()
-
-    def _coded(self) -> Callable[[int], Frames]:
-        from avipipe.manifests.rle import read_masks
-
-        track = read_masks(self.path)
-        if not track.frames:
-            raise MediaError(FailKind.CORRUPT, f"expected a mask of each frame in {self.path}")
-
-        def levels(number: int) -> Frames:
-            at = min(int((number + Fraction(1, 2)) / FPS * track.fps), len(track.frames) - 1)
-            return np.where(track.mask(at), 255, 0).astype(np.uint8)
-
-        return levels
-
-    def _filmed(self) -> Callable[[int], Frames]:
-        view = MediaView(self.path, self.folder)
-        size = size_within(view.shape, DETAIL_PX)
-        num_frames = num_ticks(view.looked_s, FPS)
-        held = np.empty((num_frames, *size[::-1]), np.uint8)
-        for number, frame_HWC in enumerate(view._frames(max(size), min(size))):
-            held[number] = _resized(frame_HWC, size)[..., 0]
-        return lambda number: held[min(number, num_frames - 1)]
-
-
-@dataclass
-class CaseView:
-    """Source and edit side by side.
-
-    Attributes:
-        source, edit: the files; a control's edit is its source.
-        sound: the file whose sound the edit has; the edit itself but for a shuffled control.
-        control: how the edit is derived.
-        mask, edit_mask: of what the edit shows, if there are any.
-        cached: keeps arrays by the content of a file, across cases and runs.
-    """
-
-    source: MediaView
-    edit: MediaView
-    sound: MediaView
-    control: Control
-    mask: MaskView | None
-    edit_mask: MaskView | None
-    cached: Callable[[MediaView, str, Callable[[], Curve]], Curve]
-
-    @property
-    def num_frames(self) -> int:
-        """At `FPS`, of the time that both last."""
-        return num_ticks(min(self.source.looked_s, self.edit.looked_s), FPS)
-
-    @property
-    def is_same_shape(self) -> bool:
-        """Whether both pictures can show the same."""
-        one, other = (view.shape[0] / view.shape[1] for view in (self.source, self.edit))
-        return abs(float(np.log(one / other))) <= _SAME_SHAPE
-
-    @property
-    def sizes(self) -> Sizes:
-        """Of both pictures where they are compared: those of the source."""
-        return self.source.own_sizes if self.is_same_shape else self.edit.own_sizes
-
-    @cached_property
-    def edit_pictures(self) -> Pictures:
-        """Of the edit, all of them, at the sizes of the source's where the shapes are alike."""
-        if self.control:
-            own = self.source.pictures
-            return own.frozen() if self.control == "frozen" else own
-        return self.edit.pictures_at(self.sizes)
-
-    @cached_property
-    def pairs(self) -> tuple[Pictures, Pictures]:
-        """Source and edit, picture by picture, for the time that both last."""
-        both = self.source.pictures, self.edit_pictures
-        return both[0].first(self.num_frames), both[1].first(self.num_frames)
-
-    @cached_property
-    def detail_masks(self) -> npt.NDArray[np.bool_]:
-        """The mask of each picture in detail that both have, bool (T, H, W)."""
-        assert self.mask is not None
-        return self.mask.masks(self.num_frames, self.sizes[1], DETAIL_STEP)
-
-    def edit_wave(self, rate_hz: int) -> Waves:
-        """The sound of the edit, (2, N) float32, as long as its pictures."""
-        own = self.sound.wave(rate_hz)
-        length = num_ticks(self.edit.looked_s, rate_hz)
-        late = round(SHIFT_S * rate_hz) if self.control == "shifted" else 0
-        wave_CN = np.zeros((2, length), np.float32)
-        heard = own[:, : max(0, length - late)]
-        wave_CN[:, late : late + heard.shape[1]] = heard
-        return wave_CN
-
-    def notes(self) -> list[str]:
-        """What was done to make the two comparable, in words."""
-        said = []
-        for name, view in (("source", self.source), ("edit", self.edit)):
-            if view.duration_s > MAX_S:
-                said.append(f"the first {MAX_S:g} s of the {name}'s {view.duration_s:.1f} s")
-        one_s, other_s = self.source.duration_s, self.edit.duration_s
-        if abs(one_s - other_s) > 1 / FPS:
-            said.append(
-                f"the source lasts {one_s:.2f} s, the edit {other_s:.2f} s: compared as long as "
-                "both last"
-            )
-        if self.is_same_shape and self.source.file.shape != self.edit.file.shape:
-            said.append(
-                f"the edit's {_size(self.edit)} was scaled to the view of the source's "
-                f"{_size(self.source)}"
-            )
-        one, other = (view.file.info.video.fps for view in (self.source, self.edit))
-        if abs(float(one) - float(other)) > 0.01:
-            said.append(f"{float(one):.2f} and {float(other):.2f} fps: compared at {FPS} by time")
-        return said
-
-
-def _size(view: MediaView) -> str:
-    width, height = view.shape
-    return f"{width:.0f}x{height:.0f}"
+            yield _cut(frame_HWC, self.shown)
 
 
 def _cut(frame_HWC: Frames, shown: Shares) -> Frames:
@@ -384,21 +224,11 @@ def _cut(frame_HWC: Frames, shown: Shares) -> Frames:
     return frame_HWC[rows, columns]
 
 
-def _resized(frame_HWC: Frames, size: tuple[int, int]) -> Frames:
+def resized(frame_HWC: Frames, size: tuple[int, int]) -> Frames:
+    """A picture at another width and height."""
     if frame_HWC.shape[1::-1] == size:
         return frame_HWC
     is_smaller = frame_HWC.shape[1] > size[0]
     way = cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR
-    resized: Frames = cv2.resize(frame_HWC, size, interpolation=way)
-    return resized
-
-
-def _still(path: Path) -> Frames | None:
-    """An image of a mask, (H, W) uint8; None for what is no image."""
-    if path.suffix.lower() not in {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff"}:
-        return None
-    with suppress(cv2.error):
-        still_HW: Frames | None = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if still_HW is not None:
-            return still_HW
-    raise MediaError(FailKind.CORRUPT, f"expected an image of a mask in {path}, found none")
+    found: Frames = cv2.resize(frame_HWC, size, interpolation=way)
+    return found

@@ -5,19 +5,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from avipipe.evaluate import catalogue
+from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.cases import Case, completed, write_cases
 from avipipe.evaluate.controls import controls_of
 from avipipe.evaluate.measuring import CaseScores, measure, works
 from avipipe.evaluate.metric import Metric, Score
 from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.evaluate.run import measure_all
-from avipipe.evaluate.views import CaseView
 from tests.integration import lavfi
 
 ROOT = Path(__file__).parents[2]
@@ -34,8 +35,8 @@ class Heard:
     def planned(self, num_cases: int) -> None:
         self.num_cases = num_cases
 
-    def measured(self, done: CaseScores) -> None:
-        self.done.append(done)
+    def measured(self, done: Sequence[CaseScores]) -> None:
+        self.done += done
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,10 @@ import numpy as np
 import pytest
 
 from avipipe.errors import MediaError
+from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.cases import Control
-from avipipe.evaluate.views import (
-    DETAIL_STEP,
-    FPS,
-    MAX_S,
-    CaseView,
-    MaskView,
-    MediaView,
-    size_within,
-)
+from avipipe.evaluate.mask_view import MaskView
+from avipipe.evaluate.views import DETAIL_STEP, FPS, MAX_S, MediaView, size_within
 from avipipe.manifests.rle import encode, write_masks
 from tests.integration import lavfi
 
@@ -48,7 +42,7 @@ def view_of(source: Path, edit: Path, folder: Path, control: Control = "") -> Ca
     [
         ((1280, 720), 480, (854, 480)),
         ((720, 1280), 480, (480, 854)),
-        ((160, 120), 256, (160, 120)),
+        ((160, 120), 240, (160, 120)),
         ((4000, 400), 480, (1200, 120)),
     ],
 )

@@ -1,0 +1,45 @@
+"""Metrics of what an edit does to the sound."""
+
+from avipipe.evaluate.case_view import CaseView
+from avipipe.evaluate.metric import Metric
+from avipipe.evaluate.metrics.loudness import loudness_difference_lu
+from avipipe.evaluate.metrics.si_sdr import si_sdr_db
+
+_RATE_HZ = 48_000
+
+
+def _si_sdr(view: CaseView) -> float:
+    source, edit = (
+        wave_CN.mean(axis=0) for wave_CN in (view.source.wave(_RATE_HZ), view.edit_wave(_RATE_HZ))
+    )
+    num = min(len(source), len(edit))
+    return si_sdr_db(source[:num], edit[:num])
+
+
+def _loudness(view: CaseView) -> float:
+    return loudness_difference_lu(
+        view.source.wave(_RATE_HZ), view.edit_wave(_RATE_HZ), sample_rate_hz=_RATE_HZ
+    )
+
+
+SOUNDS: dict[str, Metric] = {
+    "sisdr.mix": Metric(
+        measure=_si_sdr,
+        needs=("sound", "source_sound"),
+        sense="none",
+        family="sound",
+        unit="dB",
+        words="How much of the source's sound is in the edit's, sample by sample.",
+        protocol="SI-SDR of the mono mix at 48 kHz against the source's, within 100 dB either way, "
+        "as long as both last. A shift by a sample breaks it.",
+    ),
+    "loudness.change": Metric(
+        measure=_loudness,
+        needs=("sound", "source_sound"),
+        sense="none",
+        family="sound",
+        unit="LU",
+        words="How much louder than its source the edit is; 0 is as loud.",
+        protocol="Difference of integrated loudness by ITU-R BS.1770-4, 48 kHz, stereo.",
+    ),
+}
