@@ -70,7 +70,8 @@ def clustered_interval(
 
     if np.ptp(values_N) == 0.0:
         return interval(mean, mean, method)
-    with warnings.catch_warnings():
+    # Where nothing varies between videos, BCa divides 0 by 0: its NaN is looked at below.
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
         drawn = scipy.stats.bootstrap(
             (sums_K, counts_K),
