@@ -157,8 +157,8 @@ def decay(scores_T: Scores) -> float:
     """
     if len(scores_T) < _NUM_DECAY_BINS:
         raise Undefined(f"expected at least {_NUM_DECAY_BINS} scores, got {len(scores_T)}")
-    borders = np.linspace(1, len(scores_T), _NUM_DECAY_BINS + 1)
-    borders = np.round(borders + 1e-10).astype(np.int64) - 1
+    even = np.linspace(1, len(scores_T), _NUM_DECAY_BINS + 1)
+    borders = np.round(even + 1e-10).astype(np.int64) - 1
     first, last = scores_T[: borders[1] + 1], scores_T[borders[-2] :]
     return float(first.mean() - last.mean())
 

@@ -48,7 +48,7 @@ def onset_times(wav_N: Wave) -> npt.NDArray[np.float64]:
     require_finite(wav_N, "samples")
     if not wav_N.any():
         raise Undefined("the sound is silent")
-    return pick_peaks(onset_strength(wav_N)) * (_HOP / ONSET_RATE_HZ)
+    return np.asarray(pick_peaks(onset_strength(wav_N)) * (_HOP / ONSET_RATE_HZ), np.float64)
 
 
 def onset_strength(wav_N: Wave) -> npt.NDArray[np.float32]:

@@ -65,4 +65,4 @@ def _centred(wav_N: Wave, what: str) -> npt.NDArray[np.float64]:
     require_finite(wav_N, f"samples of the {what}")
     if np.ptp(wav_N) == 0.0:
         raise Undefined(f"the {what} is silent")
-    return wav_N.astype(np.float64) - wav_N.mean(dtype=np.float64)
+    return np.asarray(wav_N.astype(np.float64) - wav_N.mean(dtype=np.float64))

@@ -99,7 +99,7 @@ def _pair_error(
 
 
 def _mean_square(values_HW3: Values) -> Values:
-    return np.einsum("hwc,hwc->hw", values_HW3, values_HW3) / np.float32(3)
+    return np.asarray(np.einsum("hwc,hwc->hw", values_HW3, values_HW3) / np.float32(3))
 
 
 def _unit(frame_HW3: npt.NDArray[np.generic]) -> Values:

@@ -101,7 +101,7 @@ def cluster_sums(values_N: Array, clusters_N: Clusters) -> tuple[Array, Array]:
     require_same_shape(values_N, clusters_N)
     _, index_N = np.unique(clusters_N, return_inverse=True)
     counts_K = np.bincount(index_N).astype(np.float64)
-    return np.bincount(index_N, weights=values_N), counts_K
+    return np.bincount(index_N, weights=values_N).astype(np.float64), counts_K
 
 
 def _pooled_mean(sums_K: Array, counts_K: Array, axis: int) -> Array:

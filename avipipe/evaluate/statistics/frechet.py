@@ -116,7 +116,8 @@ def frechet_distance(
     means = [features.mean(axis=0) for features in sets]
     centred = [features - mean for features, mean in zip(sets, means, strict=True)]
     factors = [
-        rows if len(rows) <= rows.shape[1] else np.linalg.qr(rows, mode="r") for rows in centred
+        rows if len(rows) <= rows.shape[1] else np.asarray(np.linalg.qr(rows, mode="r"))
+        for rows in centred
     ]
     nums = [len(features) for features in sets]
     return _distance(means, factors, nums, ddof=ddof, allow_small_n=allow_small_n)
@@ -201,7 +202,9 @@ def frechet_infinity(
     return fit_infinity(shares * len(edits_MD), np.array(distances))
 
 
-def fit_infinity(sizes_K: npt.NDArray[np.number], distances_K: Array) -> FrechetInfinity:
+def fit_infinity(sizes_K: Array, distances_K: Array) -> FrechetInfinity:
     """Least-squares line through distances over 1 / size, and its height at 0."""
-    fit = scipy.stats.linregress(1.0 / sizes_K, distances_K)
-    return FrechetInfinity(float(fit.intercept), float(fit.slope), float(fit.rvalue) ** 2)
+    inverse_K = 1.0 / sizes_K
+    slope, value = np.polyfit(inverse_K, distances_K, 1)
+    correlation = np.corrcoef(inverse_K, distances_K)[0, 1]
+    return FrechetInfinity(float(value), float(slope), float(correlation) ** 2)

@@ -51,7 +51,7 @@ def test_loudness_that_is_not_defined(wav: Wave, reason: str) -> None:
 @pytest.mark.parametrize("ratio_db", [-5.0, 0.0, 20.0])
 def test_si_sdr_is_the_ratio_of_independent_noise(ratio_db: float) -> None:
     reference, added = noise(1), noise(2)
-    estimate = 0.3 * (reference + added * np.float32(10 ** (-ratio_db / 20)))
+    estimate = np.float32(0.3) * (reference + added * np.float32(10 ** (-ratio_db / 20)))
     assert si_sdr_db(reference, estimate) == pytest.approx(ratio_db, abs=0.2)
 
 
