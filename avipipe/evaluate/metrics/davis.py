@@ -66,7 +66,7 @@ def mask_agreement(
     Raises:
         Undefined: another length or size, or no frame that counts.
     """
-    require_same_shape(truth_THW, mask_THW)
+    require_same_shape(truth_THW, mask_THW, "mask")
     require_frames(truth_THW, 3 if given_ends else 1)
     frames = slice(1, -1) if given_ends else slice(None)
     voids = repeat(None) if void_THW is None else iter(void_THW[frames])

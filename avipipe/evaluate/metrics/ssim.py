@@ -19,9 +19,10 @@ Values = npt.NDArray[np.float32]
 
 FIVE_STRIDE_FRAMES = 8
 """FiVE-Bench measures what an edit keeps on every n-th frame, for time."""
+# Window of Wang et al., in pixels.
 _TAPS = 11
 _SIGMA_PX = 1.5
-"""Window of Wang et al., in pixels."""
+
 _C1, _C2 = 0.01**2, 0.03**2
 """Keep quotients of flat pictures finite; Wang et al., for values in [0, 1]."""
 
@@ -130,7 +131,7 @@ def _masked_frames(
     source_THW3: Frames, edit_THW3: Frames, inside_THW: Mask
 ) -> list[tuple[Frames, Frames, Mask]]:
     require_same_shape(source_THW3, edit_THW3)
-    require_same_shape(source_THW3[..., 0], inside_THW)
+    require_same_shape(source_THW3[..., 0], inside_THW, "mask")
     triples = zip(source_THW3, edit_THW3, inside_THW, strict=True)
     masked = [triple for triple in triples if triple[2].any()]
     if not masked:

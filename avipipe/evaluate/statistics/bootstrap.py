@@ -98,7 +98,7 @@ def cluster_sums(values_N: Array, clusters_N: Clusters) -> tuple[Array, Array]:
         Undefined: no values, NaN, infinity, or not one cluster a value.
     """
     require_finite(values_N, "values")
-    require_same_shape(values_N, clusters_N)
+    require_same_shape(values_N, clusters_N, "source videos")
     _, index_N = np.unique(clusters_N, return_inverse=True)
     counts_K = np.bincount(index_N).astype(np.float64)
     return np.bincount(index_N, weights=values_N).astype(np.float64), counts_K

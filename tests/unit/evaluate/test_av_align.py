@@ -117,7 +117,7 @@ def test_what_has_no_value_says_why() -> None:
         av_align_corrected(some, none, **given)
     with pytest.raises(Undefined, match="cannot be shifted"):
         av_align_corrected(some, some, tolerance_s=0.1, duration_s=1.0)
-    with pytest.raises(Undefined, match="at least 2 frames, got 1"):
+    with pytest.raises(Undefined, match="at least 2 frames"):
         flow_curve(np.zeros((1, 32, 32, 3), np.uint8))
     with pytest.raises(Undefined, match="silent"):
         onset_times(np.zeros(ONSET_RATE_HZ, np.float32))
