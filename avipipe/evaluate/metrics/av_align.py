@@ -6,7 +6,7 @@ to one and ignores peaks under 0.1 px. The two are not comparable, and both have
 published scores (0.3 at 4 fps): `av_align_corrected` subtracts it.
 
 Defined at the video's own size and rate, for scores depend on both: flow is in pixels, and the
-tolerance is one frame. The cost is the flow's, 60 to 100 ms a frame at 720p.
+tolerance is one frame. The cost is the flow's, 0.13 s a frame of 720p.
 
 Source: Yariv et al., Diverse and aligned audio-to-video generation via text-to-video model
 adaptation, AAAI 2024; guyyariv/TempoTokens, av_align.py @34d9502 (v1) and @bf0b1e3 (v2);

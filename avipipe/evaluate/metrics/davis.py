@@ -18,6 +18,7 @@ import numpy.typing as npt
 import scipy
 
 from avipipe.annotators.base import Mask
+from avipipe.annotators.mask_quality import overlap
 from avipipe.evaluate.metrics.undefined import Undefined, require_frames, require_same_shape
 
 Scores = npt.NDArray[np.float64]
@@ -79,11 +80,9 @@ def mask_agreement(
 
 def region_similarity(truth_HW: Mask, mask_HW: Mask, *, void_HW: Mask | None = None) -> float:
     """J: intersection over union; 1 where both are empty."""
-    both, either = truth_HW & mask_HW, truth_HW | mask_HW
     if void_HW is not None:
-        both, either = both & ~void_HW, either & ~void_HW
-    union = np.count_nonzero(either)
-    return np.count_nonzero(both) / union if union else 1.0
+        truth_HW, mask_HW = truth_HW & ~void_HW, mask_HW & ~void_HW
+    return overlap(truth_HW, mask_HW)
 
 
 def boundary_accuracy(

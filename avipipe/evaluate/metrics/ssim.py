@@ -1,8 +1,8 @@
 """Structural similarity of pictures: whole, zero-filled around a mask, and as a map inside it.
 
 In [-1, 1], higher is better. Gaussian window of 11 taps, sigma 1.5, borders reflected, per channel
-of RGB in [0, 1], then the mean. Defined at a short side of 480 px, the size of FiVE-Bench, on every
-8th frame (`FIVE_STRIDE_FRAMES`): the window is a fixed number of pixels, so size moves the number.
+of RGB in [0, 1], then the mean. Defined at a short side of 480 px on every 8th frame, as FiVE-Bench
+measures: the window is a fixed number of pixels, so size moves the number.
 
 Source: Wang et al., Image quality assessment, IEEE TIP 2004; torchmetrics 1.9.0, functional/image/
 ssim.py with data_range=1.0; MinghanLi/FiVE-Bench@737b30e, evaluation/metrics_calculator.py.
@@ -17,8 +17,6 @@ from avipipe.evaluate.metrics.undefined import Undefined, require_frames, requir
 
 Values = npt.NDArray[np.float32]
 
-FIVE_STRIDE_FRAMES = 8
-"""FiVE-Bench measures what an edit keeps on every n-th frame, for time."""
 # Window of Wang et al., in pixels.
 _TAPS = 11
 _SIGMA_PX = 1.5
@@ -92,7 +90,7 @@ def ssim_inside(
 
 def ssim_map(source_HW3: Frames, edit_HW3: Frames) -> Values:
     """SSIM of each pixel, mean of the channels, float32 (H, W)."""
-    # One channel at a time stays in the processor's cache: half the cost.
+    # One channel at a time stays in the processor's cache: a third less time.
     channels = (_channel_map(source_HW3[..., c], edit_HW3[..., c]) for c in range(3))
     return np.asarray(sum(channels) / np.float32(3))
 

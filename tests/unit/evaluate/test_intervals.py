@@ -1,8 +1,12 @@
 """Intervals and tests by source video: they hold what they say, and widen where clips are alike."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import scipy
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.evaluate.statistics.bootstrap import Array, clustered_interval
@@ -54,6 +58,21 @@ def test_where_bca_has_no_value_the_interval_is_the_percentiles() -> None:
     values, clusters = np.array([0.0, 1.0, 0.0, 1.0]), np.array([0, 0, 1, 1])
     found = clustered_interval(values, clusters, rng=np.random.default_rng(0))
     assert (found.low, found.high, found.method) == (0.5, 0.5, "percentile")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0, -3.7]), st.integers(0, 3)), min_size=2),
+    st.sampled_from(["percentile", "BCa"]),
+)
+def test_any_two_videos_have_an_interval(
+    clips: list[tuple[float, int]], method: Literal["percentile", "BCa"]
+) -> None:
+    values, videos = np.array(clips).T
+    assume(len(np.unique(videos)) > 1)
+    rng = np.random.default_rng(0)
+    found = clustered_interval(values, videos, rng=rng, method=method, num_resamples=50)
+    assert values.min() - 1e-9 <= found.low <= found.high <= values.max() + 1e-9
 
 
 def test_intervals_that_cannot_be_drawn() -> None:
