@@ -75,7 +75,7 @@ def test_flow(align: Arrays) -> None:
 
 
 def test_onsets_and_the_whole(align: Arrays) -> None:
-    wav = align["audio_int16_22050"].astype(np.float32) / 32768
+    wav = align["audio_int16_22050"].astype(np.float32) / np.float32(32768)
     close(onset_strength(wav), align["onset_envelope"], 1e-4)
     onsets = onset_times(wav)
     close(onsets, align["audio_peak_times"], EXACT)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import scipy
 
 from avipipe.annotators.base import Mask
+from avipipe.annotators.mask_quality import overlap
 from avipipe.evaluate.metrics.undefined import Undefined, require_frames, require_same_shape
 
 Scores = npt.NDArray[np.float64]
@@ -66,7 +67,7 @@ def mask_agreement(
     Raises:
         Undefined: another length or size, or no frame that counts.
     """
-    require_same_shape(truth_THW, mask_THW)
+    require_same_shape(truth_THW, mask_THW, "mask")
     require_frames(truth_THW, 3 if given_ends else 1)
     frames = slice(1, -1) if given_ends else slice(None)
     voids = repeat(None) if void_THW is None else iter(void_THW[frames])
@@ -79,11 +80,9 @@ def mask_agreement(
 
 def region_similarity(truth_HW: Mask, mask_HW: Mask, *, void_HW: Mask | None = None) -> float:
     """J: intersection over union; 1 where both are empty."""
-    both, either = truth_HW & mask_HW, truth_HW | mask_HW
     if void_HW is not None:
-        both, either = both & ~void_HW, either & ~void_HW
-    union = np.count_nonzero(either)
-    return np.count_nonzero(both) / union if union else 1.0
+        truth_HW, mask_HW = truth_HW & ~void_HW, mask_HW & ~void_HW
+    return overlap(truth_HW, mask_HW)
 
 
 def boundary_accuracy(
@@ -157,8 +156,8 @@ def decay(scores_T: Scores) -> float:
     """
     if len(scores_T) < _NUM_DECAY_BINS:
         raise Undefined(f"expected at least {_NUM_DECAY_BINS} scores, got {len(scores_T)}")
-    borders = np.linspace(1, len(scores_T), _NUM_DECAY_BINS + 1)
-    borders = np.round(borders + 1e-10).astype(np.int64) - 1
+    even = np.linspace(1, len(scores_T), _NUM_DECAY_BINS + 1)
+    borders = np.round(even + 1e-10).astype(np.int64) - 1
     first, last = scores_T[: borders[1] + 1], scores_T[borders[-2] :]
     return float(first.mean() - last.mean())
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyloudnorm
 
 from avipipe.annotators.base import Wave
-from avipipe.evaluate.metrics.undefined import Undefined, require_finite
+from avipipe.evaluate.metrics.undefined import Undefined, require_sound
 
 _BLOCK_S = 0.4
 """A gating block of BS.1770; less than one has no integrated loudness."""
@@ -23,17 +23,15 @@ def loudness_lufs(wav_CN: Wave, *, sample_rate_hz: int) -> float:
     Args:
         wav_CN: float32 [-1, 1], up to 5 channels.
     Raises:
-        Undefined: no sound, less than 0.4 s, silence (all blocks below -70 LUFS), NaN, infinity,
-            or more channels.
+        Undefined: no sound, less than 0.4 s, silence, no block above -70 LUFS, NaN,
+            infinity, or more channels.
     """
-    require_finite(wav_CN, "samples")
+    require_sound(wav_CN)
     num_channels, num = wav_CN.shape
     if num_channels > _MAX_CHANNELS:
         raise Undefined(f"loudness is defined up to {_MAX_CHANNELS} channels, got {num_channels}")
     if num < _BLOCK_S * sample_rate_hz:
         raise Undefined(f"expected at least {_BLOCK_S} s of sound, got {num / sample_rate_hz:.2f}")
-    if not wav_CN.any():
-        raise Undefined("the sound is silent")
     meter = pyloudnorm.Meter(sample_rate_hz)
     lufs = float(meter.integrated_loudness(wav_CN.T.astype(np.float64)))
     if not np.isfinite(lufs):

@@ -12,29 +12,33 @@ import numpy.typing as npt
 import scipy
 
 from avipipe.annotators.base import Wave
-from avipipe.evaluate.metrics.undefined import Undefined, require_finite
+from avipipe.evaluate.metrics.undefined import require_sound
 
 Array = npt.NDArray[np.floating]
 
 ONSET_RATE_HZ = 22050
+
+# Samples and bands of the spectrogram: librosa's defaults.
 _WINDOW = 2048
 _HOP = 512
 _NUM_MELS = 128
-# librosa's defaults, in samples and bands.
+
+# Slaney's mel scale: linear below the break, logarithmic above.
 _MEL_LINEAR_HZ = 200 / 3
 _MEL_BREAK_HZ = 1000.0
 _MEL_LOG_STEP = np.log(6.4) / 27
-# Slaney's mel scale: linear below the break, logarithmic above.
+
+# Levels below either are equally quiet: power_to_db's defaults.
 _FLOOR_POWER = 1e-10
 _RANGE_DB = 80.0
-# Of power_to_db: levels below either are equally quiet.
+
+# Peaks are picked as by onset_detect, in hops of 23 ms and shares of the largest strength: in the
+# 30 ms before nothing is higher, it is above the mean of the 100 ms around, and the next is later.
 _BEFORE_MAX = int(0.03 * ONSET_RATE_HZ) // _HOP
 _BEFORE_MEAN = int(0.10 * ONSET_RATE_HZ) // _HOP
 _AFTER_MEAN = _BEFORE_MEAN + 1
 _WAIT = _BEFORE_MAX
 _DELTA = 0.07
-"""Peak picking of onset_detect, in hops and in units of the largest strength: 30 ms before a peak
-nothing is higher, it stands out from the mean of 100 ms on either side, and the next is later."""
 
 
 def onset_times(wav_N: Wave) -> npt.NDArray[np.float64]:
@@ -45,10 +49,8 @@ def onset_times(wav_N: Wave) -> npt.NDArray[np.float64]:
     Raises:
         Undefined: no sound, silence, NaN or infinity.
     """
-    require_finite(wav_N, "samples")
-    if not wav_N.any():
-        raise Undefined("the sound is silent")
-    return pick_peaks(onset_strength(wav_N)) * (_HOP / ONSET_RATE_HZ)
+    require_sound(wav_N)
+    return np.asarray(pick_peaks(onset_strength(wav_N)) * (_HOP / ONSET_RATE_HZ), np.float64)
 
 
 def onset_strength(wav_N: Wave) -> npt.NDArray[np.float32]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Wave
-from avipipe.evaluate.metrics.undefined import Undefined, require_finite, require_same_shape
+from avipipe.evaluate.metrics.undefined import require_same_shape, require_sound
 
 Samples = npt.NDArray[np.bool_]
 
@@ -32,9 +32,9 @@ def si_sdr_db(reference_N: Wave, estimate_N: Wave, *, counted_N: Samples | None 
     Raises:
         Undefined: no samples, another length, NaN, infinity, or silence on either side.
     """
-    require_same_shape(reference_N, estimate_N)
+    require_same_shape(reference_N, estimate_N, "estimate")
     if counted_N is not None:
-        require_same_shape(reference_N, counted_N)
+        require_same_shape(reference_N, counted_N, "samples that count")
         reference_N, estimate_N = reference_N[counted_N], estimate_N[counted_N]
     reference = _centred(reference_N, "reference")
     estimate = _centred(estimate_N, "estimate")
@@ -62,7 +62,7 @@ def in_events(events_s: Sequence[tuple[float, float]], *, num: int, sample_rate_
 
 
 def _centred(wav_N: Wave, what: str) -> npt.NDArray[np.float64]:
-    require_finite(wav_N, f"samples of the {what}")
-    if np.ptp(wav_N) == 0.0:
-        raise Undefined(f"the {what} is silent")
-    return wav_N.astype(np.float64) - wav_N.mean(dtype=np.float64)
+    require_sound(wav_N, what)
+    centred_N = np.asarray(wav_N.astype(np.float64) - wav_N.mean(dtype=np.float64))
+    require_sound(centred_N, what)
+    return centred_N
