@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from avipipe import weights
 from avipipe.annotators.base import Frames
 from avipipe.annotators.loading import device
+from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.weighted import Weighted
+from avipipe.evaluate.metrics.undefined import require_frames
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,16 +54,21 @@ class DinoVitS16(Weighted):
         (weight,) = self.needs
         state = read_state(weight)
         state.pop("mask_token", None)  # of DINOv2's training alone
-        with torch.device("meta"):
-            network = DinoVit(state)
-        self._network = network
-        filled(network.vit, state, weight=weight)
+        with (
+            reading(weights.locate(weight), "a transformer of DINO", pull_again(weight)),
+            torch.device("meta"),
+        ):
+            self._network = DinoVit(state)
+        filled(self._network.vit, state, weight=weight)
 
     def cls(self, frames: Frames | Sequence[Frames]) -> npt.NDArray[np.float32]:
         """Class features (T, D) of frames (T, H, W, 3), whole, or of crops (`local_views`).
 
         A clip's frames keep their shape, crops are squashed to a square: they differ in shape,
         and a thin one would leave the network next to nothing.
+
+        Raises:
+            Undefined: no frames.
         """
         from avipipe.evaluate.extractors.networks.running import exact
 
@@ -71,7 +79,11 @@ class DinoVitS16(Weighted):
     def keys(
         self, frames_THWC: Frames, *, colour_range: ColourRange
     ) -> Iterator[npt.NDArray[np.float32]]:
-        """Keys (N tokens, D) of the last block of each frame, class token first."""
+        """Keys (N tokens, D) of the last block of each frame, class token first.
+
+        Raises:
+            Undefined: no frames.
+        """
         from avipipe.evaluate.extractors.networks.running import exact
 
         for batch in _batches(frames_THWC, colour_range):
@@ -128,6 +140,7 @@ def _batches(
 
     from avipipe.evaluate.extractors.networks.running import BATCH_FRAMES
 
+    require_frames(frames, 1)
     for start in range(0, len(frames), BATCH_FRAMES):
         batch = frames[start : start + BATCH_FRAMES]
         if isinstance(batch, np.ndarray):
@@ -139,7 +152,7 @@ def _batches(
 def _channels_first(frames_THWC: Frames) -> "Tensor":
     import torch
 
-    return torch.from_numpy(frames_THWC).permute(0, 3, 1, 2).float()
+    return torch.tensor(frames_THWC).permute(0, 3, 1, 2).float()
 
 
 def _coloured(pictures_TCHW: "Tensor") -> "Tensor":

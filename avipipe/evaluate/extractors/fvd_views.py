@@ -70,7 +70,7 @@ def styleganv(frames_BTHWC: Frames) -> "Tensor":
 def _video(frames_BTHWC: Frames) -> "Tensor":
     import torch
 
-    return torch.from_numpy(frames_BTHWC).permute(0, 4, 1, 2, 3).float()
+    return torch.tensor(frames_BTHWC).permute(0, 4, 1, 2, 3).float()
 
 
 def _squashed(video_BCTHW: "Tensor") -> "Tensor":
@@ -95,4 +95,4 @@ def _resized(video_BCTHW: "Tensor", size: tuple[int, int], *, antialias: bool) -
     frames = functional.interpolate(
         frames, size=size, mode="bilinear", align_corners=False, antialias=antialias
     )
-    return frames.unflatten(0, (len(video_BCTHW), -1)).transpose(1, 2)
+    return frames.reshape(len(video_BCTHW), -1, *frames.shape[1:]).transpose(1, 2)
