@@ -171,7 +171,8 @@ class _Scripted(nn.Module):
 
     def forward(self, x: Tensor, rescale: bool, resize: bool, return_features: bool) -> Tensor:
         flags = [float(rescale), float(resize), float(return_features), float(x.mean())]
-        return torch.tensor([flags])
+        told: Tensor = torch.tensor([flags])
+        return told
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")

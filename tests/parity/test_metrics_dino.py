@@ -68,6 +68,7 @@ def test_what_dino_is_shown(numbers: Arrays, colour_range: dino.ColourRange) -> 
     close(stats(found_CHW), numbers[f"transform_range{colour_range}_stats"], SIMILARITY_TOLERANCE)
 
 
+@pytest.mark.slow  # seconds; the keys are in the distance below too
 def test_features_of_the_network(numbers: Arrays, extractor: dino.DinoVitS16) -> None:
     source_THWC = grown(numbers["vit_src_small"])
     (cls_D,) = extractor.cls(source_THWC)
@@ -82,7 +83,9 @@ def test_features_of_the_network(numbers: Arrays, extractor: dino.DinoVitS16) ->
     assert keys_HNd.sum(dtype=np.float64) == pytest.approx(total, abs=noise)
 
 
-@pytest.mark.parametrize(("colour_range", "name"), [(1, "range1"), (255, "pie")])
+@pytest.mark.parametrize(
+    ("colour_range", "name"), [(1, "range1"), pytest.param(255, "pie", marks=pytest.mark.slow)]
+)
 def test_structure_distance_of_both_ranges(
     numbers: Arrays, extractor: dino.DinoVitS16, colour_range: dino.ColourRange, name: str
 ) -> None:

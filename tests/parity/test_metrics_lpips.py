@@ -2,7 +2,9 @@
 
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,7 @@ ABSOLUTE, RELATIVE = 1e-5, 1e-4
 HEADS = Path(torchmetrics.functional.image.__file__).parent / "lpips_models"
 """The published heads, which torchmetrics brings along."""
 
+Array = npt.NDArray[Any]
 Frames = npt.NDArray[np.uint8]
 NETS: dict[str, type[LpipsAlex]] = {"alex": LpipsAlex, "squeeze": LpipsSqueeze}
 
@@ -36,6 +39,7 @@ def lpips(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LpipsAlex
     """Sets up LPIPS with a backbone of the recipe and the published heads, held to their hash."""
     folder = tmp_path_factory.mktemp("lpips")
 
+    @cache
     def set_up(net: str) -> LpipsAlex:
         extractor = NETS[net]()
         backbone, heads = (weights.entry(name) for name in extractor.needs)
@@ -82,5 +86,5 @@ def test_the_mean_of_the_map(numbers: Arrays, lpips: Callable[[str], LpipsAlex])
     held(map_THW.mean(), numbers["lpips_alex_common_spatial_mean"])
 
 
-def held(found: npt.ArrayLike, expected: npt.ArrayLike) -> None:
+def held(found: Array | float, expected: Array) -> None:
     np.testing.assert_allclose(found, expected, atol=ABSOLUTE, rtol=RELATIVE)
