@@ -16,7 +16,7 @@ from timm.models.vision_transformer import VisionTransformer  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from avipipe.errors import WeightsError  # noqa: E402
-from avipipe.evaluate.extractors import fvd_views  # noqa: E402
+from avipipe.evaluate.extractors import dino_views, fvd_views  # noqa: E402
 from avipipe.evaluate.extractors.clip import ClipVitB32  # noqa: E402
 from avipipe.evaluate.extractors.dino import Dinov2VitB14, DinoVitS16  # noqa: E402
 from avipipe.evaluate.extractors.i3d import I3dStyleganV, I3dVideoGpt  # noqa: E402
@@ -137,13 +137,21 @@ def test_dino_keys_have_a_row_for_each_patch_of_a_wide_frame(
     tmp_path: Path, frames: Frames
 ) -> None:
     extractor = dino(dino_state(), tmp_path)
-    keys = list(extractor.keys(frames, colour_range=1))
+    keys = list(extractor.keys(frames))
     assert len(keys) == 18
     assert keys[0].shape == (1 + 14 * 23, 64)  # 224 x 373 px
-    (alone,) = extractor.keys(frames[17:], colour_range=1)
+    (alone,) = extractor.keys(frames[17:])
     np.testing.assert_allclose(keys[17], alone, atol=1e-5)
-    (parity,) = extractor.keys(frames[17:], colour_range=255)
+    (parity,) = extractor.keys(frames[17:], view=dino_views.whole_pie)
     assert not np.allclose(alone, parity, atol=1e-3)
+
+
+def test_vbench_sees_whole_grey_levels_without_a_bound_of_the_long_side(frames: Frames) -> None:
+    shown_TCHW = dino_views.vbench(frames[:1, :, :20])
+    assert shown_TCHW.shape == (1, 3, 537, 224)
+    grey = (shown_TCHW[:, 0] * 0.229 + 0.485) * 255
+    np.testing.assert_allclose(grey, grey.round(), atol=1e-3)
+    assert dino_views.whole(frames[:1, :, :20]).shape == (1, 3, 480, 200)
 
 
 def test_dinov2_loads_with_its_layer_scale_and_sees_crops(
@@ -153,9 +161,11 @@ def test_dinov2_loads_with_its_layer_scale_and_sees_crops(
     state["mask_token"] = torch.zeros(1, 64)
     extractor = dino(state, tmp_path, Dinov2VitB14)
     crops = cropped_views(frames, masks)
-    features = extractor.cls(crops)
+    features = extractor.cls(crops, view=dino_views.crops)
     assert features.shape == (17, 64)
-    np.testing.assert_allclose(features[16:], extractor.cls(crops[16:]), atol=1e-5)
+    np.testing.assert_allclose(
+        features[16:], extractor.cls(crops[16:], view=dino_views.crops), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("lost", ["patch_embed.proj.weight", "blocks.1.norm2.bias"])

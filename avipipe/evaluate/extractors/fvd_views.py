@@ -1,7 +1,8 @@
 """What each FVD shows its network: frames (B, T, H, W, 3), uint8 RGB, to video (B, 3, T, 224, 224).
 
 The same network on another of these views gives another number: of a 16:9 picture, a squash keeps
-all of its width and a centre crop 56 % of it.
+all of its width and a centre crop 56 % of it. StyleGAN-V and cd-fvd take sixteen frames in a row of
+each video; common_metrics takes as many as it is given, ten at least.
 """
 
 from math import ceil
