@@ -22,13 +22,20 @@ def stats(array: Array) -> list[float]:
     return [*map(float, array.shape), float(values.sum()), float((values**2).sum())]
 
 
-def recipe_state(name: str, part: str = "keys") -> dict[str, Tensor]:
-    """The tensors of a network by the recipe of `{name}_keys.json`, checked by sum and first."""
+def recipe_state(name: str, *parts: str) -> dict[str, Tensor]:
+    """The tensors of a network by the recipe of `{name}_keys.json`, checked by sum and first.
+
+    Args:
+        parts: the way in the file to the tensors of one network of several; else `keys`.
+    """
     path = FOLDER / f"{name}_keys.json"
     if not path.is_file():
         pytest.skip(f"no {path}: set AVIPIPE_PARITY_DIR to the folder of reference numbers")
     told = json.loads(path.read_text())
-    return {key: torch.from_numpy(_tensor(key, entry, told)) for key, entry in told[part].items()}
+    entries = told
+    for part in parts or ("keys",):
+        entries = entries[part]
+    return {key: torch.from_numpy(_tensor(key, entry, told)) for key, entry in entries.items()}
 
 
 def _tensor(key: str, entry: Mapping[str, Any], told: Mapping[str, Any]) -> Array:
