@@ -156,6 +156,26 @@ def clip_frames(
     return pairs
 
 
+def picture_views(frames_THWC: Frames) -> Views:
+    """The middle square of each frame by itself, (T, 3, 224, 224), resized by Pillow.
+
+    Source: JavisVerse/JavisDiT@b505b37, eval/javisbench/src/dataset.py.
+    """
+    import torch
+    from PIL import Image
+    from torchvision.transforms.v2 import InterpolationMode, functional
+
+    squares = []
+    for frame_HWC in frames_THWC:
+        small = functional.resize(
+            Image.fromarray(frame_HWC), [_SIZE_PX], interpolation=InterpolationMode.BICUBIC
+        )
+        middle = functional.center_crop(small, [_SIZE_PX, _SIZE_PX])
+        squares.append(functional.pil_to_tensor(middle).float() / 255)
+    empty = torch.zeros((0, 3, _SIZE_PX, _SIZE_PX))
+    return np.asarray(_coloured(torch.stack(squares) if squares else empty).numpy())
+
+
 def av_benchmark_frames(frames_THWC: Frames) -> Views:
     """Pictures (3 crops, T, 3, 224, 224) of frames at 0.5 per second, resized as bytes."""
     import torch
