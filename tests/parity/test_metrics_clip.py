@@ -1,11 +1,12 @@
 """Scores by CLIP, and what CLIP is shown, against numbers of reference implementations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from avipipe.annotators.base import Frames
 from avipipe.evaluate.extractors.clip import ClipVitB32
 from avipipe.evaluate.extractors.local_views import cropped_views, masked_views
 from avipipe.evaluate.metrics import clip_score, dino_similarity
@@ -87,9 +88,9 @@ def test_a_long_text_keeps_its_end(numbers: Arrays, clip: ClipVitB32) -> None:
 def test_what_clip_is_shown(clip: ClipVitB32, view: str) -> None:
     given = arrays("clip_image")
     frames_THWC, masks_THW = given["image"][None], given["mask"][None] > 0
-    views = {
-        "plain": frames_THWC,
-        "five_blackfill": masked_views(frames_THWC, masks_THW),
+    views: dict[str, Sequence[Frames]] = {
+        "plain": list(frames_THWC),
+        "five_blackfill": list(masked_views(frames_THWC, masks_THW)),
         "bbox_crop": cropped_views(frames_THWC, masks_THW),
     }
     (shown_CHW,) = clip.shown(views[view]).numpy()

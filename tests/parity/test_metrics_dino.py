@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from avipipe.evaluate.extractors import dino
+from avipipe.evaluate.extractors import dino, dino_views
 from avipipe.evaluate.extractors.networks.vit import keys_of
 from avipipe.evaluate.metrics.structure_distance import self_similarity, structure_distance
 from tests.models.single_file import lock_file
@@ -60,19 +60,21 @@ def test_keys_among_queries_and_values(numbers: Arrays) -> None:
     np.testing.assert_array_equal(keys_ND, rows(numbers["keys_from_qkv"]))
 
 
-@pytest.mark.parametrize("colour_range", [1, 255])
-def test_what_dino_is_shown(numbers: Arrays, colour_range: dino.ColourRange) -> None:
-    (found_CHW,) = dino.shown(numbers["image"][None], colour_range).numpy()
-    expected = numbers[f"transform_range{colour_range}"]
-    close(found_CHW[:, ::13, ::17], expected, SIMILARITY_TOLERANCE)
-    close(stats(found_CHW), numbers[f"transform_range{colour_range}_stats"], SIMILARITY_TOLERANCE)
+@pytest.mark.parametrize(
+    ("view", "name"), [(dino_views.whole, "range1"), (dino_views.whole_pie, "range255")]
+)
+def test_what_dino_is_shown(numbers: Arrays, view: dino.View, name: str) -> None:
+    (found_CHW,) = view(numbers["image"][None]).numpy()
+    close(found_CHW[:, ::13, ::17], numbers[f"transform_{name}"], SIMILARITY_TOLERANCE)
+    close(stats(found_CHW), numbers[f"transform_{name}_stats"], SIMILARITY_TOLERANCE)
 
 
+@pytest.mark.slow  # seconds; the keys are in the distance below too
 def test_features_of_the_network(numbers: Arrays, extractor: dino.DinoVitS16) -> None:
     source_THWC = grown(numbers["vit_src_small"])
     (cls_D,) = extractor.cls(source_THWC)
     close(cls_D, numbers["vit_final_cls"], NETWORK_TOLERANCE)
-    (keys_ND,) = extractor.keys(source_THWC, colour_range=1)
+    (keys_ND,) = extractor.keys(source_THWC)
     heads, tokens, width, total, squares = numbers["vit_keys11_src_stats"]
     assert keys_ND.shape == (tokens, heads * width)
     keys_HNd = keys_ND.reshape(int(tokens), int(heads), int(width)).transpose(1, 0, 2)
@@ -82,11 +84,17 @@ def test_features_of_the_network(numbers: Arrays, extractor: dino.DinoVitS16) ->
     assert keys_HNd.sum(dtype=np.float64) == pytest.approx(total, abs=noise)
 
 
-@pytest.mark.parametrize(("colour_range", "name"), [(1, "range1"), (255, "pie")])
+@pytest.mark.parametrize(
+    ("view", "name"),
+    [
+        (dino_views.whole, "range1"),
+        pytest.param(dino_views.whole_pie, "pie", marks=pytest.mark.slow),
+    ],
+)
 def test_structure_distance_of_both_ranges(
-    numbers: Arrays, extractor: dino.DinoVitS16, colour_range: dino.ColourRange, name: str
+    numbers: Arrays, extractor: dino.DinoVitS16, view: dino.View, name: str
 ) -> None:
     sides = [grown(numbers[f"vit_{side}_small"]) for side in ("src", "tgt")]
-    keys = [extractor.keys(side, colour_range=colour_range) for side in sides]
+    keys = [extractor.keys(side, view=view) for side in sides]
     expected = float(numbers[f"vit_structure_distance_{name}"])
     assert structure_distance(*keys) == pytest.approx(expected, rel=DISTANCE_TOLERANCE)

@@ -2,7 +2,9 @@
 
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +20,11 @@ from avipipe.evaluate.metrics.lpips import mean_lpips
 from tests.parity.metric_fixtures import Arrays, arrays
 from tests.parity.metric_recipes import recipe_state
 
-TOLERANCE = {"abs": 1e-5, "rel": 1e-4}
+ABSOLUTE, RELATIVE = 1e-5, 1e-4
 HEADS = Path(torchmetrics.functional.image.__file__).parent / "lpips_models"
 """The published heads, which torchmetrics brings along."""
 
+Array = npt.NDArray[Any]
 Frames = npt.NDArray[np.uint8]
 NETS: dict[str, type[LpipsAlex]] = {"alex": LpipsAlex, "squeeze": LpipsSqueeze}
 
@@ -36,6 +39,7 @@ def lpips(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LpipsAlex
     """Sets up LPIPS with a backbone of the recipe and the published heads, held to their hash."""
     folder = tmp_path_factory.mktemp("lpips")
 
+    @cache
     def set_up(net: str) -> LpipsAlex:
         extractor = NETS[net]()
         backbone, heads = (weights.entry(name) for name in extractor.needs)
@@ -69,17 +73,18 @@ def test_lpips_whole_and_outside_the_mask(
     for name, is_filled in (("full", False), ("unedit", True)):
         pair = clips(numbers, is_filled=is_filled)
         found = mean_lpips(extractor.distances(*pair))
-        assert found == pytest.approx(float(numbers[f"lpips_{net}_{name}"]), **TOLERANCE)
+        held(found, numbers[f"lpips_{net}_{name}"])
         (layers,) = extractor.layers(*pair)
-        expected = numbers[f"lpips_{net}_{name}_layers"]
-        np.testing.assert_allclose(layers, expected, atol=1e-5, rtol=1e-4)
-    found = mean_lpips(extractor.distances(*clips(numbers, is_filled=False)))
-    expected = float(numbers[f"lpips_{net}_torchmetrics_full"])
-    assert found == pytest.approx(expected, **TOLERANCE)
+        held(layers, numbers[f"lpips_{net}_{name}_layers"])
+    whole = mean_lpips(extractor.distances(*clips(numbers, is_filled=False)))
+    held(whole, numbers[f"lpips_{net}_torchmetrics_full"])
 
 
 def test_the_mean_of_the_map(numbers: Arrays, lpips: Callable[[str], LpipsAlex]) -> None:
     map_THW = lpips("alex").maps(*clips(numbers, is_filled=False))
     assert map_THW.shape == (1, *numbers["mask"].shape)
-    expected = float(numbers["lpips_alex_common_spatial_mean"])
-    assert map_THW.mean() == pytest.approx(expected, **TOLERANCE)
+    held(map_THW.mean(), numbers["lpips_alex_common_spatial_mean"])
+
+
+def held(found: Array | float, expected: Array) -> None:
+    np.testing.assert_allclose(found, expected, atol=ABSOLUTE, rtol=RELATIVE)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from avipipe.annotators.base import Frames
 from avipipe.annotators.loading import device, load, load_model
 from avipipe.annotators.weighted import Weighted
+from avipipe.evaluate.metrics.undefined import require_frames
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,9 +47,13 @@ class ClipVitB32(Weighted):
 
         The short side becomes 224 and the middle is cut out: of a wide frame the sides are not
         seen, nor is an edit that is there.
+
+        Raises:
+            Undefined: no frames.
         """
         from avipipe.evaluate.extractors.networks.running import BATCH_FRAMES, exact
 
+        require_frames(frames, 1)
         found = []
         for start in range(0, len(frames), BATCH_FRAMES):
             pictures = self.shown(frames[start : start + BATCH_FRAMES]).to(device())

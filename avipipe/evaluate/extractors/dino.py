@@ -1,28 +1,24 @@
 """DINO and DINOv2: class features of frames, and the keys whose self-similarity is the layout."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from avipipe import weights
 from avipipe.annotators.base import Frames
 from avipipe.annotators.loading import device
+from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.weighted import Weighted
+from avipipe.evaluate.extractors import dino_views
+from avipipe.evaluate.metrics.undefined import require_frames
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SHORT_PX, _MAX_PX = 224, 480
-"""Short side of what the network sees, and the most that its long side may have, as in Splice."""
-
-# Mean and deviation of ImageNet's colours in [0, 1], by which the networks were trained.
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
-
-ColourRange = Literal[1, 255]
-"""What white is before ImageNet's colours are taken off: 1 is right; PIE-Bench and FiVE have 255,
-and their structure distances can be had only so."""
+View = Callable[[Any], "Tensor"]
+"""One of `dino_views`: from frames or crops to what the network sees of them."""
 
 
 class DinoVitS16(Weighted):
@@ -51,30 +47,38 @@ class DinoVitS16(Weighted):
         (weight,) = self.needs
         state = read_state(weight)
         state.pop("mask_token", None)  # of DINOv2's training alone
-        with torch.device("meta"):
-            network = DinoVit(state)
-        self._network = network
-        filled(network.vit, state, weight=weight)
+        with (
+            reading(weights.locate(weight), "a transformer of DINO", pull_again(weight)),
+            torch.device("meta"),
+        ):
+            self._network = DinoVit(state)
+        filled(self._network.vit, state, weight=weight)
 
-    def cls(self, frames: Frames | Sequence[Frames]) -> npt.NDArray[np.float32]:
-        """Class features (T, D) of frames (T, H, W, 3), whole, or of crops (`local_views`).
+    def cls(
+        self, frames: Frames | Sequence[Frames], *, view: View = dino_views.whole
+    ) -> npt.NDArray[np.float32]:
+        """Class features (T, D) of frames (T, H, W, 3), or of crops with the view of crops.
 
-        A clip's frames keep their shape, crops are squashed to a square: they differ in shape,
-        and a thin one would leave the network next to nothing.
+        Raises:
+            Undefined: no frames.
         """
         from avipipe.evaluate.extractors.networks.running import exact
 
         with exact():
-            found = [self._network.cls(batch).cpu().numpy() for batch in _batches(frames)]
+            found = [self._network.cls(batch).cpu().numpy() for batch in _batches(frames, view)]
         return np.concatenate(found)
 
     def keys(
-        self, frames_THWC: Frames, *, colour_range: ColourRange
+        self, frames_THWC: Frames, *, view: View = dino_views.whole
     ) -> Iterator[npt.NDArray[np.float32]]:
-        """Keys (N tokens, D) of the last block of each frame, class token first."""
+        """Keys (N tokens, D) of the last block of each frame, class token first.
+
+        Raises:
+            Undefined: no frames.
+        """
         from avipipe.evaluate.extractors.networks.running import exact
 
-        for batch in _batches(frames_THWC, colour_range):
+        for batch in _batches(frames_THWC, view):
             with exact():
                 keys_TND = self._network.keys(batch).cpu().numpy()
             yield from keys_TND
@@ -101,47 +105,9 @@ class Dinov2VitB14(DinoVitS16):
     needs: ClassVar[tuple[str, ...]] = ("dinov2_vitb14",)
 
 
-def shown(frames_THWC: Frames, colour_range: ColourRange = 1) -> "Tensor":
-    """What the network sees of frames: (T, 3, h, w), short side 224, long side at most 480.
-
-    Source: MinghanLi/FiVE-Bench@737b30e, `LossG`: torchvision's resize with antialias.
-    """
-    from torchvision.transforms.v2 import functional
-
-    pictures = _channels_first(frames_THWC)
-    pictures = functional.resize(pictures, [_SHORT_PX], max_size=_MAX_PX, antialias=True)
-    return _coloured(pictures * (colour_range / 255))
-
-
-def shown_square(crop_HWC: Frames) -> "Tensor":
-    """What the network sees of a crop: (1, 3, 224, 224), squashed by torchvision with antialias."""
-    from torchvision.transforms.v2 import functional
-
-    pictures = _channels_first(crop_HWC[None])
-    return _coloured(functional.resize(pictures, [_SHORT_PX, _SHORT_PX], antialias=True) / 255)
-
-
-def _batches(
-    frames: Frames | Sequence[Frames], colour_range: ColourRange = 1
-) -> Iterator["Tensor"]:
-    import torch
-
+def _batches(frames: Frames | Sequence[Frames], view: View) -> Iterator["Tensor"]:
     from avipipe.evaluate.extractors.networks.running import BATCH_FRAMES
 
+    require_frames(frames, 1)
     for start in range(0, len(frames), BATCH_FRAMES):
-        batch = frames[start : start + BATCH_FRAMES]
-        if isinstance(batch, np.ndarray):
-            yield shown(batch, colour_range).to(device())
-        else:
-            yield torch.cat([shown_square(crop_HWC) for crop_HWC in batch]).to(device())
-
-
-def _channels_first(frames_THWC: Frames) -> "Tensor":
-    import torch
-
-    return torch.from_numpy(frames_THWC).permute(0, 3, 1, 2).float()
-
-
-def _coloured(pictures_TCHW: "Tensor") -> "Tensor":
-    mean, std = (pictures_TCHW.new_tensor(colour)[:, None, None] for colour in (_MEAN, _STD))
-    return (pictures_TCHW - mean) / std
+        yield view(frames[start : start + BATCH_FRAMES]).to(device())

@@ -1,7 +1,8 @@
 """What each FVD shows its network: frames (B, T, H, W, 3), uint8 RGB, to video (B, 3, T, 224, 224).
 
 The same network on another of these views gives another number: of a 16:9 picture, a squash keeps
-all of its width and a centre crop 56 % of it.
+all of its width and a centre crop 56 % of it. StyleGAN-V and cd-fvd take sixteen frames in a row of
+each video; common_metrics takes as many as it is given, ten at least.
 """
 
 from math import ceil
@@ -70,7 +71,7 @@ def styleganv(frames_BTHWC: Frames) -> "Tensor":
 def _video(frames_BTHWC: Frames) -> "Tensor":
     import torch
 
-    return torch.from_numpy(frames_BTHWC).permute(0, 4, 1, 2, 3).float()
+    return torch.tensor(frames_BTHWC).permute(0, 4, 1, 2, 3).float()
 
 
 def _squashed(video_BCTHW: "Tensor") -> "Tensor":
@@ -95,4 +96,4 @@ def _resized(video_BCTHW: "Tensor", size: tuple[int, int], *, antialias: bool) -
     frames = functional.interpolate(
         frames, size=size, mode="bilinear", align_corners=False, antialias=antialias
     )
-    return frames.unflatten(0, (len(video_BCTHW), -1)).transpose(1, 2)
+    return frames.reshape(len(video_BCTHW), -1, *frames.shape[1:]).transpose(1, 2)

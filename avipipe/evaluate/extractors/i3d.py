@@ -98,14 +98,14 @@ class I3dStyleganV(Weighted):
         with reading(path, "a program of TorchScript", pull_again(weight)):
             with warnings.catch_warnings():  # torch advises against a format that is given here
                 warnings.simplefilter("ignore", DeprecationWarning)
-                self._network: Any = torch.jit.load(path, map_location=device()).eval()
+                network: Any = torch.jit.load(path, map_location=device())  # type: ignore[no-untyped-call]
+            self._network = network.eval()
 
-    def logits(self, video_BCTHW: "Tensor", *, is_ready: bool) -> npt.NDArray[np.float32]:
-        """Logits (B, 400) of a view by `fvd_views`.
+    def logits(self, video_BCTHW: "Tensor", *, is_ready: bool = False) -> npt.NDArray[np.float32]:
+        """Logits (B, 400) of the view `fvd_views.styleganv`, which the network scales itself.
 
         Args:
-            is_ready: whether it is of 224 x 224 and in [-1, 1], as `common_styleganv` gives it;
-                else the network scales and resizes, as it does for `styleganv`.
+            is_ready: whether it is the view `common_styleganv` instead, which is ready for it.
         Raises:
             Undefined: fewer than nine frames.
         """

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from avipipe.annotators.base import Frames
 from avipipe.annotators.loading import device
 from avipipe.annotators.weighted import Weighted
+from avipipe.evaluate.metrics.undefined import require_frames
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,14 +53,20 @@ class InceptionFid(Weighted):
         self._network = filled(network, read_state(weight), weight=weight)
 
     def features(self, frames_THWC: Frames) -> InceptionFeatures:
-        """Features (T, 2048) and logits (T, 1008) of frames, uint8 RGB."""
+        """Features (T, 2048) and logits (T, 1008) of frames, uint8 RGB.
+
+        Raises:
+            Undefined: no frames.
+        """
         import torch
 
         from avipipe.evaluate.extractors.networks.running import BATCH_FRAMES, exact
 
+        require_frames(frames_THWC, 1)
         taps = []
         with exact():
-            for batch in torch.from_numpy(frames_THWC).split(BATCH_FRAMES):
+            for start in range(0, len(frames_THWC), BATCH_FRAMES):
+                batch = torch.tensor(frames_THWC[start : start + BATCH_FRAMES])
                 found = self._network(shown(batch.to(device())))
                 taps.append((found.last_N2048.cpu().numpy(), found.logits_NK.cpu().numpy()))
         features, logits = zip(*taps, strict=True)

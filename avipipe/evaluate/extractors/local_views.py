@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Frames, Mask
-from avipipe.evaluate.metrics.undefined import Undefined
+from avipipe.evaluate.metrics.undefined import Undefined, require_same_shape
 
 
 def blacked_out(frames_THWC: Frames, keep_THW: Mask) -> Frames:
@@ -18,7 +18,7 @@ def blacked_out(frames_THWC: Frames, keep_THW: Mask) -> Frames:
         Undefined: masks of another size than the frames.
     Source: "zero fill" of FiVE and PIE-Bench.
     """
-    _hold_together(frames_THWC, keep_THW)
+    require_same_shape(frames_THWC[..., 0], keep_THW)
     return np.asarray(frames_THWC * keep_THW[..., None], np.uint8)
 
 
@@ -53,13 +53,8 @@ def _box(mask_HW: Mask) -> tuple[slice, slice]:
 
 
 def _seen(frames_THWC: Frames, masks_THW: Mask) -> npt.NDArray[np.intp]:
-    _hold_together(frames_THWC, masks_THW)
+    require_same_shape(frames_THWC[..., 0], masks_THW)
     where = np.flatnonzero(masks_THW.any(axis=(1, 2)))
     if not len(where):
         raise Undefined("the mask is empty")
     return where
-
-
-def _hold_together(frames_THWC: Frames, masks_THW: Mask) -> None:
-    if frames_THWC.shape[:3] != masks_THW.shape:
-        raise Undefined(f"masks of {masks_THW.shape} for frames of {frames_THWC.shape[:3]}")

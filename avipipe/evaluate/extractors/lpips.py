@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from avipipe import weights
 from avipipe.annotators.base import Frames
 from avipipe.annotators.loading import device
+from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.weighted import Weighted
-from avipipe.evaluate.metrics.undefined import Undefined
+from avipipe.evaluate.metrics.undefined import require_frames, require_same_shape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,8 +37,6 @@ class LpipsAlex(Weighted):
         """
         import torch
 
-        from avipipe import weights
-        from avipipe.annotators.reading import pull_again, reading
         from avipipe.evaluate.extractors.networks.lpips import LpipsNetwork
         from avipipe.evaluate.extractors.networks.running import filled, read_state
 
@@ -53,7 +53,7 @@ class LpipsAlex(Weighted):
         """The LPIPS of each pair of frames (T,), uint8 RGB of the same size.
 
         Raises:
-            Undefined: the clips have not as many frames, or frames of another size.
+            Undefined: no frames, or clips of another length or size.
         """
         return np.asarray(self.layers(a_THWC, b_THWC).sum(axis=1))
 
@@ -78,7 +78,7 @@ class LpipsAlex(Weighted):
         Its mean is not the LPIPS of the frame, but near it.
 
         Raises:
-            Undefined: the clips have not as many frames, or frames of another size.
+            Undefined: no frames, or clips of another length or size.
         """
         from avipipe.evaluate.extractors.networks.lpips import total_map
         from avipipe.evaluate.extractors.networks.running import exact
@@ -102,9 +102,9 @@ def _pairs(a_THWC: Frames, b_THWC: Frames) -> Iterator[tuple["Tensor", "Tensor"]
 
     from avipipe.evaluate.extractors.networks.running import BATCH_FRAMES
 
-    if a_THWC.shape != b_THWC.shape or not len(a_THWC):
-        raise Undefined(f"frames of {a_THWC.shape} against {b_THWC.shape}")
+    require_same_shape(a_THWC, b_THWC)
+    require_frames(a_THWC, 1)
     for start in range(0, len(a_THWC), BATCH_FRAMES):
         batches = (clip[start : start + BATCH_FRAMES] for clip in (a_THWC, b_THWC))
-        a, b = (torch.from_numpy(each).to(device()).permute(0, 3, 1, 2) for each in batches)
+        a, b = (torch.tensor(each).to(device()).permute(0, 3, 1, 2) for each in batches)
         yield a / 127.5 - 1, b / 127.5 - 1

@@ -90,6 +90,6 @@ def box_five(masks_THW: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 
 def _directions(tracks_PTC: Tracks, still_px: float) -> npt.NDArray[np.float64]:
-    steps = np.diff(tracks_PTC.astype(np.float64), axis=1)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # what is not finite is refused by who asks
+        steps = np.diff(tracks_PTC.astype(np.float64), axis=1)
         return np.asarray(steps / (np.linalg.norm(steps, axis=-1, keepdims=True) + still_px))

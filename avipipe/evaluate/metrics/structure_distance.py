@@ -16,8 +16,8 @@ def structure_distance(source: Iterable[Features], edit: Iterable[Features]) -> 
     """Mean squared difference of self-similarities, over frames; 0 is the same layout.
 
     Which range of colours the network saw decides the number by a factor of about two: the right
-    one gives `structdist`, that of PIE-Bench and FiVE gives `structdist.pie`
-    (`extractors.dino`). Tables print it times 1000.
+    one is that of the view `whole` (`extractors.dino_views`), that of PIE-Bench and FiVE of
+    `whole_pie`. Tables print it times 1000.
 
     Args:
         source, edit: of each frame, keys (N tokens, D) of the last block, CLS first, heads

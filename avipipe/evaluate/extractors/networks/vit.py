@@ -49,22 +49,23 @@ class DinoVit(nn.Module):
         tokens = self._embed(pictures_BCHW)
         for block in earlier:
             tokens = block(tokens)
-        return keys_of(last.attn.qkv(last.norm1(tokens)))
+        tokens = last.get_submodule("norm1")(tokens)
+        return keys_of(last.get_submodule("attn.qkv")(tokens))
 
     def _embed(self, pictures_BCHW: Tensor) -> Tensor:
         patches_BDhw = self.vit.patch_embed.proj(pictures_BCHW)
         patches = patches_BDhw.flatten(2).transpose(1, 2)
-        cls = self.vit.cls_token.expand(len(patches), -1, -1)
+        cls = self.vit.get_parameter("cls_token").expand(len(patches), -1, -1)
         height, width = patches_BDhw.shape[2:]
         return torch.cat([cls, patches], dim=1) + self._positions(height, width)
 
     def _positions(self, height: int, width: int) -> Tensor:
         """Position embedding for a grid of patches, stretched as DINO does (timm does not)."""
         grid = self._grid
-        positions: Tensor = self.vit.pos_embed
+        positions: Tensor = self.vit.get_parameter("pos_embed")
         if (height, width) == (grid, grid):
             return positions
-        square = positions[:, 1:].unflatten(1, (grid, grid)).permute(0, 3, 1, 2)
+        square = positions[:, 1:].reshape(1, grid, grid, -1).permute(0, 3, 1, 2)
         factors = ((height + _NUDGE) / grid, (width + _NUDGE) / grid)
         square = functional.interpolate(square, scale_factor=factors, mode="bicubic")
         return torch.cat([positions[:, :1], square.flatten(2).transpose(1, 2)], dim=1)
