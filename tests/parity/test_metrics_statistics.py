@@ -36,7 +36,9 @@ class StoredDraws(np.random.Generator):
         super().__init__(np.random.PCG64(0))
         self._index_BK = index_BK.astype(np.int64)
 
-    def integers(self, low: Any, high: Any = None, size: Any = None, **options: Any) -> Any:
+    def integers(  # type: ignore[override]
+        self, low: Any, high: Any = None, size: Any = None, **options: Any
+    ) -> Any:
         assert size == self._index_BK.shape
         return self._index_BK
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import scipy
 
 from avipipe.annotators.base import Mask
+from avipipe.annotators.mask_quality import overlap
 from avipipe.evaluate.metrics.undefined import Undefined, require_frames, require_same_shape
 
 Scores = npt.NDArray[np.float64]
@@ -66,7 +67,7 @@ def mask_agreement(
     Raises:
         Undefined: another length or size, or no frame that counts.
     """
-    require_same_shape(truth_THW, mask_THW)
+    require_same_shape(truth_THW, mask_THW, "mask")
     require_frames(truth_THW, 3 if given_ends else 1)
     frames = slice(1, -1) if given_ends else slice(None)
     voids = repeat(None) if void_THW is None else iter(void_THW[frames])
@@ -79,11 +80,9 @@ def mask_agreement(
 
 def region_similarity(truth_HW: Mask, mask_HW: Mask, *, void_HW: Mask | None = None) -> float:
     """J: intersection over union; 1 where both are empty."""
-    both, either = truth_HW & mask_HW, truth_HW | mask_HW
     if void_HW is not None:
-        both, either = both & ~void_HW, either & ~void_HW
-    union = np.count_nonzero(either)
-    return np.count_nonzero(both) / union if union else 1.0
+        truth_HW, mask_HW = truth_HW & ~void_HW, mask_HW & ~void_HW
+    return overlap(truth_HW, mask_HW)
 
 
 def boundary_accuracy(
@@ -105,13 +104,12 @@ def boundary_accuracy(
         truth_HW, mask_HW = truth_HW & ~void_HW, mask_HW & ~void_HW
     if tolerance_px is None:
         tolerance_px = boundary_tolerance_px(truth_HW.shape)
-    truth_edge_HW, edge_HW = boundary(truth_HW), boundary(mask_HW)
+    around = _around(truth_HW | mask_HW)
+    truth_edge_HW, edge_HW = boundary(truth_HW[around]), boundary(mask_HW[around])
     if not truth_edge_HW.any() or not edge_HW.any():
         return float(truth_edge_HW.any() == edge_HW.any())
-    x, y, width, height = cv2.boundingRect((truth_edge_HW | edge_HW).astype(np.uint8))
-    around = np.s_[y : y + height, x : x + width]
-    precision = _share_near(edge_HW[around], truth_edge_HW[around], tolerance_px)
-    recall = _share_near(truth_edge_HW[around], edge_HW[around], tolerance_px)
+    precision = _share_near(edge_HW, truth_edge_HW, tolerance_px)
+    recall = _share_near(truth_edge_HW, edge_HW, tolerance_px)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
@@ -129,13 +127,17 @@ def boundary(mask_HW: Mask) -> Mask:
     return edge_HW
 
 
+def _around(mask_HW: Mask) -> tuple[slice, slice]:
+    """What a mask covers, and a pixel more on each side: its boundary has no other pixels."""
+    x, y, width, height = cv2.boundingRect(mask_HW.astype(np.uint8))
+    return slice(max(0, y - 1), y + height + 1), slice(max(0, x - 1), x + width + 1)
+
+
 def _share_near(edge_HW: Mask, other_HW: Mask, tolerance_px: float) -> float:
-    far_px = cv2.distanceTransform(
-        (~other_HW).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
-    )[edge_HW]
-    # Squares of distances between pixels are whole, so rounding undoes the float32 root.
-    near = np.rint(far_px.astype(np.float64) ** 2) <= tolerance_px**2
-    return np.count_nonzero(near) / near.size
+    offsets_px = np.arange(-int(tolerance_px), int(tolerance_px) + 1)
+    disk = offsets_px[:, None] ** 2 + offsets_px**2 <= tolerance_px**2
+    near_HW = cv2.dilate(other_HW.astype(np.uint8), disk.astype(np.uint8))
+    return np.count_nonzero(near_HW[edge_HW]) / np.count_nonzero(edge_HW)
 
 
 def recall(scores_T: Scores) -> float:
@@ -154,8 +156,8 @@ def decay(scores_T: Scores) -> float:
     """
     if len(scores_T) < _NUM_DECAY_BINS:
         raise Undefined(f"expected at least {_NUM_DECAY_BINS} scores, got {len(scores_T)}")
-    borders = np.linspace(1, len(scores_T), _NUM_DECAY_BINS + 1)
-    borders = np.round(borders + 1e-10).astype(np.int64) - 1
+    even = np.linspace(1, len(scores_T), _NUM_DECAY_BINS + 1)
+    borders = np.round(even + 1e-10).astype(np.int64) - 1
     first, last = scores_T[: borders[1] + 1], scores_T[borders[-2] :]
     return float(first.mean() - last.mean())
 

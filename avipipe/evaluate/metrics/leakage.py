@@ -22,7 +22,7 @@ def background_leakage(source_THW3: Frames, edit_THW3: Frames, mask_THW: Mask) -
             without background do not count.
     """
     require_same_shape(source_THW3, edit_THW3)
-    require_same_shape(source_THW3[..., 0], mask_THW)
+    require_same_shape(source_THW3[..., 0], mask_THW, "mask")
     require_frames(source_THW3, 1)
     changes = []
     for source, edit, mask in zip(source_THW3, edit_THW3, mask_THW, strict=True):

@@ -61,7 +61,7 @@ def _errors(
     require_same_shape(source_THW3, edit_THW3)
     require_frames(source_THW3, 1)
     if inside_THW is not None:
-        require_same_shape(source_THW3[..., 0], inside_THW)
+        require_same_shape(source_THW3[..., 0], inside_THW, "mask")
     found = []
     for frame, (source, edit) in enumerate(zip(source_THW3, edit_THW3, strict=True)):
         mask = None if inside_THW is None else inside_THW[frame].astype(np.uint8)

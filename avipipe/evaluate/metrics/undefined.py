@@ -9,6 +9,9 @@ from collections.abc import Sized
 import numpy as np
 import numpy.typing as npt
 
+SILENCE_DBFS = -70.0
+"""Peak under which a sound is silence, as codecs leave it; also the absolute gate of BS.1770."""
+
 
 class Undefined(Exception):
     """A metric has no value for this input; `reason` says why, for people."""
@@ -28,14 +31,18 @@ def require_frames(video: Sized, at_least: int) -> None:
         raise Undefined(f"expected at least {at_least} frames, got {len(video)}")
 
 
-def require_same_shape(source: npt.NDArray[np.generic], edit: npt.NDArray[np.generic]) -> None:
-    """Refuse an edit that does not lie on its source sample by sample.
+def require_same_shape(
+    source: npt.NDArray[np.generic], other: npt.NDArray[np.generic], what: str = "edit"
+) -> None:
+    """Refuse an edit, or masks, that do not lie on the source sample by sample.
 
+    Args:
+        what: the other is, for the message.
     Raises:
         Undefined: their shapes differ.
     """
-    if source.shape != edit.shape:
-        raise Undefined(f"expected the edit to have the shape {source.shape}, got {edit.shape}")
+    if source.shape != other.shape:
+        raise Undefined(f"expected the {what} to have the shape {source.shape}, got {other.shape}")
 
 
 def require_finite(values: npt.NDArray[np.number], what: str) -> None:
@@ -50,3 +57,16 @@ def require_finite(values: npt.NDArray[np.number], what: str) -> None:
         raise Undefined(f"there are no {what}")
     if not np.isfinite(values).all():
         raise Undefined(f"the {what} hold NaN or infinity")
+
+
+def require_sound(wav: npt.NDArray[np.floating], what: str = "sound") -> None:
+    """Refuse a sound in which nothing is to be heard.
+
+    Args:
+        what: it is, for the message.
+    Raises:
+        Undefined: no samples, NaN, infinity, or none above -70 dBFS.
+    """
+    require_finite(wav, f"samples of the {what}")
+    if float(np.abs(wav).max()) < 10 ** (SILENCE_DBFS / 20):
+        raise Undefined(f"the {what} is silent")

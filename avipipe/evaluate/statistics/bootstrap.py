@@ -70,7 +70,8 @@ def clustered_interval(
 
     if np.ptp(values_N) == 0.0:
         return interval(mean, mean, method)
-    with warnings.catch_warnings():
+    # Where nothing varies between videos, BCa divides 0 by 0: its NaN is looked at below.
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
         drawn = scipy.stats.bootstrap(
             (sums_K, counts_K),
@@ -97,10 +98,10 @@ def cluster_sums(values_N: Array, clusters_N: Clusters) -> tuple[Array, Array]:
         Undefined: no values, NaN, infinity, or not one cluster a value.
     """
     require_finite(values_N, "values")
-    require_same_shape(values_N, clusters_N)
+    require_same_shape(values_N, clusters_N, "source videos")
     _, index_N = np.unique(clusters_N, return_inverse=True)
     counts_K = np.bincount(index_N).astype(np.float64)
-    return np.bincount(index_N, weights=values_N), counts_K
+    return np.bincount(index_N, weights=values_N).astype(np.float64), counts_K
 
 
 def _pooled_mean(sums_K: Array, counts_K: Array, axis: int) -> Array:

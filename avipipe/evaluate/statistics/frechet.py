@@ -26,6 +26,8 @@ Features = npt.NDArray[np.floating]
 MIN_SAMPLES = 256
 """Features in the smaller set below which a bare distance is refused: at 110 clips and 400
 dimensions the distance of a distribution to itself is 0.6 to 1.2 of its variance."""
+_NUM_STEPS = 15
+"""Sizes from half to all that a limit is extrapolated from; a choice, as in Chong and Forsyth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ def frechet_distance(
     means = [features.mean(axis=0) for features in sets]
     centred = [features - mean for features, mean in zip(sets, means, strict=True)]
     factors = [
-        rows if len(rows) <= rows.shape[1] else np.linalg.qr(rows, mode="r") for rows in centred
+        rows if len(rows) <= rows.shape[1] else np.asarray(np.linalg.qr(rows, mode="r"))
+        for rows in centred
     ]
     nums = [len(features) for features in sets]
     return _distance(means, factors, nums, ddof=ddof, allow_small_n=allow_small_n)
@@ -165,35 +168,43 @@ class FrechetInfinity:
 
 
 def frechet_infinity(
-    reference_ND: Features, edits_MD: Features, *, seed: int, num_steps: int = 15
+    reference_ND: Features, edits_MD: Features, *, seed: int, ddof: int = 1
 ) -> FrechetInfinity:
-    """Fréchet distance at N -> infinity, from smaller and smaller parts of the edits.
+    """Fréchet distance for ever larger sets, from smaller and smaller parts of both.
 
-    Parts are drawn without replacement, half of the edits and more; with replacement each distance
-    would be biased upward once more.
+    Equal shares of both sets are drawn, so that the bias of both is extrapolated away, and without
+    replacement: with it each distance would be biased upward once more.
 
     Raises:
-        Undefined: fewer than 2 D edits: the line in 1/N does not hold there.
+        Undefined: fewer than 2 D features in a set: halves of them are then fewer than dimensions,
+            where the bias is no line in 1 / N.
 
     Source: Chong and Forsyth, Effectively unbiased FID and Inception score, CVPR 2020.
     """
-    num, num_dims = edits_MD.shape
+    num, num_dims = min(len(reference_ND), len(edits_MD)), edits_MD.shape[1]
     if num < 2 * num_dims:
         raise Undefined(
             f"{num} features of {num_dims} dimensions are too few to extrapolate a Fréchet "
             f"distance, expected at least {2 * num_dims}"
         )
     rng = np.random.default_rng(seed)
-    # At most half is left out: below that the parts have fewer features than dimensions.
-    sizes = np.linspace(num / 2, num, num_steps).round().astype(np.int64)
+
+    def part(features: Features, share: float) -> Features:
+        return features[rng.permutation(len(features))[: round(share * len(features))]]
+
+    shares = np.linspace(0.5, 1.0, _NUM_STEPS)
     distances = [
-        frechet_distance(reference_ND, edits_MD[rng.permutation(num)[:size]], allow_small_n=True)
-        for size in sizes
+        frechet_distance(
+            part(reference_ND, share), part(edits_MD, share), ddof=ddof, allow_small_n=True
+        )
+        for share in shares
     ]
-    return fit_infinity(sizes, np.array(distances))
+    return fit_infinity(shares * len(edits_MD), np.array(distances))
 
 
-def fit_infinity(sizes_K: npt.NDArray[np.number], distances_K: Array) -> FrechetInfinity:
+def fit_infinity(sizes_K: Array, distances_K: Array) -> FrechetInfinity:
     """Least-squares line through distances over 1 / size, and its height at 0."""
-    fit = scipy.stats.linregress(1.0 / sizes_K, distances_K)
-    return FrechetInfinity(float(fit.intercept), float(fit.slope), float(fit.rvalue) ** 2)
+    inverse_K = 1.0 / sizes_K
+    slope, value = np.polyfit(inverse_K, distances_K, 1)
+    correlation = np.corrcoef(inverse_K, distances_K)[0, 1]
+    return FrechetInfinity(float(value), float(slope), float(correlation) ** 2)

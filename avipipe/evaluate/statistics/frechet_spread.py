@@ -90,7 +90,7 @@ def frechet_spread(
         for here, there in _halves(reference_clusters_N, edit_clusters_M, seed=seed)
     ]
     try:
-        infinity = frechet_infinity(reference_ND, edits_MD, seed=seed)
+        infinity = frechet_infinity(reference_ND, edits_MD, seed=seed, ddof=ddof)
     except Undefined:
         infinity = None
     return FrechetSpread(

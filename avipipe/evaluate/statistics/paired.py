@@ -72,7 +72,7 @@ def label_swap_p(
     """
     require_finite(a_ND, "features")
     require_finite(b_ND, "features")
-    require_same_shape(a_ND, b_ND)
+    require_same_shape(a_ND, b_ND, "other method's features")
     videos, index_N = np.unique(clusters_N, return_inverse=True)
     if len(videos) < 2:
         raise Undefined("all clips are of one source video: nothing can be tested")

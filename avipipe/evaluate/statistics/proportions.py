@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from avipipe.evaluate.metrics.undefined import Undefined, require_finite, require_same_shape
+from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.evaluate.statistics.bootstrap import Array, Clusters, cluster_sums
 
 
@@ -50,9 +50,8 @@ def clustered_share(
     Raises:
         Undefined: no values, NaN, infinity.
     """
-    require_same_shape(successes_N, clusters_N)
-    require_finite(successes_N, "values")
-    share, num = float(successes_N.mean()), effective_num(successes_N, clusters_N)
+    num = effective_num(successes_N, clusters_N)
+    share = float(successes_N.mean())
     low, high = wilson_interval(share * num, num, level=level)
     return ShareInterval(share, low, high, num)
 
