@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from timm.layers import LayerNorm  # with the epsilon of VideoMAE, 1e-6
+from timm.layers.norm import LayerNorm  # with the epsilon of VideoMAE, 1e-6
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
