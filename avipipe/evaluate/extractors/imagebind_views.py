@@ -7,7 +7,6 @@ av_bench/data/video_dataset.py and extract_video.py.
 """
 
 import math
-from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
@@ -28,6 +27,7 @@ ClipRule = Literal["pinned", "pypi015"]
 the last; or by version 0.1.5 of PyPI, which never sees the end. They give other scores."""
 
 CLIP_S = 2
+"""Length of a clip, in ImageBind and in all that follow it."""
 SAMPLE_RATE_HZ = 16_000
 AV_BENCHMARK_FPS = 0.5
 """Frames in a second that av-benchmark takes; it shows each with the next."""
@@ -127,7 +127,7 @@ def video_views(
     """
     import torch
 
-    views = []
+    views: list[Tensor] = []
     for first, last in clip_frames(len(frames_THWC), fps=fps, num_clips=num_clips, rule=rule):
         pair_2HWC = torch.from_numpy(frames_THWC[[first, last]].astype(np.float32)) / 255
         pair_2CHW = pair_2HWC.permute(0, 3, 1, 2)
@@ -210,7 +210,7 @@ def _coloured(pictures_TCHW: "Tensor") -> "Tensor":
     return (pictures_TCHW - mean) / std
 
 
-def _crops(pictures_TCHW: "Tensor", num_crops: int) -> "Sequence[Tensor]":
+def _crops(pictures_TCHW: "Tensor", num_crops: int) -> "list[Tensor]":
     """Squares from one end of the longer side, its middle, and its other end; or the middle."""
     height, width = pictures_TCHW.shape[-2:]
     spare = max(height, width) - _SIZE_PX
