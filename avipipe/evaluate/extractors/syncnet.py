@@ -23,7 +23,7 @@ Features = npt.NDArray[np.float32]
 
 _SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // TRAINED_FPS
 _WINDOWS_AT_ONCE = 20
-"""The batch of the reference; it bounds the memory, at about 70 MB a window."""
+"""The batch of the reference, which bounds the memory."""
 
 
 def num_windows(num_frames: int, num_samples: int) -> int:
