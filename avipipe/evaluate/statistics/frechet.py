@@ -204,7 +204,7 @@ def frechet_infinity(
 
 def fit_infinity(sizes_K: Array, distances_K: Array) -> FrechetInfinity:
     """Least-squares line through distances over 1 / size, and its height at 0."""
-    inverse_K = 1.0 / sizes_K
-    slope, value = np.polyfit(inverse_K, distances_K, 1)
-    correlation = np.corrcoef(inverse_K, distances_K)[0, 1]
-    return FrechetInfinity(float(value), float(slope), float(correlation) ** 2)
+    slope, value = np.polyfit(1.0 / sizes_K, distances_K, 1)
+    left = float(((value + slope / sizes_K - distances_K) ** 2).sum())
+    total = float(((distances_K - distances_K.mean()) ** 2).sum())
+    return FrechetInfinity(float(value), float(slope), 1.0 - left / total if total else 1.0)

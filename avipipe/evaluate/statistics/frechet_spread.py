@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 
 from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.evaluate.statistics.frechet import (
@@ -37,9 +38,10 @@ _MIN_CLUSTERS = 8
 class FrechetSpread:
     """A Fréchet distance with all that is needed to read it.
 
-    `null_S` holds distances between halves of the reference set, what no edit can be told from;
-    `halves_S` the distance on halves of the videos, in the order of the draws, so that those of two
-    methods with one seed and the same videos can be subtracted.
+    `null_S` holds distances between halves of the reference set: what is due to chance alone, with
+    the bias of half the clips, about twice that of the distance. `halves_S` holds the distance on
+    halves of the videos, in the order of the draws, so that those of two methods with one seed and
+    the same videos can be subtracted.
     """
 
     distance: float
@@ -53,11 +55,15 @@ class FrechetSpread:
     infinity: FrechetInfinity | None
     """None below 2 D features."""
 
+    @property
+    def standard_error(self) -> float:
+        """Of the distance, from videos being the ones that they are."""
+        return float(self.halves_S.std(ddof=1))
+
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Interval of the distance at this number of clips; its bias is not part of it."""
-        tail = (1.0 - level) / 2
-        low, high = np.quantile(self.halves_S - self.halves_S.mean(), [tail, 1.0 - tail])
-        return max(0.0, self.distance - float(high)), self.distance - float(low)
+        """Normal interval of the distance at this number of clips; its bias is not part of it."""
+        half = float(scipy.stats.norm.ppf(0.5 + level / 2)) * self.standard_error
+        return max(0.0, self.distance - half), self.distance + half
 
 
 def frechet_spread(

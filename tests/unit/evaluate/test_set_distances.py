@@ -159,6 +159,29 @@ def test_a_distance_comes_with_what_it_takes_to_read_it() -> None:
     assert low > null
 
 
+def test_the_standard_error_is_that_of_fresh_draws() -> None:
+    """Distances of 60 sets of videos vary as much as the halves of one set say."""
+    videos = np.arange(256)
+
+    def pair(seed: int) -> tuple[Array, Array]:
+        reference = gaussian(256, 4, seed=seed)
+        return reference, reference * 1.3 + 0.5 + 0.3 * gaussian(256, 4, seed=1000 + seed)
+
+    spread = np.std([frechet_distance(*pair(seed)) for seed in range(60)], ddof=1)
+    told = [
+        frechet_spread(
+            *pair(seed), reference_clusters_N=videos, edit_clusters_M=videos, seed=0
+        ).standard_error
+        for seed in range(3)
+    ]
+    assert 0.7 < np.mean(told) / spread < 1.4
+
+
+def test_sets_that_do_not_vary_have_a_limit_too() -> None:
+    still = np.ones((300, 3))
+    assert frechet_infinity(still, still, seed=0).value == pytest.approx(0.0)
+
+
 def test_halves_are_of_whole_videos() -> None:
     """Clips of one video that are all alike: halves by clip would find no spread between videos."""
     videos = np.repeat(np.arange(10), 30)
