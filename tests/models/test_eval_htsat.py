@@ -127,3 +127,6 @@ def test_a_part_of_a_tower_is_refused(path: Path, lost: str) -> None:
     write(path, state)
     with pytest.raises(WeightsError, match="weights pull clap_htsat_base"):
         HtsatBase().setup()
+    torch.save([1, 2], path)
+    with pytest.raises(WeightsError, match="weights pull clap_htsat_base"):
+        HtsatBase().setup()

@@ -75,7 +75,8 @@ def _tower(weight: str) -> Iterator[tuple[str, Tensor]]:
         torch.serialization.safe_globals(known),
     ):
         checkpoint: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    for name, tensor in checkpoint.get("state_dict", checkpoint).items():
+        tensors = checkpoint.get("state_dict", checkpoint)
+    for name, tensor in tensors.items():
         name = name.removeprefix("module.")
         if name.startswith(_TOWER) and not _UNUSED.search(name.removeprefix(_TOWER)):
             yield name.removeprefix(_TOWER), tensor
