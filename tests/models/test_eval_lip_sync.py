@@ -3,11 +3,11 @@
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from avipipe import weights
+from avipipe.annotators.faces.mfcc import to_int16
 from avipipe.errors import WeightsError
 from avipipe.evaluate.extractors.face_tracks import FaceTracker
 from avipipe.evaluate.extractors.networks.syncnet import SyncNet
@@ -40,7 +40,7 @@ def test_a_talking_head_is_followed_cropped_and_compared_with_its_sound(
     (wav_N,) = read_audio(
         CLIP, info, start_s=0.0, end_s=4.4, sample_rate_hz=SyncNetV2.sample_rate_hz, mono=True
     )
-    samples = (wav_N * 32767).astype(np.int16)
+    samples = to_int16(wav_N)
     (track,) = tracker.tracks(frames, fps=fps, least_frames=LEAST_FRAMES)
     faces, sound = of_track(frames, samples, track)
     assert faces.shape == (len(track.frames), 224, 224, 3)
