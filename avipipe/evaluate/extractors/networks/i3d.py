@@ -67,13 +67,13 @@ class I3d(nn.Module):
     def pooled(self, video_BCTHW: Tensor) -> Tensor:
         """Features (B, 1024, T') of pictures of 224 x 224; T' + 1 is an eighth of T, rounded up."""
         (last,) = deque(self.endpoints(video_BCTHW), maxlen=1)
-        return functional.avg_pool3d(last, (2, 7, 7), stride=1).flatten(2)
+        return functional.avg_pool3d(last, (2, 7, 7), stride=1).squeeze(4).squeeze(3)
 
     def forward(self, video_BCTHW: Tensor) -> Tensor:
         """Logits (B, K, T') over time, of video in [-1, 1]."""
         pooled_BCT11 = self.pooled(video_BCTHW)[..., None, None]
         logits: Tensor = self.logits["conv3d"](pooled_BCT11)
-        return logits.flatten(2)
+        return logits.squeeze(4).squeeze(3)
 
 
 class _Unit(nn.Module):
