@@ -1,4 +1,4 @@
-"""The audio features of LR-ASD and of SyncNet: mel-frequency cepstra as `python_speech_features` 0.6 makes them.
+"""What LR-ASD and SyncNet hear: mel-frequency cepstra as `python_speech_features` 0.6 makes them.
 
 Not `signal.mfcc`: a network knows only the features that it was trained on, to the last detail
 (rectangular windows, filters cut at whole FFT bins, int16 scale, energy in place of c0, liftering).
