@@ -26,6 +26,9 @@ _SAME_SHAPE = 0.02
 """Logarithm of the ratio of two aspects: 2 % are what rounding to even sides and the multiples of
 16 of codecs make. Pictures that differ by more do not show the same, and are not compared."""
 
+_SAME_FPS = 0.01
+"""Frames a second: what rounded timestamps make of one rate; NTSC's differ by 0.024 or more."""
+
 
 @dataclass
 class CaseView:
@@ -120,7 +123,7 @@ class CaseView:
                 f"{_size(self.source)}"
             )
         one, other = (view.file.info.video.fps for view in (self.source, self.edit))
-        if abs(float(one) - float(other)) > 0.01:
+        if abs(float(one) - float(other)) > _SAME_FPS:
             said.append(f"{float(one):.2f} and {float(other):.2f} fps: compared at {FPS} by time")
         return said
 

@@ -88,8 +88,8 @@ def _until_death(
         try:
             while rest or running:
                 while rest and len(running) < workers * _LEAD:
-                    own = rest.pop()
-                    running[pool.submit(measure, own, metrics, work)] = own
+                    future = pool.submit(measure, rest[-1], metrics, work)
+                    running[future] = rest.pop()  # not before: a pool that died takes nothing
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     scores = future.result()

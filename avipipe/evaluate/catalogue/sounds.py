@@ -4,7 +4,6 @@ from avipipe.annotators.faces.mfcc import to_int16
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.metric import Metric
 from avipipe.evaluate.metrics.audio_kept import SAMPLE_RATE_HZ, audio_kept
-from avipipe.evaluate.metrics.loudness import loudness_difference_lu
 from avipipe.evaluate.metrics.si_sdr import si_sdr_db
 
 _RATE_HZ = 48_000
@@ -27,6 +26,8 @@ def _kept(view: CaseView) -> float:
 
 
 def _loudness(view: CaseView) -> float:
+    from avipipe.evaluate.metrics.loudness import loudness_difference_lu  # takes half a second
+
     return loudness_difference_lu(
         view.source.wave(_RATE_HZ), view.edit_wave(_RATE_HZ), sample_rate_hz=_RATE_HZ
     )

@@ -104,3 +104,4 @@ SYNCHRONY: dict[str, Metric] = {
         "As avalign.v1, with 1e-6 added to the union (JavisDiT).",
     ),
 }
+"""By TempoTokens' and JavisDiT's own code; version 2 has a floor for motion, 1 has none."""
