@@ -12,7 +12,8 @@ from PIL import Image
 
 from avipipe.cli import cli
 from avipipe.errors import AvipipeError, ConfigError, ManifestError
-from avipipe.evaluate.benchmarks import BENCHMARKS, Coverage, load_benchmark
+from avipipe.evaluate.benchmarks import BENCHMARKS, load_benchmark
+from avipipe.evaluate.benchmarks.loaded import Coverage
 from avipipe.evaluate.cases import AskedEdit, cases_of_asked
 from avipipe.evaluate.mask_view import MaskView
 from avipipe.evaluate.views import MediaView
