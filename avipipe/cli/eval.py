@@ -40,7 +40,12 @@ command.add_command(cases_command)
 
 
 @command.command("run")
-@click.option("--cases", "cases_file", type=FOLDER, help="Manifest of cases, JSON lines.")
+@click.option(
+    "--cases",
+    "cases_file",
+    type=FOLDER,
+    help="Manifest of cases, JSON lines; with --edit, what `avipipe eval cases` wrote.",
+)
 @click.option("--source", type=FOLDER, help="Folder of the source videos, or a dataset.")
 @click.option(
     "--edit",

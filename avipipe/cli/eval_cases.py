@@ -55,7 +55,7 @@ def cases(benchmark: str, folder: Path, out: Path, split: str | None, as_json: b
 
 def _show(coverage: "Coverage", problems: list[str], out: Path) -> None:
     num, licence = coverage.num_asked, coverage.licence or "unknown; ask where it came from"
-    echo(f"{coverage.num_found} of {num} cases have their source; licence: {licence}")
+    echo(f"{coverage.num_found} of {num} cases are there; licence: {licence}")
     told = [f"missing: {path}" for path in coverage.missing]
     told += [problem for problem in problems if not problem.startswith("its source is missing")]
     for line in told[:_NUM_SHOWN]:

@@ -85,11 +85,11 @@ class Case(AskedEdit):
 
 
 _Line = TypeVar("_Line", bound=AskedEdit)
-_METHOD_HINTS = (
-    "it is an edit already: leave out --edit",
-    "say who made it, or give the edits of these cases with --edit METHOD=FOLDER",
-)
-"""Where none is wanted, and where one is."""
+_METHOD_HINTS = {
+    AskedEdit: "it is an edit already: leave out --edit",
+    Case: "say who made it, or give the edits of these cases with --edit METHOD=FOLDER",
+}
+"""What to do where a line has a method and should not, and where it should and has none."""
 
 
 def read_cases(path: Path) -> list[Case]:
@@ -133,7 +133,7 @@ def _line(line: str, where: str, folder: Path, kind: type[_Line]) -> _Line:
         key = ".".join(str(part) for part in first["loc"])
         hint = f"a line has {', '.join(kind.model_fields)}"
         if key == "method":
-            hint = _METHOD_HINTS[kind is Case]
+            hint = _METHOD_HINTS[kind]
         raise ManifestError(f"{where}: `{key}`: {first['msg']}; {hint}") from error
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"{where}: expected a JSON object: {error}") from error

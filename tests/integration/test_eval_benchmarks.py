@@ -289,6 +289,13 @@ def test_an_empty_folder_is_none_of_them(tmp_path: Path, name: str) -> None:
         load(name, tmp_path / "none")
 
 
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_help_and_docs_name_it(name: str) -> None:
+    told = CliRunner().invoke(cli, ["eval", "cases", "--help"]).output.split("docs/eval.md")[0]
+    assert name in told
+    assert f"`{name}`" in (Path(__file__).parents[2] / "docs/eval.md").read_text(encoding="utf-8")
+
+
 def test_a_broken_image_is_the_problem_of_its_case_alone(tmp_path: Path) -> None:
     root = davis(tmp_path / "davis", "dog\ncat\n")
     masks(root / "Annotations/480p/cat", [10], ".png")

@@ -19,7 +19,7 @@ from avipipe.evaluate.cases import AskedEdit
 from avipipe.manifests.rle import Mask
 from avipipe.text import safe_text
 
-FIVE_LISTS = tuple(f"edit{kind}_FiVE.json" for kind in range(1, 7))
+_LISTS = tuple(f"edit{kind}_FiVE.json" for kind in range(1, 7))
 """One for each kind of edit."""
 _KEYS = ("video_name", "source_prompt", "target_prompt", "editing_type_id")
 
@@ -31,7 +31,7 @@ that the halo which JPEG puts around a mask is inside, too."""
 def load_five(folder: Path, files: Path, split: str) -> LoadedBenchmark:
     """FiVE-Bench, or one kind of its edits, such as `edit3`."""
     root = folder_of(folder, "data")
-    lists = [name for name in FIVE_LISTS if not split or name.startswith(f"{split}_")]
+    lists = [name for name in _LISTS if not split or name.startswith(f"{split}_")]
     if not lists:
         raise ConfigError(f"--split {split}: FiVE-Bench has edit1 to edit6")
     return _load(root, files, [root / "edit_prompt" / name for name in lists])
@@ -46,7 +46,7 @@ def load_anchor(folder: Path, files: Path, split: str) -> LoadedBenchmark:
 def _load(root: Path, files: Path, lists: list[Path]) -> LoadedBenchmark:
     there = [path for path in lists if path.is_file()]
     if not there:
-        raise ConfigError(f"{root}: expected edit_prompt/{FIVE_LISTS[0]} or its like, found none")
+        raise ConfigError(f"{root}: expected edit_prompt/{_LISTS[0]} or its like, found none")
     videos: dict[str, AskedEdit] = {}
     asked = []
     for kind, where, item in (each for path in there for each in _items(path)):

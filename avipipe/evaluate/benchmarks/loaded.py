@@ -38,7 +38,7 @@ class Coverage:
     """How much of a benchmark is there.
 
     Attributes:
-        num_found: of the `num_asked` edits, those with a source.
+        num_found: of the `num_asked` edits, those whose files are there and sound; masks may lack.
         missing: each file that belongs there and does not exist, such as of a dead link.
         licence: in words; empty where it is not known.
     """
