@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avipipe.cli.eval_cases import cases as cases_command
 from avipipe.cli.options import json_option
 from avipipe.cli.output import cell, echo, echo_json
 from avipipe.errors import ConfigError
@@ -29,13 +30,22 @@ def command() -> None:
     Examples:
       avipipe eval run --source clips --edit ours=edited --out measured
       avipipe eval run --cases cases.jsonl --out measured
+      avipipe eval cases davis17 DAVIS --out davis.jsonl
       avipipe eval diff before after
       avipipe eval metrics
     """
 
 
+command.add_command(cases_command)
+
+
 @command.command("run")
-@click.option("--cases", "cases_file", type=FOLDER, help="Manifest of cases, JSON lines.")
+@click.option(
+    "--cases",
+    "cases_file",
+    type=FOLDER,
+    help="Manifest of cases, JSON lines; with --edit, what `avipipe eval cases` wrote.",
+)
 @click.option("--source", type=FOLDER, help="Folder of the source videos, or a dataset.")
 @click.option(
     "--edit",
@@ -87,6 +97,7 @@ def run_(
     Examples:
       avipipe eval run --source clips --edit ours=edited --edit theirs=other --out measured
       avipipe eval run --edit avi_edit=results --metric picture --out measured
+      avipipe eval run --cases davis.jsonl --edit ours=edited --out measured
       avipipe eval run --cases cases.jsonl --out part-1 --shard 1/4 --work /shared/scores
       avipipe eval run --cases cases.jsonl --out measured --dry-run
     """
@@ -151,15 +162,18 @@ def _cases(
     mask: Path | None,
     unpack_into: Path,
 ) -> "list[Case]":
-    from avipipe.evaluate.cases import cases_of_folders, read_cases
+    from avipipe.evaluate.cases import cases_of_asked, cases_of_folders, read_asked, read_cases
 
+    methods = dict(_method(text) for text in edits)
     if cases_file is not None:
-        if source is not None or edits or mask is not None:
-            raise ConfigError("expected --cases, or --edit with --source and --mask; got both")
+        if source is not None or mask is not None:
+            raise ConfigError("expected --cases, or --source and --mask; got both")
+        if methods:
+            return cases_of_asked(read_asked(cases_file), methods)
         return read_cases(cases_file)
-    if not edits:
+    if not methods:
         raise ConfigError("say what to measure: --edit METHOD=FOLDER, or --cases FILE")
-    return cases_of_folders(source, dict(_method(text) for text in edits), mask, unpack_into)
+    return cases_of_folders(source, methods, mask, unpack_into)
 
 
 def _method(text: str) -> tuple[str, Path]:

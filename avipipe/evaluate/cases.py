@@ -6,7 +6,7 @@ A case that cannot be measured stays in the list with its problem, so that it is
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -26,57 +26,70 @@ MASK_SUFFIXES = VIDEO_SUFFIXES | {".json", ".png", ".jpg", ".jpeg", ".webp", ".b
 _FILES = ("source", "edit", "mask", "edit_mask", "sound_of")
 
 
-class Case(BaseModel):
-    """One edit of one source.
+class AskedEdit(BaseModel):
+    """What is asked of one source, before anyone has edited it: a line of a benchmark.
 
     Attributes:
         name: of the source and what was asked; the edits that several methods made of it share it.
-        method: who made the edit.
-        mask: where it was to be edited: an image, a video or `masks.json` of the source's picture;
+        mask: where it is to be edited: an image, a video or `masks.json` of the source's picture;
             white is the inside.
-        edit_mask: the mask that the method came out with, of the edit's picture; compared with
-            `mask`, and taken for it where there is none.
         group: cases of one group are not independent: they are made of one video.
         label: the class by which the report slices.
-        shown: the part of the upright source that the edit shows.
-        making_s: what it took to make the edit.
-        control: how the edit is derived from the source, for a control.
-        sound_of: the file whose sound a shuffled control has.
         problem: why there is nothing to measure.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
-    method: str = Field(min_length=1)
     source: Path | None = None
-    edit: Path | None = None
     mask: Path | None = None
-    edit_mask: Path | None = None
     source_prompt: str = ""
     target_prompt: str = ""
     instruction: str = ""
     label: str = ""
     group: str = ""
+    problem: str = ""
+
+    def below(self, folder: Path) -> Self:
+        """With paths that are relative to a folder."""
+        return self.model_copy(update={key: folder / path for key, path in self.files.items()})
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """All that is read of it."""
+        found = {key: getattr(self, key, None) for key in _FILES}
+        return {key: path for key, path in found.items() if path is not None}
+
+
+class Case(AskedEdit):
+    """One edit of one source.
+
+    Attributes:
+        method: who made the edit.
+        edit_mask: the mask that the method came out with, of the edit's picture; compared with
+            `mask`, and taken for it where there is none.
+        shown: the part of the upright source that the edit shows.
+        making_s: what it took to make the edit.
+        control: how the edit is derived from the source, for a control.
+        sound_of: the file whose sound a shuffled control has.
+    """
+
+    method: str = Field(min_length=1)
+    edit: Path | None = None
+    edit_mask: Path | None = None
     seed: int | None = None
     shown: Shares = WHOLE
     making_s: float | None = Field(None, ge=0)
     control: Control = ""
     sound_of: Path | None = None
-    problem: str = ""
 
-    def below(self, folder: Path) -> Self:
-        """With paths that are relative to a folder."""
-        files = {key: getattr(self, key) for key in _FILES}
-        return self.model_copy(
-            update={key: folder / path for key, path in files.items() if path is not None}
-        )
 
-    @property
-    def files(self) -> dict[str, Path]:
-        """All that is read of it."""
-        found = {key: getattr(self, key) for key in _FILES}
-        return {key: path for key, path in found.items() if path is not None}
+_Line = TypeVar("_Line", bound=AskedEdit)
+_METHOD_HINTS = {
+    AskedEdit: "it is an edit already: leave out --edit",
+    Case: "say who made it, or give the edits of these cases with --edit METHOD=FOLDER",
+}
+"""What to do where a line has a method and should not, and where it should and has none."""
 
 
 def read_cases(path: Path) -> list[Case]:
@@ -86,33 +99,48 @@ def read_cases(path: Path) -> list[Case]:
         ConfigError: it cannot be read.
         ManifestError: a line is no case, two are of one name and method, or there is none.
     """
+    return completed(_lines(path, Case), str(path))
+
+
+def read_asked(path: Path) -> list[AskedEdit]:
+    """The edits that a manifest of JSON lines asks for; paths in it are relative to it.
+
+    Raises:
+        ConfigError: it cannot be read.
+        ManifestError: a line asks for no edit.
+    """
+    return _lines(path, AskedEdit)
+
+
+def _lines(path: Path, kind: type[_Line]) -> list[_Line]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Only "\n" ends a line of JSON: `splitlines` would cut texts at U+2028 and its like.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot read these cases: {error}") from error
-    cases = [
-        _case(line, f"{path}, line {number}", path.parent)
+    return [
+        _line(line, f"{path}, line {number}", path.parent, kind)
         for number, line in enumerate(lines, start=1)
         if line.strip()
     ]
-    return completed(cases, str(path))
 
 
-def _case(line: str, where: str, folder: Path) -> Case:
+def _line(line: str, where: str, folder: Path, kind: type[_Line]) -> _Line:
     try:
-        case = Case.model_validate(json.loads(line))
+        case = kind.model_validate(json.loads(line))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ManifestError(
-            f"{where}: `{key}`: {first['msg']}; a case has {', '.join(Case.model_fields)}"
-        ) from error
+        hint = f"a line has {', '.join(kind.model_fields)}"
+        if key == "method":
+            hint = _METHOD_HINTS[kind]
+        raise ManifestError(f"{where}: `{key}`: {first['msg']}; {hint}") from error
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"{where}: expected a JSON object: {error}") from error
     return case.below(folder.absolute())
 
 
-def write_cases(path: Path, cases: Iterable[Case]) -> None:
+def write_cases(path: Path, cases: Iterable[AskedEdit]) -> None:
     """Write a manifest, whole or not at all."""
     lines = [json.dumps(case.model_dump(mode="json", exclude_defaults=True)) for case in cases]
     write_whole(path, "".join(f"{line}\n" for line in lines).encode("utf-8"))
@@ -168,7 +196,7 @@ def cases_of_folders(
     clips: dict[str, SourceClip] = {}
     if source is not None and is_dataset(source):
         names = {name for folder in edits.values() for name in _edit_names(folder)}
-        clips = unpacked(source, names, unpack_into)
+        clips = unpacked(source, unpack_into, names=names)
         sources = {name: clip.video for name, clip in clips.items()}
     else:
         sources = {} if source is None else _by_name(source, VIDEO_SUFFIXES)
@@ -176,18 +204,46 @@ def cases_of_folders(
     masks |= {} if mask is None else _by_name(mask, MASK_SUFFIXES)
     cases: list[Case] = []
     for method, folder in edits.items():
-        if is_batch(folder):
-            made = [_batch_case(method, place, sources) for place in _places(folder)]
-        elif source is None:
+        if source is None and not is_batch(folder):
             raise ConfigError(
                 f"{folder} holds no results of `avipipe edit`, which say what they were made of: "
                 "give the folder of the sources with --source"
             )
-        else:
-            videos = _by_name(folder, VIDEO_SUFFIXES)
-            made = [_paired(method, name, sources, videos) for name in sorted({*sources, *videos})]
-        cases += [_with_more(case, masks, clips) for case in made]
+        cases += [_with_more(case, masks, clips) for case in _made(method, folder, sources)]
     return completed(cases, ", ".join(str(folder) for folder in edits.values()))
+
+
+def cases_of_asked(asked: Sequence[AskedEdit], edits: Mapping[str, Path]) -> list[Case]:
+    """A case for each edit that was asked for and each method, paired by name.
+
+    Args:
+        asked: such as a benchmark's; what it says goes before what an edit says of itself.
+        edits: method -> folder of its videos, or of results of `avipipe edit --batch`.
+    Raises:
+        ConfigError: a folder is missing or holds nothing of the kind.
+        ManifestError: two files or two that were asked for have one name, or nothing was.
+    """
+    by_name = {each.name: each for each in asked}
+    if len(by_name) < len(asked):
+        twice = next(each.name for each in asked if by_name[each.name] is not each)
+        raise ManifestError(f"expected other names for other edits, found {twice!r} twice")
+    sources = {each.name: each.source for each in asked if each.source is not None}
+    cases: list[Case] = []
+    for method, folder in edits.items():
+        made = {case.name: case for case in _made(method, folder, sources)}
+        for name in sorted({*by_name, *made}):
+            missing = Case(name=name, method=method, problem=f"{method} has no edit of it")
+            case = made.get(name, missing)
+            told = by_name[name].model_dump(exclude_defaults=True) if name in by_name else {}
+            cases.append(case.model_copy(update=told))
+    return completed(cases, ", ".join(str(folder) for folder in edits.values()))
+
+
+def _made(method: str, folder: Path, sources: Mapping[str, Path]) -> list[Case]:
+    if is_batch(folder):
+        return [_batch_case(method, place, sources) for place in _places(folder)]
+    videos = _by_name(folder, VIDEO_SUFFIXES)
+    return [_paired(method, name, sources, videos) for name in sorted({*sources, *videos})]
 
 
 def _with_more(case: Case, masks: Mapping[str, Path], clips: Mapping[str, SourceClip]) -> Case:

@@ -8,9 +8,12 @@ import pytest
 
 from avipipe.errors import ConfigError, ManifestError
 from avipipe.evaluate.cases import (
+    AskedEdit,
     Case,
+    cases_of_asked,
     cases_of_folders,
     completed,
+    read_asked,
     read_cases,
     select,
     write_cases,
@@ -145,6 +148,23 @@ def test_a_wrong_line_is_told_with_its_place(tmp_path: Path, text: str, says: st
     path.write_text(text)
     with pytest.raises(ManifestError, match=says):
         read_cases(path)
+
+
+def test_what_was_asked_goes_before_what_an_edit_says_of_itself(tmp_path: Path) -> None:
+    source = folder_of(tmp_path, "src", "dog.mp4")
+    batch = batch_of(tmp_path, source / "dog.mp4")
+    asked = AskedEdit(name="dog", source=source / "dog.mp4", target_prompt="A red dog.", group="g")
+    (case,) = cases_of_asked([asked], {"m": batch})
+    assert (case.target_prompt, case.group) == ("A red dog.", "g")
+    assert (case.instruction, case.seed, case.edit) == ("make it blue", 7, batch / "dog/edited.mp4")
+    with pytest.raises(ManifestError, match="'dog' twice"):
+        cases_of_asked([asked, asked.model_copy(update={"label": "x"})], {"m": batch})
+
+
+def test_only_a_line_feed_ends_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "cases.jsonl"
+    path.write_bytes('{"name": "a", "instruction": "Run.\u2028Stop."}\r\n'.encode())
+    assert [case.instruction for case in read_asked(path)] == ["Run.\u2028Stop."]
 
 
 def test_folders_that_cannot_be_paired_are_refused(tmp_path: Path) -> None:
