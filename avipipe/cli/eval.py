@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avipipe.cli.eval_study import study_, study_report_
 from avipipe.cli.options import json_option
 from avipipe.cli.output import cell, echo, echo_json
 from avipipe.errors import ConfigError
@@ -29,7 +30,12 @@ def command() -> None:
       avipipe eval run --cases cases.jsonl --out measured
       avipipe eval diff before after
       avipipe eval metrics
+      avipipe eval study measured --out study.html
     """
+
+
+command.add_command(study_)
+command.add_command(study_report_)
 
 
 @command.command("run")

@@ -1,0 +1,80 @@
+"""Who is who in a study: the file beside its page, which no rater sees."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from avipipe.errors import ConfigError, ManifestError
+from avipipe.evaluate.study.plan import Subject
+
+
+class KeyFilm(BaseModel):
+    """What a film of the page shows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    method: str
+
+
+class KeyTrial(BaseModel):
+    """A comparison: films of its source and of its two sides. `is_check`: its answer is known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    group: str
+    source: str
+    left: str
+    right: str
+    is_check: bool
+
+
+class StudyKey(BaseModel):
+    """What the page of a study leaves out.
+
+    Attributes:
+        study: digest of page and key, which answers name.
+        seed: of the draw.
+        questions: that were asked.
+        films: by their names on the page.
+        trials: by their names on the page.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study: str = Field(min_length=1)
+    subject: Subject
+    seed: int
+    questions: tuple[str, ...]
+    films: dict[str, KeyFilm]
+    trials: dict[str, KeyTrial]
+
+    def method(self, film: str) -> str:
+        """Who made a film."""
+        return self.films[film].method
+
+
+def key_path(page: Path) -> Path:
+    """Where the key of a page lies: beside it."""
+    return page.with_suffix(".key.json")
+
+
+def read_key(path: Path) -> StudyKey:
+    """Read what `avipipe eval study` wrote beside its page.
+
+    Raises:
+        ConfigError: there is no such file.
+        ManifestError: it is no key of a study.
+    """
+    try:
+        return StudyKey.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(
+            f"--key {path}: cannot be read: {error.strerror or error}; expected the file that "
+            "`avipipe eval study` wrote beside its page"
+        ) from error
+    except ValidationError as error:
+        raise ManifestError(
+            f"--key {path}: this is not the key of a study: {error.errors()[0]['msg']}; take the "
+            ".key.json that `avipipe eval study` wrote beside its page"
+        ) from error
