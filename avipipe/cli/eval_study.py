@@ -1,5 +1,6 @@
 """`avipipe eval study` and `avipipe eval study-report`."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,7 +198,7 @@ def _show_question(question: "QuestionResult") -> None:
     _show_table("", ("pair", "preferred", "95 %", "won / same / lost"), pairs)
 
 
-def _show_table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _show_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -92,7 +92,11 @@ def plan_study(
         ConfigError: no case has edits of two methods.
     """
     rng = random.Random(seed)
-    edits = {(case.name, case.method): case for case in cases if not case.control}
+    edits = {
+        (case.name, case.method): case
+        for case in sorted(cases, key=lambda case: (case.name, case.method))
+        if not case.control
+    }
     names = sorted({name for name, _ in edits})
     pairs = list(combinations(sorted({method for _, method in edits}), 2))
     rng.shuffle(names)
@@ -104,9 +108,9 @@ def plan_study(
             "give the runs of all methods, or --edit each in one `avipipe eval run`"
         )
     checks = _checks(list(edits.values()), num_checks, seed, is_heard)
+    num_drawn = len(trials)
     for number in reversed(range(len(checks))):
-        place = round((number + 0.5) * len(trials) / len(checks))
-        trials.insert(place, checks[number])
+        trials.insert((2 * number + 1) * num_drawn // (2 * len(checks)), checks[number])
     return tuple(trials)
 
 

@@ -71,7 +71,7 @@ class QuestionResult:
         num: answers.
         left_share: of answers with a preference, those for the film on the left; far from 0.5 they
             tell of sides and not of films.
-        alpha: Krippendorff's, of which film was preferred or none.
+        alpha: Krippendorff's, of whether a trial's one film was preferred, or the other, or none.
         reasons: why something has no value.
     """
 
@@ -157,7 +157,7 @@ class _Comparisons:
 
     def __init__(self, key: StudyKey, question: str, answers: Sequence[StudyAnswer]) -> None:
         trials = [key.trials[answer.trial] for answer in answers]
-        self.chosen = [answer.answers[question] for answer in answers]
+        chosen = [answer.answers[question] for answer in answers]
         firsts = [key.method(trial.left) for trial in trials]
         seconds = [key.method(trial.right) for trial in trials]
         self.methods = sorted({*firsts, *seconds})
@@ -165,9 +165,14 @@ class _Comparisons:
         self.preferred_N = np.array(
             [
                 0.5 if film == SAME else float(film == trial.left)
-                for film, trial in zip(self.chosen, trials, strict=True)
+                for film, trial in zip(chosen, trials, strict=True)
             ]
         )
+        self.with_side = [
+            film == answer.left
+            for film, answer in zip(chosen, answers, strict=True)
+            if film != SAME
+        ]
         self.raters_N = np.array([answer.rater for answer in answers])
         self.groups_N = np.array([trial.group for trial in trials])
         self.trials_N = np.array([answer.trial for answer in answers])
@@ -199,20 +204,15 @@ def _question(
     if len({*found.groups_N}) < 2:
         reasons.append("there is one source only: the intervals say nothing of other sources")
     try:
-        alpha = krippendorff_alpha(found.trials_N, np.array(found.chosen))
+        alpha = krippendorff_alpha(found.trials_N, found.preferred_N)
     except Undefined as error:
         alpha = None
         reasons.append(f"no agreement: {error.reason}")
-    with_side = [
-        film == answer.left
-        for film, answer in zip(found.chosen, answers, strict=True)
-        if film != SAME
-    ]
     methods, reason = _methods(found, seed)
     return QuestionResult(
         question=question,
         num=len(answers),
-        left_share=float(np.mean(with_side)) if with_side else None,
+        left_share=float(np.mean(found.with_side)) if found.with_side else None,
         alpha=alpha,
         methods=methods,
         pairs=tuple(_pairs(found)),
