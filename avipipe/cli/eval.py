@@ -176,9 +176,9 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _show_plan(cases: "list[Case]", metrics: list[str], as_json: bool) -> None:
     from avipipe.evaluate.catalogue import METRICS
-    from avipipe.evaluate.metric import lacking_weights
+    from avipipe.evaluate.metric import lacking
 
-    lacking = {name: lacking_weights(METRICS[name]) for name in metrics}
+    reasons = {name: lacking(METRICS[name]) for name in metrics}
     plan = {
         "cases": len({case.name for case in cases if not case.control}),
         "methods": sorted({case.method for case in cases}),
@@ -188,8 +188,8 @@ def _show_plan(cases: "list[Case]", metrics: list[str], as_json: bool) -> None:
             if case.problem
         ],
         "without_mask": sum(case.mask is None for case in cases),
-        "metrics": [name for name in metrics if not lacking[name]],
-        "skipped": {name: reason for name, reason in lacking.items() if reason},
+        "metrics": [name for name in metrics if not reasons[name]],
+        "skipped": {name: reason for name, reason in reasons.items() if reason},
     }
     if as_json:
         echo_json(plan)
@@ -289,7 +289,7 @@ def metrics_(as_json: bool) -> None:
       avipipe eval metrics
     """
     from avipipe.evaluate.catalogue import METRICS
-    from avipipe.evaluate.metric import lacking_weights
+    from avipipe.evaluate.metric import lacking
 
     if as_json:
         echo_json(
@@ -303,7 +303,7 @@ def metrics_(as_json: bool) -> None:
                     "words": metric.words,
                     "protocol": metric.protocol,
                     "version": metric.version,
-                    "missing": lacking_weights(metric),
+                    "missing": lacking(metric),
                 }
                 for name, metric in METRICS.items()
             }
@@ -313,7 +313,7 @@ def metrics_(as_json: bool) -> None:
         needs = f" (needs {', '.join(metric.needs)})" if metric.needs else ""
         echo(f"{name}: {metric.words}{needs}", bold=True)
         echo(f"  {metric.protocol}")
-        if missing := lacking_weights(metric):
+        if missing := lacking(metric):
             echo(f"  skipped here: {missing}", fg="yellow")
 
 

@@ -7,14 +7,14 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from avipipe.evaluate.cases import Control
+from avipipe.evaluate.cases import Case, Control
 from avipipe.evaluate.controls import SHIFT_S
 from avipipe.evaluate.mask_view import MaskView
 from avipipe.evaluate.views import (
     DETAIL_STEP,
     FPS,
     MAX_S,
-    Curve,
+    Features,
     MediaView,
     Pictures,
     Sizes,
@@ -32,20 +32,25 @@ class CaseView:
     """Source and edit side by side.
 
     Attributes:
+        case: what was asked, and which control it is.
         source, edit: the files; a control's edit is its source.
         sound: the file whose sound the edit has; the edit itself but for a shuffled control.
-        control: how the edit is derived.
         mask, edit_mask: of what the edit shows, if there are any.
         cached: keeps arrays by the content of a file, across cases and runs.
     """
 
+    case: Case
     source: MediaView
     edit: MediaView
     sound: MediaView
-    control: Control
     mask: MaskView | None
     edit_mask: MaskView | None
-    cached: Callable[[MediaView, str, Callable[[], Curve]], Curve]
+    cached: Callable[[MediaView, str, Callable[[], Features]], Features]
+
+    @property
+    def control(self) -> Control:
+        """How the edit is derived from the source; empty for an edit."""
+        return self.case.control
 
     @property
     def num_frames(self) -> int:

@@ -12,7 +12,7 @@ from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.cases import Case
 from avipipe.evaluate.catalogue import METRICS
 from avipipe.evaluate.mask_view import MaskView
-from avipipe.evaluate.metric import Metric, Score, lacking_weights, scored
+from avipipe.evaluate.metric import Metric, Score, lacking, scored
 from avipipe.evaluate.store import ScoreStore, case_key, metric_key
 from avipipe.evaluate.views import MediaView
 
@@ -59,18 +59,22 @@ def measure(cases: Sequence[Case], metrics: Sequence[str], work: Path) -> list[C
     cv2.setNumThreads(1)  # processes share the cores
     store = ScoreStore(work)
     with tempfile.TemporaryDirectory(prefix="avipipe-eval-") as scratch:
-        bench = _Bench(store, Path(scratch))
-        return [bench.measure(case, metrics) for case in cases]
+        bench = _Bench(store, Path(scratch), metrics)
+        return [bench.measure(case) for case in cases]
 
 
 class _Bench:
     """Where the views of one source are held."""
 
-    def __init__(self, store: ScoreStore, folder: Path) -> None:
-        self._store, self._folder = store, folder
+    def __init__(self, store: ScoreStore, folder: Path, metrics: Sequence[str]) -> None:
+        self._store, self._folder, self._metrics = store, folder, metrics
         self._source: MediaView | None = None
+        reasons = {name: lacking(METRICS[name]) for name in metrics}
+        self._lacking = {name: reason for name, reason in reasons.items() if reason}
+        self._keys = {n: metric_key(n, METRICS[n]) for n in metrics if n not in self._lacking}
 
-    def measure(self, case: Case, metrics: Sequence[str]) -> CaseScores:
+    def measure(self, case: Case) -> CaseScores:
+        metrics = self._metrics
         if case.problem:
             return _all_failed(case, metrics, case.problem)
         try:
@@ -78,21 +82,15 @@ class _Bench:
         except OSError as error:
             reason = f"cannot read {error.filename}: {error.strerror}"
             return _all_failed(case, metrics, reason)
-        asked = {name: METRICS[name] for name in metrics}
-        skipped = {
-            name: Score("skipped", reason=lacking)
-            for name, metric in asked.items()
-            if (lacking := lacking_weights(metric))
-        }
-        keys = {n: metric_key(n, metric) for n, metric in asked.items() if n not in skipped}
         stored = self._store.read(key)
-        scores = {n: stored.scores[own] for n, own in keys.items() if own in stored.scores}
-        scores |= skipped
-        left = {name: asked[name] for name in keys if name not in scores}
-        if not left:
-            return CaseScores(case, {name: scores[name] for name in metrics}, stored.notes)
-        new, notes = self._measure_new(case, left)
-        self._store.add(key, {keys[name]: score for name, score in new.items()}, notes)
+        scores = {n: stored.scores[own] for n, own in self._keys.items() if own in stored.scores}
+        scores |= {name: Score("skipped", reason=reason) for name, reason in self._lacking.items()}
+        left = {name: METRICS[name] for name in metrics if name not in scores}
+        new: dict[str, Score] = {}
+        notes = stored.notes
+        if left:
+            new, notes = self._measure_new(case, left)
+            self._store.add(key, {self._keys[name]: score for name, score in new.items()}, notes)
         found = {**scores, **new}
         return CaseScores(case, {name: found[name] for name in metrics}, notes, len(new))
 
@@ -122,10 +120,10 @@ class _Bench:
         for view in (source, edit, sound):
             _ = view.file
         return CaseView(
+            case=case,
             source=source,
             edit=edit,
             sound=sound,
-            control=case.control,
             mask=None if case.mask is None else MaskView(case.mask, self._folder),
             edit_mask=None if case.edit_mask is None else MaskView(case.edit_mask, self._folder),
             cached=self._store.feature,

@@ -5,8 +5,10 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from typing import Any, Literal
 
+from avipipe.annotators.weighted import Weighted
 from avipipe.errors import ItemError, WeightsError
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.metrics.undefined import Undefined
@@ -19,8 +21,11 @@ Status = Literal["ok", "skipped", "failed", "undefined"]
 Sense = Literal["higher", "lower", "none"]
 """Which way is better; `none` where that depends on what was asked."""
 Family = Literal["picture", "motion", "mask", "sound", "synchrony", "text"]
-Need = Literal["pictures", "pairs", "mask", "edit_mask", "sound", "source_sound"]
-"""Pictures of the edit; pictures that lie on those of the source; a mask; a sound."""
+Need = Literal[
+    *("pictures", "pairs", "mask", "edit_mask", "sound", "source_sound"),
+    *("source_prompt", "target_prompt"),
+]
+"""Pictures of the edit; pictures that lie on those of the source; a mask; a sound; a prompt."""
 
 MIN_COMMON = 0.5
 """Share of the source that an edit must last, and the other way round, to be compared with it: less
@@ -38,7 +43,7 @@ class Metric:
         words: what it says, for people, in a sentence.
         protocol: what moves its number: views, models, windows, and whose definition it is.
         unit: of its values, empty for shares and scores.
-        weights: names in the lock file.
+        extractor: the model that it computes with, if there is one.
         version: raised whenever the same case would score otherwise.
     """
 
@@ -49,8 +54,25 @@ class Metric:
     words: str
     protocol: str
     unit: str = ""
-    weights: tuple[str, ...] = ()
+    extractor: type[Weighted] | None = None
     version: int = 1
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names in the lock file."""
+        return () if self.extractor is None else self.extractor.needs
+
+    @property
+    def identity(self) -> str:
+        """Its version, and what identifies its model and weights.
+
+        Raises:
+            WeightsError: one is missing.
+        """
+        if self.extractor is None:
+            return str(self.version)
+        model: Any = self.extractor()
+        return "@".join([str(self.version), str(model.version), *model.weights.values()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +93,29 @@ class Score:
         return self.status in ("ok", "undefined")
 
 
-def lacking_weights(metric: Metric) -> str:
+def lacking(metric: Metric) -> str:
     """Why a metric is skipped on this machine; empty where all its weights are here."""
     missing = [name for name in metric.weights if find(entry(name)) is None]
-    if not missing:
-        return ""
-    names = " ".join(missing)
-    return f"weights {', '.join(missing)} are missing; run `avipipe weights pull {names}`"
+    if missing:
+        names = " ".join(missing)
+        return f"weights {', '.join(missing)} are missing; run `avipipe weights pull {names}`"
+    packages = () if metric.extractor is None else metric.extractor.packages
+    absent = [name for name in packages if not _is_installed(name)]
+    if absent:
+        return f"{', '.join(absent)} not installed; run `pip install 'avipipe[eval]'`"
+    return ""
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def scored(metric: Metric, view: CaseView) -> Score:
-    """Measure a case, whatever happens; only what the disk refuses is raised."""
+    """Measure a case with a metric that lacks nothing here; whatever happens is a score."""
     began_s = time.process_time()
     try:
         lack = _lack(metric, view)
@@ -106,15 +140,17 @@ def scored(metric: Metric, view: CaseView) -> Score:
 
 
 def _lack(metric: Metric, view: CaseView) -> Score | None:
-    """How a metric ends that lacks something; None where all is there."""
-    if lacking := lacking_weights(metric):
-        return Score("skipped", reason=lacking)
+    """How a metric ends that the case gives too little for; None where all is there."""
     for need in metric.needs:
         match need:
             case "mask" if view.mask is None:
                 return Score("skipped", reason="the case has no mask")
             case "edit_mask" if view.edit_mask is None:
                 return Score("skipped", reason="the case has no mask of the edit's own")
+            case "source_prompt" if not view.case.source_prompt:
+                return Score("skipped", reason="the case has no source prompt")
+            case "target_prompt" if not view.case.target_prompt:
+                return Score("skipped", reason="the case has no target prompt")
             case "sound" if not view.sound.has_sound:
                 return Score("undefined", reason="the edit has no sound")
             case "source_sound" if not view.source.has_sound:

@@ -10,11 +10,10 @@ import numpy as np
 
 from avipipe.evaluate.cases import Case
 from avipipe.evaluate.metric import Metric, Score
-from avipipe.evaluate.views import VIEWS_VERSION, Curve, MediaView
+from avipipe.evaluate.views import VIEWS_VERSION, Features, MediaView
 from avipipe.files import sha256_of, written_whole
 from avipipe.manifests.records import digest
 from avipipe.manifests.rle import write_json
-from avipipe.weights import sha256
 
 _KEY_CHARS = 32
 """Digits of a hash that names a file: 128 bits, so that no two things share one."""
@@ -40,8 +39,7 @@ def case_key(case: Case) -> str:
 
 def metric_key(name: str, metric: Metric) -> str:
     """What a metric is, with its version and weights."""
-    weights = [sha256(weight)[:_KEY_CHARS] for weight in metric.weights]
-    return "@".join([name, str(metric.version), *weights])
+    return f"{name}@{metric.identity}"
 
 
 class StoredCase(NamedTuple):
@@ -77,16 +75,16 @@ class ScoreStore:
         told = {name: score.to_json() for name, score in kept.items()}
         write_json(path, {"scores": told, "notes": list(notes)})
 
-    def feature(self, view: MediaView, name: str, make: Callable[[], Curve]) -> Curve:
-        """A curve of a file, made where it is not here yet.
+    def feature(self, view: MediaView, name: str, make: Callable[[], Features]) -> Features:
+        """An array of numbers of a file, made where it is not here yet.
 
         Args:
-            name: of the curve and of its version.
+            name: of what it is, and of its version.
         """
         key = digest([VIEWS_VERSION, content(view.path), list(view.shown), name])[:_KEY_CHARS]
         path = self._features / key[:2] / f"{key}.npy"
         try:
-            found: Curve = np.load(path, allow_pickle=False)
+            found: Features = np.load(path, allow_pickle=False)
             return found
         except (OSError, ValueError):
             made = make()

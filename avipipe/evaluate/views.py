@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +24,8 @@ from avipipe.media.dubbed import Dubbed, dubbed
 Frames = npt.NDArray[np.uint8]
 Waves = npt.NDArray[np.float32]
 Sizes = tuple[tuple[int, int], tuple[int, int]]
-Curve = npt.NDArray[np.float64]
+Features = npt.NDArray[np.floating[Any]]
+"""What is measured of a file once and kept: a curve over time, embeddings."""
 
 VIEWS_VERSION = 1
 """Raised whenever the same file would give other arrays, so that no stored score is stale."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from avipipe.annotators.weighted import Weighted
 from avipipe.evaluate import catalogue
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.cases import Case, completed, write_cases
@@ -23,6 +24,12 @@ from tests.integration import lavfi
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["ssim.full", "psnr.outside"]
+
+
+class Heavy(Weighted):
+    """A model whose weights are not here."""
+
+    needs = ("wan21_t2v_14b",)
 
 
 class Heard:
@@ -90,7 +97,7 @@ def test_each_score_is_ok_skipped_failed_or_undefined(
         "nan": metric(lambda view: float("nan")),
         "infinite": metric(lambda view: float("inf")),
         "masked": metric(lambda view: 1.0, "mask"),
-        "heavy": metric(lambda view: 1.0, weights=("wan21_t2v_14b",)),
+        "heavy": metric(lambda view: 1.0, extractor=Heavy),
     }
     (found,) = measure(cases[:1], list(fake), tmp_path)
     assert {

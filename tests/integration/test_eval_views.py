@@ -9,7 +9,7 @@ import pytest
 
 from avipipe.errors import MediaError
 from avipipe.evaluate.case_view import CaseView
-from avipipe.evaluate.cases import Control
+from avipipe.evaluate.cases import Case, Control
 from avipipe.evaluate.mask_view import MaskView
 from avipipe.evaluate.views import DETAIL_STEP, FPS, MAX_S, MediaView, size_within
 from avipipe.manifests.rle import encode, write_masks
@@ -27,10 +27,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def view_of(source: Path, edit: Path, folder: Path, control: Control = "") -> CaseView:
     sides = MediaView(source, folder), MediaView(edit, folder)
     return CaseView(
+        case=Case(name="a", method="m", source=source, edit=edit, control=control),
         source=sides[0],
         edit=sides[0] if control else sides[1],
         sound=sides[0] if control else sides[1],
-        control=control,
         mask=None,
         edit_mask=None,
         cached=lambda view, name, make: make(),

@@ -7,14 +7,27 @@ computes with is imported when it is used, so that one without weights loads non
 from collections.abc import Sequence
 
 from avipipe.errors import ConfigError
+from avipipe.evaluate.catalogue.hearing import HEARING
 from avipipe.evaluate.catalogue.masks import MASKS
 from avipipe.evaluate.catalogue.motion import MOTION
+from avipipe.evaluate.catalogue.networks import NETWORKS
 from avipipe.evaluate.catalogue.pictures import PICTURES
 from avipipe.evaluate.catalogue.sounds import SOUNDS
 from avipipe.evaluate.catalogue.synchrony import SYNCHRONY
+from avipipe.evaluate.catalogue.words import WORDS
 from avipipe.evaluate.metric import Metric
 
-METRICS: dict[str, Metric] = {**PICTURES, **MOTION, **MASKS, **SOUNDS, **SYNCHRONY}
+METRICS: dict[str, Metric] = {
+    **PICTURES,
+    **NETWORKS,
+    **MOTION,
+    **MASKS,
+    **WORDS,
+    **SOUNDS,
+    **SYNCHRONY,
+    **HEARING,
+}
+"""Those without weights, and those with; reports have them by family."""
 
 
 def chosen(names: Sequence[str]) -> list[str]:

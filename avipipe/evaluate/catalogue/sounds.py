@@ -2,6 +2,7 @@
 
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.metric import Metric
+from avipipe.evaluate.metrics.audio_kept import SAMPLE_RATE_HZ, audio_kept
 from avipipe.evaluate.metrics.loudness import loudness_difference_lu
 from avipipe.evaluate.metrics.si_sdr import si_sdr_db
 
@@ -14,6 +15,14 @@ def _si_sdr(view: CaseView) -> float:
     )
     num = min(len(source), len(edit))
     return si_sdr_db(source[:num], edit[:num])
+
+
+def _kept(view: CaseView) -> float:
+    source, edit = (
+        wave_CN.mean(axis=0)
+        for wave_CN in (view.source.wave(SAMPLE_RATE_HZ), view.edit_wave(SAMPLE_RATE_HZ))
+    )
+    return audio_kept(source, edit).score
 
 
 def _loudness(view: CaseView) -> float:
@@ -32,6 +41,15 @@ SOUNDS: dict[str, Metric] = {
         words="How much of the source's sound is in the edit's, sample by sample.",
         protocol="SI-SDR of the mono mix at 48 kHz against the source's, within 100 dB either way, "
         "as long as both last. A shift by a sample breaks it.",
+    ),
+    "kept.avecompass": Metric(
+        measure=_kept,
+        needs=("sound", "source_sound"),
+        sense="none",
+        family="sound",
+        words="How much of the source's sound is kept, whenever; unrelated sound has 0.5.",
+        protocol="As AVE-Compass: (1 + correlation) / 2 of magnitude spectrograms at the best lag "
+        "within 3 s and half of the shorter sound, mono at 16 kHz.",
     ),
     "loudness.change": Metric(
         measure=_loudness,

@@ -9,7 +9,7 @@ from avipipe import __version__
 from avipipe.evaluate.catalogue import METRICS
 from avipipe.evaluate.conclude import Conclusion
 from avipipe.evaluate.controls import CONTROLS
-from avipipe.evaluate.metric import lacking_weights
+from avipipe.evaluate.metric import lacking
 from avipipe.evaluate.report.model import SENSES, EvaluatePage, page_of
 from avipipe.evaluate.report.worst import WorstCase, worst_cases
 from avipipe.files import write_whole
@@ -44,7 +44,7 @@ def render(page: EvaluatePage, worst: Sequence[WorstCase]) -> str:
             metrics=METRICS,
             senses=SENSES,
             controls=CONTROLS,
-            lacking={name: lacking_weights(METRICS[name]) for name in page.facts["metrics"]},
+            lacking={name: lacking(METRICS[name]) for name in page.facts["metrics"]},
             css=Markup(shared("base.css") + joined(_HERE / "report.css")),
             script=Markup(script),
             script_hash=script_hash(script),
