@@ -74,11 +74,11 @@ def test_a_page_names_nobody_and_its_key_everybody(page: Path, key: StudyKey) ->
     for name in (*METHODS, "control:", "shuffled", "clip0", "is_check", str(page.parent)):
         assert name not in text
     assert len(key.trials) == 2 + 1
-    assert {film.method for film in key.films.values()} >= {*METHODS, COPY, "control: shuffled"}
+    assert {*key.films.values()} >= {*METHODS, COPY, "control: shuffled"}
     videos = dict(re.findall(r'<script type="text/plain" id="(f\d+)">(.*?)</script>', text))
     assert videos.keys() == key.films.keys()
     check = next(trial for trial in key.trials.values() if trial.is_check)
-    (other,) = {check.left, check.right} - {film for film in key.films if key.method(film) == COPY}
+    (other,) = {check.left, check.right} - {film for film in key.films if key.films[film] == COPY}
     assert videos[other] != videos[check.source]
 
 
@@ -149,7 +149,7 @@ def test_keys_answer_a_reload_loses_nothing_and_the_report_reads_it(
     assert first["answers"] == {"synchrony": shown["a"], "text": "same", "overall": shown["b"]}
     for _ in range(2):
         play_both(tab)
-        side = "ArrowLeft" if key.method(films(tab)["a"]) in (COPY, METHODS[0]) else "ArrowRight"
+        side = "ArrowLeft" if key.films[films(tab)["a"]] in (COPY, METHODS[0]) else "ArrowRight"
         tab.press(side, side, side, "Enter")
     assert tab.run("part('done-count').textContent") == "3 of 3 comparisons"
     answers = folder / "ada.jsonl"

@@ -8,20 +8,12 @@ from avipipe.errors import ConfigError, ManifestError
 from avipipe.evaluate.study.plan import Subject
 
 
-class KeyFilm(BaseModel):
-    """What a film of the page shows."""
+class KeyTrial(BaseModel):
+    """A comparison: its case, the films of source and sides, and whether its answer is known."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    method: str
-
-
-class KeyTrial(BaseModel):
-    """A comparison: films of its source and of its two sides. `is_check`: its answer is known."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     group: str
     source: str
     left: str
@@ -36,7 +28,7 @@ class StudyKey(BaseModel):
         study: digest of page and key, which answers name.
         seed: of the draw.
         questions: that were asked.
-        films: by their names on the page.
+        films: name on the page -> who made it.
         trials: by their names on the page.
     """
 
@@ -46,12 +38,8 @@ class StudyKey(BaseModel):
     subject: Subject
     seed: int
     questions: tuple[str, ...]
-    films: dict[str, KeyFilm]
+    films: dict[str, str]
     trials: dict[str, KeyTrial]
-
-    def method(self, film: str) -> str:
-        """Who made a film."""
-        return self.films[film].method
 
 
 def key_path(page: Path) -> Path:

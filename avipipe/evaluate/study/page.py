@@ -11,7 +11,7 @@ from markupsafe import Markup
 from avipipe.errors import FailKind, MediaError
 from avipipe.evaluate.cases import Case, completed, read_cases
 from avipipe.evaluate.study.films import is_heard, study_films
-from avipipe.evaluate.study.key import KeyFilm, KeyTrial, StudyKey, key_path
+from avipipe.evaluate.study.key import KeyTrial, StudyKey, key_path
 from avipipe.evaluate.study.plan import QUESTIONS, TEXT_QUESTION, Shown, Subject, Trial, plan_study
 from avipipe.evaluate.tables import CASES_NAME
 from avipipe.files import write_whole
@@ -135,12 +135,10 @@ def _key(
     subject: Subject,
     seed: int,
 ) -> StudyKey:
-    films = {
-        name: KeyFilm(name=film.name, method=film.method)
-        for film, name in sorted(names.items(), key=lambda item: item[1])
-    }
+    films = {name: film.method for film, name in names.items()}
     listed = {
         f"t{place:03d}": KeyTrial(
+            name=trial.name,
             group=trial.group,
             source=names[trial.source],
             left=names[trial.left],

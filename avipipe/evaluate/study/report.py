@@ -141,7 +141,7 @@ def _rater(key: StudyKey, rater: str, answers: Sequence[StudyAnswer]) -> RaterRe
         for answer in answers
         if key.trials[answer.trial].is_check
     ]
-    num_passed = sum(film != SAME and key.method(film) == COPY for film in chosen)
+    num_passed = sum(film != SAME and key.films[film] == COPY for film in chosen)
     return RaterResult(
         rater=rater,
         num_trials=len(answers),
@@ -158,8 +158,8 @@ class _Comparisons:
     def __init__(self, key: StudyKey, question: str, answers: Sequence[StudyAnswer]) -> None:
         trials = [key.trials[answer.trial] for answer in answers]
         chosen = [answer.answers[question] for answer in answers]
-        firsts = [key.method(trial.left) for trial in trials]
-        seconds = [key.method(trial.right) for trial in trials]
+        firsts = [key.films[trial.left] for trial in trials]
+        seconds = [key.films[trial.right] for trial in trials]
         self.methods = sorted({*firsts, *seconds})
         self.first_N, self.second_N = map(self._places, (firsts, seconds))
         self.preferred_N = np.array(

@@ -17,7 +17,7 @@ from avipipe.evaluate.statistics.agreement import krippendorff_alpha
 from avipipe.evaluate.statistics.bradley_terry import bradley_terry, bradley_terry_interval
 from avipipe.evaluate.statistics.proportions import clustered_share, crossed_share
 from avipipe.evaluate.study.answers import StudyAnswer, read_answers
-from avipipe.evaluate.study.key import KeyFilm, KeyTrial, StudyKey, read_key
+from avipipe.evaluate.study.key import KeyTrial, StudyKey, read_key
 from avipipe.evaluate.study.plan import COPY, Trial, plan_study
 from avipipe.evaluate.study.report import study_report
 
@@ -167,14 +167,18 @@ QUESTIONS = ("synchrony", "overall")
 
 def key_of(num_clips: int = 6) -> StudyKey:
     """Methods x and y on each clip, and a check after every third one."""
-    films: dict[str, KeyFilm] = {}
+    films: dict[str, str] = {}
     trials: dict[str, KeyTrial] = {}
     for n in range(num_clips):
         pair = (COPY, "control: shuffled") if n % 3 == 2 else ("x", "y")
-        films |= {f"f{n}{side}": KeyFilm(name=f"n{n}", method=pair[side]) for side in (0, 1)}
-        films[f"f{n}s"] = KeyFilm(name=f"n{n}", method="source")
+        films |= {f"f{n}0": pair[0], f"f{n}1": pair[1], f"f{n}s": "source"}
         trials[f"t{n}"] = KeyTrial(
-            group=f"g{n}", source=f"f{n}s", left=f"f{n}0", right=f"f{n}1", is_check=n % 3 == 2
+            name=f"n{n}",
+            group=f"g{n}",
+            source=f"f{n}s",
+            left=f"f{n}0",
+            right=f"f{n}1",
+            is_check=n % 3 == 2,
         )
     return StudyKey(
         study="s", subject="edit", seed=0, questions=QUESTIONS, films=films, trials=trials
