@@ -10,9 +10,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from avipipe.cli import cli
-from avipipe.errors import ConfigError
+from avipipe.errors import ConfigError, ManifestError
+from avipipe.evaluate.cases import write_cases
+from avipipe.evaluate.controls import controls_of
 from avipipe.evaluate.study.films import study_films
 from avipipe.evaluate.study.key import StudyKey, read_key
+from avipipe.evaluate.study.page import cases_of_runs
 from avipipe.evaluate.study.plan import COPY, SOURCE, Shown
 from tests.browser import in_browser
 from tests.integration import lavfi
@@ -88,6 +91,20 @@ def test_one_seed_writes_one_page(folder: Path, page: Path, key: StudyKey) -> No
         words = ("--out", again, "--checks", 1, "--seed", seed)
         assert invoke("study", folder / "cases.jsonl", *words).exit_code == 0
         assert (again.read_bytes() == page.read_bytes()) is (seed == 0)
+
+
+def test_runs_are_taken_together_unless_a_name_has_two_sources(
+    folder: Path, tmp_path: Path
+) -> None:
+    whole = cases_of_runs([folder / "cases.jsonl"])
+    first, second = ([c for c in whole if c.method == m and c.edit] for m in METHODS)
+    write_cases(tmp_path / "cases.jsonl", [*first, *controls_of(first, seed=0)])
+    other = tmp_path / "other.jsonl"
+    write_cases(other, second)
+    assert cases_of_runs([tmp_path, other]) == whole
+    write_cases(other, [second[0].model_copy(update={"source": folder / "1.mp4"})])
+    with pytest.raises(ManifestError, match="two sources"):
+        cases_of_runs([tmp_path, other])
 
 
 def test_films_get_coarser_together_until_they_fit(folder: Path) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from avipipe.errors import FailKind, MediaError
+from avipipe.errors import FailKind, ManifestError, MediaError
 from avipipe.evaluate.cases import Case, completed, read_cases
+from avipipe.evaluate.store import content
 from avipipe.evaluate.study.films import is_heard, study_films
-from avipipe.evaluate.study.key import KeyTrial, StudyKey, key_path
+from avipipe.evaluate.study.key import KeyTrial, StudyKey, key_path, signed
 from avipipe.evaluate.study.plan import QUESTIONS, TEXT_QUESTION, Shown, Subject, Trial, plan_study
 from avipipe.evaluate.tables import CASES_NAME
 from avipipe.files import write_whole
@@ -26,8 +27,6 @@ _PAGE_BYTES = 60_000
 """Of a page without films and trials: styles, script and words."""
 _TRIAL_BYTES = 1_000
 """Of what is said of a trial: an instruction and names."""
-_ID_CHARS = 16
-"""Digits of a hash that tells studies apart: 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +44,26 @@ def cases_of_runs(paths: Sequence[Path]) -> list[Case]:
 
     Raises:
         ConfigError: one cannot be read.
-        ManifestError: one is damaged, or two have an edit of one name and method.
+        ManifestError: one is damaged, two have an edit of one name and method, or cases of one name
+            have different sources.
     """
     found: list[Case] = []
     for path in paths:
         cases = read_cases(path / CASES_NAME if path.is_dir() else path)
         # What one run lacks, another may have.
         found += [case for case in cases if not case.control and case.edit is not None]
-    return completed(found, ", ".join(map(str, paths)))
+    where = ", ".join(map(str, paths))
+    sources: dict[str, Path] = {}
+    for case in found:
+        if case.source is None or not case.source.is_file():
+            continue
+        other = sources.setdefault(case.name, case.source)
+        if other != case.source and content(other) != content(case.source):
+            raise ManifestError(
+                f"{where}: cases of the name {case.name!r} have two sources, {other} and "
+                f"{case.source}, and cannot be compared; rename one"
+            )
+    return completed(found, where)
 
 
 def write_study(
@@ -85,8 +96,19 @@ def write_study(
     names = _film_names(trials, seed)
     max_film_bytes = max_bytes - _PAGE_BYTES - len(trials) * _TRIAL_BYTES
     films = dict(zip(names.values(), study_films(list(names), max_film_bytes, filmed), strict=True))
-    key = _key(trials, names, tuple(questions), subject, seed)
-    data = render(key, [trial.text for trial in trials], questions, films).encode("utf-8")
+    texts = [safe_text(trial.text) for trial in trials]
+    key = signed(
+        StudyKey(
+            study="-",
+            content=digest([texts, questions, [each.video for each in films.values()]]),
+            subject=subject,
+            seed=seed,
+            questions=tuple(questions),
+            films={name: film.method for film, name in names.items()},
+            trials=_key_trials(trials, names),
+        )
+    )
+    data = render(key, texts, questions, films).encode("utf-8")
     write_whole(key_path(path), key.model_dump_json(indent=1).encode("utf-8"))
     write_whole(path, data)
     short_px = min(min(each.width, each.height) for each in films.values())
@@ -128,15 +150,8 @@ def _film_names(trials: Sequence[Trial], seed: int) -> dict[Shown, str]:
     return {film: f"f{place:03d}" for place, film in enumerate(ordered, start=1)}
 
 
-def _key(
-    trials: Sequence[Trial],
-    names: Mapping[Shown, str],
-    questions: tuple[str, ...],
-    subject: Subject,
-    seed: int,
-) -> StudyKey:
-    films = {name: film.method for film, name in names.items()}
-    listed = {
+def _key_trials(trials: Sequence[Trial], names: Mapping[Shown, str]) -> dict[str, KeyTrial]:
+    return {
         f"t{place:03d}": KeyTrial(
             name=trial.name,
             group=trial.group,
@@ -147,10 +162,6 @@ def _key(
         )
         for place, trial in enumerate(trials, start=1)
     }
-    key = StudyKey(
-        study="-", subject=subject, seed=seed, questions=questions, films=films, trials=listed
-    )
-    return key.model_copy(update={"study": digest(key.model_dump())[:_ID_CHARS]})
 
 
 def render(
@@ -172,7 +183,7 @@ def render(
         "trials": [
             {
                 "name": name,
-                "text": safe_text(text),
+                "text": text,
                 **trial.model_dump(include={"source", "left", "right"}),
             }
             for (name, trial), text in zip(key.trials.items(), texts, strict=True)

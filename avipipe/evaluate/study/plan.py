@@ -171,7 +171,8 @@ def _checks(
     rng = random.Random(seed)
     controls = [case for case in controls_of(cases, seed) if case.control == "shuffled"]
     rng.shuffle(controls)
-    usable = (case for case in controls if _all_heard(case, is_heard))
+    one_a_group = {case.group: case for case in controls}.values()
+    usable = (case for case in one_a_group if _all_heard(case, is_heard))
     turned = rng.random() < 0.5
     return [
         _check(case, is_left=(place % 2 == 0) != turned)

@@ -237,7 +237,6 @@ def _methods(found: _Comparisons, seed: int) -> tuple[tuple[MethodPreference, ..
             (float(v), float(low), float(high)) for v, low, high in zip(*drawn, strict=True)
         ]
     except Undefined as error:
-        strengths = [(None, None, None)] * len(found.methods)
         reasons.append(f"no strengths: {error.reason}")
     made = []
     for place, method in enumerate(found.methods):

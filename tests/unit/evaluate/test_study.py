@@ -17,7 +17,7 @@ from avipipe.evaluate.statistics.agreement import krippendorff_alpha
 from avipipe.evaluate.statistics.bradley_terry import bradley_terry, bradley_terry_interval
 from avipipe.evaluate.statistics.proportions import clustered_share, crossed_share
 from avipipe.evaluate.study.answers import StudyAnswer, read_answers
-from avipipe.evaluate.study.key import KeyTrial, StudyKey, read_key
+from avipipe.evaluate.study.key import KeyTrial, StudyKey, read_key, signed
 from avipipe.evaluate.study.plan import COPY, Trial, plan_study
 from avipipe.evaluate.study.report import study_report
 
@@ -181,7 +181,13 @@ def key_of(num_clips: int = 6) -> StudyKey:
             is_check=n % 3 == 2,
         )
     return StudyKey(
-        study="s", subject="edit", seed=0, questions=QUESTIONS, films=films, trials=trials
+        study="s",
+        content="",
+        subject="edit",
+        seed=0,
+        questions=QUESTIONS,
+        films=films,
+        trials=trials,
     )
 
 
@@ -281,8 +287,12 @@ def test_ties_are_half_wins_and_one_rater_is_told(tmp_path: Path) -> None:
 
 def test_a_key_comes_back_or_says_what_it_is_not(tmp_path: Path) -> None:
     path = tmp_path / "study.key.json"
-    path.write_text(key_of().model_dump_json())
-    assert read_key(path) == key_of()
+    key = signed(key_of())
+    path.write_text(key.model_dump_json())
+    assert read_key(path) == key
+    path.write_text(key.model_dump_json().replace('"x"', '"y"'))
+    with pytest.raises(ManifestError, match="was changed"):
+        read_key(path)
     path.write_text('{"study": "s"}')
     with pytest.raises(ManifestError, match="not the key of a study"):
         read_key(path)
