@@ -13,7 +13,7 @@ SIDE_BY_SIDE := -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo train-tiny edit-tiny test test-short test-slow check format bench clean
+.PHONY: demo train-tiny edit-tiny eval-tiny test test-short test-slow check format bench clean
 
 demo: $(VENV)/$(PROFILE)  ## Synthesise clips, build a dataset from them, say where the report is.
 	$(BIN)/avipipe synth --out $(DEMO)/clips
@@ -29,6 +29,11 @@ edit-tiny: train-tiny  ## Edit the demo's clips with it, from their bounding box
 	$(BIN)/avipipe edit --batch $(DEMO)/dataset --split train --instruction "make it anew" \
 		--precision 4 --model $(DEMO)/run --steps 20 --set solver.shift=1 --out $(DEMO)/edited
 	@echo "Open $(DEMO)/edited/*/trace.html"
+
+eval-tiny: edit-tiny  ## Measure these edits, beside controls, against the dataset.
+	$(BIN)/avipipe eval run --source $(DEMO)/dataset --edit tiny=$(DEMO)/edited \
+		--out $(DEMO)/measured
+	@echo "Open $(DEMO)/measured/report.html"
 
 test: $(VENV)/dev  ## All checks, and beside them all tests but the long ones.
 	$(MAKE) --jobs=2 check test-short

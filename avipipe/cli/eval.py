@@ -1,7 +1,9 @@
 """`avipipe eval`."""
 
 import re
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -40,7 +42,7 @@ command.add_command(study_report_)
 
 @command.command("run")
 @click.option("--cases", "cases_file", type=FOLDER, help="Manifest of cases, JSON lines.")
-@click.option("--source", type=FOLDER, help="Folder of the source videos.")
+@click.option("--source", type=FOLDER, help="Folder of the source videos, or a dataset.")
 @click.option(
     "--edit",
     "edits",
@@ -99,7 +101,11 @@ def run_(
 
     metrics = chosen(names)
     part = _shard(shard)
-    cases = _cases(cases_file, source, edits, mask)
+    work = work or out / "work"
+    with ExitStack() as scratch:
+        if dry_run:
+            work = Path(scratch.enter_context(TemporaryDirectory(prefix="avipipe-eval-")))
+        cases = _cases(cases_file, source, edits, mask, work / "sources")
     given = [case for case in cases if not case.control]
     cases = [*given, *(controls_of(given, seed) if controls else [])]
     if dry_run:
@@ -113,7 +119,7 @@ def _measured(
     cases: "list[Case]",
     metrics: list[str],
     out: Path,
-    work: Path | None,
+    work: Path,
     shard: tuple[int, int],
     seed: int,
     workers: int | None,
@@ -129,7 +135,6 @@ def _measured(
     from avipipe.evaluate.tables import clip_scores
 
     out.mkdir(parents=True, exist_ok=True)
-    work = work or out / "work"
     own = select(cases, shard, lambda case: case.group)
     with EvaluateProgress(as_json=as_json) as progress:
         measured = measure_all(
@@ -146,7 +151,11 @@ def _measured(
 
 
 def _cases(
-    cases_file: Path | None, source: Path | None, edits: tuple[str, ...], mask: Path | None
+    cases_file: Path | None,
+    source: Path | None,
+    edits: tuple[str, ...],
+    mask: Path | None,
+    unpack_into: Path,
 ) -> "list[Case]":
     from avipipe.evaluate.cases import cases_of_folders, read_cases
 
@@ -156,7 +165,7 @@ def _cases(
         return read_cases(cases_file)
     if not edits:
         raise ConfigError("say what to measure: --edit METHOD=FOLDER, or --cases FILE")
-    return cases_of_folders(source, dict(_method(text) for text in edits), mask)
+    return cases_of_folders(source, dict(_method(text) for text in edits), mask, unpack_into)
 
 
 def _method(text: str) -> tuple[str, Path]:
@@ -179,29 +188,32 @@ def _show_plan(cases: "list[Case]", metrics: list[str], as_json: bool) -> None:
     from avipipe.evaluate.metric import lacking
 
     reasons = {name: lacking(METRICS[name]) for name in metrics}
-    plan = {
-        "cases": len({case.name for case in cases if not case.control}),
-        "methods": sorted({case.method for case in cases}),
-        "problems": [
-            {"method": case.method, "name": case.name, "problem": case.problem}
-            for case in cases
-            if case.problem
-        ],
-        "without_mask": sum(case.mask is None for case in cases),
-        "metrics": [name for name in metrics if not reasons[name]],
-        "skipped": {name: reason for name, reason in reasons.items() if reason},
-    }
+    skipped = {name: reason for name, reason in reasons.items() if reason}
+    ready = [name for name in metrics if name not in skipped]
+    methods = sorted({case.method for case in cases})
+    problems = [case for case in cases if case.problem]
+    num_names = len({case.name for case in cases if not case.control})
+    without_mask = sum(case.mask is None and case.edit_mask is None for case in cases)
     if as_json:
-        echo_json(plan)
+        said = [{"method": c.method, "name": c.name, "problem": c.problem} for c in problems]
+        echo_json(
+            {
+                "cases": num_names,
+                "methods": methods,
+                "problems": said,
+                "without_mask": without_mask,
+                "metrics": ready,
+                "skipped": skipped,
+            }
+        )
         return
-    echo(f"{len(cases)} cases to measure: {plan['cases']} by {', '.join(plan['methods'])}")
-    for case in cases:
-        if case.problem:
-            echo(f"  {case.method}: {case.name}: {case.problem}", fg="yellow")
-    if plan["without_mask"]:
-        echo(f"{plan['without_mask']} of them have no mask: metrics that need one are skipped")
-    echo(f"metrics: {', '.join(plan['metrics'])}")
-    for name, reason in plan["skipped"].items():
+    echo(f"{len(cases)} cases to measure: {num_names} by {', '.join(methods)}")
+    for case in problems:
+        echo(f"  {case.method}: {case.name}: {case.problem}", fg="yellow")
+    if without_mask:
+        echo(f"{without_mask} of them have no mask: metrics that need one are skipped")
+    echo(f"metrics: {', '.join(ready)}")
+    for name, reason in skipped.items():
         echo(f"  {name}: skipped: {reason}", fg="yellow")
 
 

@@ -32,7 +32,7 @@ class EvaluateProgress(Display):
     def measured(self, done: "Sequence[CaseScores]") -> None:
         """Cases of one more source are done."""
         for each in done:
-            own = Counter(score.status for score in each.scores.values())
+            own: Counter[str] = Counter(score.status for score in each.scores.values())
             self._statuses += own
             case = each.case
             if case.problem and not case.control:

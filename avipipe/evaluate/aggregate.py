@@ -1,6 +1,5 @@
 """From scores of cases to what can be said of methods: means, intervals, and which differ."""
 
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -92,8 +91,8 @@ def set_scores(scores: Scores, *, seed: int) -> list[SetScore]:
         common = scores.common(metric)
         for method in [*scores.methods, *(m for m, control in scores.controls.items() if control)]:
             names = scores.names[method]
-            for support, cases in (("complete", names), ("common", common & names)):
-                rows.append(_set_score(scores, metric, method, cases, support, seed))
+            rows.append(_set_score(scores, metric, method, names, "complete", seed))
+            rows.append(_set_score(scores, metric, method, common & names, "common", seed))
             rows += _slices(scores, metric, method, common & names)
     return rows
 
@@ -117,7 +116,7 @@ def _set_score(
         num_groups=len(set(clusters_N.tolist())),
     )
     try:
-        rng = np.random.default_rng([seed, zlib.crc32(f"{metric} {method} {support}".encode())])
+        rng = np.random.default_rng(seed)  # the same draw for all: equal scores, equal intervals
         found = clustered_interval(np.array(list(values.values())), clusters_N, rng=rng)
     except Undefined as error:
         return replace(row, reason=error.reason)

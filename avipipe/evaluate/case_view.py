@@ -35,7 +35,7 @@ class CaseView:
         case: what was asked, and which control it is.
         source, edit: the files; a control's edit is its source.
         sound: the file whose sound the edit has; the edit itself but for a shuffled control.
-        mask, edit_mask: of what the edit shows, if there are any.
+        mask: of the source, cut to what the edit shows; edit_mask: of the edit. None for none.
         cached: keeps arrays by the content of a file, across cases and runs.
     """
 
@@ -84,9 +84,13 @@ class CaseView:
 
     @cached_property
     def detail_masks(self) -> npt.NDArray[np.bool_]:
-        """The mask of each picture in detail that both have, bool (T, H, W)."""
-        assert self.mask is not None
-        return self.mask.masks(self.num_frames, self.sizes[1], DETAIL_STEP)
+        """Where it was edited, for each picture in detail that both have, bool (T, H, W).
+
+        The given mask, else the edit's own.
+        """
+        place = self.mask or self.edit_mask
+        assert place is not None
+        return place.masks(self.num_frames, self.sizes[1], DETAIL_STEP)
 
     def edit_wave(self, rate_hz: int) -> Waves:
         """The sound of the edit, (2, N) float32, as long as its pictures."""

@@ -4,13 +4,14 @@ A case that cannot be measured stays in the list with its problem, so that it is
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from avipipe.errors import ConfigError, ManifestError
+from avipipe.evaluate.datasets import SourceClip, is_dataset, unpacked
 from avipipe.files import write_whole
 from avipipe.media.crop import WHOLE, Shares
 
@@ -31,9 +32,10 @@ class Case(BaseModel):
     Attributes:
         name: of the source and what was asked; the edits that several methods made of it share it.
         method: who made the edit.
-        mask: where it was to be edited: an image, a video or `masks.json`, of what the edit shows;
+        mask: where it was to be edited: an image, a video or `masks.json` of the source's picture;
             white is the inside.
-        edit_mask: the mask that the method came out with, to be compared with `mask`.
+        edit_mask: the mask that the method came out with, of the edit's picture; compared with
+            `mask`, and taken for it where there is none.
         group: cases of one group are not independent: they are made of one video.
         label: the class by which the report slices.
         shown: the part of the upright source that the edit shows.
@@ -149,20 +151,29 @@ def _missing(case: Case, method: str) -> Case:
 
 
 def cases_of_folders(
-    source: Path | None, edits: Mapping[str, Path], mask: Path | None = None
+    source: Path | None, edits: Mapping[str, Path], mask: Path | None, unpack_into: Path
 ) -> list[Case]:
     """A case for each video of a folder and each method, paired by name without the suffix.
 
     Args:
-        source: the folder of the sources; None where every edit says what it was made of.
+        source: the folder of the sources, or a published dataset; None where every edit says what
+            it was made of.
         edits: method -> folder of its videos, or of results of `avipipe edit --batch`.
         mask: folder of masks with the names of the sources.
+        unpack_into: folder for the clips of a dataset that were edited.
     Raises:
         ConfigError: a folder is missing or holds nothing of the kind.
-        ManifestError: two files have one name.
+        ManifestError: two files have one name, or the dataset is damaged.
     """
-    sources = {} if source is None else _by_name(source, VIDEO_SUFFIXES)
-    masks = {} if mask is None else _by_name(mask, MASK_SUFFIXES)
+    clips: dict[str, SourceClip] = {}
+    if source is not None and is_dataset(source):
+        names = {name for folder in edits.values() for name in _edit_names(folder)}
+        clips = unpacked(source, names, unpack_into)
+        sources = {name: clip.video for name, clip in clips.items()}
+    else:
+        sources = {} if source is None else _by_name(source, VIDEO_SUFFIXES)
+    masks = {name: clip.mask for name, clip in clips.items()}
+    masks |= {} if mask is None else _by_name(mask, MASK_SUFFIXES)
     cases: list[Case] = []
     for method, folder in edits.items():
         if is_batch(folder):
@@ -175,12 +186,23 @@ def cases_of_folders(
         else:
             videos = _by_name(folder, VIDEO_SUFFIXES)
             made = [_paired(method, name, sources, videos) for name in sorted({*sources, *videos})]
-        cases += [_with_mask(case, masks) for case in made]
+        cases += [_with_more(case, masks, clips) for case in made]
     return completed(cases, ", ".join(str(folder) for folder in edits.values()))
 
 
-def _with_mask(case: Case, masks: Mapping[str, Path]) -> Case:
-    return case.model_copy(update={"mask": masks.get(case.name, case.mask)})
+def _with_more(case: Case, masks: Mapping[str, Path], clips: Mapping[str, SourceClip]) -> Case:
+    """With its mask, and what a dataset says of its source."""
+    told: dict[str, Any] = {"mask": masks.get(case.name)}
+    if (clip := clips.get(case.name)) is not None:
+        told |= {"label": clip.label, "group": clip.group}
+        told["source_prompt"] = case.source_prompt or clip.caption
+    return case.model_copy(update=told)
+
+
+def _edit_names(folder: Path) -> Iterator[str]:
+    if is_batch(folder):
+        return (place.name.removesuffix(".partial") for place in _places(folder))
+    return iter(_by_name(folder, VIDEO_SUFFIXES))
 
 
 def _paired(
@@ -249,13 +271,13 @@ def _traced(
     own = Path(video["path"])
     if source is None and own.is_file():
         source = own
-    is_only = len(trace["edits"]) == 1
+    is_only, mask = len(trace["edits"]) == 1, folder / "mask.mkv"
     return Case(
         name=name,
         method=method,
         source=source,
         edit=folder / "edited.mp4",
-        mask=folder / "mask.mkv" if is_only and (folder / "mask.mkv").is_file() else None,
+        edit_mask=mask if is_only and mask.is_file() else None,
         source_prompt=edit.get("source_prompt") or "",
         target_prompt=edit["prompt"],
         instruction=edit["instruction"],

@@ -48,7 +48,6 @@ def _control(case: Case, control: Control, sound_of: Path | None) -> Case:
         "method": f"control: {control}",
         "control": control,
         "edit": case.source,
-        "edit_mask": None,
         "seed": None,
         "making_s": None,
         "sound_of": sound_of if control == "shuffled" else None,

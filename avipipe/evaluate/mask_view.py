@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.errors import FailKind, MediaError
-from avipipe.evaluate.views import DETAIL_PX, FPS, Frames, MediaView, resized, size_within
+from avipipe.evaluate.views import DETAIL_PX, FPS, Frames, MediaView, cut, resized, size_within
 from avipipe.manifests.rle import read_masks
+from avipipe.media.crop import WHOLE, Shares
 from avipipe.media.decode import num_ticks
 
 _WHITE = 127
@@ -23,10 +24,11 @@ reach."""
 
 @dataclass
 class MaskView:
-    """A mask, which is of what the edit shows."""
+    """A mask; `shown` is the part of it to look at, where it is of the whole source."""
 
     path: Path
     folder: Path
+    shown: Shares = WHOLE
 
     def masks(self, num_frames: int, size: tuple[int, int], step: int = 1) -> npt.NDArray[np.bool_]:
         """The masks of pictures at `FPS`, every `step`-th of them, as bool (T, H, W).
@@ -38,7 +40,7 @@ class MaskView:
         """
         found = np.zeros((-(-num_frames // step), *size[::-1]), np.bool_)
         for number in range(0, num_frames, step):
-            levels_HW = self._levels(number)
+            levels_HW = cut(self._levels(number), self.shown)
             own_size = (levels_HW.shape[1], levels_HW.shape[0])
             grown = size[0] > own_size[0]
             way = cv2.INTER_NEAREST if grown else cv2.INTER_AREA

@@ -124,7 +124,7 @@ class _Bench:
             source=source,
             edit=edit,
             sound=sound,
-            mask=None if case.mask is None else MaskView(case.mask, self._folder),
+            mask=None if case.mask is None else MaskView(case.mask, self._folder, case.shown),
             edit_mask=None if case.edit_mask is None else MaskView(case.edit_mask, self._folder),
             cached=self._store.feature,
         )

@@ -22,10 +22,17 @@ Sense = Literal["higher", "lower", "none"]
 """Which way is better; `none` where that depends on what was asked."""
 Family = Literal["picture", "motion", "mask", "sound", "synchrony", "text"]
 Need = Literal[
-    *("pictures", "pairs", "mask", "edit_mask", "sound", "source_sound"),
-    *("source_prompt", "target_prompt"),
+    "pictures",
+    "pairs",
+    "mask",
+    "both_masks",
+    "sound",
+    "source_sound",
+    "source_prompt",
+    "target_prompt",
 ]
-"""Pictures of the edit; pictures that lie on those of the source; a mask; a sound; a prompt."""
+"""Pictures of the edit; pictures that lie on those of the source; a mask of either side, or of
+both; a sound; a prompt."""
 
 MIN_COMMON = 0.5
 """Share of the source that an edit must last, and the other way round, to be compared with it: less
@@ -143,10 +150,12 @@ def _lack(metric: Metric, view: CaseView) -> Score | None:
     """How a metric ends that the case gives too little for; None where all is there."""
     for need in metric.needs:
         match need:
-            case "mask" if view.mask is None:
+            case "mask" if view.mask is None and view.edit_mask is None:
                 return Score("skipped", reason="the case has no mask")
-            case "edit_mask" if view.edit_mask is None:
-                return Score("skipped", reason="the case has no mask of the edit's own")
+            case "both_masks" if view.control:
+                return Score("skipped", reason="a control has no mask of its own")
+            case "both_masks" if view.mask is None or view.edit_mask is None:
+                return Score("skipped", reason="the case has no two masks to compare")
             case "source_prompt" if not view.case.source_prompt:
                 return Score("skipped", reason="the case has no source prompt")
             case "target_prompt" if not view.case.target_prompt:

@@ -170,7 +170,7 @@ class MediaView:
             fps=FPS,
             height_px=short_side_px,
         ):
-            yield _cut(frame_HWC, self.shown)
+            yield cut(frame_HWC, self.shown)
 
     @property
     def has_sound(self) -> bool:
@@ -213,10 +213,11 @@ class MediaView:
             size=(width, height),
             pix_fmt="rgb24",
         ):
-            yield _cut(frame_HWC, self.shown)
+            yield cut(frame_HWC, self.shown)
 
 
-def _cut(frame_HWC: Frames, shown: Shares) -> Frames:
+def cut(frame_HWC: Frames, shown: Shares) -> Frames:
+    """A part of a picture (H, W, …), at least a pixel of it."""
     if shown == WHOLE:
         return frame_HWC
     height, width = frame_HWC.shape[:2]

@@ -10,9 +10,11 @@ from click.testing import CliRunner, Result
 
 from avipipe.cli import cli
 from avipipe.errors import ConfigError
+from avipipe.evaluate.datasets import unpacked
 from avipipe.evaluate.tables import read_run
 from tests.browser import browse, in_browser
 from tests.integration import lavfi
+from tests.integration.editor_shards import Scene, publish_scenes
 
 METRICS = ("--metric", "ssim", "--metric", "warp", "--metric", "loudness", "--metric", "leakage")
 
@@ -136,6 +138,28 @@ def test_the_tables_come_back(run: Path) -> None:
     values = [clip.value for clip in found.clips if clip.value is not None]
     assert np.isfinite(values).all()
     assert len(found.cases) == 3 * 6
+
+
+def test_clips_of_a_dataset_are_sources_with_their_masks(tmp_path: Path) -> None:
+    scenes = [Scene(), Scene("strike")]
+    dataset = publish_scenes(tmp_path / "set", scenes, folder=tmp_path / "made")
+    out, edits = tmp_path / "out", tmp_path / "edits"
+    names = sorted(unpacked(dataset, every_name(dataset), tmp_path / "all"))
+    edits.mkdir()
+    for name in names:
+        (edits / f"{name}.mp4").write_bytes((tmp_path / "all" / f"{name}.mp4").read_bytes())
+    words = ["run", f"--source={dataset}", f"--edit=same={edits}", f"--out={out}", "--workers=1"]
+    assert invoke(*words, "--metric=leakage.mean").exit_code == 0
+    run = read_run(out)
+    own = [case for case in run.cases if not case.control]
+    assert [case.name for case in own] == names
+    assert all(case.source_prompt and case.mask and case.group != str(case.source) for case in own)
+    values = {clip.value for clip in run.clips if clip.method in ("same", "control: copy")}
+    assert values == {0.0}
+
+
+def every_name(dataset: Path) -> list[str]:
+    return [row["clip_id"] for row in pq.read_table(dataset / "manifest/clips.parquet").to_pylist()]
 
 
 @in_browser

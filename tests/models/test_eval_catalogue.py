@@ -1,6 +1,5 @@
 """Metrics with models, from a case to its score, on tiny random checkpoints."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,6 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from avipipe.evaluate.cases import Case, completed  # noqa: E402
-from avipipe.evaluate.catalogue.embeddings import ready  # noqa: E402
 from avipipe.evaluate.controls import controls_of  # noqa: E402
 from avipipe.evaluate.measuring import measure  # noqa: E402
 from avipipe.evaluate.metric import Score  # noqa: E402
@@ -21,13 +19,11 @@ NAMES = ["clipt.b32", "fc.b32", "fcall.b32", "sema.b32", "temps.b32", "clipt.l14
 
 
 @pytest.fixture
-def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A CLIP that is here, under the name of ViT-B/32."""
     write_clip(tmp_path / "clip_vitb32")
     lock(monkeypatch, tmp_path, "clip_vitb32")
-    ready.cache_clear()
-    yield
-    ready.cache_clear()
+    monkeypatch.setattr("avipipe.evaluate.catalogue.embeddings.READY", {})
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ NAMES = {
 }
 
 
-def tiny() -> ClapAudioModel:
+def tiny() -> Any:
     torch.manual_seed(3)
     config = ClapAudioConfig(
         patch_embeds_hidden_size=8,
@@ -36,7 +36,8 @@ def tiny() -> ClapAudioModel:
         num_attention_heads=[1, 2, 2, 4],
         enable_fusion=False,
     )
-    model = ClapAudioModel(config).eval()
+    model: Any = ClapAudioModel(config)
+    model.eval()
     model.audio_encoder.batch_norm.running_mean -= 40
     model.audio_encoder.batch_norm.running_var *= 400
     return model
@@ -60,7 +61,9 @@ def laion(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AVIPIPE_WEIGHTS_DIR", str(tmp_path))
-    return tmp_path / "music_speech_epoch_15_esc_89.25.pt"
+    path = tmp_path / "clap_htsat_base" / "music_speech_epoch_15_esc_89.25.pt"
+    path.parent.mkdir()
+    return path
 
 
 def write(path: Path, state: Mapping[str, Tensor]) -> None:
@@ -122,5 +125,8 @@ def test_a_part_of_a_tower_is_refused(path: Path, lost: str) -> None:
     state = dict(laion(tiny().state_dict()))
     del state[lost]
     write(path, state)
+    with pytest.raises(WeightsError, match="weights pull clap_htsat_base"):
+        HtsatBase().setup()
+    torch.save([1, 2], path)
     with pytest.raises(WeightsError, match="weights pull clap_htsat_base"):
         HtsatBase().setup()

@@ -39,7 +39,8 @@ def extractor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dino.DinoVit
 
 def grown(small_HWC: Frames) -> Frames:
     """One frame of the clip that a picture stands for."""
-    return small_HWC.repeat(16, axis=0).repeat(16, axis=1)[None]
+    times = 224 // len(small_HWC)
+    return small_HWC.repeat(times, axis=0).repeat(times, axis=1)[None]
 
 
 def rows(keys_HNd: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """What FVD shows I3D, and I3D itself, against numbers of cd-fvd, common_metrics and piergiaj."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from avipipe.evaluate.extractors.i3d import I3dPiergiaj, I3dVideoGpt
 from avipipe.evaluate.extractors.networks.i3d import I3d
 from avipipe.evaluate.extractors.networks.running import exact
 from tests.models.single_file import lock_file
-from tests.parity.metric_fixtures import Arrays, arrays, close
+from tests.parity.metric_fixtures import FOLDER, Arrays, arrays, close
 from tests.parity.metric_recipes import recipe_state
 
 VIEW_TOLERANCE, NETWORK_TOLERANCE = 3e-5, 1e-4
@@ -48,8 +49,16 @@ def test_what_the_network_is_shown(shape: str, name: str) -> None:
     close(found, given[f"{shape}_{name}_stats"], VIEW_TOLERANCE)
 
 
+def told(pattern: str) -> list[int]:
+    """Numbers that the README of the fixtures has in words alone."""
+    found = re.search(pattern, (FOLDER / "README.md").read_text())
+    assert found, f"no {pattern!r} in the README of the fixtures"
+    return [int(number) for number in found.groups()]
+
+
 def video(numbers: Arrays) -> Tensor:
-    return fvd_views.cdfvd_array(numbers["frames"].repeat(2, axis=2).repeat(2, axis=3))
+    high, wide = told(r"frames\.repeat\((\d+), axis 2\)\.repeat\((\d+), axis 3\)")
+    return fvd_views.cdfvd_array(numbers["frames"].repeat(high, axis=2).repeat(wide, axis=3))
 
 
 @pytest.mark.slow  # half a minute on one core: pictures of 224 px are what the network is for
@@ -86,8 +95,9 @@ def test_logits_of_videogpt(
     extractor = set_up(I3dVideoGpt, state, tmp_path, monkeypatch)
     whole = video(numbers)
     close(extractor.logits(whole), numbers["logits"], NETWORK_TOLERANCE)
-    first = torch.arange(10) % whole.shape[2]
-    close(extractor.logits(whole[:, :, first]), numbers["logits_T2"], NETWORK_TOLERANCE)
+    (num_frames,) = told(r"logits of the first (\d+) frames of the video repeated")
+    repeated = torch.arange(num_frames) % whole.shape[2]
+    close(extractor.logits(whole[:, :, repeated]), numbers["logits_T2"], NETWORK_TOLERANCE)
 
 
 @pytest.mark.slow

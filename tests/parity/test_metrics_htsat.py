@@ -26,7 +26,8 @@ def fixture() -> Arrays:
 def htsat(tmp_path_factory: pytest.TempPathFactory) -> HtsatBase:
     folder = tmp_path_factory.mktemp("weights")
     state = {f"module.audio_branch.{k}": v for k, v in recipe_state("htsat_base").items()}
-    path = folder / "music_speech_epoch_15_esc_89.25.pt"
+    path = folder / "clap_htsat_base" / "music_speech_epoch_15_esc_89.25.pt"
+    path.parent.mkdir()
     torch.save({"epoch": 15, "state_dict": state}, path)
     extractor = HtsatBase()
     with pytest.MonkeyPatch.context() as patch:

@@ -202,7 +202,7 @@ def test_kept_sound_of_ave_compass() -> None:
             assert found.correlation is None
             assert found.lag_frames is None
         else:
-            close(found.correlation, rho, 1e-4)
+            assert found.correlation == pytest.approx(rho, abs=1e-4)
             assert found.lag_frames == lag
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -43,6 +44,13 @@ def syncnet(weights_folder: Path, monkeypatch: pytest.MonkeyPatch) -> SyncNetV2:
     return extractor
 
 
+def shown(fixture: Arrays) -> npt.NDArray[np.uint8]:
+    """The BGR frames, each pixel repeated up to 224."""
+    small = fixture["frames_small"]
+    factor = 224 // small.shape[1]
+    return np.asarray(small.repeat(factor, axis=1).repeat(factor, axis=2), np.uint8)
+
+
 def test_cepstra(fixture: Arrays) -> None:
     close(mfcc(fixture["mfcc_audio_int16"]), fixture["mfcc"], 1e-8)
 
@@ -52,7 +60,7 @@ def test_features_of_single_windows(fixture: Arrays) -> None:
     net = SyncNet()
     net.load_state_dict(recipe_state("syncnet"), strict=False)
     net.eval()
-    frames = fixture["frames_small"].repeat(16, axis=1).repeat(16, axis=2)
+    frames = shown(fixture)
     video = torch.from_numpy(frames.astype(np.float32)).permute(3, 0, 1, 2)
     lips = zip((0, 2), fixture["forward_lip"], fixture["forward_lipfeat"], strict=True)
     for start, lip, lipfeat in lips:
@@ -65,7 +73,7 @@ def test_features_of_single_windows(fixture: Arrays) -> None:
 
 
 def test_whole_run(syncnet: SyncNetV2, fixture: Arrays) -> None:
-    rgb = fixture["frames_small"][..., ::-1].repeat(16, axis=1).repeat(16, axis=2)
+    rgb = shown(fixture)[..., ::-1]
     samples = fixture["mfcc_audio_int16"][: fixture["e2e_audio_samples"]]
     seen, heard = syncnet.features(rgb, samples)
     assert len(seen) == len(heard) == fixture["e2e_lastframe"]

@@ -50,7 +50,7 @@ def test_videos_are_paired_by_name_whatever_their_suffix(tmp_path: Path) -> None
     source = folder_of(tmp_path, "src", "a.mp4", "b.mov", "notes.txt")
     edits = folder_of(tmp_path, "ours", "a.mkv", "b.mp4")
     masks = folder_of(tmp_path, "masks", "a.masks.json", "b.png")
-    cases = cases_of_folders(source, {"ours": edits}, masks)
+    cases = cases_of_folders(source, {"ours": edits}, masks, tmp_path)
     assert [(case.name, case.edit, case.mask, case.problem) for case in cases] == [
         ("a", edits / "a.mkv", masks / "a.masks.json", ""),
         ("b", edits / "b.mp4", masks / "b.png", ""),
@@ -61,7 +61,7 @@ def test_videos_are_paired_by_name_whatever_their_suffix(tmp_path: Path) -> None
 def test_what_has_no_counterpart_is_counted_for_every_method(tmp_path: Path) -> None:
     source = folder_of(tmp_path, "src", "a.mp4", "b.mp4")
     ours, theirs = folder_of(tmp_path, "ours", "a.mp4"), folder_of(tmp_path, "theirs", "z.mp4")
-    cases = cases_of_folders(source, {"ours": ours, "theirs": theirs})
+    cases = cases_of_folders(source, {"ours": ours, "theirs": theirs}, None, tmp_path)
     problems = {(case.method, case.name): case.problem for case in cases}
     assert problems == {
         ("ours", "a"): "",
@@ -87,7 +87,9 @@ def test_two_methods_with_other_clips_get_one_list() -> None:
 
 def test_a_batch_says_what_its_edits_were_made_of(tmp_path: Path) -> None:
     source = folder_of(tmp_path, "src", "dog.mp4")
-    (case,) = cases_of_folders(None, {"avi_edit": batch_of(tmp_path, source / "dog.mp4")})
+    batch = batch_of(tmp_path, source / "dog.mp4")
+    (case,) = cases_of_folders(None, {"avi_edit": batch}, None, tmp_path)
+    assert (case.mask, case.edit_mask) == (None, batch / "dog/mask.mkv")
     assert (case.name, case.source, case.problem) == ("dog", source / "dog.mp4", "")
     assert (case.target_prompt, case.instruction, case.seed) == ("A blue dog.", "make it blue", 7)
     assert case.shown == (0.0, 8 / 720, 1.0, 712 / 720)
@@ -96,10 +98,10 @@ def test_a_batch_says_what_its_edits_were_made_of(tmp_path: Path) -> None:
 
 def test_a_batch_whose_sources_are_gone_finds_them_by_name(tmp_path: Path) -> None:
     batch = batch_of(tmp_path, tmp_path / "gone.mp4")
-    (case,) = cases_of_folders(None, {"m": batch})
+    (case,) = cases_of_folders(None, {"m": batch}, None, tmp_path)
     assert "--source" in case.problem
     source = folder_of(tmp_path, "src", "dog.mov")
-    (case,) = cases_of_folders(source, {"m": batch})
+    (case,) = cases_of_folders(source, {"m": batch}, None, tmp_path)
     assert (case.source, case.problem) == (source / "dog.mov", "")
 
 
@@ -108,7 +110,7 @@ def test_a_batch_that_is_broken_or_unfinished_is_counted(tmp_path: Path, trace: 
     batch = batch_of(tmp_path, tmp_path / "a.mp4")
     (batch / "dog/trace.json").write_text(trace)
     folder_of(batch, "cat.partial", "job.json")
-    cases = cases_of_folders(None, {"m": batch})
+    cases = cases_of_folders(None, {"m": batch}, None, tmp_path)
     assert [(case.name, case.problem[:20]) for case in cases] == [
         ("cat", "the edit was not fin"),
         ("dog", "trace.json is damage"),
@@ -148,11 +150,12 @@ def test_a_wrong_line_is_told_with_its_place(tmp_path: Path, text: str, says: st
 def test_folders_that_cannot_be_paired_are_refused(tmp_path: Path) -> None:
     source = folder_of(tmp_path, "src", "a.mp4")
     with pytest.raises(ConfigError, match="--source"):
-        cases_of_folders(None, {"m": source})
+        cases_of_folders(None, {"m": source}, None, tmp_path)
     with pytest.raises(ConfigError, match="expected files"):
-        cases_of_folders(source, {"m": folder_of(tmp_path, "empty", "a.txt")})
+        cases_of_folders(source, {"m": folder_of(tmp_path, "empty", "a.txt")}, None, tmp_path)
+    twice = folder_of(tmp_path, "two", "a.mp4", "a.mov")
     with pytest.raises(ManifestError, match="rename one"):
-        cases_of_folders(folder_of(tmp_path, "two", "a.mp4", "a.mov"), {"m": source})
+        cases_of_folders(twice, {"m": source}, None, tmp_path)
 
 
 def many(num: int) -> list[Case]:

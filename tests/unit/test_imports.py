@@ -147,6 +147,10 @@ def test_no_core_command_imports_torch_or_what_only_annotators_compute_with() ->
     assert not loaded_by(code) & {*TORCH_FREE, *parts}
 
 
+def test_what_measures_loads_no_torch_before_a_model_is_asked_for() -> None:
+    assert not loaded_by("import avipipe.evaluate.run") & {*TORCH_FREE}
+
+
 def test_help_loads_next_to_nothing() -> None:
     code = "from click.testing import CliRunner\nimport avipipe.cli\n"
     code += "assert CliRunner().invoke(avipipe.cli.cli, ['--help']).exit_code == 0"

@@ -1,7 +1,6 @@
 """Embeddings of a case's pictures, sound and words by models, kept by what they depend on."""
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,17 +16,22 @@ Embeddings = npt.NDArray[np.floating[Any]]
 Extractor = TypeVar("Extractor", bound=Weighted)
 
 
-@cache
+READY: dict[type[Weighted], Any] = {}
+"""The models of this process."""
+
+
 def ready(extractor: type[Extractor]) -> Extractor:
     """A model with its weights, loaded once a process.
 
     Raises:
         WeightsError: one is missing, corrupted, or not whole.
     """
-    model = extractor()
-    setup: Callable[[], None] = model.setup  # type: ignore[attr-defined]
-    setup()
-    return model
+    if extractor not in READY:
+        model: Any = extractor()
+        model.setup()
+        READY[extractor] = model
+    found: Extractor = READY[extractor]
+    return found
 
 
 def kept_name(extractor: type[Weighted], form: str) -> str:
@@ -63,7 +67,8 @@ def clip_frames(view: CaseView, extractor: type[ClipVitB32]) -> Embeddings:
 
 def clip_texts(extractor: type[ClipVitB32], texts: Sequence[str]) -> Embeddings:
     """CLIP's embeddings (K, D) of texts."""
-    return ready(extractor).texts(list(texts))
+    found: Embeddings = ready(extractor).texts(list(texts))
+    return found
 
 
 def one_text(extractor: type[ClipVitB32], text: str) -> Embeddings:

@@ -26,7 +26,7 @@ def _agreement(part: Callable[[MaskAgreement], float]) -> Callable[[CaseView], f
 def _metric(part: Callable[[MaskAgreement], float], words: str) -> Metric:
     return Metric(
         measure=_agreement(part),
-        needs=("mask", "edit_mask"),
+        needs=("both_masks",),
         sense="higher",
         family="mask",
         words=words,

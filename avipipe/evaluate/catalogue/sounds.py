@@ -1,5 +1,6 @@
 """Metrics of what an edit does to the sound."""
 
+from avipipe.annotators.faces.mfcc import to_int16
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.metric import Metric
 from avipipe.evaluate.metrics.audio_kept import SAMPLE_RATE_HZ, audio_kept
@@ -19,7 +20,7 @@ def _si_sdr(view: CaseView) -> float:
 
 def _kept(view: CaseView) -> float:
     source, edit = (
-        wave_CN.mean(axis=0)
+        to_int16(wave_CN.mean(axis=0))
         for wave_CN in (view.source.wave(SAMPLE_RATE_HZ), view.edit_wave(SAMPLE_RATE_HZ))
     )
     return audio_kept(source, edit).score

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice
 
 import numpy as np
+import numpy.typing as npt
 
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.metric import Metric
 from avipipe.evaluate.metrics import av_align
 from avipipe.evaluate.metrics.onsets import ONSET_RATE_HZ, onset_times
 from avipipe.evaluate.metrics.undefined import Undefined
-from avipipe.evaluate.views import Features, Frames, MediaView
+from avipipe.evaluate.views import Frames, MediaView
 
 _FLOW = "farneback-1"
 """Names the curve in the store, with its version."""
@@ -18,15 +19,19 @@ _CHUNK = 8
 """Pictures whose flow is asked for at once: at their own size a clip of them takes gigabytes."""
 
 
-def _flow_curve(view: CaseView) -> Features:
+Curve = npt.NDArray[np.float64]
+
+
+def _flow_curve(view: CaseView) -> Curve:
     """Mean flow into each recorded picture of the edit, in pixels; measured once for a file."""
-    curve_T = view.cached(view.edit, _FLOW, lambda: _measured_flow(view.edit))
+    made = view.cached(view.edit, _FLOW, lambda: _measured_flow(view.edit))
+    curve_T = np.asarray(made, np.float64)
     return np.zeros_like(curve_T) if view.control == "frozen" else curve_T
 
 
-def _measured_flow(media: MediaView) -> Features:
+def _measured_flow(media: MediaView) -> Curve:
     frames: Iterator[Frames] = (frame.copy() for frame in media.recorded())
-    parts: list[Features] = []
+    parts: list[Curve] = []
     last = list(islice(frames, 1))
     while more := list(islice(frames, _CHUNK)):
         parts.append(av_align.flow_curve(np.stack([*last, *more]))[1:])
@@ -36,7 +41,7 @@ def _measured_flow(media: MediaView) -> Features:
     return np.array([parts[0][0], *chain.from_iterable(parts)])
 
 
-def _events(view: CaseView, floor_px: float) -> tuple[Features, Features, float]:
+def _events(view: CaseView, floor_px: float) -> tuple[Curve, Curve, float]:
     """Onsets of the sound and peaks of the motion in seconds, and the tolerance, one picture."""
     fps = float(view.edit.file.info.video.fps)
     peaks_s = av_align.motion_peaks(_flow_curve(view), fps=fps, floor_px=floor_px)

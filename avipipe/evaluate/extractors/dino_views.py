@@ -29,8 +29,9 @@ def whole(frames_THWC: Frames) -> "Tensor":
 
 
 def whole_pie(frames_THWC: Frames) -> "Tensor":
-    """As `whole`, but the colours that are taken off are those of a picture in [0, 1], and this one
-    is in [0, 255]: the slip of PIE-Bench and FiVE, by which their structure distances are made.
+    """As `whole`, of colours in [0, 255], where the mean that is taken off is of [0, 1].
+
+    It is a slip of PIE-Bench and FiVE; their structure distances can be had only with it.
 
     Source: MinghanLi/FiVE-Bench@737b30e, `calculate_structure_distance`.
     """

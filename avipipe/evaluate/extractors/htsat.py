@@ -77,12 +77,12 @@ class HtsatBase(Weighted):
             AnnotatorError: no samples, one that is not finite, or more than 10 s: the reference
                 takes a random part of it.
         """
+        import torch
+
         from avipipe.evaluate.extractors.networks.htsat import stages
         from avipipe.evaluate.extractors.networks.running import exact
 
         log_mel = self.log_mel(self.resampled(wav_N, sample_rate_hz=sample_rate_hz))
-        import torch
-
         with exact():
             found = stages(self._network, torch.from_numpy(log_mel)[None, None].to(device()))
         return [stage_1TC[0].cpu().numpy() for stage_1TC in found]
@@ -93,8 +93,8 @@ class HtsatBase(Weighted):
         Raises:
             AnnotatorError: as `stages`.
         """
-        import julius
         import torch
+        from julius.resample import resample_frac
 
         check_wave(wav_N, sample_rate_hz=sample_rate_hz)
         if wav_N.size > WINDOW_S * sample_rate_hz:
@@ -103,7 +103,7 @@ class HtsatBase(Weighted):
                 f"{wav_N.size / sample_rate_hz:g} s; cut it into windows"
             )
         wave = torch.from_numpy(np.ascontiguousarray(wav_N, np.float32))
-        return np.asarray(julius.resample_frac(wave, sample_rate_hz, SAMPLE_RATE_HZ).numpy())
+        return np.asarray(resample_frac(wave, sample_rate_hz, SAMPLE_RATE_HZ).numpy())
 
     def log_mel(self, wav_N: Wave) -> Stage:
         """Log-mel spectrum in dB (1001, 64) of at most 10 s at 48 kHz."""

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from avipipe import weights
 from avipipe.annotators.loading import device
+from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.weighted import Weighted
 from avipipe.evaluate.extractors.imagebind_views import Views
 
@@ -60,8 +62,6 @@ class ImageBindHuge(Weighted):
     def _loaded(self, tower: "Tower", state: dict[str, "Tensor"]) -> "ImageBindTower":
         import torch
 
-        from avipipe import weights
-        from avipipe.annotators.reading import pull_again, reading
         from avipipe.evaluate.extractors.networks.imagebind import ImageBindTower
         from avipipe.evaluate.extractors.networks.running import filled
 

@@ -9,7 +9,7 @@ av_bench/data/video_dataset.py and extract_video.py.
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ ClipRule = Literal["pinned", "pypi015"]
 the last; or by version 0.1.5 of PyPI, which never sees the end. They give other scores."""
 
 CLIP_S = 2
+"""Length of a clip, in ImageBind and in all that follow it."""
 SAMPLE_RATE_HZ = 16_000
 AV_BENCHMARK_FPS = 0.5
 """Frames in a second that av-benchmark takes; it shows each with the next."""
@@ -74,13 +75,52 @@ def audio_views(
     Raises:
         AnnotatorError: less than 25 ms, or a sample that is not finite.
     """
+    wave_CN = _at_16_khz(wav_CN, sample_rate_hz)
+    return np.asarray(_clips(wave_CN, num_clips, rule, is_shared=is_shared).numpy())
+
+
+def audio_window_views(
+    wav_CN: npt.NDArray[np.float32],
+    spans: Sequence[tuple[int, int]],
+    *,
+    num_clips: int = 3,
+    is_shared: bool = True,
+) -> Views:
+    """Views (M, K, 1, 128, 204) of windows of a sound, for JavisScore.
+
+    Args:
+        wav_CN: at 16 kHz, in [-1, 1].
+        spans: first sample of each window and the one after its last (`javis.paired_spans`).
+        is_shared: as in `audio_views`; JavisDiT's windows share one buffer, too.
+    Raises:
+        AnnotatorError: as `audio_views`.
+    """
+    import torch
+
+    wave_CN = _at_16_khz(wav_CN, SAMPLE_RATE_HZ)
+    windows = []
+    for first, end in spans:
+        window_CN = wave_CN[:, first:end] if is_shared else wave_CN[:, first:end].clone()
+        windows.append(_clips(window_CN, num_clips, "pinned", is_shared=is_shared))
+    return np.asarray(torch.stack(windows).numpy())
+
+
+def _at_16_khz(wav_CN: npt.NDArray[np.float32], sample_rate_hz: int) -> "Tensor":
+    """A copy of a sound, which may be written into."""
     import torch
     import torchaudio
 
     check_wave(wav_CN, sample_rate_hz=sample_rate_hz)
     wave_CN = torch.from_numpy(np.array(wav_CN, np.float32))
-    if sample_rate_hz != SAMPLE_RATE_HZ:
-        wave_CN = torchaudio.functional.resample(wave_CN, sample_rate_hz, SAMPLE_RATE_HZ)
+    if sample_rate_hz == SAMPLE_RATE_HZ:
+        return wave_CN
+    return cast("Tensor", torchaudio.functional.resample(wave_CN, sample_rate_hz, SAMPLE_RATE_HZ))
+
+
+def _clips(wave_CN: "Tensor", num_clips: int, rule: ClipRule, *, is_shared: bool) -> "Tensor":
+    """Views (K, 1, 128, 204); a shared buffer is written into."""
+    import torch
+
     num_samples = wave_CN.shape[1]
     if num_samples < _FBANK_WINDOW:
         raise AnnotatorError(message=f"expected at least 25 ms of sound, got {num_samples} samples")
@@ -90,7 +130,7 @@ def audio_views(
         clip_CN = wave_CN[:, first:end] if is_shared else wave_CN[:, first:end].clone()
         clip_CN -= clip_CN.mean()
         views.append((_log_mel(clip_CN) - _MEL_MEAN) / _MEL_STD)
-    return np.asarray(torch.stack(views)[:, None].numpy())
+    return torch.stack(views)[:, None]
 
 
 def _log_mel(clip_CN: "Tensor") -> "Tensor":
@@ -127,7 +167,7 @@ def video_views(
     """
     import torch
 
-    views = []
+    views: list[Tensor] = []
     for first, last in clip_frames(len(frames_THWC), fps=fps, num_clips=num_clips, rule=rule):
         pair_2HWC = torch.from_numpy(frames_THWC[[first, last]].astype(np.float32)) / 255
         pair_2CHW = pair_2HWC.permute(0, 3, 1, 2)
@@ -210,7 +250,7 @@ def _coloured(pictures_TCHW: "Tensor") -> "Tensor":
     return (pictures_TCHW - mean) / std
 
 
-def _crops(pictures_TCHW: "Tensor", num_crops: int) -> "Sequence[Tensor]":
+def _crops(pictures_TCHW: "Tensor", num_crops: int) -> "list[Tensor]":
     """Squares from one end of the longer side, its middle, and its other end; or the middle."""
     height, width = pictures_TCHW.shape[-2:]
     spare = max(height, width) - _SIZE_PX

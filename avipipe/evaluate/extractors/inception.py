@@ -63,13 +63,12 @@ class InceptionFid(Weighted):
         from avipipe.evaluate.extractors.networks.running import BATCH_FRAMES, exact
 
         require_frames(frames_THWC, 1)
-        taps = []
+        found = []
         with exact():
             for start in range(0, len(frames_THWC), BATCH_FRAMES):
-                batch = torch.tensor(frames_THWC[start : start + BATCH_FRAMES])
-                found = self._network(shown(batch.to(device())))
-                taps.append((found.last_N2048.cpu().numpy(), found.logits_NK.cpu().numpy()))
-        features, logits = zip(*taps, strict=True)
+                batch = torch.tensor(frames_THWC[start : start + BATCH_FRAMES]).to(device())
+                found.append([each.cpu().numpy() for each in self._network(shown(batch))])
+        features, logits = zip(*found, strict=True)
         return InceptionFeatures(np.concatenate(features), np.concatenate(logits))
 
 

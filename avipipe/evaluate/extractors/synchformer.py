@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from avipipe import weights
 from avipipe.annotators.base import Frames, Wave
 from avipipe.annotators.loading import device
+from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.weighted import Weighted
 from avipipe.evaluate.extractors import synchformer_views
 from avipipe.evaluate.metrics.desync import NUM_SEGMENTS, OFFSETS_S
@@ -46,8 +48,6 @@ class SynchformerAudioSet(Weighted):
         """
         import torch
 
-        from avipipe import weights
-        from avipipe.annotators.reading import pull_again, reading
         from avipipe.evaluate.extractors.networks.running import filled, read_state
         from avipipe.evaluate.extractors.networks.synchformer import Synchformer, used
 

@@ -23,7 +23,7 @@ Features = npt.NDArray[np.float32]
 
 _SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // TRAINED_FPS
 _WINDOWS_AT_ONCE = 20
-"""The batch of the reference; it bounds the memory, at about 70 MB a window."""
+"""The batch of the reference, which bounds the memory."""
 
 
 def num_windows(num_frames: int, num_samples: int) -> int:
@@ -76,9 +76,10 @@ class SyncNetV2(Weighted):
 
         Args:
             faces_THWC: RGB crops of one face at 25 per second, 224 x 224: `of_track`.
-            samples_N: its sound at 16 kHz, from the first frame on. Integers, as the first
-                cepstrum tells the level: of samples in [-1, 1] it is another.
+            samples_N: its sound at 16 kHz, from the first frame on (`mfcc.to_int16`). Integers, as
+                the first cepstrum tells the level: of samples in [-1, 1] it is another.
         """
+        assert samples_N.dtype == np.int16, samples_N.dtype
         total = num_windows(len(faces_THWC), samples_N.size)
         spans = [
             (first, min(first + _WINDOWS_AT_ONCE, total))

@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from avipipe import weights
 from avipipe.annotators.base import Wave
 from avipipe.annotators.loading import device
+from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.signal import check_wave
 from avipipe.annotators.weighted import Weighted
 
@@ -86,8 +88,9 @@ class VggishAudio(Weighted):
 
         (weight,) = self.needs
         state = read_state(weight)
-        with torch.device("meta"):
-            network = Vggish(num_hidden=len(state.get("embeddings.0.bias", ())) or 4096)
+        path = weights.locate(weight)
+        with reading(path, "VGGish", pull_again(weight)), torch.device("meta"):
+            network = Vggish(num_hidden=len(state["embeddings.2.weight"]))
         self._network = filled(network, state, weight=weight)
 
     def features(self, wav_N: Wave, *, is_rectified: bool = False) -> Array:

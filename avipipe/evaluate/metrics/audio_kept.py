@@ -50,10 +50,11 @@ def audio_kept(source_N: Samples, edit_N: Samples) -> KeptSound:
     """Compare magnitude spectrograms at the best lag within 3 s and half of the shorter sound.
 
     Args:
-        source_N, edit_N: mono, at 16 kHz; lengths may differ.
+        source_N, edit_N: mono, at 16 kHz (`mfcc.to_int16`); lengths may differ.
     Raises:
         Undefined: one of them is shorter than a window.
     """
+    assert source_N.dtype == edit_N.dtype == np.int16, (source_N.dtype, edit_N.dtype)
     if min(source_N.size, edit_N.size) < WINDOW:
         raise Undefined("one of the sounds is shorter than 64 ms")
     if max(_rms(source_N), _rms(edit_N)) < _SILENT_RMS:

@@ -4,8 +4,8 @@ A judge is asked twice, once with the source before the edit and once after it, 
 what they see first or last. What is here reads its replies and adds them up; asking is not its
 trade.
 
-The checklist, its dimensions and the gate are those of AVE-Compass: NJU-LINK/AVE-Compass@2b11dd0,
-modules/llm/evaluator.py and prompts. Its own judge is asked once.
+Items and replies have the form of AVE-Compass: NJU-LINK/AVE-Compass@2b11dd0,
+modules/llm/evaluator.py. Its own judge is asked once, and an item without an answer is a no there.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,14 +19,17 @@ from avipipe.services.reply import ReplyError, read
 
 Modality = Literal["audio", "video", "general"]
 
+# Dimensions of AVE-Compass, of which its main score is made.
+INSTRUCTION, FIDELITY = "Instruction Following", "Fidelity"
+
 
 @dataclass(frozen=True, slots=True)
 class ChecklistItem:
     """One question about an edit, to which yes is good.
 
     Attributes:
-        dimension: under which it counts, such as "fidelity".
-        modality: what it is about.
+        dimension: under which it counts, such as `FIDELITY`.
+        modality: what the judge is shown for it.
     """
 
     question_id: str
@@ -37,7 +40,7 @@ class ChecklistItem:
 
 @dataclass(frozen=True, slots=True)
 class ChecklistScore:
-    """What a judge says of one edit, or of many.
+    """What a judge says of one edit.
 
     Attributes:
         score: share of yes in [0, 1], of the mean over both orders for each item.
@@ -132,6 +135,21 @@ def checklist_score(
         num_answered=len(marks),
         num_items=len(items),
     )
+
+
+def editing_intent(score: ChecklistScore) -> float:
+    """Product of the shares of yes for instruction and for fidelity, in [0, 1].
+
+    So an edit that changes nothing, and one that changes all, both get 0.
+
+    Raises:
+        Undefined: no item of one of the two was answered.
+    Source: AVE-Compass, `_summarize` (there in percent).
+    """
+    for dimension in (INSTRUCTION, FIDELITY):
+        if dimension not in score.by_dimension:
+            raise Undefined(f"the judge answered no item of `{dimension}`")
+    return score.by_dimension[INSTRUCTION] * score.by_dimension[FIDELITY]
 
 
 def preference(*, first_order: str, second_order: str, a: str, b: str) -> str | None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avipipe.evaluate.metrics.undefined import Undefined
+from avipipe.evaluate.metrics.undefined import Undefined, require_finite, require_frames
 
 Features = npt.NDArray[np.floating[Any]]
 
@@ -16,11 +16,8 @@ def unit(features: Features) -> npt.NDArray[np.float64]:
     Raises:
         Undefined: there is none, or one is not finite or has no direction.
     """
-    if not features.size:
-        raise Undefined("no features")
+    require_finite(features, "features")
     lengths = np.linalg.norm(features.astype(np.float64), axis=-1, keepdims=True)
-    if not np.isfinite(lengths).all():
-        raise Undefined("a feature is not finite")
     if not lengths.all():
         raise Undefined("a feature is zero")
     return np.asarray(features / lengths, np.float64)
@@ -43,6 +40,5 @@ def several(frames_TD: Features) -> npt.NDArray[np.float64]:
     Raises:
         Undefined: there are fewer; one has no direction.
     """
-    if len(frames_TD) < 2:
-        raise Undefined("fewer than two frames")
+    require_frames(frames_TD, 2)
     return unit(frames_TD)

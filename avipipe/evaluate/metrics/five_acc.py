@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from avipipe.evaluate.metrics.undefined import Undefined
 
 _FRAMES_WANTED = 4
+"""What the reference means to show; see `shown_frames`."""
 _TWO_OPTIONS = re.compile(r"(?P<question>.*?)\ba\)\s*(?P<a>.+?)\s*\bb\)\s*(?P<b>.+?)\s*", re.DOTALL)
 
 

@@ -95,4 +95,5 @@ def window_spans(
 def _normal(features_TC: Stage, axis: int) -> npt.NDArray[np.float64]:
     features = np.asarray(features_TC, np.float64)
     require_finite(features, "features of the sound")
-    return features / (np.sqrt((features**2).sum(axis=axis, keepdims=True)) + _TINY)
+    length = np.sqrt((features**2).sum(axis=axis, keepdims=True))
+    return np.asarray(features / (length + _TINY), np.float64)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avipipe.evaluate.metrics.undefined import Undefined
+from avipipe.evaluate.metrics.undefined import Undefined, require_finite
 
 Tracks = npt.NDArray[np.floating[Any]]
 
@@ -66,8 +66,7 @@ def fidelity_symmetric(edit_PTC: Tracks, source_QTC: Tracks) -> float:
     Source: Yatim et al., Space-Time Diffusion Features (CVPR 2024), equation 9, both ways.
     """
     matrix_PQ = step_similarity(edit_PTC, source_QTC, still_px=STILL_PX)
-    if not np.isfinite(matrix_PQ).all():
-        raise Undefined("a track is not finite")
+    require_finite(matrix_PQ, "tracks")
     return float((matrix_PQ.max(axis=1).mean() + matrix_PQ.max(axis=0).mean()) / 2)
 
 

@@ -12,7 +12,10 @@ from avipipe.evaluate.conclude import Conclusion
 from avipipe.evaluate.controls import CONTROLS
 from avipipe.evaluate.metric import Family, Sense
 from avipipe.evaluate.report.accounts import Accounts, accounts_of
-from avipipe.evaluate.tables import ClipScore, SetScore
+from avipipe.evaluate.tables import ClipScore, SetScore, Support
+
+Sets = Mapping[tuple[str, str, Support], SetScore]
+"""(metric, method, support) -> its row."""
 
 FAMILIES: dict[Family, str] = {
     "picture": "What is kept of the picture",
@@ -200,7 +203,7 @@ def _families(lines: Sequence[Line]) -> Iterator[tuple[str, tuple[Line, ...]]]:
 def _line(
     metric: str,
     columns: Sequence[Column],
-    sets: Mapping[tuple[str, str, str], SetScore],
+    sets: Sets,
     tests: Sequence[PairTest],
 ) -> Line:
     own = METRICS[metric]
@@ -272,11 +275,11 @@ def _cell(
 
 
 def decimals(values: Sequence[float]) -> int:
-    """Places behind the point for numbers that are to be compared: three or four figures."""
+    """Places behind the point for numbers that are to be compared: three figures or four."""
     largest = max(abs(value) for value in values)
     if largest == 0:
         return 1
-    return min(max(2 - math.floor(math.log10(largest)), 0), 6)
+    return min(max(2 - math.floor(math.log10(largest)), 1), 6)
 
 
 def number(value: float, places: int) -> str:
@@ -291,7 +294,7 @@ def _control_lines(
     conclusion: Conclusion,
     columns: Sequence[Column],
     lines: Sequence[Line],
-    sets: Mapping[tuple[str, str, str], SetScore],
+    sets: Sets,
 ) -> Iterator[ControlLine]:
     """A line for each metric with a better and a worse, if there are controls."""
     others = [column for column in columns if column.control not in ("", "copy")]
@@ -331,7 +334,7 @@ def _to_copy(best: SetScore | None, level: float | None, sense: Sense) -> str:
 def _best(
     metric: str,
     columns: Sequence[Column],
-    sets: Mapping[tuple[str, str, str], SetScore],
+    sets: Sets,
     sense: Sense,
 ) -> SetScore | None:
     rows = [sets[metric, column.name, "common"] for column in columns if not column.control]

@@ -5,8 +5,11 @@ import json
 import pytest
 
 from avipipe.evaluate.metrics.checklist_judge import (
+    FIDELITY,
+    INSTRUCTION,
     ChecklistItem,
     checklist_score,
+    editing_intent,
     preference,
     read_answers,
 )
@@ -15,9 +18,9 @@ from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.services.reply import ReplyError
 
 ITEMS = [
-    ChecklistItem("Q01", "Is the dog a cat now?", "instruction", "video"),
-    ChecklistItem("Q02", "Does it meow?", "instruction", "audio"),
-    ChecklistItem("Q03", "Is the street as it was?", "fidelity", "video"),
+    ChecklistItem("Q01", "Is the dog a cat now?", INSTRUCTION, "video"),
+    ChecklistItem("Q02", "Does it meow?", INSTRUCTION, "audio"),
+    ChecklistItem("Q03", "Is the street as it was?", FIDELITY, "video"),
 ]
 
 
@@ -54,7 +57,7 @@ def test_both_orders_count_alike() -> None:
         edit_first={"Q01": True, "Q02": False},
     )
     assert found.score == pytest.approx((1 + 0.5 + 0) / 3)
-    assert found.by_dimension == {"instruction": 0.75, "fidelity": 0.0}
+    assert found.by_dimension == {INSTRUCTION: 0.75, FIDELITY: 0.0}
     assert found.agreement == pytest.approx(0.5)
     assert (found.num_answered, found.num_items) == (3, 3)
 
@@ -62,9 +65,18 @@ def test_both_orders_count_alike() -> None:
 def test_silence_is_neither_yes_nor_no() -> None:
     found = checklist_score(ITEMS, source_first={"Q01": True}, edit_first={})
     assert (found.score, found.agreement, found.num_answered) == (1.0, None, 1)
-    assert found.by_dimension == {"instruction": 1.0}
+    assert found.by_dimension == {INSTRUCTION: 1.0}
     with pytest.raises(Undefined, match="no item"):
         checklist_score(ITEMS, source_first={}, edit_first={})
+
+
+def test_an_edit_must_follow_and_keep() -> None:
+    answers = {"Q01": True, "Q02": False, "Q03": True}
+    found = checklist_score(ITEMS, source_first=answers, edit_first=answers)
+    assert editing_intent(found) == pytest.approx(0.5)
+    only_kept = checklist_score(ITEMS, source_first={"Q03": True}, edit_first={})
+    with pytest.raises(Undefined, match=INSTRUCTION):
+        editing_intent(only_kept)
 
 
 def test_a_preference_that_depends_on_the_order_is_none() -> None:

@@ -17,8 +17,9 @@ from transformers import ClapAudioConfig, ClapAudioModel
 
 from avipipe import weights
 from avipipe.annotators.reading import pull_again, reading
-from avipipe.evaluate.extractors.networks.running import filled, read_state
+from avipipe.evaluate.extractors.networks.running import filled
 
+_FILE = "music_speech_epoch_15_esc_89.25.pt"
 _TOWER = "audio_branch."
 _NAMES = (
     (r"^bn0\.", "batch_norm."),
@@ -63,14 +64,19 @@ def stages(network: ClapAudioModel, log_mel_B1FM: Tensor) -> list[Tensor]:
 
 def _tower(weight: str) -> Iterator[tuple[str, Tensor]]:
     # Beside its tensors the checkpoint tells epochs as numpy's numbers, in names of numpy 1.
-    scalar: Any = np._core.multiarray.scalar
-    known = [
+    scalar = np.float64(0).__reduce__()[0]
+    known: list[Any] = [
         *((scalar, f"{package}.multiarray.scalar") for package in ("numpy.core", "numpy._core")),
         *(np.dtype, np.dtypes.Float64DType, np.dtypes.Int64DType),
     ]
-    with torch.serialization.safe_globals(known):
-        checkpoint: Mapping[str, Any] = read_state(weight)
-    for name, tensor in checkpoint.get("state_dict", checkpoint).items():
+    path = weights.locate(weight) / _FILE
+    with (
+        reading(path, "LAION-CLAP", pull_again(weight)),
+        torch.serialization.safe_globals(known),
+    ):
+        checkpoint: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = checkpoint.get("state_dict", checkpoint)
+    for name, tensor in tensors.items():
         name = name.removeprefix("module.")
         if name.startswith(_TOWER) and not _UNUSED.search(name.removeprefix(_TOWER)):
             yield name.removeprefix(_TOWER), tensor

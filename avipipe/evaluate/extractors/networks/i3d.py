@@ -7,6 +7,7 @@ Source: Carreira and Zisserman, Quo Vadis, Action Recognition? (CVPR 2017); name
 piergiaj/pytorch-i3d@05783d1 (Apache-2.0), which all PyTorch checkpoints share.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -39,46 +40,40 @@ class I3d(nn.Module):
 
     def __init__(self, epsilon: float) -> None:
         super().__init__()
-        mixed = {name: _Mixed(channels, epsilon) for name, channels in _MIXED.items()}
-        self.stages: tuple[str, ...] = ()
-        self._append("Conv3d_1a_7x7", _Unit(3, 64, 7, epsilon, stride=2))
-        self._append("MaxPool3d_2a_3x3", _Pool((1, 3, 3), (1, 2, 2)))
-        self._append("Conv3d_2b_1x1", _Unit(64, 64, 1, epsilon))
-        self._append("Conv3d_2c_3x3", _Unit(64, 192, 3, epsilon))
-        self._append("MaxPool3d_3a_3x3", _Pool((1, 3, 3), (1, 2, 2)))
-        self._append_all(mixed, "Mixed_3")
-        self._append("MaxPool3d_4a_3x3", _Pool((3, 3, 3), (2, 2, 2)))
-        self._append_all(mixed, "Mixed_4")
-        self._append("MaxPool3d_5a_2x2", _Pool((2, 2, 2), (2, 2, 2)))
-        self._append_all(mixed, "Mixed_5")
+        stages: dict[str, nn.Module] = {
+            "Conv3d_1a_7x7": _Unit(3, 64, 7, epsilon, stride=2),
+            "MaxPool3d_2a_3x3": _Pool((1, 3, 3), (1, 2, 2)),
+            "Conv3d_2b_1x1": _Unit(64, 64, 1, epsilon),
+            "Conv3d_2c_3x3": _Unit(64, 192, 3, epsilon),
+            "MaxPool3d_3a_3x3": _Pool((1, 3, 3), (1, 2, 2)),
+            **_mixed("Mixed_3", epsilon),
+            "MaxPool3d_4a_3x3": _Pool((3, 3, 3), (2, 2, 2)),
+            **_mixed("Mixed_4", epsilon),
+            "MaxPool3d_5a_2x2": _Pool((2, 2, 2), (2, 2, 2)),
+            **_mixed("Mixed_5", epsilon),
+        }
+        for name, stage in stages.items():
+            self.add_module(name, stage)
+        self._stages = tuple(stages)
         self.logits = nn.ModuleDict({"conv3d": nn.Conv3d(1024, NUM_CLASSES, 1)})
 
     def endpoints(self, video_BCTHW: Tensor) -> Iterator[Tensor]:
-        """What comes out of each stage, in the order of `stages`."""
+        """What comes out of each stage, one after the other."""
         x = video_BCTHW
-        for name in self.stages:
+        for name in self._stages:
             x = self.get_submodule(name)(x)
             yield x
 
     def pooled(self, video_BCTHW: Tensor) -> Tensor:
-        """Features (B, 1024, T') for pictures of 224 x 224; T' is one less than an eighth of T."""
-        *_, last = self.endpoints(video_BCTHW)
-        return functional.avg_pool3d(last, (2, 7, 7), stride=1).flatten(2)
+        """Features (B, 1024, T') of pictures of 224 x 224; T' + 1 is an eighth of T, rounded up."""
+        (last,) = deque(self.endpoints(video_BCTHW), maxlen=1)
+        return functional.avg_pool3d(last, (2, 7, 7), stride=1).squeeze(4).squeeze(3)
 
     def forward(self, video_BCTHW: Tensor) -> Tensor:
         """Logits (B, K, T') over time, of video in [-1, 1]."""
         pooled_BCT11 = self.pooled(video_BCTHW)[..., None, None]
         logits: Tensor = self.logits["conv3d"](pooled_BCT11)
-        return logits.flatten(2)
-
-    def _append(self, name: str, stage: nn.Module) -> None:
-        self.add_module(name, stage)
-        self.stages += (name,)
-
-    def _append_all(self, mixed: dict[str, "_Mixed"], prefix: str) -> None:
-        for name, stage in mixed.items():
-            if name.startswith(prefix):
-                self._append(name, stage)
+        return logits.squeeze(4).squeeze(3)
 
 
 class _Unit(nn.Module):
@@ -125,6 +120,15 @@ class _Mixed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         branches = (self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x)))
         return torch.cat(branches, dim=1)
+
+
+def _mixed(prefix: str, epsilon: float) -> dict[str, nn.Module]:
+    """The Inception blocks between two pools."""
+    return {
+        name: _Mixed(channels, epsilon)
+        for name, channels in _MIXED.items()
+        if name.startswith(prefix)
+    }
 
 
 def _pad_same(x_BCTHW: Tensor, width: Sequence[int], stride: Sequence[int]) -> Tensor:

@@ -91,7 +91,8 @@ class _Stem(nn.Module):
             patches_BND = self.rgbt_stem["norm_layer"](patches_BND)
         cls = self.cls_token.expand(len(patches_BND), -1, -1)
         tokens_BND: Tensor = torch.cat([cls, patches_BND], dim=1)
-        return tokens_BND + self.pos_embedding_helper["pos_embed"]
+        placed_BND: Tensor = tokens_BND + self.pos_embedding_helper["pos_embed"]
+        return placed_BND
 
 
 class _Trunk(nn.Module):

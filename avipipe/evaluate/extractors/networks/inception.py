@@ -6,7 +6,6 @@ parts as in mseitzer/pytorch-fid and toshas/torch-fidelity (Apache-2.0).
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,26 +26,13 @@ NUM_CLASSES = 1008
 SIZE_PX = 299
 """Side of the pictures that the network was trained on."""
 
-_STEM = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1")
-_SECOND = ("Conv2d_3b_1x1", "Conv2d_4a_3x3", "maxpool2")
-_MIDDLE = tuple(f"Mixed_{name}" for name in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e"))
-_LAST = ("Mixed_7a", "Mixed_7b", "Mixed_7c")
-
-
-class InceptionTaps(NamedTuple):
-    """Features of N pictures after four parts of the network, means over the picture, and logits.
-
-    Attributes:
-        early_N64, low_N192, middle_N768, last_N2048: the last is the feature of the FID.
-        logits_NK: of 1008 classes, without the bias of the last layer, as the Inception score of
-            torch-fidelity and of torchmetrics takes them.
-    """
-
-    early_N64: Tensor
-    low_N192: Tensor
-    middle_N768: Tensor
-    last_N2048: Tensor
-    logits_NK: Tensor
+_PARTS = (
+    *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1"),
+    *("Conv2d_3b_1x1", "Conv2d_4a_3x3", "maxpool2"),
+    *("Mixed_5b", "Mixed_5c", "Mixed_5d"),
+    *("Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
+    *("Mixed_7a", "Mixed_7b", "Mixed_7c"),
+)
 
 
 class FidInception(nn.Module):
@@ -61,26 +47,19 @@ class FidInception(nn.Module):
             if name not in ("avgpool", "dropout"):
                 self.add_module(name, part)
 
-    def forward(self, pictures_NCHW: Tensor) -> InceptionTaps:
-        """Features of pictures of 299 x 299."""
-        early = self._run(_STEM, pictures_NCHW)
-        low = self._run(_SECOND, early)
-        middle = self._run(_MIDDLE, low)
-        last_N2048 = self._run(_LAST, middle).mean(dim=(2, 3))
+    def forward(self, pictures_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, 2048) and logits (N, 1008) of pictures of 299 x 299.
+
+        The logits are without the bias of the last layer, as the Inception scores of
+        torch-fidelity and of torchmetrics take them.
+        """
+        x = pictures_NCHW
+        for name in _PARTS:
+            x = self.get_submodule(name)(x)
+        features_ND = x.mean(dim=(2, 3))
         head = self.get_submodule("fc")
         assert isinstance(head, nn.Linear), "the last layer is linear"
-        return InceptionTaps(
-            early_N64=early.mean(dim=(2, 3)),
-            low_N192=low.mean(dim=(2, 3)),
-            middle_N768=middle.mean(dim=(2, 3)),
-            last_N2048=last_N2048,
-            logits_NK=functional.linear(last_N2048, head.weight),
-        )
-
-    def _run(self, names: tuple[str, ...], x: Tensor) -> Tensor:
-        for name in names:
-            x = self.get_submodule(name)(x)
-        return x
+        return features_ND, functional.linear(features_ND, head.weight)
 
 
 def resize(pictures_NCHW: Tensor) -> Tensor:

@@ -175,9 +175,10 @@ class _AudioEncoder(nn.Module):
 
     def forward(self, mel_B1MF: Tensor) -> Tensor:
         patches_BND = self.ast(mel_B1MF)
-        bands_BTFD = patches_BND.unflatten(1, (_BANDS_HEARD, _STEPS_HEARD)).transpose(1, 2)
+        bands = patches_BND.reshape(len(patches_BND), _BANDS_HEARD, _STEPS_HEARD, -1)
+        bands_BTFD = bands.transpose(1, 2)
         pooled_BD: Tensor = self.freq_attn_agg.pooled(bands_BTFD.flatten(0, 1))
-        return pooled_BD.unflatten(0, (-1, _STEPS_HEARD))
+        return pooled_BD.reshape(-1, _STEPS_HEARD, pooled_BD.shape[-1])
 
 
 class _Ast(nn.Module):
@@ -186,15 +187,12 @@ class _Ast(nn.Module):
     def __init__(self, dim: int, num_layers: int) -> None:
         super().__init__()
         self.embeddings = _AstEmbeddings(dim)
-        layers = nn.ModuleList(_AstLayer(dim) for _ in range(num_layers))
+        layers = nn.Sequential(*(_AstLayer(dim) for _ in range(num_layers)))
         self.encoder = nn.ModuleDict({"layer": layers})
         self.layernorm = nn.LayerNorm(dim, eps=_AST_EPSILON)
 
     def forward(self, mel_B1MF: Tensor) -> Tensor:
-        tokens_BND = self.embeddings(mel_B1MF)
-        for layer in self.encoder["layer"]:
-            tokens_BND = layer(tokens_BND)
-        features_BND: Tensor = self.layernorm(tokens_BND)
+        features_BND: Tensor = self.layernorm(self.encoder["layer"](self.embeddings(mel_B1MF)))
         return features_BND[:, 2:]  # without class and distillation
 
 
@@ -221,19 +219,26 @@ class _AstLayer(nn.Module):
         super().__init__()
         self.layernorm_before = nn.LayerNorm(dim, eps=_AST_EPSILON)
         self.layernorm_after = nn.LayerNorm(dim, eps=_AST_EPSILON)
-        attention = nn.ModuleDict({part: nn.Linear(dim, dim) for part in _PARTS})
-        output = nn.ModuleDict({"dense": nn.Linear(dim, dim)})
-        self.attention = nn.ModuleDict({"attention": attention, "output": output})
+        self.attention = _AstAttention(dim)
         self.intermediate = nn.ModuleDict({"dense": nn.Linear(dim, 4 * dim)})
         self.output = nn.ModuleDict({"dense": nn.Linear(4 * dim, dim)})
 
     def forward(self, x_BND: Tensor) -> Tensor:
-        normal_BND = self.layernorm_before(x_BND)
-        mixed_BND = _attended(normal_BND, self.attention["attention"], _ENCODER_HEADS)
-        x_BND = x_BND + self.attention["output"]["dense"](mixed_BND)
+        x_BND = x_BND + self.attention(self.layernorm_before(x_BND))
         hidden = functional.gelu(self.intermediate["dense"](self.layernorm_after(x_BND)))
         moved_BND: Tensor = x_BND + self.output["dense"](hidden)
         return moved_BND
+
+
+class _AstAttention(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.attention = nn.ModuleDict({part: nn.Linear(dim, dim) for part in _PARTS})
+        self.output = nn.ModuleDict({"dense": nn.Linear(dim, dim)})
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        mixed_BND: Tensor = self.output["dense"](_attended(x_BND, self.attention, _ENCODER_HEADS))
+        return mixed_BND
 
 
 def _attended(x_BND: Tensor, parts: nn.ModuleDict, num_heads: int) -> Tensor:

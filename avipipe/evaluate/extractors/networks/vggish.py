@@ -16,10 +16,10 @@ class Vggish(nn.Module):
     """The network from log-mel examples to embeddings.
 
     Args:
-        num_hidden: of the two hidden layers at its end.
+        num_hidden: numbers in the two hidden layers at its end, 4096 in the public weights.
     """
 
-    def __init__(self, num_hidden: int = 4096) -> None:
+    def __init__(self, num_hidden: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         before = 1

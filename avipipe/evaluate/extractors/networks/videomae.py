@@ -7,10 +7,10 @@ Source: Wang et al., VideoMAE V2 (CVPR 2023); songweige/content-debiased-fvd@a1e
 """
 
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 import torch
+from timm.layers.norm import LayerNorm  # with the epsilon of VideoMAE, 1e-6
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,7 +21,6 @@ _NUM_STEPS = 8
 """Places in time of the position embedding: sixteen frames, two a token."""
 _HEAD = 88
 """Numbers of each attention head of ViT-g."""
-_norm = partial(nn.LayerNorm, eps=1e-6)
 _NUDGE = 0.1
 """Steps that are added to a length before positions are stretched, against rounding down."""
 
@@ -44,12 +43,12 @@ class VideoMae(nn.Module):
                     num_heads=width // _HEAD,
                     mlp_ratio=hidden / width,
                     qkv_bias=True,
-                    norm_layer=_norm,
+                    norm_layer=LayerNorm,
                 )
                 for _ in range(depth)
             )
         )
-        self.fc_norm = _norm(width)
+        self.fc_norm = LayerNorm(width)
 
     def forward(self, video_BCTHW: Tensor) -> Tensor:
         """The mean of all tokens after the last norm (B, D), of video of 224 x 224 in [0, 1]."""
