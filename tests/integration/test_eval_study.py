@@ -80,6 +80,7 @@ def test_a_page_names_nobody_and_its_key_everybody(page: Path, key: StudyKey) ->
     assert {*key.films.values()} >= {*METHODS, COPY, "control: shuffled"}
     videos = dict(re.findall(r'<script type="text/plain" id="(f\d+)">(.*?)</script>', text))
     assert videos.keys() == key.films.keys()
+    assert len(text) - sum(map(len, videos.values())) < 60_000
     check = next(trial for trial in key.trials.values() if trial.is_check)
     (other,) = {check.left, check.right} - {film for film in key.films if key.films[film] == COPY}
     assert videos[other] != videos[check.source]

@@ -25,8 +25,8 @@ from avipipe.text import safe_text
 _HERE = Path(__file__).parent
 _PAGE_BYTES = 60_000
 """Of a page without films and trials: styles, script and words."""
-_TRIAL_BYTES = 1_000
-"""Of what is said of a trial: an instruction and names."""
+_TRIAL_BYTES = 500
+"""Of a trial without its instruction: names of it and its films, and what frames these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,11 @@ def write_study(
     if not all(trial.text for trial in trials):
         questions.pop(TEXT_QUESTION, None)
     names = _film_names(trials, seed)
-    max_film_bytes = max_bytes - _PAGE_BYTES - len(trials) * _TRIAL_BYTES
-    films = dict(zip(names.values(), study_films(list(names), max_film_bytes, filmed), strict=True))
     texts = [safe_text(trial.text) for trial in trials]
+    used_bytes = _PAGE_BYTES + len(trials) * _TRIAL_BYTES + len(inside_script(texts))
+    films = dict(
+        zip(names.values(), study_films(list(names), max_bytes - used_bytes, filmed), strict=True)
+    )
     key = signed(
         StudyKey(
             study="-",
