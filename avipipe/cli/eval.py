@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avipipe.cli.eval_cases import cases as cases_command
+from avipipe.cli.eval_study import study_, study_report_
 from avipipe.cli.options import json_option
 from avipipe.cli.output import cell, echo, echo_json
 from avipipe.errors import ConfigError
@@ -33,10 +34,13 @@ def command() -> None:
       avipipe eval cases davis17 DAVIS --out davis.jsonl
       avipipe eval diff before after
       avipipe eval metrics
+      avipipe eval study measured --out study.html
     """
 
 
 command.add_command(cases_command)
+command.add_command(study_)
+command.add_command(study_report_)
 
 
 @command.command("run")

@@ -5,6 +5,7 @@ Donner and Klar, Design and analysis of cluster randomization trials, 2000 (ANOV
 intra-cluster correlation, design effect).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,28 @@ def clustered_share(
     share = float(successes_N.mean())
     low, high = wilson_interval(share * num, num, level=level)
     return ShareInterval(share, low, high, num)
+
+
+def crossed_share(
+    successes_N: Array, clusterings: Sequence[Clusters], *, level: float = 0.95
+) -> ShareInterval:
+    """Share of successes as `clustered_share`, of values that several crossed clusterings hold.
+
+    What each clustering adds to the variance is added up.
+
+    Args:
+        successes_N: 1 for a success, 0 for a failure, between them for a part of one.
+        clusterings: such as the rater, and the source video, of each value.
+    Raises:
+        Undefined: no values, NaN, infinity.
+    Source: Cameron, Gelbach and Miller, Robust inference with multiway clustering, 2011.
+    """
+    num = len(successes_N)
+    added = [num / effective_num(successes_N, clusters_N) - 1.0 for clusters_N in clusterings]
+    worth = num / (1.0 + sum(added))
+    share = float(successes_N.mean())
+    low, high = wilson_interval(share * worth, worth, level=level)
+    return ShareInterval(share, low, high, worth)
 
 
 def effective_num(values_N: Array, clusters_N: Clusters) -> float:
