@@ -15,7 +15,7 @@ SIDE_BY_SIDE := -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo train-tiny edit-tiny edit-tiny-avi_edit edit-tiny-flow_anchor test test-short test-slow check format bench clean
+.PHONY: demo train-tiny edit-tiny edit-tiny-avi_edit edit-tiny-flow_anchor eval-tiny test test-short test-slow check format bench clean
 
 demo: $(VENV)/$(PROFILE)  ## Synthesise clips, build a dataset from them, say where the report is.
 	$(BIN)/avipipe synth --out $(DEMO)/clips
@@ -45,6 +45,11 @@ edit-tiny-flow_anchor: $(DEMO)/wan  # one of two shapes gets another colour
 
 $(DEMO)/wan: | $(VENV)/dev
 	$(BIN)/python -m examples.tiny.train_wan $@
+
+eval-tiny: edit-tiny-avi_edit  ## Measure these edits, beside controls, against the dataset.
+	$(BIN)/avipipe eval run --source $(DEMO)/dataset --edit tiny=$(DEMO)/edited \
+		--out $(DEMO)/measured
+	@echo "Open $(DEMO)/measured/report.html"
 
 test: $(VENV)/dev  ## All checks, and beside them all tests but the long ones.
 	$(MAKE) --jobs=2 check test-short

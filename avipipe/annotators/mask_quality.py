@@ -27,8 +27,8 @@ Found = Mapping[int, Sequence[Mask | Box]]
 
 def overlap(a_HW: Mask, b_HW: Mask) -> float:
     """Intersection over union of masks; 1 where both are empty."""
-    union = int((a_HW | b_HW).sum())
-    return int((a_HW & b_HW).sum()) / union if union else 1.0
+    union = np.count_nonzero(a_HW | b_HW)
+    return np.count_nonzero(a_HW & b_HW) / union if union else 1.0
 
 
 def box_overlap(a: Box, b: Box) -> float:

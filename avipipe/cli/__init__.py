@@ -29,6 +29,7 @@ COMMANDS = {
     "train": "Train the editor on a published dataset.",
     "mask": "Write a page on which a person draws the mask of a video.",
     "edit": "Edit an instance of a video, in sync with its sound.",
+    "eval": "Measure edits: metrics by protocol, intervals, controls, one report.",
     "audio-edit": "Edit a sound track as an instruction says; judge it, and try again.",
     "synth": "Write clips whose masks, sounds and verdicts are known exactly.",
 }

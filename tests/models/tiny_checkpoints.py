@@ -16,9 +16,11 @@ from avipipe.audio_agent.backends.audio_lm import Qwen2Audio, Qwen25Omni
 from avipipe.audio_agent.backends.diffusion import AudioLdm2, StableAudio
 from avipipe.audio_agent.backends.frames import QueriedSeparator
 from avipipe.audio_agent.backends.speech import BarkSpeech, MmsSpeech
+from avipipe.evaluate.extractors.clip import ClipVitB32
 from avipipe.weights import locate
 from tests.models import test_ast, test_demucs, test_pyannote, test_qwen3_vl, test_xmem_propagator
 from tests.models.grounded_sam import write_grounding_dino, write_sam2
+from tests.models.tiny_clip import write_clip
 from tests.models.tiny_listeners import (
     write_bark,
     write_pe_a_frame,
@@ -86,6 +88,7 @@ CHECKPOINTS: Mapping[str, Tiny] = {
     ),
     "pe_av": Tiny(write_pe_av, _backend("match", "pe_av")),
     "clap": Tiny(write_clap, _backend("match", "clap")),
+    "clip_vitb32": Tiny(write_clip, lambda: ClipVitB32().setup()),
     "qwen3_vl": Tiny(_qwen3_vl, _backend("caption", "qwen3_vl")),
     "htdemucs": Tiny(test_demucs.save, _backend("separate", "htdemucs")),
     "xmem": Tiny(_xmem, _backend("propagate", "xmem")),

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[2] / "avipipe"
 
 FOLDERS = (
     *("annotators", "stages", "media", "editor", "audio_agent"),
-    *("manifests", "pipeline", "calibrate"),
+    *("manifests", "pipeline", "calibrate", "evaluate"),
 )
 """The folders that are held to it."""
 

@@ -32,7 +32,8 @@ BELOW["calibrate"] = BELOW["pipeline"] | {"pipeline"}
 BELOW["audio_agent"] = BELOW["annotators"] | {"annotators", "pages"}
 BELOW["synth"] = BELOW["audio_agent"] | {"audio_agent"}
 BELOW["editor"] = BELOW["audio_agent"] | {"audio_agent"}
-BELOW["cli"] = BELOW["calibrate"] | BELOW["editor"] | {"calibrate", "editor", "synth"}
+BELOW["evaluate"] = BELOW["annotators"] | {"annotators", "pages"}
+BELOW["cli"] = BELOW["calibrate"] | BELOW["editor"] | {"calibrate", "editor", "synth", "evaluate"}
 """Part of avipipe -> the parts that it may import."""
 
 RAY_FILES = {"pipeline/ray_data.py", "editor/avi_edit/train/launch_ray.py"}
@@ -144,6 +145,10 @@ def test_no_core_command_imports_torch_or_what_only_annotators_compute_with() ->
         f"scipy.{name}" for name in ("fft", "ndimage", "optimize", "signal", "spatial", "stats")
     }
     assert not loaded_by(code) & {*TORCH_FREE, *parts}
+
+
+def test_what_measures_loads_no_torch_before_a_model_is_asked_for() -> None:
+    assert not loaded_by("import avipipe.evaluate.run") & {*TORCH_FREE}
 
 
 def test_help_loads_next_to_nothing() -> None:

@@ -1,8 +1,10 @@
-"""Cuts out of each frame what LR-ASD looks at: the lower middle of a face, in grey.
+"""Cuts a face out of each frame: whole as SyncNet sees it, and the grey lower middle for LR-ASD.
 
-Source: the demo of LR-ASD, which has the rule from SyncNet's (Chung and Zisserman, Out of time,
-ACCV workshops 2016).
+Source: the pipeline of SyncNet (Chung and Zisserman, Out of time, ACCV workshops 2016), which the
+demo of LR-ASD takes over.
 """
+
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -14,11 +16,11 @@ from avipipe.annotators.base import Frames
 Boxes = npt.NDArray[np.float64]
 Faces = npt.NDArray[np.uint8]
 
-# The numbers of LR-ASD's demo: side of the crop in pixels, of the picture that it is the middle of,
+# The numbers of both: side of the grey crop in pixels, of the picture that it is the middle of,
 # margin around the face over half its size, frames of the median, and grey level of what lies
 # beyond the frame.
 SIZE_PX = 112
-_WHOLE_PX = 224
+WHOLE_PX = 224
 _MARGIN = 0.4
 _SMOOTH_FRAMES = 13
 _OUTSIDE_GREY = 110
@@ -38,15 +40,27 @@ def smooth(boxes_N4: Boxes) -> Boxes:
 
 def crop(frames_THWC: Frames, boxes_T4: Boxes) -> Faces:
     """Crop the face out of each RGB frame, grey (T, 112, 112)."""
+    edge = (WHOLE_PX - SIZE_PX) // 2
+    middle = slice(edge, edge + SIZE_PX)
     return np.stack(
         [
-            _crop_one(frame_HWC, *place_3)
-            for frame_HWC, place_3 in zip(frames_THWC, smooth(boxes_T4).tolist(), strict=True)
+            cv2.cvtColor(whole_HWC, cv2.COLOR_RGB2GRAY)[middle, middle]
+            for whole_HWC in _crops(frames_THWC, boxes_T4)
         ]
     )
 
 
-def _crop_one(frame_HWC: Frames, half: float, row: float, column: float) -> Faces:
+def crop_whole(frames_THWC: Frames, boxes_T4: Boxes) -> Frames:
+    """Crop the face with what is around it out of each RGB frame, (T, 224, 224, 3)."""
+    return np.stack(list(_crops(frames_THWC, boxes_T4)))
+
+
+def _crops(frames_THWC: Frames, boxes_T4: Boxes) -> Iterator[Frames]:
+    for frame_HWC, place_3 in zip(frames_THWC, smooth(boxes_T4).tolist(), strict=True):
+        yield _crop_one(frame_HWC, *place_3)
+
+
+def _crop_one(frame_HWC: Frames, half: float, row: float, column: float) -> Frames:
     height, width = frame_HWC.shape[:2]
     pad = int(half * (1 + 2 * _MARGIN))
     # The rule cuts from a padded frame; to pad only what is cut gives the same for less.
@@ -63,6 +77,4 @@ def _crop_one(frame_HWC: Frames, half: float, row: float, column: float) -> Face
         cv2.BORDER_CONSTANT,
         value=(_OUTSIDE_GREY,) * 3,
     )
-    whole = cv2.cvtColor(cv2.resize(padded, (_WHOLE_PX, _WHOLE_PX)), cv2.COLOR_RGB2GRAY)
-    edge = (_WHOLE_PX - SIZE_PX) // 2
-    return np.asarray(whole[edge : edge + SIZE_PX, edge : edge + SIZE_PX], np.uint8)
+    return np.asarray(cv2.resize(padded, (WHOLE_PX, WHOLE_PX)), np.uint8)

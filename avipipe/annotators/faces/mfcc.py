@@ -1,4 +1,4 @@
-"""The audio features of LR-ASD: mel-frequency cepstra as `python_speech_features` 0.6 makes them.
+"""What LR-ASD and SyncNet hear: mel-frequency cepstra as `python_speech_features` 0.6 makes them.
 
 Not `signal.mfcc`: a network knows only the features that it was trained on, to the last detail
 (rectangular windows, filters cut at whole FFT bins, int16 scale, energy in place of c0, liftering).
@@ -72,8 +72,12 @@ def mfcc_of_frames(wav_N: Wave, *, fps: Fraction, num_frames: int) -> Cepstra:
     """
     stretch = TRAINED_FPS / fps * SAMPLE_RATE_HZ
     window, hop = float(_WINDOW_S * stretch), float(_HOP_S * stretch)
-    samples_N = np.clip(np.rint(wav_N * 32768.0), -32768, 32767).astype(np.int16)
-    return mfcc(samples_N, window=window, hop=hop, num_rows=ROWS_PER_FRAME * num_frames)
+    return mfcc(to_int16(wav_N), window=window, hop=hop, num_rows=ROWS_PER_FRAME * num_frames)
+
+
+def to_int16(wav_N: Wave) -> Samples:
+    """Samples as a file of 16 bits holds them, of audio in [-1, 1]; louder ones are clipped."""
+    return np.asarray(np.clip(np.rint(wav_N * 32768.0), -32768, 32767), np.int16)
 
 
 def _not_zero(power: Cepstra) -> Cepstra:

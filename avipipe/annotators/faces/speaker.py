@@ -10,6 +10,7 @@ from avipipe import weights
 from avipipe.annotators.base import ActiveSpeakers, Box, Frames, SpeakerTrack, Wave
 from avipipe.annotators.faces.crop import MIN_FRAMES, crop
 from avipipe.annotators.faces.detect import FaceDetector, Points
+from avipipe.annotators.faces.follow import follow_faces
 from avipipe.annotators.faces.mfcc import (
     ROWS_PER_FRAME,
     SAMPLE_RATE_HZ,
@@ -17,20 +18,12 @@ from avipipe.annotators.faces.mfcc import (
     mfcc_of_frames,
 )
 from avipipe.annotators.faces.sync import Curve, mouth_motion, mouth_sync, sound_curves
-from avipipe.annotators.faces.track import FaceTrack, track_faces
+from avipipe.annotators.faces.track import FaceTrack
 from avipipe.annotators.loading import device
 from avipipe.annotators.signal import check_wave, resample
-from avipipe.annotators.tracking import find_cuts
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError
 
-MAX_FACES = 12
-"""Most faces that are scored: in a crowd, the largest ones."""
-_LOOKS_HZ = 8
-"""Frames looked at in a second; a choice between cost and how far a face moves from one to the
-next."""
-_MAX_GAP_S = 0.5
-"""Longest time for which a face may be unseen, four looks; a choice."""
 _SHORTEST_S = 0.5
 """Shortest track that is scored; a choice."""
 
@@ -100,18 +93,8 @@ class FaceSpeaker(Weighted):
 
     def _tracks(self, frames_THWC: Frames, fps: Fraction) -> list[FaceTrack]:
         assert self._detector is not None, "setup() comes first"
-        cuts = find_cuts(frames_THWC)
-        step = max(1, round(fps / _LOOKS_HZ))
-        looked = {0, len(frames_THWC) - 1, *cuts, *(cut - 1 for cut in cuts)}
-        looked.update(range(0, len(frames_THWC), step))
-        tracks = track_faces(
-            {frame: self._detector.detect(frames_THWC[frame]) for frame in sorted(looked)},
-            cuts=cuts,
-            max_gap_frames=round(_MAX_GAP_S * fps),
-            least_frames=max(MIN_FRAMES, round(_SHORTEST_S * fps)),
-        )
-        largest = sorted(tracks, key=_extent, reverse=True)[:MAX_FACES]
-        return [track for track in tracks if track in largest]
+        least_frames = max(MIN_FRAMES, round(_SHORTEST_S * fps))
+        return follow_faces(frames_THWC, self._detector, fps=fps, least_frames=least_frames)
 
     def _speaker(
         self,
@@ -140,11 +123,6 @@ class FaceSpeaker(Weighted):
             sync_p_value=sync.p_value if sync else None,
             sync_lag_s=sync.lag_s if sync else None,
         )
-
-
-def _extent(track: FaceTrack) -> float:
-    """Area of the face, added up over its frames."""
-    return float(np.prod(track.boxes_T4[:, 2:] - track.boxes_T4[:, :2], axis=1).sum())
 
 
 def _inside(boxes_T4: Points, width: int, height: int) -> tuple[Box, ...]:

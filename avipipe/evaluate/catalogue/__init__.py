@@ -1,0 +1,55 @@
+"""All metrics by name and protocol: `METRICS`, the one list that runs, reports and docs go by.
+
+A name is `metric.protocol`; numbers of two protocols are never compared. What a metric with weights
+computes with is imported when it is used, so that one without weights loads none of it.
+"""
+
+from collections.abc import Sequence
+
+from avipipe.errors import ConfigError
+from avipipe.evaluate.catalogue.hearing import HEARING
+from avipipe.evaluate.catalogue.masks import MASKS
+from avipipe.evaluate.catalogue.motion import MOTION
+from avipipe.evaluate.catalogue.networks import NETWORKS
+from avipipe.evaluate.catalogue.pictures import PICTURES
+from avipipe.evaluate.catalogue.sounds import SOUNDS
+from avipipe.evaluate.catalogue.synchrony import SYNCHRONY
+from avipipe.evaluate.catalogue.words import WORDS
+from avipipe.evaluate.metric import Metric
+
+METRICS: dict[str, Metric] = {
+    **PICTURES,
+    **NETWORKS,
+    **MOTION,
+    **MASKS,
+    **WORDS,
+    **SOUNDS,
+    **SYNCHRONY,
+    **HEARING,
+}
+"""Those without weights, and those with; reports have them by family."""
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """The metrics that were asked for, in the order of the list; all of them for nothing.
+
+    Args:
+        names: of metrics, of what stands before the point, or of families.
+    Raises:
+        ConfigError: one is not in the list.
+    """
+    if not names:
+        return list(METRICS)
+    found: set[str] = set()
+    for asked in names:
+        own = {
+            name
+            for name, metric in METRICS.items()
+            if asked in (name, name.split(".")[0], metric.family)
+        }
+        if not own:
+            raise ConfigError(
+                f"there is no metric {asked!r}; `avipipe eval metrics` lists {len(METRICS)} of them"
+            )
+        found |= own
+    return [name for name in METRICS if name in found]

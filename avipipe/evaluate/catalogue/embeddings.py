@@ -1,0 +1,83 @@
+"""Embeddings of a case's pictures, sound and words by models, kept by what they depend on."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from avipipe.annotators.weighted import Weighted
+from avipipe.evaluate.case_view import CaseView
+from avipipe.evaluate.extractors.clip import ClipVitB32
+from avipipe.evaluate.metrics.undefined import Undefined
+from avipipe.evaluate.views import Frames
+
+Embeddings = npt.NDArray[np.floating[Any]]
+Extractor = TypeVar("Extractor", bound=Weighted)
+
+
+READY: dict[type[Weighted], Any] = {}
+"""The models of this process."""
+
+
+def ready(extractor: type[Extractor]) -> Extractor:
+    """A model with its weights, loaded once a process.
+
+    Raises:
+        WeightsError: one is missing, corrupted, or not whole.
+    """
+    if extractor not in READY:
+        model: Any = extractor()
+        model.setup()
+        READY[extractor] = model
+    found: Extractor = READY[extractor]
+    return found
+
+
+def kept_name(extractor: type[Weighted], form: str) -> str:
+    """Names an embedding in the store: the model, its version and weights, and what it saw."""
+    model: Any = extractor()
+    weights = "-".join(each[:16] for each in model.weights.values())
+    return f"{model.name}-{model.version}-{weights}-{form}"
+
+
+def of_edit(
+    view: CaseView,
+    extractor: type[Extractor],
+    embed: Callable[[Extractor, Frames], Embeddings],
+    form: str = "",
+) -> Embeddings:
+    """What a model makes of the edit's pictures for motion; kept by the content of their file.
+
+    Args:
+        form: what the model is shown of them, where that is not each by itself.
+    """
+    frames_THWC = view.edit_pictures.motion_THWC
+    if view.control == "frozen":
+        return embed(ready(extractor), np.array(frames_THWC))
+    width, height = view.sizes[0]
+    name = kept_name(extractor, f"motion-{width}x{height}-{form}")
+    return view.cached(view.edit, name, lambda: embed(ready(extractor), frames_THWC))
+
+
+def clip_frames(view: CaseView, extractor: type[ClipVitB32]) -> Embeddings:
+    """CLIP's embeddings of the edit's pictures."""
+    return of_edit(view, extractor, lambda model, frames_THWC: model.images(frames_THWC))
+
+
+def clip_texts(extractor: type[ClipVitB32], texts: Sequence[str]) -> Embeddings:
+    """CLIP's embeddings (K, D) of texts."""
+    found: Embeddings = ready(extractor).texts(list(texts))
+    return found
+
+
+def one_text(extractor: type[ClipVitB32], text: str) -> Embeddings:
+    """CLIP's embedding (D,) of a text.
+
+    Raises:
+        Undefined: it is empty.
+    """
+    if not text:
+        raise Undefined("the text is empty")
+    found: Embeddings = clip_texts(extractor, [text])[0]
+    return found

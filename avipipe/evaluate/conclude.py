@@ -1,0 +1,143 @@
+"""Ends a run: from its scores to tables and tests; joins the shards of one."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from avipipe import __version__
+from avipipe.errors import ConfigError
+from avipipe.evaluate.aggregate import PairTest, Scores, control_tests, pair_tests, set_scores
+from avipipe.evaluate.cases import Case
+from avipipe.evaluate.catalogue import METRICS
+from avipipe.evaluate.tables import (
+    ClipScore,
+    EvaluateRun,
+    SetScore,
+    read_run,
+    write_clips,
+    write_run,
+    write_sets,
+)
+from avipipe.evaluate.views import (
+    DETAIL_PX,
+    DETAIL_STEP,
+    FPS,
+    MAX_S,
+    MOTION_PX,
+    VIEWS_VERSION,
+)
+
+_PACKAGES = ("av", "numpy", "opencv-python-headless", "scipy")
+"""What numbers depend on besides avipipe."""
+
+NO_VAE = "there is no VAE here, so the round trip through one is left out of the controls"
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What a run found."""
+
+    run: EvaluateRun
+    sets: Sequence[SetScore]
+    tests: Sequence[PairTest]
+    controls: Sequence[PairTest]
+
+
+def conclude(
+    folder: Path,
+    cases: Sequence[Case],
+    clips: Sequence[ClipScore],
+    *,
+    metrics: Sequence[str],
+    seed: int,
+    shard: tuple[int, int] = (1, 1),
+) -> Conclusion:
+    """Write all that a run leaves but the report.
+
+    Args:
+        cases: the whole manifest, with controls, whatever the shard.
+        clips: the scores, of the shard alone.
+    """
+    scores = Scores(clips)
+    sets = set_scores(scores, seed=seed)
+    judged = [name for name in scores.metrics if METRICS[name].sense != "none"]
+    tests = pair_tests(scores, judged, seed=seed)
+    controls = control_tests(scores, judged, seed=seed)
+    facts = {
+        "version": __version__,
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "seed": seed,
+        "shard": list(shard),
+        "metrics": {name: _metric_facts(name) for name in metrics},
+        "views": {
+            "version": VIEWS_VERSION,
+            "fps": float(FPS),
+            "motion_px": MOTION_PX,
+            "detail_px": DETAIL_PX,
+            "detail_step": DETAIL_STEP,
+            "max_s": MAX_S,
+        },
+        "statuses": dict(sorted(Counter(clip.status for clip in clips).items())),
+        "tests": [asdict(test) for test in tests],
+        "control_tests": [asdict(test) for test in controls],
+        "notes": [NO_VAE],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_clips(folder, clips)
+    write_sets(folder, sets)
+    write_run(folder, facts, cases)
+    return Conclusion(EvaluateRun(folder, facts, cases, clips), sets, tests, controls)
+
+
+def _metric_facts(name: str) -> dict[str, Any]:
+    metric = METRICS[name]
+    return {
+        "version": metric.version,
+        "sense": metric.sense,
+        "unit": metric.unit,
+        "needs": list(metric.needs),
+        "words": metric.words,
+        "protocol": metric.protocol,
+        "weights": list(metric.weights),
+    }
+
+
+def merge(folder: Path, parts: Sequence[Path]) -> Conclusion:
+    """Join the shards of one run; the result is that of a run without shards.
+
+    Raises:
+        ConfigError: a shard is missing, twice there, or of another run.
+    """
+    runs = [read_run(part) for part in parts]
+    first = runs[0]
+    for run in runs[1:]:
+        if run.cases != first.cases:
+            raise ConfigError(f"{run.folder} and {first.folder} are of different cases")
+        for key in ("seed", "metrics", "views", "version"):
+            if run.facts[key] != first.facts[key]:
+                raise ConfigError(
+                    f"{run.folder} and {first.folder} differ in {key}: run their shards again, "
+                    "with the same command but for --shard"
+                )
+    _check_whole(runs)
+    clips = [clip for run in runs for clip in run.clips]
+    metrics = [name for name in METRICS if name in first.facts["metrics"]]
+    order = {name: place for place, name in enumerate(metrics)}
+    clips.sort(key=lambda clip: (clip.method, clip.name, order[clip.metric]))
+    return conclude(folder, first.cases, clips, metrics=metrics, seed=first.facts["seed"])
+
+
+def _check_whole(runs: Sequence[EvaluateRun]) -> None:
+    counts = {run.facts["shard"][1] for run in runs}
+    found = Counter(run.facts["shard"][0] for run in runs)
+    if len(counts) > 1:
+        raise ConfigError(f"expected shards of one run, got some of {sorted(counts)} each")
+    missing = [f"{n}" for n in range(1, max(counts) + 1) if found[n] == 0]
+    twice = [f"{n}" for n, number in sorted(found.items()) if number > 1]
+    if missing or twice:
+        said = [f"shard {', '.join(missing)} is missing"] if missing else []
+        said += [f"shard {', '.join(twice)} is there twice"] if twice else []
+        raise ConfigError(f"expected each of {max(counts)} shards once: {' and '.join(said)}")

@@ -1,0 +1,83 @@
+"""ImageBind: embeddings of pictures and of sound in one space, of which AC and JavisScore are made.
+
+K views, D numbers of an embedding.
+
+Source: Girdhar et al., ImageBind (CVPR 2023). Its weights are not for commercial use.
+"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from avipipe import weights
+from avipipe.annotators.loading import device
+from avipipe.annotators.reading import pull_again, reading
+from avipipe.annotators.weighted import Weighted
+from avipipe.evaluate.extractors.imagebind_views import Views
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from avipipe.evaluate.extractors.networks.imagebind import ImageBindTower, Tower
+
+_VIEWS_AT_ONCE = 15
+"""Those of one video; a choice that bounds the memory."""
+
+
+class ImageBindHuge(Weighted):
+    """Embeddings by ImageBind-Huge; views are made by `imagebind_views`."""
+
+    name = "imagebind"
+    version = 1
+    gpu = True
+    needs: ClassVar[tuple[str, ...]] = ("imagebind",)
+    packages = ("torch", "torchaudio", "torchvision")
+
+    def setup(self) -> None:
+        """Load both towers, once.
+
+        Raises:
+            WeightsError: it is missing, corrupted or not whole.
+        """
+        from avipipe.evaluate.extractors.networks.running import read_state
+
+        (weight,) = self.needs
+        state = read_state(weight)
+        self._vision = self._loaded("vision", state)
+        self._audio = self._loaded("audio", state)
+
+    def video(self, views: Views) -> npt.NDArray[np.float32]:
+        """Embeddings (K, D) of views (K, 3, 2, 224, 224), each of length 1."""
+        return self._embedded(self._vision, views)
+
+    def pictures(self, views: Views) -> npt.NDArray[np.float32]:
+        """Embeddings (T, D) of single pictures (T, 3, 224, 224), shown as videos that stand."""
+        return self._embedded(self._vision, np.stack([views, views], axis=2))
+
+    def audio(self, views: Views) -> npt.NDArray[np.float32]:
+        """Embeddings (K, D) of views (K, 1, 128, 204), each of length 1."""
+        return self._embedded(self._audio, views)
+
+    def _loaded(self, tower: "Tower", state: dict[str, "Tensor"]) -> "ImageBindTower":
+        import torch
+
+        from avipipe.evaluate.extractors.networks.imagebind import ImageBindTower
+        from avipipe.evaluate.extractors.networks.running import filled
+
+        (weight,) = self.needs
+        with reading(weights.locate(weight), "ImageBind", pull_again(weight)), torch.device("meta"):
+            network = ImageBindTower(tower, state)
+        return filled(network, network.own_part(state), weight=weight)
+
+    def _embedded(self, network: "ImageBindTower", views: Views) -> npt.NDArray[np.float32]:
+        import torch
+
+        from avipipe.evaluate.extractors.networks.running import exact
+
+        parts = []
+        for first in range(0, len(views), _VIEWS_AT_ONCE):
+            shown = torch.from_numpy(np.ascontiguousarray(views[first : first + _VIEWS_AT_ONCE]))
+            with exact():
+                parts.append(network(shown.to(device())).cpu().numpy())
+        return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)

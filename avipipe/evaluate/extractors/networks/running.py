@@ -1,0 +1,51 @@
+"""Reads networks from checkpoints and runs them so that a GPU gives the numbers of a CPU."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from avipipe import weights
+from avipipe.annotators.loading import device
+from avipipe.annotators.reading import pull_again, reading
+
+Network = TypeVar("Network", bound=nn.Module)
+
+BATCH_FRAMES = 16
+"""Frames that a network sees at a time: enough to keep a GPU busy, and what a clip of FVD has."""
+
+
+def read_state(weight: str) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, on the CPU.
+
+    Raises:
+        WeightsError: it is missing, corrupted, or no file of named tensors.
+    """
+    path = weights.locate(weight)
+    with reading(path, f"`{weight}`", pull_again(weight)):
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(state.items())
+
+
+def filled(network: Network, state: Mapping[str, Tensor], *, weight: str) -> Network:
+    """A network that was laid out on the `meta` device, with its tensors, ready on `device()`.
+
+    Raises:
+        WeightsError: tensors are missing, of another shape, or unknown to the network.
+    """
+    with reading(weights.locate(weight), type(network).__name__, pull_again(weight)):
+        network.load_state_dict(dict(state), assign=True)
+    return network.float().to(device()).eval()
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Run networks here in full float32, without gradients.
+
+    TF32, which torch lets convolutions use on a GPU, moves features by a hundredth: more than the
+    methods of a table differ by.
+    """
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield

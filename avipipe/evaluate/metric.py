@@ -1,0 +1,184 @@
+"""What a metric is, and how one ends: with a number, or with the reason why there is none."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any, Literal
+
+from avipipe.annotators.weighted import Weighted
+from avipipe.errors import ItemError, WeightsError
+from avipipe.evaluate.case_view import CaseView
+from avipipe.evaluate.metrics.undefined import Undefined
+from avipipe.weights import entry, find
+
+logger = logging.getLogger(__name__)
+
+Status = Literal["ok", "skipped", "failed", "undefined"]
+"""A number; not asked for as something is not given; broken; or without a value by nature."""
+Sense = Literal["higher", "lower", "none"]
+"""Which way is better; `none` where that depends on what was asked."""
+Family = Literal["picture", "motion", "mask", "sound", "synchrony", "text"]
+Need = Literal[
+    "pictures",
+    "pairs",
+    "mask",
+    "both_masks",
+    "sound",
+    "source_sound",
+    "source_prompt",
+    "target_prompt",
+]
+"""Pictures of the edit; pictures that lie on those of the source; a mask of either side, or of
+both; a sound; a prompt."""
+
+MIN_COMMON = 0.5
+"""Share of the source that an edit must last, and the other way round, to be compared with it: less
+than half of either says little of the whole. A choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric by one protocol.
+
+    Attributes:
+        measure: from a case to a finite number; raises `Undefined` where there is none.
+        needs: what it is undefined or skipped without.
+        family: under which the report has it.
+        words: what it says, for people, in a sentence.
+        protocol: what moves its number: views, models, windows, and whose definition it is.
+        unit: of its values, empty for shares and scores.
+        extractor: the model that it computes with, if there is one.
+        version: raised whenever the same case would score otherwise.
+    """
+
+    measure: Callable[[CaseView], float]
+    needs: tuple[Need, ...]
+    sense: Sense
+    family: Family
+    words: str
+    protocol: str
+    unit: str = ""
+    extractor: type[Weighted] | None = None
+    version: int = 1
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names in the lock file."""
+        return () if self.extractor is None else self.extractor.needs
+
+    @property
+    def identity(self) -> str:
+        """Its version, and what identifies its model and weights.
+
+        Raises:
+            WeightsError: one is missing.
+        """
+        if self.extractor is None:
+            return str(self.version)
+        model: Any = self.extractor()
+        return "@".join([str(self.version), str(model.version), *model.weights.values()])
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How one metric ended for one case; `value` is None unless it is ok; `seconds` of CPU."""
+
+    status: Status
+    value: float | None = None
+    reason: str = ""
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether asking again would give the same: what failed or was skipped may be mended."""
+        return self.status in ("ok", "undefined")
+
+
+def lacking(metric: Metric) -> str:
+    """Why a metric is skipped on this machine; empty where all its weights are here."""
+    missing = [name for name in metric.weights if find(entry(name)) is None]
+    if missing:
+        names = " ".join(missing)
+        return f"weights {', '.join(missing)} are missing; run `avipipe weights pull {names}`"
+    packages = () if metric.extractor is None else metric.extractor.packages
+    absent = [name for name in packages if not _is_installed(name)]
+    if absent:
+        return f"{', '.join(absent)} not installed; run `pip install 'avipipe[eval]'`"
+    return ""
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def scored(metric: Metric, view: CaseView) -> Score:
+    """Measure a case with a metric that lacks nothing here; whatever happens is a score."""
+    began_s = time.process_time()
+    try:
+        lack = _lack(metric, view)
+        if lack is not None:
+            return lack
+        value = float(metric.measure(view))
+    except Undefined as error:
+        return Score("undefined", reason=error.reason, seconds=time.process_time() - began_s)
+    except WeightsError as error:
+        return Score("skipped", reason=str(error))
+    except ItemError as error:
+        return Score("failed", reason=str(error))
+    except MemoryError:
+        return Score("failed", reason="there is too little memory for it: use fewer --workers")
+    except Exception as error:
+        logger.exception("a metric failed")
+        return Score("failed", reason=f"{type(error).__name__}: {error}")
+    seconds = time.process_time() - began_s
+    if not math.isfinite(value):
+        return Score("undefined", reason=f"it came out as {value}", seconds=seconds)
+    return Score("ok", value, seconds=seconds)
+
+
+def _lack(metric: Metric, view: CaseView) -> Score | None:
+    """How a metric ends that the case gives too little for; None where all is there."""
+    for need in metric.needs:
+        match need:
+            case "mask" if view.mask is None and view.edit_mask is None:
+                return Score("skipped", reason="the case has no mask")
+            case "both_masks" if view.control:
+                return Score("skipped", reason="a control has no mask of its own")
+            case "both_masks" if view.mask is None or view.edit_mask is None:
+                return Score("skipped", reason="the case has no two masks to compare")
+            case "source_prompt" if not view.case.source_prompt:
+                return Score("skipped", reason="the case has no source prompt")
+            case "target_prompt" if not view.case.target_prompt:
+                return Score("skipped", reason="the case has no target prompt")
+            case "sound" if not view.sound.has_sound:
+                return Score("undefined", reason="the edit has no sound")
+            case "source_sound" if not view.source.has_sound:
+                return Score("undefined", reason="the source has no sound")
+            case "pairs":
+                if reason := _not_comparable(view):
+                    return Score("undefined", reason=reason)
+    return None
+
+
+def _not_comparable(view: CaseView) -> str:
+    """Why source and edit cannot be compared picture by picture."""
+    if not view.is_same_shape:
+        shapes = ["{:.0f}x{:.0f}".format(*each.shape) for each in (view.source, view.edit)]
+        return f"the source is {shapes[0]} and the edit {shapes[1]}: they do not show the same"
+    lengths_s = sorted((view.source.duration_s, view.edit.duration_s))
+    if lengths_s[0] < MIN_COMMON * lengths_s[1]:
+        return (
+            f"the source lasts {view.source.duration_s:.2f} s and the edit "
+            f"{view.edit.duration_s:.2f} s: less than half is common"
+        )
+    return ""

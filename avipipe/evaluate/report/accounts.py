@@ -1,0 +1,96 @@
+"""What became of every score: which are no numbers and why, and what was made comparable how."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from avipipe.evaluate.cases import Case
+from avipipe.evaluate.tables import ClipScore, EvaluateRun
+
+
+@dataclass(frozen=True, slots=True)
+class MissingScores:
+    """Scores that are no numbers for one reason.
+
+    Attributes:
+        metrics: that lack them; empty for all that were asked for.
+        methods: whose they are, each with the number of its cases.
+    """
+
+    status: str
+    reason: str
+    metrics: tuple[str, ...]
+    methods: tuple[tuple[str, int], ...]
+    num: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The accounting of a run.
+
+    Attributes:
+        problems: cases of which nothing could be measured: method, case, problem.
+        empty: reason -> metrics that have no number at all for it.
+        missing: scores that are missing where others of their metric are there.
+        notes: method, case, and what was done to make it comparable with its source.
+    """
+
+    problems: tuple[tuple[str, str, str], ...]
+    empty: tuple[tuple[str, tuple[str, ...]], ...]
+    missing: tuple[MissingScores, ...]
+    notes: tuple[tuple[str, str, str], ...]
+
+
+def accounts_of(run: EvaluateRun, measured: Collection[str]) -> Accounts:
+    """Sort the scores of a run that are no numbers.
+
+    Args:
+        measured: the metrics that have any number.
+    """
+    problems = {(case.method, case.name): case.problem for case in run.cases if case.problem}
+    clips = [clip for clip in run.clips if (clip.method, clip.name) not in problems]
+    notes = {(c.method, c.name): c.notes for c in clips if c.notes and not c.control}
+    return Accounts(
+        problems=tuple(_problems(run.cases, run.clips)),
+        empty=tuple(_empty(list(run.facts["metrics"]), measured, clips)),
+        missing=tuple(_missing(clips, measured)),
+        notes=tuple((*key, text) for key, text in sorted(notes.items())),
+    )
+
+
+def _problems(cases: Sequence[Case], clips: Sequence[ClipScore]) -> Iterator[tuple[str, str, str]]:
+    own = {(clip.method, clip.name) for clip in clips}
+    for case in cases:
+        if case.problem and (case.method, case.name) in own:
+            yield case.method, case.name, case.problem
+
+
+def _empty(
+    asked: Sequence[str], measured: Collection[str], clips: Sequence[ClipScore]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """By the reason that most cases of a metric have."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for metric in asked:
+        if metric not in measured:
+            reasons = Counter(clip.reason for clip in clips if clip.metric == metric)
+            reason = reasons.most_common(1)[0][0] if reasons else "no case could be measured"
+            found[reason].append(metric)
+    for reason, metrics in found.items():
+        yield reason, tuple(metrics)
+
+
+def _missing(clips: Sequence[ClipScore], measured: Collection[str]) -> Iterator[MissingScores]:
+    found: dict[tuple[str, str], list[ClipScore]] = defaultdict(list)
+    for clip in clips:
+        if clip.status != "ok" and clip.metric in measured:
+            found[clip.status, clip.reason].append(clip)
+    for (status, reason), own in sorted(found.items()):
+        metrics = {clip.metric for clip in own}
+        cases = Counter(method for method, _ in {(clip.method, clip.name) for clip in own})
+        yield MissingScores(
+            status=status,
+            reason=reason,
+            metrics=tuple(sorted(metrics)) if len(metrics) < len(measured) else (),
+            methods=tuple(sorted(cases.items())),
+            num=len(own),
+        )

@@ -1,0 +1,125 @@
+"""How far a Fréchet distance can be trusted: what chance alone gives, and by how much it varies.
+
+The plain bootstrap does not serve: repeated clips shrink the covariance and push every distance up
+(a true 4.0, measured as 85, had a bootstrap mean of 151 at 1000 clips of 400 dimensions). Halves
+drawn without replacement do.
+
+Source: Shao and Wu, A general theory for jackknife variance estimation, Annals of Statistics 1989
+(delete-d jackknife); with half of the clips deleted its scale is 1.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy
+
+from avipipe.evaluate.metrics.undefined import Undefined
+from avipipe.evaluate.statistics.frechet import (
+    Array,
+    FeatureMoments,
+    Features,
+    FrechetInfinity,
+    frechet_distance,
+    frechet_infinity,
+)
+
+Clusters = npt.NDArray[np.generic]
+"""The source video that each row belongs to: any values that can be compared."""
+
+NUM_HALVES = 40
+"""Draws of half of the videos; a choice: the standard error is then known to about a tenth."""
+_MIN_CLUSTERS = 8
+"""Videos below which halves say nothing: 4 of 8 can be drawn in 70 ways; a choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrechetSpread:
+    """A Fréchet distance with all that is needed to read it.
+
+    `null_S` holds distances between halves of the reference set: what is due to chance alone, with
+    the bias of half the clips, about twice that of the distance. `halves_S` holds the distance on
+    halves of the videos, in the order of the draws, so that those of two methods with one seed and
+    the same videos can be subtracted.
+    """
+
+    distance: float
+    num_reference: int
+    num_edits: int
+    num_dims: int
+    rank_reference: int
+    rank_edits: int
+    null_S: Array
+    halves_S: Array
+    infinity: FrechetInfinity | None
+    """None below 2 D features."""
+
+    @property
+    def standard_error(self) -> float:
+        """Of the distance, from videos being the ones that they are."""
+        return float(self.halves_S.std(ddof=1))
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Normal interval of the distance at this number of clips; its bias is not part of it."""
+        half = float(scipy.stats.norm.ppf(0.5 + level / 2)) * self.standard_error
+        return max(0.0, self.distance - half), self.distance + half
+
+
+def frechet_spread(
+    reference_ND: Features,
+    edits_MD: Features,
+    *,
+    reference_clusters_N: Clusters,
+    edit_clusters_M: Clusters,
+    seed: int,
+    ddof: int = 1,
+    allow_small_n: bool = False,
+) -> FrechetSpread:
+    """Fréchet distance between source and edited clips, its null, its spread and its limit.
+
+    Args:
+        reference_ND: features of the reference set; `edits_MD` of the edits.
+        reference_clusters_N: source video of each reference row; `edit_clusters_M` of each edit.
+            Whole videos are drawn, the same on both sides.
+        ddof: as in `frechet_distance`; `allow_small_n` too.
+    Raises:
+        Undefined: as `frechet_distance`; fewer than 8 videos.
+    """
+    distance = frechet_distance(reference_ND, edits_MD, ddof=ddof, allow_small_n=allow_small_n)
+    null = [
+        frechet_distance(reference_ND[half], reference_ND[~half], ddof=ddof, allow_small_n=True)
+        for half, _ in _halves(reference_clusters_N, reference_clusters_N, seed=seed)
+    ]
+    halves = [
+        frechet_distance(reference_ND[here], edits_MD[there], ddof=ddof, allow_small_n=True)
+        for here, there in _halves(reference_clusters_N, edit_clusters_M, seed=seed)
+    ]
+    try:
+        infinity = frechet_infinity(reference_ND, edits_MD, seed=seed, ddof=ddof)
+    except Undefined:
+        infinity = None
+    return FrechetSpread(
+        distance=distance,
+        num_reference=len(reference_ND),
+        num_edits=len(edits_MD),
+        num_dims=reference_ND.shape[1],
+        rank_reference=FeatureMoments.of(reference_ND).rank,
+        rank_edits=FeatureMoments.of(edits_MD).rank,
+        null_S=np.array(null),
+        halves_S=np.array(halves),
+        infinity=infinity,
+    )
+
+
+def _halves(
+    here_N: Clusters, there_M: Clusters, *, seed: int
+) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+    """Rows of either side whose video is in a random half of all videos."""
+    videos = np.unique(np.concatenate([here_N, there_M]))
+    if len(videos) < _MIN_CLUSTERS:
+        raise Undefined(f"{len(videos)} source videos, expected at least {_MIN_CLUSTERS} to halve")
+    rng = np.random.default_rng(seed)
+    for _ in range(NUM_HALVES):
+        drawn = rng.permutation(videos)[: len(videos) // 2]
+        yield np.isin(here_N, drawn), np.isin(there_M, drawn)

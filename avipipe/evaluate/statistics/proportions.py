@@ -1,0 +1,113 @@
+"""Intervals of shares of clips, such as Sem-A and FiVE-Acc.
+
+Source: Wilson, Probable inference, the law of succession, and statistical inference, 1927;
+Donner and Klar, Design and analysis of cluster randomization trials, 2000 (ANOVA estimate of the
+intra-cluster correlation, design effect).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy
+
+from avipipe.evaluate.metrics.undefined import Undefined
+from avipipe.evaluate.statistics.bootstrap import Array, Clusters, cluster_sums
+
+
+@dataclass(frozen=True, slots=True)
+class ShareInterval:
+    """A share of clips with its interval, and how many independent clips it is worth."""
+
+    share: float
+    low: float
+    high: float
+    effective_num: float
+
+
+def wilson_interval(successes: float, num: float, *, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share, without continuity correction; `num` may be fractional.
+
+    Raises:
+        Undefined: nothing was tried.
+    """
+    if num <= 0:
+        raise Undefined("there are no clips to take a share of")
+    z = float(scipy.stats.norm.ppf(0.5 + level / 2))
+    share = successes / num
+    middle = (share + z**2 / (2 * num)) / (1 + z**2 / num)
+    half = z / (1 + z**2 / num) * np.sqrt(share * (1 - share) / num + z**2 / (4 * num**2))
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def clustered_share(
+    successes_N: Array, clusters_N: Clusters, *, level: float = 0.95
+) -> ShareInterval:
+    """Share of successes with Wilson's interval for the number of clips that they are worth.
+
+    Args:
+        successes_N: 1 for a success, 0 for a failure (a share within a clip lies between).
+        clusters_N: the source video of each clip.
+    Raises:
+        Undefined: no values, NaN, infinity.
+    """
+    num = effective_num(successes_N, clusters_N)
+    share = float(successes_N.mean())
+    low, high = wilson_interval(share * num, num, level=level)
+    return ShareInterval(share, low, high, num)
+
+
+def crossed_share(
+    successes_N: Array, clusterings: Sequence[Clusters], *, level: float = 0.95
+) -> ShareInterval:
+    """Share of successes as `clustered_share`, of values that several crossed clusterings hold.
+
+    What each clustering adds to the variance is added up.
+
+    Args:
+        successes_N: 1 for a success, 0 for a failure, between them for a part of one.
+        clusterings: such as the rater, and the source video, of each value.
+    Raises:
+        Undefined: no values, NaN, infinity.
+    Source: Cameron, Gelbach and Miller, Robust inference with multiway clustering, 2011.
+    """
+    num = len(successes_N)
+    added = [num / effective_num(successes_N, clusters_N) - 1.0 for clusters_N in clusterings]
+    worth = num / (1.0 + sum(added))
+    share = float(successes_N.mean())
+    low, high = wilson_interval(share * worth, worth, level=level)
+    return ShareInterval(share, low, high, worth)
+
+
+def effective_num(values_N: Array, clusters_N: Clusters) -> float:
+    """How many independent values a clustered set is worth: N / (1 + (m - 1) ICC).
+
+    m is the mean size of the cluster that a value is in. Between 1 value a cluster (N) and equal
+    values in each (the number of clusters).
+    """
+    num = len(values_N)
+    size = _size_of_own_cluster(values_N, clusters_N)
+    return num / (1.0 + (size - 1.0) * intra_cluster_correlation(values_N, clusters_N))
+
+
+def intra_cluster_correlation(values_N: Array, clusters_N: Clusters) -> float:
+    """Correlation of values of one cluster in [0, 1], by analysis of variance; at least 0.
+
+    0 where no cluster has two values; 1 where clusters are constant and differ.
+    """
+    sums_K, counts_K = cluster_sums(values_N, clusters_N)
+    num, num_clusters = len(values_N), len(sums_K)
+    if num_clusters < 2 or num_clusters == num:
+        return 0.0
+    means_K, mean = sums_K / counts_K, values_N.mean()
+    between = (counts_K * (means_K - mean) ** 2).sum() / (num_clusters - 1)
+    total = ((values_N - mean) ** 2).sum()
+    within = (total - between * (num_clusters - 1)) / (num - num_clusters)
+    size = (num - _size_of_own_cluster(values_N, clusters_N)) / (num_clusters - 1)
+    spread = between + (size - 1.0) * within
+    return float(np.clip((between - within) / spread, 0.0, 1.0)) if spread > 0.0 else 0.0
+
+
+def _size_of_own_cluster(values_N: Array, clusters_N: Clusters) -> float:
+    _, counts_K = cluster_sums(values_N, clusters_N)
+    return float((counts_K**2).sum() / len(values_N))

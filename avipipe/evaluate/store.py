@@ -1,0 +1,97 @@
+"""Where scores and features are kept, by what they depend on, so that nothing is measured twice."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from avipipe.evaluate.cases import Case
+from avipipe.evaluate.metric import Metric, Score
+from avipipe.evaluate.views import VIEWS_VERSION, Features, MediaView
+from avipipe.files import sha256_of, written_whole
+from avipipe.manifests.records import digest
+from avipipe.manifests.rle import write_json
+
+_KEY_CHARS = 32
+"""Digits of a hash that names a file: 128 bits, so that no two things share one."""
+
+
+@cache
+def content(path: Path) -> str:
+    """What a file holds, hashed once a process."""
+    return sha256_of(path)
+
+
+def case_key(case: Case) -> str:
+    """What the scores of a case depend on: the content of its files, not their names.
+
+    Raises:
+        OSError: one of them cannot be read.
+    """
+    parts: dict[str, Any] = {name: content(path) for name, path in sorted(case.files.items())}
+    for name in ("source_prompt", "target_prompt", "instruction", "label", "control", "shown"):
+        parts[name] = getattr(case, name)
+    return digest([VIEWS_VERSION, parts])[:_KEY_CHARS]
+
+
+def metric_key(name: str, metric: Metric) -> str:
+    """What a metric is, with its version and weights."""
+    return f"{name}@{metric.identity}"
+
+
+class StoredCase(NamedTuple):
+    """Scores of a case by key of their metric, and what was done to make it comparable."""
+
+    scores: dict[str, Score]
+    notes: tuple[str, ...]
+
+
+class ScoreStore:
+    """A folder that any number of processes read and write at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._scores, self._features = folder / "scores", folder / "features"
+
+    def read(self, key: str) -> StoredCase:
+        """What is known of a case; what is damaged counts as missing, and is made anew."""
+        try:
+            found = json.loads(self._file(key).read_bytes())
+            scores = {name: Score(**score) for name, score in found["scores"].items()}
+            return StoredCase(scores, tuple(found["notes"]))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return StoredCase({}, ())
+
+    def add(self, key: str, scores: Mapping[str, Score], notes: Sequence[str]) -> None:
+        """Add the scores of a case that stay as they are."""
+        final = {name: score for name, score in scores.items() if score.is_final}
+        if not final:
+            return
+        path = self._file(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = {**self.read(key).scores, **final}
+        told = {name: score.to_json() for name, score in kept.items()}
+        write_json(path, {"scores": told, "notes": list(notes)})
+
+    def feature(self, view: MediaView, name: str, make: Callable[[], Features]) -> Features:
+        """An array of numbers of a file, made where it is not here yet.
+
+        Args:
+            name: of what it is, and of its version.
+        """
+        key = digest([VIEWS_VERSION, content(view.path), list(view.shown), name])[:_KEY_CHARS]
+        path = self._features / key[:2] / f"{key}.npy"
+        try:
+            found: Features = np.load(path, allow_pickle=False)
+            return found
+        except (OSError, ValueError):
+            made = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as draft, draft.open("wb") as file:
+            np.save(file, made, allow_pickle=False)
+        return made
+
+    def _file(self, key: str) -> Path:
+        return self._scores / key[:2] / f"{key}.json"

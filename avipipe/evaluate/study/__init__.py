@@ -1,0 +1,1 @@
+"""Studies with people: pairs of edits on a page, blind, and what their answers say."""

@@ -1,0 +1,74 @@
+"""Metrics with models, from a case to its score, on tiny random checkpoints."""
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from avipipe.evaluate.cases import Case, completed  # noqa: E402
+from avipipe.evaluate.controls import controls_of  # noqa: E402
+from avipipe.evaluate.measuring import measure  # noqa: E402
+from avipipe.evaluate.metric import Score  # noqa: E402
+from tests.integration import lavfi  # noqa: E402
+from tests.models.locked import lock  # noqa: E402
+from tests.models.tiny_clip import write_clip  # noqa: E402
+
+NAMES = ["clipt.b32", "fc.b32", "fcall.b32", "sema.b32", "temps.b32", "clipt.l14"]
+
+
+@pytest.fixture
+def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CLIP that is here, under the name of ViT-B/32."""
+    write_clip(tmp_path / "clip_vitb32")
+    lock(monkeypatch, tmp_path, "clip_vitb32")
+    monkeypatch.setattr("avipipe.evaluate.catalogue.embeddings.READY", {})
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    graphs = {
+        "source": "testsrc2=s=64x48:r=24:d=0.5",
+        "edit": "mandelbrot=s=64x48:r=24,trim=end=0.5",
+    }
+    files = {
+        name: lavfi.write(tmp_path / f"{name}.mp4", video=graph, audio=lavfi.sound(duration_s=0.5))
+        for name, graph in graphs.items()
+    }
+    (found,) = completed(
+        [Case(name="a", method="m", source_prompt="a", target_prompt="b", **files)], "test"
+    )
+    return found
+
+
+@pytest.mark.usefixtures("clip")
+def test_clip_scores_a_case_and_its_controls(case: Case, tmp_path: Path) -> None:
+    cases = [case, *controls_of([case], seed=0)]
+    found = {each.case.control: each.scores for each in measure(cases, NAMES, tmp_path / "work")}
+    own, frozen = found[""], found["frozen"]
+    assert all(own[name].status == "ok" for name in NAMES[:-1]), own
+    assert own["clipt.l14"].status == "skipped"
+    assert "avipipe weights pull clip_vitl14" in own["clipt.l14"].reason
+    assert value(frozen["fc.b32"]) == pytest.approx(100.0, abs=1e-3)
+    assert value(own["fc.b32"]) < 99.999
+    product = value(own["fcall.b32"]) / 100 * value(own["clipt.b32"])
+    assert value(own["temps.b32"]) == pytest.approx(product)
+    assert found["shifted"]["fc.b32"].value == found["copy"]["fc.b32"].value
+    assert value(found["copy"]["clipt.b32"]) != value(own["clipt.b32"])
+
+
+@pytest.mark.usefixtures("clip")
+def test_what_clip_saw_is_kept_for_other_words(case: Case, tmp_path: Path) -> None:
+    measure([case], ["clipt.b32"], tmp_path / "work")
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "work/features").rglob("*.npy")}
+    assert len(kept) == 1
+    other = case.model_copy(update={"target_prompt": "z"})
+    (found,) = measure([other], ["clipt.b32", "fc.b32"], tmp_path / "work")
+    assert found.num_measured == 2
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def value(score: Score) -> float:
+    assert score.value is not None
+    return score.value
