@@ -67,7 +67,7 @@ def _metric(
         family=family,
         words=words,
         protocol=protocol,
-        extractor=extractor,
+        extractors=(extractor,),
     )
 
 
