@@ -159,7 +159,10 @@ def _cases(
         return read_cases(cases_file)
     if not edits:
         raise ConfigError("say what to measure: --edit METHOD=FOLDER, or --cases FILE")
-    return cases_of_folders(source, dict(_method(text) for text in edits), mask, unpack_into)
+    folders = dict(_method(text) for text in edits)
+    if len(folders) < len(edits):
+        raise ConfigError("expected another METHOD for each --edit: two of one name are one method")
+    return cases_of_folders(source, folders, mask, unpack_into)
 
 
 def _method(text: str) -> tuple[str, Path]:

@@ -42,6 +42,7 @@ def unpacked(dataset: Path, names: Collection[str], into: Path) -> dict[str, Sou
     index = read_index(destination)
     if index is None:
         raise ManifestError(f"{dataset}: expected a published dataset, found no {INDEX_NAME}")
+    into = into.absolute()
     into.mkdir(parents=True, exist_ok=True)
     found = {}
     for shard in index.shards:

@@ -122,6 +122,7 @@ def test_every_metric_is_listed() -> None:
     [
         (["run", "--out=o"], "--edit METHOD=FOLDER"),
         (["run", "--out=o", "--edit=ours"], "METHOD=FOLDER, such as"),
+        (["run", "--out=o", "--edit=a=x", "--edit=a=y"], "another METHOD"),
         (["run", "--out=o", "--cases=c", "--source=s"], "got both"),
         (["run", "--out=o", "--cases=c", "--shard=3/2"], "1 <= I <= N"),
         (["run", "--out=o", "--cases=c", "--metric=fvd.best"], "no metric 'fvd.best'"),
