@@ -16,7 +16,7 @@ from avipipe.evaluate.controls import controls_of
 from avipipe.evaluate.study.films import study_films
 from avipipe.evaluate.study.key import StudyKey, read_key
 from avipipe.evaluate.study.page import cases_of_runs
-from avipipe.evaluate.study.plan import COPY, SOURCE, Shown
+from avipipe.evaluate.study.plan import COPY, SOURCE, StudyFilm
 from tests.browser import in_browser
 from tests.integration import lavfi
 from tests.tab import Tab
@@ -109,7 +109,7 @@ def test_runs_are_taken_together_unless_a_name_has_two_sources(
 
 
 def test_films_get_coarser_together_until_they_fit(folder: Path) -> None:
-    wanted = [Shown(f"clip{n}", SOURCE, folder / f"{n}.mp4") for n in range(2)]
+    wanted = [StudyFilm(f"clip{n}", SOURCE, folder / f"{n}.mp4") for n in range(2)]
     fine = study_films(wanted, 10**9, lambda *_: None)
     num_bytes = sum(film.num_bytes for film in fine)
     coarse = study_films(wanted, num_bytes - 1, lambda *_: None)

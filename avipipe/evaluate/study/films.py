@@ -9,7 +9,7 @@ import ffmpeg
 
 from avipipe.errors import ConfigError, FailKind, MediaError
 from avipipe.evaluate.metrics.undefined import Undefined, require_sound
-from avipipe.evaluate.study.plan import Shown
+from avipipe.evaluate.study.plan import StudyFilm
 from avipipe.media.decode import read_audio
 from avipipe.media.dubbed import dubbed
 from avipipe.media.ffmpeg import run
@@ -28,6 +28,7 @@ _WAYS = tuple(
 """The first way by which all fit is taken for all; two films stand side by side, so 480 pixels are
 what a screen has for each."""
 _HEARD_AT_HZ = 16_000
+"""Of the sound that is looked at for silence; a choice: what is heard lies below its half."""
 _MUX_TIMEOUT_S = 60.0
 _NO_LIMIT_BYTES = 2**40
 """Of one film: what counts is the sum of all."""
@@ -57,7 +58,7 @@ def is_heard(path: Path) -> bool:
 
 
 def study_films(
-    wanted: Sequence[Shown], max_bytes: int, filmed: Callable[[int, int], None]
+    wanted: Sequence[StudyFilm], max_bytes: int, filmed: Callable[[int, int], None]
 ) -> list[Film]:
     """Encode films, all in the same way: the finest by which they fit.
 
@@ -79,7 +80,7 @@ def study_films(
 
 
 def _encoded(
-    wanted: Sequence[Shown],
+    wanted: Sequence[StudyFilm],
     way: NormalizeConfig,
     max_bytes: int,
     filmed: Callable[[int, int], None],

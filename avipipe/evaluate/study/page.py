@@ -13,7 +13,14 @@ from avipipe.evaluate.cases import Case, completed, read_cases
 from avipipe.evaluate.store import content
 from avipipe.evaluate.study.films import is_heard, study_films
 from avipipe.evaluate.study.key import KeyTrial, StudyKey, key_path, signed
-from avipipe.evaluate.study.plan import QUESTIONS, TEXT_QUESTION, Shown, Subject, Trial, plan_study
+from avipipe.evaluate.study.plan import (
+    QUESTIONS,
+    TEXT_QUESTION,
+    StudyFilm,
+    Subject,
+    Trial,
+    plan_study,
+)
 from avipipe.evaluate.tables import CASES_NAME
 from avipipe.files import write_whole
 from avipipe.manifests.records import digest
@@ -144,7 +151,7 @@ def _problem_of_file(path: Path) -> str:
     return ""
 
 
-def _film_names(trials: Sequence[Trial], seed: int) -> dict[Shown, str]:
+def _film_names(trials: Sequence[Trial], seed: int) -> dict[StudyFilm, str]:
     """Film -> its name on the page, which says nothing of it: a place in a shuffled row."""
     films = {film for trial in trials for film in (trial.source, trial.left, trial.right)}
     ordered = sorted(films, key=lambda film: (film.name, film.method, str(film.video)))
@@ -152,7 +159,7 @@ def _film_names(trials: Sequence[Trial], seed: int) -> dict[Shown, str]:
     return {film: f"f{place:03d}" for place, film in enumerate(ordered, start=1)}
 
 
-def _key_trials(trials: Sequence[Trial], names: Mapping[Shown, str]) -> dict[str, KeyTrial]:
+def _key_trials(trials: Sequence[Trial], names: Mapping[StudyFilm, str]) -> dict[str, KeyTrial]:
     return {
         f"t{place:03d}": KeyTrial(
             name=trial.name,

@@ -41,7 +41,7 @@ SOURCE, COPY = "source", "control: copy"
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class StudyFilm:
     """A film of a study: who made it of which case, its file, and the file of another sound."""
 
     name: str
@@ -63,9 +63,9 @@ class Trial:
     name: str
     group: str
     text: str
-    source: Shown
-    left: Shown
-    right: Shown
+    source: StudyFilm
+    left: StudyFilm
+    right: StudyFilm
     is_check: bool = False
 
 
@@ -153,14 +153,14 @@ def _trial(left: Case, right: Case) -> Trial:
     )
 
 
-def _edit(case: Case) -> Shown:
+def _edit(case: Case) -> StudyFilm:
     assert case.edit is not None
-    return Shown(case.name, case.method, case.edit)
+    return StudyFilm(case.name, case.method, case.edit)
 
 
-def _source(case: Case) -> Shown:
+def _source(case: Case) -> StudyFilm:
     assert case.source is not None
-    return Shown(case.name, SOURCE, case.source)
+    return StudyFilm(case.name, SOURCE, case.source)
 
 
 def _checks(
