@@ -15,7 +15,7 @@ SIDE_BY_SIDE := -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo train-tiny edit-tiny edit-tiny-avi_edit edit-tiny-flow_anchor eval-tiny test test-short test-slow check format bench clean
+.PHONY: demo train-tiny edit-tiny edit-tiny-avi_edit edit-tiny-flow_anchor eval-tiny pictures test test-short test-slow check format bench clean
 
 demo: $(VENV)/$(PROFILE)  ## Synthesise clips, build a dataset from them, say where the report is.
 	$(BIN)/avipipe synth --out $(DEMO)/clips
@@ -50,6 +50,9 @@ eval-tiny: edit-tiny-avi_edit  ## Measure these edits, beside controls, against 
 	$(BIN)/avipipe eval run --source $(DEMO)/dataset --edit tiny=$(DEMO)/edited \
 		--out $(DEMO)/measured
 	@echo "Open $(DEMO)/measured/report.html"
+
+pictures: demo edit-tiny-flow_anchor  ## Make the pictures of the README anew; needs chromium.
+	$(BIN)/python examples/pictures.py $(DEMO)/dataset/report.html $(DEMO)/green/trace.html
 
 test: $(VENV)/dev  ## All checks, and beside them all tests but the long ones.
 	$(MAKE) --jobs=2 check test-short
