@@ -98,7 +98,9 @@ def test_what_stays_is_the_source_to_the_last_bit(
     assert told["sound"]["file"] == str(sound)
     assert [chunk["num_frames"] for chunk in told["chunks"]] == [CHUNK, 19, 19]
     assert [chunk["skipped"] for chunk in told["chunks"]] == [NOTHING, "", ""]
-    assert "which stays; edited is" in (out / "trace.html").read_text()
+    page = (out / "trace.html").read_text()
+    assert "which stays; edited is" in page
+    assert 'with what <span class="given">stays</span>' in page
 
 
 @pytest.mark.parametrize(

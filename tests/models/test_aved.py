@@ -15,7 +15,6 @@ pytest.importorskip("transformers")
 from avipipe.annotators.base import Wave  # noqa: E402
 from avipipe.audio_agent.files import write_sound  # noqa: E402
 from avipipe.audio_agent.tools import Sound  # noqa: E402
-from avipipe.editor.aved.denoise import NoiseLaw  # noqa: E402
 from avipipe.editor.aved.method import Aved, AvedConfig, native_frames, word_spans  # noqa: E402
 from avipipe.editor.edit.footage import Footage  # noqa: E402
 from avipipe.editor.edit.job import EditSpec  # noqa: E402
@@ -135,7 +134,7 @@ def test_velocity_models_edit_too(models: Path, tmp_path: Path) -> None:
     shutil.rmtree(folder / "sd")
     tiny_pictures(folder / "sd", prediction="v_prediction")
     method = Aved.load(settings(folder))
-    assert NoiseLaw.of(method.components.pictures.scheduler).is_velocity
+    assert method.components.schedules["picture"].prediction == "v_prediction"
     assert method.edit(part(), tmp_path / "a.pt", Quiet()).steps
 
 

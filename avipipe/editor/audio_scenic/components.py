@@ -12,7 +12,6 @@ from avipipe.annotators.base import Frames, Mask, Wave
 from avipipe.annotators.loading import read_model
 from avipipe.annotators.reading import pull_again
 from avipipe.editor.audio_scenic.config import ScenicModelsConfig, ScenicSettings
-from avipipe.editor.audio_scenic.diffusion import Schedule, load_schedule
 from avipipe.editor.audio_scenic.frequency import LowPass
 from avipipe.editor.audio_scenic.hearing import Heard, loudness, mel_bands, scene_cells
 from avipipe.editor.audio_scenic.inflate import inflate, tuned
@@ -35,6 +34,7 @@ from avipipe.editor.audio_scenic.readers import (
     load_sound_reader,
     read_blank,
 )
+from avipipe.editor.common.diffusion import Schedule, load_schedule
 from avipipe.editor.common.dtypes import DTYPES
 from avipipe.editor.common.needs import plan_memory
 from avipipe.editor.common.placement import Placement

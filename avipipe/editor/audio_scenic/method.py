@@ -87,7 +87,7 @@ class AudioScenic(Method):
         sizes = (output.size,) if output.size else settings.sizes
         most_frames = output.chunk_frames or MOST_FRAMES
         components = load_components(config.models, settings, sizes, most_frames)
-        components.schedule.timesteps(settings.num_steps)
+        levels_of(components.schedule, settings.num_steps)  # refused before anything is done
         return cls(components, config)
 
     @property

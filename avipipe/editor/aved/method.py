@@ -193,11 +193,11 @@ class Aved(Method):
             done = joint_edit(
                 *denoisers, edit.to(device), settings, draw, on_step=on_step, start=start
             ).to("cpu")
-        law = denoisers[0].law
+        schedule = denoisers[0].schedule
         steps = tuple(
             StepTrace(
                 step=index,
-                sigma=law.scales(timestep_of(settings, draw(index, "timestep")))[1],
+                sigma=schedule.shares(timestep_of(settings, draw(index, "timestep")))[1],
                 seconds=seconds.get(index),
             )
             for index in range(settings.num_steps)
