@@ -119,12 +119,31 @@ def test_a_mask_limits_pictures_alone(method: Aved, tmp_path: Path) -> None:
     assert heard(empty).any()
 
 
+def test_a_video_of_one_frame_is_refused(method: Aved, tmp_path: Path) -> None:
+    whole = part()
+    one = part(
+        frames_FHWC=whole.frames_FHWC[:1],
+        mask_FHW=whole.mask_FHW[:1],
+        wave_N=np.zeros(667, np.float32),
+    )
+    with pytest.raises(ConfigError, match="two frames or more"):
+        method.edit(one, tmp_path / "a.pt", Quiet())
+
+
 def test_a_later_part_goes_on_from_the_frame_it_shares(method: Aved, tmp_path: Path) -> None:
     first = np.zeros_like(part().frames_FHWC[0])
     result = method.edit(part(first_HWC=first), tmp_path / "a.pt", Quiet())
     plain = method.edit(part(), tmp_path / "b.pt", Quiet())
     assert np.array_equal(result.frames_FHWC[0], first)
     assert np.array_equal(result.frames_FHWC[3:], plain.frames_FHWC[3:])
+
+
+def test_models_that_predict_something_else_are_refused(models: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    shutil.copytree(models / "sound", folder / "sound")
+    tiny_pictures(folder / "sd", prediction="sample")
+    with pytest.raises(WeightsError, match="expected a network that predicts epsilon or v_pred"):
+        Aved.load(settings(folder))
 
 
 @pytest.mark.slow

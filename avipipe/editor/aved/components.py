@@ -27,6 +27,7 @@ from avipipe.editor.aved.relevance import MarkedWords
 from avipipe.editor.aved.sound import MelForm
 from avipipe.editor.common.diffusion import Schedule, schedule_of
 from avipipe.editor.common.dtypes import DTYPES
+from avipipe.editor.common.image_codec import ImageCodec
 from avipipe.editor.common.placement import Placement
 from avipipe.editor.common.pretrained import identity_of
 from avipipe.editor.common.text import clean
@@ -93,28 +94,15 @@ class AvedModels:
         multiple = kind.stride * 2**halvings
         return MelForm(hop, vocoder.model_in_dim, vocoder.sampling_rate, multiple)
 
-    @torch.no_grad()
     def encode_frames(self, frames_KHWC: Frames) -> Tensor:
         """Latents (K, C, h, w) as the network knows them, of each frame by itself."""
-        vae = self.pictures.vae
-        frames_KCHW = torch.from_numpy(np.ascontiguousarray(frames_KHWC)).permute(0, 3, 1, 2)
-        with self._at_work(vae):
-            found = [
-                vae.encode(frame.to(vae.device).float() / 127.5 - 1).latent_dist.mode().cpu()
-                for frame in torch.split(frames_KCHW, 1)
-            ]
-        return torch.cat(found).contiguous() * float(vae.config.scaling_factor)
+        with self._at_work(self.pictures.vae):
+            return ImageCodec(self.pictures.vae).encode(frames_KHWC)
 
-    @torch.no_grad()
     def decode_frames(self, latents_KChw: Tensor) -> npt.NDArray[np.float32]:
         """Frames (K, H, W, 3), from 0 to 255 but for what overshoots, float32."""
-        vae = self.pictures.vae
-        with self._at_work(vae):
-            found = [
-                vae.decode(latents.to(vae.device) / vae.config.scaling_factor).sample.cpu()
-                for latents in torch.split(latents_KChw, 1)
-            ]
-        return ((torch.cat(found) + 1) * 127.5).permute(0, 2, 3, 1).contiguous().numpy()
+        with self._at_work(self.pictures.vae):
+            return ImageCodec(self.pictures.vae).decode(latents_KChw)
 
     @torch.no_grad()
     def encode_sound(self, spectra_TM: Tensor) -> Tensor:
