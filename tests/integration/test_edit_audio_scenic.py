@@ -107,6 +107,8 @@ def test_what_stays_is_the_source_to_the_last_bit(
     ("changes", "told"),
     [
         ({"audio": None}, "it needs --audio FILE"),
+        ({"mask-box": None}, "it needs --mask, --mask-box, --mask-polygon or --mask-words: what"),
+        ({"instruction": "remove the wall"}, "makes no deletion"),
         ({"set": "flow_anchor.gamma=1"}, "unknown key `flow_anchor`"),
         ({"offload": "blocks"}, "models.offload"),
         ({"steps": "2000"}, "at most 1000"),

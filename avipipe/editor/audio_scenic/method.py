@@ -126,7 +126,7 @@ class AudioScenic(Method):
             )
         if not spec.mask.is_drawn and not spec.mask.words:
             wrong.append("it needs --mask, --mask-box, --mask-polygon or --mask-words: what stays")
-        task, _ = spec.asked()
+        task, _ = spec.asked(names_target=False)
         if task != "edit":
             wrong.append(f"it changes the scene around what stays, and makes no {task}")
         unread = {"--control": spec.controls, "--reference": spec.references}

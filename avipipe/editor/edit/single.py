@@ -94,7 +94,7 @@ class SingleEdit:
             ConfigError: mask, instruction or sound are not what they must be.
             RunError: too little memory.
         """
-        task, target = self.spec.asked(needs_mask=self.method.needs_mask)
+        task, target = self.spec.asked(names_target=self.method.looks_for_target())
         self.fallbacks += self.method.fallbacks(self.spec)
         prompt = self._prompt(task)
         given = self._mask(target)
