@@ -177,7 +177,7 @@ def command(
         entries = _entries(batch, split, told, out, kind)
     else:
         job = _job(video, spec_file, told)
-        job.check(needs_mask=kind.needs_mask)
+        job.check(names_target=kind.looks_for_target())
     editor = load_method(config)
     with EditProgress(as_json=as_json) as progress:
         if batch is None:

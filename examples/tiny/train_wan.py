@@ -41,6 +41,9 @@ TEXT_DIM = 64
 NUM_SCENES = 1500
 """That are learnt from; as many pairs of shapes in places as a network of this size needs."""
 
+STEPS = 1500
+"""Of training: 100 s of one CPU, after which colours and kinds are bound to their words."""
+
 BATCH = 32
 """Scenes of a step."""
 
@@ -195,7 +198,7 @@ def _loss(parts: TinyWan, latents: Tensor, ids_BL: Tensor, generator: torch.Gene
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     rng, began_s = np.random.default_rng(given.seed), time.monotonic()

@@ -98,13 +98,17 @@ def test_what_stays_is_the_source_to_the_last_bit(
     assert told["sound"]["file"] == str(sound)
     assert [chunk["num_frames"] for chunk in told["chunks"]] == [CHUNK, 19, 19]
     assert [chunk["skipped"] for chunk in told["chunks"]] == [NOTHING, "", ""]
-    assert "which stays; edited is" in (out / "trace.html").read_text()
+    page = (out / "trace.html").read_text()
+    assert "which stays; edited is" in page
+    assert 'with what <span class="given">stays</span>' in page
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
         ({"audio": None}, "it needs --audio FILE"),
+        ({"mask-box": None}, "it needs --mask, --mask-box, --mask-polygon or --mask-words: what"),
+        ({"instruction": "remove the wall"}, "makes no deletion"),
         ({"set": "flow_anchor.gamma=1"}, "unknown key `flow_anchor`"),
         ({"offload": "blocks"}, "models.offload"),
         ({"steps": "2000"}, "at most 1000"),

@@ -64,11 +64,12 @@ def test_picture_and_sound_are_edited_without_a_mask(
     assert edit["mask"]["kind"] == "whole picture"
     assert edit["mask"]["given_share"] == 1
     assert 0 < edit["mask"]["refined_share"] < 1
-    assert edit["sound"] == {"way": "method"}
+    assert edit["sound"] == {"way": "edited by the method"}
     assert trace["outputs"].keys() == {"edited.mp4", "mask.mkv", "native.mp4", "preview.mp4"}
     with av.open(str(out / "native.mp4")) as native:
         assert native.streams.video[0].average_rate == 4
         assert sum(1 for _ in native.decode(video=0)) == 9  # a frame for each quarter begun
+    assert '<a href="native.mp4">' in (out / "trace.html").read_text()
     sound = read_sound(out / "work" / "edit-01" / "sound" / "method.flac")
     assert sound.wav_CN.shape == (2, FRAMES * 2000)
     assert np.abs(sound.wav_CN).max() > 0
@@ -86,7 +87,7 @@ def test_clips_of_a_dataset_are_edited_with_their_captions_and_sounds(
     edits = [json.loads(path.read_bytes())["edits"][0] for path in out.glob("*/trace.json")]
     assert len({edit["source_prompt"] for edit in edits}) == len(edits) == 2
     assert all(edit["source_prompt"].startswith("A ") for edit in edits)
-    assert all(edit["sound"] == {"way": "method"} for edit in edits)
+    assert all(edit["sound"] == {"way": "edited by the method"} for edit in edits)
 
 
 def test_a_silent_video_is_refused(

@@ -256,7 +256,8 @@ def test_a_batch_trains_the_network(eight: Path, encoders: Encoders, tmp_path: P
     config = small_config(eight, tmp_path, deletion=0.4)
     batch = next(ClipStream(config, encoders, batch_size=3))
     frames, height, width = batch.bucket.latent_size
-    assert batch.latents.shape == (3, 4, frames, height, width)
+    channels = EditorConfig.preset("tiny").in_channels
+    assert batch.latents.shape == (3, channels, frames, height, width)
     assert batch.mask.shape == batch.exact_mask.shape == (3, 1, frames, height, width)
     assert batch.mask.dtype == torch.bool
     assert not (batch.exact_mask & ~batch.mask).any()

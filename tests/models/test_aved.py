@@ -15,7 +15,6 @@ pytest.importorskip("transformers")
 from avipipe.annotators.base import Wave  # noqa: E402
 from avipipe.audio_agent.files import write_sound  # noqa: E402
 from avipipe.audio_agent.tools import Sound  # noqa: E402
-from avipipe.editor.aved.denoise import NoiseLaw  # noqa: E402
 from avipipe.editor.aved.method import Aved, AvedConfig, native_frames, word_spans  # noqa: E402
 from avipipe.editor.edit.footage import Footage  # noqa: E402
 from avipipe.editor.edit.job import EditSpec  # noqa: E402
@@ -120,12 +119,31 @@ def test_a_mask_limits_pictures_alone(method: Aved, tmp_path: Path) -> None:
     assert heard(empty).any()
 
 
+def test_a_video_of_one_frame_is_refused(method: Aved, tmp_path: Path) -> None:
+    whole = part()
+    one = part(
+        frames_FHWC=whole.frames_FHWC[:1],
+        mask_FHW=whole.mask_FHW[:1],
+        wave_N=np.zeros(667, np.float32),
+    )
+    with pytest.raises(ConfigError, match="two frames or more"):
+        method.edit(one, tmp_path / "a.pt", Quiet())
+
+
 def test_a_later_part_goes_on_from_the_frame_it_shares(method: Aved, tmp_path: Path) -> None:
     first = np.zeros_like(part().frames_FHWC[0])
     result = method.edit(part(first_HWC=first), tmp_path / "a.pt", Quiet())
     plain = method.edit(part(), tmp_path / "b.pt", Quiet())
     assert np.array_equal(result.frames_FHWC[0], first)
     assert np.array_equal(result.frames_FHWC[3:], plain.frames_FHWC[3:])
+
+
+def test_models_that_predict_something_else_are_refused(models: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    shutil.copytree(models / "sound", folder / "sound")
+    tiny_pictures(folder / "sd", prediction="sample")
+    with pytest.raises(WeightsError, match="expected a network that predicts epsilon or v_pred"):
+        Aved.load(settings(folder))
 
 
 @pytest.mark.slow
@@ -135,7 +153,7 @@ def test_velocity_models_edit_too(models: Path, tmp_path: Path) -> None:
     shutil.rmtree(folder / "sd")
     tiny_pictures(folder / "sd", prediction="v_prediction")
     method = Aved.load(settings(folder))
-    assert NoiseLaw.of(method.components.pictures.scheduler).is_velocity
+    assert method.components.schedules["picture"].prediction == "v_prediction"
     assert method.edit(part(), tmp_path / "a.pt", Quiet()).steps
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from avipipe.editor.aved.contrast import info_nce, patch_nce
-from avipipe.editor.aved.denoise import NoiseLaw
 from avipipe.editor.aved.optimise import dds_gradient
+from avipipe.editor.common.diffusion import Prediction, Schedule
 
 FOLDER = Path(os.environ.get("AVIPIPE_PARITY_DIR", Path(__file__).parents[3] / "shared" / "parity"))
 FIXTURE = FOLDER / "metrics" / "dds_cds.npz"
@@ -78,31 +78,30 @@ def guided(latents: Tensor, which: str) -> Tensor:
     return away + GUIDANCE * (towards - away)
 
 
-def noisy(latents: Tensor, law: NoiseLaw) -> Tensor:
-    alpha, sigma = law.scales(int(given("t")))
-    return alpha * latents + sigma * given("eps")
+def noisy(latents: Tensor, schedule: Schedule) -> Tensor:
+    return schedule.noisy(latents, given("eps"), int(given("t")))
 
 
-def law_of(prediction: str) -> NoiseLaw:
+def schedule_of(prediction: Prediction) -> Schedule:
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
-    return NoiseLaw((1 - betas).cumprod(0), prediction == "v_prediction")
+    return Schedule((1 - betas).cumprod(0), prediction)
 
 
-def changed(prediction: str) -> Tensor:
-    law, noises = law_of(prediction), []
+def changed(prediction: Prediction) -> Tensor:
+    schedule, noises = schedule_of(prediction), []
     for which in ("source", "target"):
-        seen = noisy(given(f"z_{which}"), law)
-        noises.append(law.noise_of(guided(seen, which), seen, int(given("t"))))
+        seen = noisy(given(f"z_{which}"), schedule)
+        noises.append(schedule.noise(seen, guided(seen, which), int(given("t"))))
     return noises[1] - noises[0]
 
 
 def test_noise_lies_as_stable_diffusion_has_it() -> None:
-    alphas = law_of("epsilon").alphas_T[[50, 333, 500, 777, 949]]
+    alphas = schedule_of("epsilon").kept_T[[50, 333, 500, 777, 949]]
     torch.testing.assert_close(alphas, given("alphas_cumprod_at"), rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_the_gradient_of_dds(prediction: str) -> None:
+def test_the_gradient_of_dds(prediction: Prediction) -> None:
     change = changed(prediction)
     close(dds_gradient(change, 1), f"dds_grad_{prediction}", 2e-4)
     cells = change.shape[-1] * change.shape[-2]
@@ -112,10 +111,10 @@ def test_the_gradient_of_dds(prediction: str) -> None:
 
 
 def test_a_step_of_cds() -> None:
-    law, target = law_of("epsilon"), given("z_target").requires_grad_()
-    feature = features(noisy(target, law), "target")
+    schedule, target = schedule_of("epsilon"), given("z_target").requires_grad_()
+    feature = features(noisy(target, schedule), "target")
     close(feature.detach(), "step_trg_feature", 1e-5)
-    source = features(noisy(given("z_source"), law), "source")
+    source = features(noisy(given("z_source"), schedule), "source")
     close(source, "step_ref_feature", 1e-5)
     num, side = int(given("step_square")), int(int(given("step_square")) ** 0.5)
     maps = [each[:, :num].reshape(1, side, side, -1) for each in (feature, source)]

@@ -12,7 +12,6 @@ from avipipe.annotators.base import Frames, Mask, Wave
 from avipipe.annotators.loading import read_model
 from avipipe.annotators.reading import pull_again
 from avipipe.editor.audio_scenic.config import ScenicModelsConfig, ScenicSettings
-from avipipe.editor.audio_scenic.diffusion import Schedule, load_schedule
 from avipipe.editor.audio_scenic.frequency import LowPass
 from avipipe.editor.audio_scenic.hearing import Heard, loudness, mel_bands, scene_cells
 from avipipe.editor.audio_scenic.inflate import inflate, tuned
@@ -23,19 +22,18 @@ from avipipe.editor.audio_scenic.memory import (
     measure,
     read_reader_sizes,
     read_sizes,
-    stride_of,
 )
 from avipipe.editor.audio_scenic.network import SceneNetwork
 from avipipe.editor.audio_scenic.readers import (
-    IMAGE_VAE,
     DepthReader,
-    ImageCoder,
     SoundReader,
     load_depth_reader,
     load_sound_reader,
     read_blank,
 )
+from avipipe.editor.common.diffusion import Schedule, load_schedule
 from avipipe.editor.common.dtypes import DTYPES
+from avipipe.editor.common.image_codec import IMAGE_VAE, ImageCodec, stride_of, to_uint8
 from avipipe.editor.common.needs import plan_memory
 from avipipe.editor.common.placement import Placement
 from avipipe.editor.common.pretrained import identity_of, ready
@@ -61,7 +59,7 @@ class ScenicModels:
 
     network: SceneNetwork
     schedule: Schedule
-    coder: ImageCoder
+    codec: ImageCodec
     sound: SoundReader
     depth: DepthReader
     placement: Placement
@@ -69,19 +67,24 @@ class ScenicModels:
     identity: Mapping[str, str]
 
     @property
+    def stride_px(self) -> int:
+        """Pixels along a side of a latent cell."""
+        return stride_of(self.codec.model.config)
+
+    @property
     def cell_px(self) -> int:
         """Pixels along a side of the coarsest cell of the network."""
-        return self.coder.stride * _halvings(self.network.unet.config)
+        return self.stride_px * _halvings(self.network.unet.config)
 
     def encode(self, frames_FHWC: Frames) -> Tensor:
         """Latents (F, C, h, w), float32."""
-        with self.placement.at_work(self.coder.model):
-            return self.coder.encode(frames_FHWC)
+        with self.placement.at_work(self.codec.model):
+            return self.codec.encode(frames_FHWC)
 
     def decode(self, latents_FChw: Tensor) -> Frames:
         """Frames (F, H, W, 3), uint8."""
-        with self.placement.at_work(self.coder.model):
-            return self.coder.decode(latents_FChw)
+        with self.placement.at_work(self.codec.model):
+            return to_uint8(self.codec.decode(latents_FChw))
 
     def shapes(self, frames_FHWC: Frames) -> Tensor:
         """How near each pixel is, (F, 3, H, W) in [0, 1]."""
@@ -97,7 +100,7 @@ class ScenicModels:
         with self.placement.at_work(self.sound.model):
             meaning_D = self.sound.meaning(wave_N)
         num_frames, *size = mask_FHW.shape
-        cells = (size[0] // self.coder.stride, size[1] // self.coder.stride)
+        cells = (size[0] // self.stride_px, size[1] // self.stride_px)
         return Heard(
             meaning_D,
             loudness(wave_N, num_frames, settings.temperature),
@@ -156,7 +159,7 @@ def load_components(
     return ScenicModels(
         SceneNetwork(unet, controlnet, blank_1LD, dtype, settings.control),
         load_schedule(diffusion / "scheduler", remedies["diffusion"]),
-        ImageCoder(vae),
+        ImageCodec(vae),
         sound,
         depth,
         placement,

@@ -9,10 +9,12 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from avipipe.editor.audio_scenic.diffusion import Schedule, checked
 from avipipe.editor.audio_scenic.hearing import Heard
 from avipipe.editor.audio_scenic.network import SceneNetwork
+from avipipe.editor.common.diffusion import Schedule
+from avipipe.editor.common.finite import check_finite
 from avipipe.editor.common.state import load_state, save_state
+from avipipe.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,18 @@ OnStep = Callable[[int, float, OnCourse], None]
 
 
 def levels_of(schedule: Schedule, num_steps: int) -> list[int]:
-    """Timesteps between which the steps lead: from the picture, -1, to noise and back to it."""
-    rising = [-1, *schedule.timesteps(num_steps)]
+    """Timesteps between which the steps lead: from the picture, -1, to noise and back to it.
+
+    Raises:
+        ConfigError: the network was trained with fewer.
+    """
+    most = schedule.num_timesteps
+    if num_steps > most:
+        raise ConfigError(
+            f"audio_scenic.num_steps: expected at most {most}, as many as the network was trained "
+            f"with, got {num_steps}"
+        )
+    rising = [index * most // num_steps - 1 for index in range(num_steps + 1)]
     return [*rising, *rising[-2::-1]]
 
 
@@ -123,7 +135,8 @@ def follow(
         else:
             said = network.says(latents, asked, None)
         noise = schedule.noise(latents, said, asked)
-        latents = checked(schedule.step(latents, noise, here, there), f"step {index + 1}")
+        latents = schedule.step(latents, noise, here, there)
+        check_finite(latents, f"step {index + 1}")
         if is_back:
             latents = course.held(latents, schedule, there)
         going = OnCourse(index + 1, latents)

@@ -20,8 +20,8 @@ from avipipe.editor.audio_scenic.frequency import LowPass
 from avipipe.editor.audio_scenic.hearing import NUM_BANDS, Heard
 from avipipe.editor.audio_scenic.inflate import inflate, tuned
 from avipipe.editor.audio_scenic.network import SceneNetwork
-from avipipe.editor.audio_scenic.readers import IMAGE_VAE
 from avipipe.editor.common.dtypes import DTYPES, Precision
+from avipipe.editor.common.image_codec import IMAGE_VAE, stride_of
 from avipipe.editor.common.memory import peak_bytes, without_storage
 from avipipe.editor.common.needs import SLACK, Needs
 from avipipe.editor.common.placement import PlacementConfig
@@ -158,11 +158,6 @@ def measure(
         unet=unet,
         tuning=tuning + _ADAM_BYTES * num_tuned + latents,
     )
-
-
-def stride_of(vae: Mapping[str, Any]) -> int:
-    """Pixels along a side of a latent cell of a VAE of images."""
-    return int(2 ** (len(vae["block_out_channels"]) - 1))
 
 
 def _blank(sizes: ScenicSizes, num_meaning: int, dtype: torch.dtype) -> SceneNetwork:

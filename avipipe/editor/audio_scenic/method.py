@@ -87,7 +87,7 @@ class AudioScenic(Method):
         sizes = (output.size,) if output.size else settings.sizes
         most_frames = output.chunk_frames or MOST_FRAMES
         components = load_components(config.models, settings, sizes, most_frames)
-        components.schedule.timesteps(settings.num_steps)
+        levels_of(components.schedule, settings.num_steps)  # refused before anything is done
         return cls(components, config)
 
     @property
@@ -126,7 +126,7 @@ class AudioScenic(Method):
             )
         if not spec.mask.is_drawn and not spec.mask.words:
             wrong.append("it needs --mask, --mask-box, --mask-polygon or --mask-words: what stays")
-        task, _ = spec.asked()
+        task, _ = spec.asked(names_target=False)
         if task != "edit":
             wrong.append(f"it changes the scene around what stays, and makes no {task}")
         unread = {"--control": spec.controls, "--reference": spec.references}

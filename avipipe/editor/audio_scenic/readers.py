@@ -1,4 +1,4 @@
-"""What reads for AudioScenic: a VAE of pictures, CLAP for sound, Depth Anything for shapes."""
+"""What reads for AudioScenic: CLAP for sound, Depth Anything for shapes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
 from transformers import (
@@ -22,48 +21,9 @@ from avipipe.annotators.loading import read_model
 from avipipe.annotators.signal import resample
 from avipipe.editor.common.pretrained import read_part
 
-IMAGE_VAE: Any = AutoencoderKL
-"""Untyped in its library."""
-
 # Mean and standard deviation of ImageNet's colours, by which its network sees.
 _MEAN_RGB = (0.485, 0.456, 0.406)
 _STD_RGB = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True, slots=True)
-class ImageCoder:
-    """A VAE of images: frames to latents and back, one at a time."""
-
-    model: Any
-
-    @property
-    def stride(self) -> int:
-        """Pixels along a side of a latent cell."""
-        return int(2 ** (len(self.model.config.block_out_channels) - 1))
-
-    @torch.no_grad()
-    def encode(self, frames_FHWC: Frames) -> Tensor:
-        """Latents (F, C, h, w), float32 on the CPU, of uint8 RGB: the mode of each."""
-        scale = self.model.config.scaling_factor
-        found = [
-            scale * self.model.encode(picture).latent_dist.mode().float().cpu()
-            for frame_HWC in frames_FHWC
-            for picture in [
-                _picture(frame_HWC).mul(2).sub(1).to(self.model.device, self.model.dtype)
-            ]
-        ]
-        return torch.cat(found)
-
-    @torch.no_grad()
-    def decode(self, latents_FChw: Tensor) -> Frames:
-        """Uint8 RGB (F, H, W, 3)."""
-        scale = self.model.config.scaling_factor
-        frames = []
-        for latents_Chw in latents_FChw:
-            given = (latents_Chw[None] / scale).to(self.model.device, self.model.dtype)
-            pixels = self.model.decode(given).sample[0].float().add(1).mul(127.5)
-            frames.append(pixels.round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy())
-        return np.stack(frames)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avipipe.editor.audio_scenic.config import ScenicSettings
-from avipipe.editor.audio_scenic.diffusion import Schedule, checked
 from avipipe.editor.audio_scenic.hearing import Heard
+from avipipe.editor.common.diffusion import Schedule
+from avipipe.editor.common.finite import check_finite
 from avipipe.editor.common.flow import draw_noise, sample_generator
 from avipipe.editor.common.state import load_state, save_state
 
@@ -96,7 +97,8 @@ def tune(
         noisy = schedule.noisy(excerpt.latents_FChw, noise, timestep)
         target = schedule.target(excerpt.latents_FChw, noise, timestep)
         loss = functional.mse_loss(says(noisy, timestep, excerpt.heard), target)
-        torch.autograd.backward(checked(loss, f"tuning step {step + 1}"))
+        check_finite(loss, f"tuning step {step + 1}")
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(weights.values(), _MOST_GRADIENT)
         optimiser.step()
         optimiser.zero_grad()

@@ -20,12 +20,14 @@ from transformers import GPT2LMHeadModel
 from avipipe.annotators.base import Frames, Wave
 from avipipe.annotators.loading import read_pipeline
 from avipipe.editor.aved.config import AvedModelsConfig, AvedSettings
-from avipipe.editor.aved.denoise import Denoiser, NoiseLaw, Reading, Readings
+from avipipe.editor.aved.denoise import Denoiser, Reading, Readings
 from avipipe.editor.aved.kinds import PIPELINES, ModelKind, ModelPart, check_kinds, read_kinds
 from avipipe.editor.aved.memory import checkpoint_blocks, plan_joint_memory
 from avipipe.editor.aved.relevance import MarkedWords
 from avipipe.editor.aved.sound import MelForm
+from avipipe.editor.common.diffusion import Schedule, schedule_of
 from avipipe.editor.common.dtypes import DTYPES
+from avipipe.editor.common.image_codec import ImageCodec
 from avipipe.editor.common.placement import Placement
 from avipipe.editor.common.pretrained import identity_of
 from avipipe.editor.common.text import clean
@@ -62,12 +64,14 @@ class AvedModels:
         pictures: diffusers' `StableDiffusionPipeline`.
         sounds: diffusers' `AudioLDM2Pipeline`.
         kinds: their configurations.
+        schedules: their timesteps.
         identity: what the models are: part -> hash of its weights and settings.
     """
 
     pictures: Any
     sounds: Any
     kinds: Mapping[ModelPart, ModelKind]
+    schedules: Mapping[ModelPart, Schedule]
     placement: Placement
     identity: Mapping[str, str]
 
@@ -90,28 +94,15 @@ class AvedModels:
         multiple = kind.stride * 2**halvings
         return MelForm(hop, vocoder.model_in_dim, vocoder.sampling_rate, multiple)
 
-    @torch.no_grad()
     def encode_frames(self, frames_KHWC: Frames) -> Tensor:
         """Latents (K, C, h, w) as the network knows them, of each frame by itself."""
-        vae = self.pictures.vae
-        frames_KCHW = torch.from_numpy(np.ascontiguousarray(frames_KHWC)).permute(0, 3, 1, 2)
-        with self._at_work(vae):
-            found = [
-                vae.encode(frame.to(vae.device).float() / 127.5 - 1).latent_dist.mode().cpu()
-                for frame in torch.split(frames_KCHW, 1)
-            ]
-        return torch.cat(found).contiguous() * float(vae.config.scaling_factor)
+        with self._at_work(self.pictures.vae):
+            return ImageCodec(self.pictures.vae).encode(frames_KHWC)
 
-    @torch.no_grad()
     def decode_frames(self, latents_KChw: Tensor) -> npt.NDArray[np.float32]:
         """Frames (K, H, W, 3), from 0 to 255 but for what overshoots, float32."""
-        vae = self.pictures.vae
-        with self._at_work(vae):
-            found = [
-                vae.decode(latents.to(vae.device) / vae.config.scaling_factor).sample.cpu()
-                for latents in torch.split(latents_KChw, 1)
-            ]
-        return ((torch.cat(found) + 1) * 127.5).permute(0, 2, 3, 1).contiguous().numpy()
+        with self._at_work(self.pictures.vae):
+            return ImageCodec(self.pictures.vae).decode(latents_KChw)
 
     @torch.no_grad()
     def encode_sound(self, spectra_TM: Tensor) -> Tensor:
@@ -172,7 +163,7 @@ class AvedModels:
         return (
             Denoiser(
                 self.pictures.unet,
-                NoiseLaw.of(self.pictures.scheduler),
+                self.schedules["picture"],
                 placed(pictures, device, "encoder_hidden_states"),
                 guidance=settings.picture_guidance,
                 block=settings.picture_block,
@@ -180,7 +171,7 @@ class AvedModels:
             ),
             Denoiser(
                 self.sounds.unet,
-                NoiseLaw.of(self.sounds.scheduler),
+                self.schedules["sound"],
                 placed(padded(sounds), device, "encoder_hidden_states_1"),
                 guidance=settings.sound_guidance,
                 block=settings.sound_block,
@@ -253,6 +244,10 @@ def load_aved(
     largest = max(sizes, key=lambda size: size[0] * size[1])
     plan_joint_memory(config, settings, kinds, largest, num_frames).check()
     pipelines = {part: _read(kind, DTYPES[config.precision]) for part, kind in kinds.items()}
+    schedules = {
+        part: schedule_of(pipelines[part].scheduler, kind.folder / "scheduler", kind.remedy)
+        for part, kind in kinds.items()
+    }
     identity: dict[str, str] = {
         part: identity_of(config.precision, *_parts(kind.folder)) for part, kind in kinds.items()
     }
@@ -263,7 +258,9 @@ def load_aved(
         checkpoint_blocks(pipeline.unet)
     if config.tiled_vae:
         pipelines["picture"].vae.enable_tiling()
-    return AvedModels(pipelines["picture"], pipelines["sound"], kinds, placement, identity)
+    return AvedModels(
+        pipelines["picture"], pipelines["sound"], kinds, schedules, placement, identity
+    )
 
 
 def _read(kind: ModelKind, dtype: torch.dtype) -> Any:

@@ -5,7 +5,7 @@ Shapes: K frames of C x h x w latents (of sound: one frame), G grids of them, D 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,31 +18,7 @@ from avipipe.editor.aved.grids import (
     tokens_to_frames,
 )
 from avipipe.editor.aved.relevance import MarkedWords, min_max, transformers_of, watched
-
-
-@dataclass(frozen=True, slots=True)
-class NoiseLaw:
-    """How a model was trained: `alphas_T`, the share of the sample's variance at each timestep,
-    and whether it tells the noise or the velocity."""
-
-    alphas_T: Tensor
-    is_velocity: bool
-
-    @classmethod
-    def of(cls, scheduler: Any) -> Self:
-        """That of diffusers' scheduler."""
-        is_velocity = scheduler.config.prediction_type == "v_prediction"
-        return cls(scheduler.alphas_cumprod.float(), is_velocity)
-
-    def scales(self, timestep: int) -> tuple[float, float]:
-        """What sample and noise are multiplied with."""
-        alpha = float(self.alphas_T[timestep])
-        return alpha**0.5, (1 - alpha) ** 0.5
-
-    def noise_of(self, told: Tensor, noisy: Tensor, timestep: int) -> Tensor:
-        """The noise in noisy latents by what the model tells of them."""
-        alpha, sigma = self.scales(timestep)
-        return alpha * told + sigma * noisy if self.is_velocity else told
+from avipipe.editor.common.diffusion import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +65,14 @@ class Denoiser:
     def __init__(
         self,
         network: Any,
-        law: NoiseLaw,
+        schedule: Schedule,
         readings: Readings,
         *,
         guidance: float,
         block: int,
         side: int,
     ) -> None:
-        self.network, self.law, self.readings = network, law, readings
+        self.network, self.schedule, self.readings = network, schedule, readings
         self.guidance, self.block, self.side = guidance, block, side
         self.levels, self.taps = _levels(network), _taps_of(network, block)
 
@@ -130,13 +106,12 @@ class Denoiser:
         Returns:
             (K, C, h, w), float32.
         """
-        alpha, sigma = self.law.scales(timestep)
         grids, noises = (to_grids(each, order, self.side) for each in (target, noise))
         by_layer = [frames_to_tokens(pull, order, self.side) for pull in pulls]
         found = []
         for index in range(len(grids)):
             grid = grids[index, None].detach().requires_grad_()
-            noisy = alpha * grid + sigma * noises[index, None]
+            noisy = self.schedule.noisy(grid, noises[index, None], timestep)
             with torch.enable_grad(), watched(self.network, self.block) as shown:
                 self._ask(noisy, timestep, self.readings.target)
             outputs = [layer[index, None].to(shown.tokens[0].dtype) for layer in by_layer]
@@ -147,8 +122,8 @@ class Denoiser:
         self, latents: Tensor, reading: Reading, noise: Tensor, timestep: int, order: Tensor
     ) -> tuple[Tensor, list[Tensor], Tensor | None]:
         """Guided noise, tokens by layer, and the relevance of the prompt's words, if it has any."""
-        alpha, sigma = self.law.scales(timestep)
-        noisy_GChw = to_grids(alpha * latents + sigma * noise, order, self.side)
+        noisy_KChw = self.schedule.noisy(latents, noise, timestep)
+        noisy_GChw = to_grids(noisy_KChw, order, self.side)
         told, tokens, looks = [], list[list[Tensor]](), list[Tensor]()
         for index in range(len(noisy_GChw)):
             noisy = noisy_GChw[index, None]
@@ -156,7 +131,7 @@ class Denoiser:
                 towards = self._ask(noisy, timestep, reading)
             away = self._ask(noisy, timestep, self.readings.away)
             guided = away + self.guidance * (towards - away)
-            told.append(self.law.noise_of(guided, noisy, timestep))
+            told.append(self.schedule.noise(noisy, guided, timestep))
             tokens.append(shown.tokens)
             looks += [torch.stack(shown.looks).mean(0)] if reading.words is not None else []
         shape = (noisy_GChw.shape[2], noisy_GChw.shape[3])

@@ -10,6 +10,7 @@ import diffusers as typed_diffusers
 from avipipe import weights
 from avipipe.annotators.reading import pull_again, reading
 from avipipe.editor.aved.config import AvedModelsConfig, AvedSettings
+from avipipe.editor.common.image_codec import IMAGE_VAE, stride_of
 from avipipe.errors import ConfigError, WeightsError
 
 diffusers: Any = typed_diffusers
@@ -25,7 +26,6 @@ NETWORKS: dict[ModelPart, Any] = {
     "picture": diffusers.UNet2DConditionModel,
     "sound": diffusers.AudioLDM2UNet2DConditionModel,
 }
-CODER: Any = diffusers.AutoencoderKL
 
 SOUND_WEIGHTS = "audioldm2_large"
 
@@ -52,7 +52,7 @@ class ModelKind:
     @property
     def stride(self) -> int:
         """Pixels, or spectra, along a side of a latent cell."""
-        return int(2 ** (len(self.coder["block_out_channels"]) - 1))
+        return stride_of(self.coder)
 
     @property
     def reading_blocks(self) -> list[int]:
@@ -122,7 +122,7 @@ def _read_kind(part: ModelPart, given: Path | None, weight: str) -> ModelKind:
             )
         network, coder = (
             kind.load_config(folder / name, local_files_only=True)
-            for name, kind in (("unet", NETWORKS[part]), ("vae", CODER))
+            for name, kind in (("unet", NETWORKS[part]), ("vae", IMAGE_VAE))
         )
     taken, given_channels, latent = (
         network["in_channels"],

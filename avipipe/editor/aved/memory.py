@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from avipipe.editor.aved.config import NATIVE_FPS, AvedModelsConfig, AvedSettings
-from avipipe.editor.aved.kinds import CODER, FIRST_WORDS, NETWORKS, ModelKind, ModelPart
+from avipipe.editor.aved.kinds import FIRST_WORDS, NETWORKS, ModelKind, ModelPart
 from avipipe.editor.aved.relevance import watched
 from avipipe.editor.common.dtypes import DTYPES, Precision
+from avipipe.editor.common.image_codec import IMAGE_VAE
 from avipipe.editor.common.memory import (
     MemoryPlan,
     device_bytes,
@@ -150,7 +151,7 @@ def measure_joint(
     readers = dtype.itemsize * sum(
         num_weights(kinds[part].folder / name) for part, names in READERS.items() for name in names
     )
-    coders = sum(_weight_bytes(CODER, kind.coder, torch.float32) for kind in kinds.values())
+    coders = sum(_weight_bytes(IMAGE_VAE, kind.coder, torch.float32) for kind in kinds.values())
     tile = int(picture.coder.get("sample_size", max(size)))
     small = (min(height, tile) // picture.stride, min(width, tile) // picture.stride)
     return JointNeeds(
@@ -224,6 +225,6 @@ def _weight_bytes(kind: Any, config: Mapping[str, Any], dtype: torch.dtype) -> i
 def _decoding(config: Mapping[str, Any], shape: tuple[int, int]) -> int:
     """Bytes that the VAE holds for one frame."""
     with without_storage(), torch.no_grad():
-        model = CODER.from_config(config)
+        model = IMAGE_VAE.from_config(config)
         latents = torch.empty(1, model.config.latent_channels, *shape)
         return peak_bytes(model, lambda: model.decode(latents))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from avipipe.editor.aved.sound import fitted
 from avipipe.editor.common.canvas import choose_size
 from avipipe.editor.common.cells import pool_mask
 from avipipe.editor.common.flow import sample_generator
+from avipipe.editor.common.image_codec import to_uint8
 from avipipe.editor.common.memory import too_little_told
 from avipipe.editor.common.text import clean
 from avipipe.editor.common.words import Span, anchor_spans
@@ -164,8 +164,11 @@ class Aved(Method):
         """Edit picture and sound of a part by the difference of its prompts.
 
         Raises:
+            ConfigError: the video is of one frame.
             RunError: too little memory, or a network answers with what is no number.
         """
+        if len(part.frames_FHWC) < STRIDE:  # all other parts fill a grid
+            refuse(self.name, ["it edits videos of two frames or more, and this one has one"])
         with too_little_told(part.frames_FHWC):
             return self._edit(part, state, listener)
 
@@ -193,11 +196,11 @@ class Aved(Method):
             done = joint_edit(
                 *denoisers, edit.to(device), settings, draw, on_step=on_step, start=start
             ).to("cpu")
-        law = denoisers[0].law
+        schedule = denoisers[0].schedule
         steps = tuple(
             StepTrace(
                 step=index,
-                sigma=law.scales(timestep_of(settings, draw(index, "timestep")))[1],
+                sigma=schedule.shares(timestep_of(settings, draw(index, "timestep")))[1],
                 seconds=seconds.get(index),
             )
             for index in range(settings.num_steps)
@@ -244,9 +247,9 @@ class Aved(Method):
             keys.insert(0, _join(part, keys[0]))
         frames_FHWC, shown_FHW = np.empty_like(part.frames_FHWC), np.empty_like(part.mask_FHW)
         for frame, layers_HWC in enumerate(carried(part.frames_FHWC, keys)):
-            frames_FHWC[frame] = to_pixels(part.frames_FHWC[frame] + layers_HWC[..., :3])
+            frames_FHWC[frame] = to_uint8(part.frames_FHWC[frame] + layers_HWC[..., :3])
             shown_FHW[frame] = layers_HWC[..., 3] > settings.shown_above
-        return to_pixels(after), frames_FHWC, shown_FHW & part.mask_FHW
+        return to_uint8(after), frames_FHWC, shown_FHW & part.mask_FHW
 
     def _readings(self, part: Part) -> tuple[Readings, Readings]:
         """The prompts as both models read them, with the words of the edit."""
@@ -316,11 +319,6 @@ def native_frames(num_frames: int) -> list[int]:
     So none of them is the frame that two parts share.
     """
     return list(itertools.islice(range(STRIDE // 2, num_frames, STRIDE), num_frames // STRIDE))
-
-
-def to_pixels(values: npt.NDArray[np.float32]) -> Frames:
-    """Values from 0 to 255, and what overshoots, as uint8."""
-    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
 def _join(part: Part, following: KeyChange) -> KeyChange:

@@ -25,9 +25,9 @@ from avipipe.editor.aved.contrast import (
 )
 from avipipe.editor.aved.denoise import Comparison, Denoiser
 from avipipe.editor.aved.grids import draw_order, resize_maps
+from avipipe.editor.common.finite import check_finite
 from avipipe.editor.common.flow import draw_noise
 from avipipe.editor.common.state import load_state, save_state
-from avipipe.errors import RunError
 
 Draw = Callable[[int, str], torch.Generator]
 """Step and purpose -> what is drawn from, the same whenever it is asked for."""
@@ -144,11 +144,8 @@ def joint_edit(
         began_s = time.monotonic()
         target = edit.source if editing is None else editing.target
         target, relevance = _step((pictures, sounds), edit, target, settings, draw, index)
-        if not all(latents.isfinite().all() for latents in target):
-            raise RunError(
-                f"step {index + 1}: a network answers with NaN or infinity; compute in fp32 "
-                "(models.precision=fp32), or use other weights"
-            )
+        for latents in target:
+            check_finite(latents, f"step {index + 1}")
         if editing is not None:
             relevance = editing.relevance_Khw + relevance
         editing = JointEditing(index + 1, target, relevance)

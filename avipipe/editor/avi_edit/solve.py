@@ -12,10 +12,11 @@ from torch import Tensor
 from avipipe.editor.avi_edit.config import SampleConfig
 from avipipe.editor.avi_edit.network.transformer import EditorOutput
 from avipipe.editor.avi_edit.refine import refine_mask, refine_mask_as_released
+from avipipe.editor.common.finite import check_finite
 from avipipe.editor.common.flow import NUM_TIMESTEPS, draw_noise, sample_generator
 from avipipe.editor.common.grid import euler_step, sigma_grid
 from avipipe.editor.common.state import load_state, save_state
-from avipipe.errors import ConfigError, RunError
+from avipipe.errors import ConfigError
 
 _TENSORS = ("latents", "mask", "masks")
 """Of an edit on its way, by their names."""
@@ -208,11 +209,7 @@ def solve(
     while solving.step < config.num_steps:
         began_s, index = time.monotonic(), solving.step
         solving = _advance(model, given, config, solving, sigmas)
-        if not solving.latents.isfinite().all():
-            raise RunError(
-                f"step {index + 1}: the network answers with NaN or infinity; compute in fp32 "
-                "(models.precision=fp32), or use other weights"
-            )
+        check_finite(solving.latents, f"step {index + 1}")
         if on_step is not None:
             on_step(
                 Step(

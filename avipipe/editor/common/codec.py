@@ -75,7 +75,7 @@ class VideoEncoder:
         return pixels_CFHW.permute(1, 2, 3, 0).cpu()
 
     def _scales(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each channel of latents, (C, 1, 1, 1)."""
+        """Mean and standard deviation of each channel of latents, or of all; (C or 1, 1, 1, 1)."""
         config = self.model.config
         mean, std = (
             torch.tensor(values, device=self.model.device).view(-1, 1, 1, 1)

@@ -97,17 +97,17 @@ class EditSpec(_Section):
             }
         )
 
-    def asked(self, *, needs_mask: bool = True) -> tuple[Task, str]:
+    def asked(self, *, names_target: bool = True) -> tuple[Task, str]:
         """What kind of edit is asked for, and of what: words to look for if no mask is drawn.
 
         Args:
-            needs_mask: whether the instruction must name something where nothing else does.
+            names_target: whether the instruction must name it where nothing else does.
         Raises:
             ConfigError: it cannot be told.
         """
         request = read_instruction(self.instruction)
         task = self.task or request.task
-        if self.mask.is_drawn or not (needs_mask or self.mask.words):
+        if self.mask.is_drawn or not (names_target or self.mask.words):
             return task, ""
         if task == "insertion":
             raise ConfigError(
@@ -149,16 +149,16 @@ class Job(_Section):
         edits = tuple(edit.below(folder) for edit in self.edits)
         return self.model_copy(update={"video": folder / self.video, "edits": edits})
 
-    def check(self, *, needs_mask: bool = True) -> None:
+    def check(self, *, names_target: bool = True) -> None:
         """Refuse what cannot be done, before anything costs time.
 
         Args:
-            needs_mask: whether the method must be told where to edit.
+            names_target: whether an instruction without a mask must name what is looked for.
         Raises:
             ConfigError: a file is missing, or an instruction names nothing.
         """
         for edit in self.edits:
-            edit.asked(needs_mask=needs_mask)
+            edit.asked(names_target=names_target)
         for path in [self.video, *(path for edit in self.edits for path in edit.files)]:
             if not path.is_file():
                 raise ConfigError(f"expected a file at {path}, found none; check the path")

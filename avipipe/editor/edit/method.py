@@ -162,6 +162,11 @@ class Method(ABC):
             RunError: too little memory; what would help.
         """
 
+    @classmethod
+    def looks_for_target(cls) -> bool:
+        """Whether what an instruction names is looked for where no mask tells; it never stays."""
+        return cls.needs_mask and cls.mask_tells == "edit"
+
     @property
     @abstractmethod
     def max_precision(self) -> int:

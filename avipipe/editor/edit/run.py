@@ -73,7 +73,7 @@ def edit(
         RunError: too little memory, another run is at work in `out`, or what is in it is damaged.
     """
     job, out = job.below(Path.cwd()), out.absolute()
-    job.check(needs_mask=method.needs_mask)
+    job.check(names_target=method.looks_for_target())
     for spec in job.edits:
         method.check(spec)
     identity = _identity(job, method)

@@ -94,7 +94,7 @@ class SingleEdit:
             ConfigError: mask, instruction or sound are not what they must be.
             RunError: too little memory.
         """
-        task, target = self.spec.asked(needs_mask=self.method.needs_mask)
+        task, target = self.spec.asked(names_target=self.method.looks_for_target())
         self.fallbacks += self.method.fallbacks(self.spec)
         prompt = self._prompt(task)
         given = self._mask(target)
@@ -276,7 +276,7 @@ class SingleEdit:
             starts = [round(chunk.start * HEARING_HZ / FPS) for chunk in chunks]
             write_sound(draft, Sound(join_waves(parts, starts)[None], HEARING_HZ))
             fit_sound(draft, self.source.take.num_frames, out)
-        return NewSound(out, {"way": "method"})
+        return NewSound(out, {"way": "edited by the method"})
 
     def _state(self, chunk: Chunk) -> Path:
         return self.folder / f"chunk-{chunk.index:04d}.pt"

@@ -14,11 +14,11 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from avipipe.editor.common.finite import check_finite
 from avipipe.editor.common.grid import euler_step, sigma_grid
 from avipipe.editor.common.state import load_state, save_state
 from avipipe.editor.flow_anchor.amm import modulate
 from avipipe.editor.flow_anchor.config import FlowAnchorSettings
-from avipipe.errors import RunError
 
 Draw = Callable[[int, int], Tensor]
 """Step and number of a draw -> noise (1, C, T, h, w), the same whenever it is asked for."""
@@ -131,11 +131,7 @@ def flow_edit(
         latents = euler_step(editing.latents, change, sigmas[index], sigmas[index + 1])
         if settings.latent_blend:
             latents = torch.where(edit.cells, latents, edit.source)
-        if not latents.isfinite().all():
-            raise RunError(
-                f"step {index + 1}: the network answers with NaN or infinity; compute in fp32 "
-                "(models.precision=fp32), or use other weights"
-            )
+        check_finite(latents, f"step {index + 1}")
         editing = Editing(index + 1, edit.hold(latents))
         if on_step is not None:
             on_step(EditStep(index, time.monotonic() - began_s, editing))

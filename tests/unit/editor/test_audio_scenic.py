@@ -11,7 +11,6 @@ from torch import Tensor
 from avipipe.annotators.base import HEARING_HZ
 from avipipe.editor.audio_scenic.config import ScenicSettings
 from avipipe.editor.audio_scenic.course import Course, follow, levels_of
-from avipipe.editor.audio_scenic.diffusion import Prediction, Schedule
 from avipipe.editor.audio_scenic.frequency import FrequencyFuser, LowPass, fuse
 from avipipe.editor.audio_scenic.hearing import (
     NUM_BANDS,
@@ -22,6 +21,7 @@ from avipipe.editor.audio_scenic.hearing import (
 )
 from avipipe.editor.audio_scenic.inflate import inflate, tuned
 from avipipe.editor.audio_scenic.tune import Excerpt, tune, windows
+from avipipe.editor.common.diffusion import Prediction, Schedule
 from avipipe.errors import ConfigError
 from avipipe.manifests.samples import FPS
 from tests.scenic_models import TEXT_DIM, unet
@@ -241,7 +241,7 @@ def test_steps_lead_to_noise_and_back() -> None:
     assert levels_of(schedule, 4) == [-1, 24, 49, 74, 99, 74, 49, 24, -1]
     assert schedule.shares(-1) == (1, 0)
     with pytest.raises(ConfigError, match="at most 100,"):
-        schedule.timesteps(101)
+        levels_of(schedule, 101)
 
 
 def test_tuning_lowers_the_loss(tmp_path: Path) -> None:

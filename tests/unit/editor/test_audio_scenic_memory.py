@@ -9,7 +9,7 @@ from avipipe.editor.audio_scenic.hearing import NUM_BANDS, Heard
 from avipipe.editor.audio_scenic.inflate import inflate, tuned
 from avipipe.editor.audio_scenic.memory import CONTROLNET, UNET, ScenicSizes, measure
 from avipipe.editor.audio_scenic.network import SceneNetwork
-from avipipe.editor.audio_scenic.readers import IMAGE_VAE
+from avipipe.editor.common.image_codec import IMAGE_VAE
 from avipipe.editor.common.memory import GIB, peak_bytes
 from avipipe.editor.common.needs import plan_memory
 from tests.scenic_models import TEXT_DIM, controlnet, unet, vae

@@ -19,7 +19,7 @@ from avipipe.editor.aved.contrast import (
     info_nce,
     narrowed,
 )
-from avipipe.editor.aved.denoise import Denoiser, NoiseLaw, Reading, Readings
+from avipipe.editor.aved.denoise import Denoiser, Reading, Readings
 from avipipe.editor.aved.grids import (
     draw_order,
     frames_to_tokens,
@@ -38,13 +38,14 @@ from avipipe.editor.aved.optimise import (
 )
 from avipipe.editor.aved.relevance import MarkedWords, min_max, watched
 from avipipe.editor.aved.sound import MelForm, fitted
+from avipipe.editor.common.diffusion import Schedule
 from avipipe.editor.common.flow import sample_generator
 from avipipe.errors import RunError
 from tests.aved_models import CLIP_DIM, GPT_DIM, T5_DIM, picture_network, sound_network
 
 FRAMES, CELLS = 4, (4, 6)
 NUM_WORDS = 6
-LAW = NoiseLaw(torch.linspace(0.999, 0.01, 1000), is_velocity=False)
+SCHEDULE = Schedule(torch.linspace(0.999, 0.01, 1000), "epsilon")
 FEW = AvedSettings(num_steps=3, relevance=0.5)
 
 
@@ -100,7 +101,7 @@ def denoisers(networks: tuple[Any, Any]) -> tuple[Denoiser, Denoiser]:
     return (
         Denoiser(
             networks[0],
-            LAW,
+            SCHEDULE,
             Readings(picture_reading(1, 2), picture_reading(2, 2, 3), picture_reading(3)),
             guidance=7.5,
             block=1,
@@ -108,7 +109,7 @@ def denoisers(networks: tuple[Any, Any]) -> tuple[Denoiser, Denoiser]:
         ),
         Denoiser(
             networks[1],
-            LAW,
+            SCHEDULE,
             Readings(sound_reading(4, 1), sound_reading(5, 1), sound_reading(6)),
             guidance=3.5,
             block=0,
@@ -233,7 +234,7 @@ def test_equal_prompts_have_no_gradient(denoisers: tuple[Denoiser, Denoiser]) ->
         same = Readings(denoiser.readings.target, denoiser.readings.target, denoiser.readings.away)
         twin = Denoiser(
             denoiser.network,
-            LAW,
+            SCHEDULE,
             same,
             guidance=7.5,
             block=denoiser.block,
@@ -267,7 +268,7 @@ def test_the_pull_is_the_gradient_of_the_tokens(
     told = denoiser.compare(latents, latents, noise, 500, order)
     pulls = [normal(*tokens.shape, seed=n) for n, tokens in enumerate(told.target_tokens)]
     found = denoiser.pull(latents, noise, 500, order, pulls)
-    alpha, sigma = LAW.scales(500)
+    alpha, sigma = SCHEDULE.shares(500)
     whole = latents.clone().requires_grad_()
     grids = to_grids(alpha * whole + sigma * noise, order, denoiser.side)
     total = torch.zeros(())
@@ -347,7 +348,7 @@ def test_what_is_no_number_is_refused(denoisers: tuple[Denoiser, Denoiser]) -> N
     broken = edit(
         source=JointLatents(torch.full((FRAMES, 4, *CELLS), torch.nan), edit().source.sound)
     )
-    with pytest.raises(RunError, match="step 1: a network answers with NaN"):
+    with pytest.raises(RunError, match="step 1: the network answers with NaN"):
         joint_edit(*denoisers, broken, FEW, draw)
 
 

@@ -41,9 +41,9 @@ def test_chunks_share_a_frame_and_write_each_once(num_frames: int, groups: int, 
 
 def test_a_method_that_needs_no_mask_is_not_told_what_to_look_for() -> None:
     spec = EditSpec(instruction="make it louder")
-    assert spec.asked(needs_mask=False) == ("edit", "")
+    assert spec.asked(names_target=False) == ("edit", "")
     worded = spec.model_copy(update={"mask": MaskSpec(words="the dog")})
-    assert worded.asked(needs_mask=False)[1] == worded.asked()[1] == "dog"
+    assert worded.asked(names_target=False)[1] == worded.asked()[1] == "dog"
     mask = whole_mask((4, 6), 3)
     assert all(mask.track.mask(frame).all() for frame in range(3))
     assert len(mask.track.frames) == 3

@@ -1,16 +1,15 @@
-"""DDIM, to noise and back: one step by one formula in both directions."""
+"""Diffusion models by timesteps: how noisy a sample is at each, and steps between them."""
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
 from avipipe.editor.common.pretrained import read_part
-from avipipe.errors import ConfigError, RunError, WeightsError
+from avipipe.errors import WeightsError
 
 SCHEDULER: Any = DDIMScheduler
 """Untyped in its library."""
@@ -20,11 +19,11 @@ Prediction = Literal["epsilon", "v_prediction"]
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How much of a picture is left at each timestep of training.
+    """How much of a sample is left at each timestep of training.
 
     Attributes:
         kept_T: share of the variance, falling; 1 before the first.
-        prediction: what the network says: the noise, or the velocity between picture and noise.
+        prediction: what the network says: the noise, or the velocity between sample and noise.
     """
 
     kept_T: Tensor
@@ -35,21 +34,8 @@ class Schedule:
         """Of training."""
         return len(self.kept_T)
 
-    def timesteps(self, num_steps: int) -> list[int]:
-        """Timesteps of so many steps, rising, evenly spaced; the picture itself is -1.
-
-        Raises:
-            ConfigError: there are not as many.
-        """
-        if num_steps > self.num_timesteps:
-            raise ConfigError(
-                f"audio_scenic.num_steps: expected at most {self.num_timesteps}, as many as the "
-                f"network was trained with, got {num_steps}"
-            )
-        return [(index + 1) * self.num_timesteps // num_steps - 1 for index in range(num_steps)]
-
     def shares(self, timestep: int) -> tuple[float, float]:
-        """What of picture and of noise, whose squares add up to 1, there is at a timestep."""
+        """What of sample and of noise, whose squares add up to 1, there is at a timestep."""
         kept = 1.0 if timestep < 0 else float(self.kept_T[timestep])
         return math.sqrt(kept), math.sqrt(1 - kept)
 
@@ -89,7 +75,18 @@ def load_schedule(folder: Path, remedy: str) -> Schedule:
     Raises:
         WeightsError: it cannot be read, or predicts something else.
     """
-    scheduler = read_part(SCHEDULER, folder, remedy)
+    return schedule_of(read_part(SCHEDULER, folder, remedy), folder, remedy)
+
+
+def schedule_of(scheduler: Any, folder: Path, remedy: str) -> Schedule:
+    """The schedule of any of diffusers' schedulers.
+
+    Args:
+        folder: where it was read from.
+        remedy: what to do where it tells of none.
+    Raises:
+        WeightsError: it predicts something else.
+    """
     prediction = scheduler.config.prediction_type
     if prediction not in ("epsilon", "v_prediction"):
         raise WeightsError(
@@ -97,17 +94,3 @@ def load_schedule(folder: Path, remedy: str) -> Schedule:
             f"{prediction}. {remedy}"
         )
     return Schedule(scheduler.alphas_cumprod.double(), prediction)
-
-
-def checked(latents: Tensor, what: str) -> Tensor:
-    """Latents, if they are numbers.
-
-    Raises:
-        RunError: some are none.
-    """
-    if not torch.isfinite(latents).all():
-        raise RunError(
-            f"{what}: the network answers with NaN or infinity; compute in fp32 "
-            "(models.precision=fp32), or use other weights"
-        )
-    return latents
