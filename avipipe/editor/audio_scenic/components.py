@@ -31,13 +31,14 @@ from avipipe.editor.audio_scenic.readers import (
     load_sound_reader,
     read_blank,
 )
+from avipipe.editor.common.canvas import check_sizes
 from avipipe.editor.common.diffusion import Schedule, load_schedule
 from avipipe.editor.common.dtypes import DTYPES
 from avipipe.editor.common.image_codec import IMAGE_VAE, ImageCodec, stride_of, to_uint8
 from avipipe.editor.common.needs import plan_memory
 from avipipe.editor.common.placement import Placement
 from avipipe.editor.common.pretrained import identity_of, ready
-from avipipe.errors import ConfigError, WeightsError
+from avipipe.errors import WeightsError
 
 PULLED = {
     "diffusion": "stable_diffusion_15",
@@ -134,7 +135,7 @@ def load_components(
         diffusion, folders["controlnet"], (remedies["diffusion"], remedies["controlnet"])
     )
     _check_kind(folders, found)
-    _check_sizes(sizes, found)
+    check_sizes(sizes, stride_of(found.vae) * _halvings(found.unet), "audio_scenic.sizes")
     num_meaning, readers = read_reader_sizes(folders["clap"], folders["depth"], remedies)
     largest = max(sizes, key=lambda size: size[0] * size[1])
     needs = measure(found, num_meaning, largest, num_frames, config.precision, readers)
@@ -228,16 +229,6 @@ def _check_kind(folders: Mapping[str, Path], sizes: ScenicSizes) -> None:
 
 def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _check_sizes(sizes: Sequence[tuple[int, int]], found: ScenicSizes) -> None:
-    step_px = stride_of(found.vae) * _halvings(found.unet)
-    for width, height in sizes:
-        if width % step_px or height % step_px:
-            raise ConfigError(
-                f"expected pictures with sides that {step_px} divides, got {width}x{height}; "
-                "change output.size or audio_scenic.sizes"
-            )
 
 
 def _halvings(unet: Mapping[str, Any]) -> int:

@@ -10,6 +10,7 @@ import diffusers as typed_diffusers
 from avipipe import weights
 from avipipe.annotators.reading import pull_again, reading
 from avipipe.editor.aved.config import AvedModelsConfig, AvedSettings
+from avipipe.editor.common.canvas import check_sizes
 from avipipe.editor.common.image_codec import IMAGE_VAE, stride_of
 from avipipe.errors import ConfigError, WeightsError
 
@@ -102,12 +103,7 @@ def check_kinds(
                 f"{', '.join(map(str, able)) or 'none'}, got {block}"
             )
     cell_px = kinds["picture"].stride * 2 ** kinds["picture"].coarsest
-    for width, height in sizes:
-        if width % cell_px or height % cell_px:
-            raise ConfigError(
-                f"expected frames with sides that {cell_px} divides, got {width}x{height}; change "
-                "output.size or aved.sizes"
-            )
+    check_sizes(sizes, cell_px, "aved.sizes")
 
 
 def _read_kind(part: ModelPart, given: Path | None, weight: str) -> ModelKind:

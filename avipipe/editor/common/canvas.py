@@ -2,8 +2,26 @@
 
 from collections.abc import Sequence
 
+from avipipe.errors import ConfigError
+
 NEARLY_ALL = 0.95
 """Share of a picture, or of a size's tokens, that is as good as all of it."""
+
+
+def check_sizes(sizes: Sequence[tuple[int, int]], cell_px: int, setting: str) -> None:
+    """Refuse widths and heights that no whole number of cells fills.
+
+    Args:
+        setting: where they are set, beside `output.size`.
+    Raises:
+        ConfigError: there is one.
+    """
+    for width, height in sizes:
+        if width % cell_px or height % cell_px:
+            raise ConfigError(
+                f"expected pictures with sides that {cell_px} divides, got {width}x{height}; "
+                f"change output.size or {setting}"
+            )
 
 
 def choose_size(

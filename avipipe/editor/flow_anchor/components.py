@@ -14,6 +14,7 @@ from avipipe import weights
 from avipipe.annotators.base import Frames, Mask
 from avipipe.annotators.loading import read_model
 from avipipe.annotators.reading import pull_again
+from avipipe.editor.common.canvas import check_sizes
 from avipipe.editor.common.cells import touched_cells
 from avipipe.editor.common.codec import VideoEncoder, load_codec
 from avipipe.editor.common.dtypes import DTYPES
@@ -23,7 +24,7 @@ from avipipe.editor.common.pretrained import identity_of
 from avipipe.editor.common.text import TextEncoder, load_text_encoder
 from avipipe.editor.flow_anchor.config import WanConfig
 from avipipe.editor.flow_anchor.memory import NETWORK, encoders_bytes, measure, read_sizes
-from avipipe.errors import ConfigError, WeightsError
+from avipipe.errors import WeightsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ def load_components(
     remedy = pull_again(config.weights) if config.wan is None else "Name the folder of a whole Wan"
     network_config, vae_config = read_sizes(wan, remedy)
     _check_kind(wan, network_config, vae_config)
-    _check_sizes(sizes, network_config, vae_config)
+    cell_px = vae_config["scale_factor_spatial"] * network_config["patch_size"][1]
+    check_sizes(sizes, cell_px, "flow_anchor.sizes")
     largest = max(sizes, key=lambda size: size[0] * size[1])
     precision = config.precision
     read_bytes = encoders_bytes(wan, precision)
@@ -126,15 +128,3 @@ def _check_kind(wan: Path, network: Mapping[str, Any], vae: Mapping[str, Any]) -
             f"{', beside a second one' if (wan / 'transformer_2').exists() else ''}; use "
             "Wan2.1-T2V or Wan2.2-TI2V-5B"
         )
-
-
-def _check_sizes(
-    sizes: Sequence[tuple[int, int]], network: Mapping[str, Any], vae: Mapping[str, Any]
-) -> None:
-    cell_px = vae["scale_factor_spatial"] * network["patch_size"][1]
-    for width, height in sizes:
-        if width % cell_px or height % cell_px:
-            raise ConfigError(
-                f"expected pictures with sides that {cell_px} divides, got {width}x{height}; "
-                "change output.size or flow_anchor.sizes"
-            )
