@@ -169,6 +169,8 @@ def _cases(
     from avipipe.evaluate.cases import cases_of_asked, cases_of_folders, read_asked, read_cases
 
     methods = dict(_method(text) for text in edits)
+    if len(methods) < len(edits):
+        raise ConfigError("expected another METHOD for each --edit: two of one name are one method")
     if cases_file is not None:
         if source is not None or mask is not None:
             raise ConfigError("expected --cases, or --source and --mask; got both")

@@ -50,6 +50,7 @@ def unpacked(
     index = read_index(destination)
     if index is None:
         raise ManifestError(f"{dataset}: expected a published dataset, found no {INDEX_NAME}")
+    into = into.absolute()
     into.mkdir(parents=True, exist_ok=True)
     retracted = frozenset(index.retracted)
     found = {}

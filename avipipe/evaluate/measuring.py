@@ -12,7 +12,7 @@ from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.cases import Case
 from avipipe.evaluate.catalogue import METRICS
 from avipipe.evaluate.mask_view import MaskView
-from avipipe.evaluate.metric import Metric, Score, lacking, scored
+from avipipe.evaluate.metric import Metric, Score, Status, lacking, scored
 from avipipe.evaluate.store import ScoreStore, case_key, metric_key
 from avipipe.evaluate.views import MediaView
 
@@ -76,12 +76,13 @@ class _Bench:
     def measure(self, case: Case) -> CaseScores:
         metrics = self._metrics
         if case.problem:
-            return _all_failed(case, metrics, case.problem)
+            status: Status = "skipped" if case.control else "failed"
+            return _all_ended(case, metrics, status, case.problem)
         try:
             key = case_key(case)
         except OSError as error:
             reason = f"cannot read {error.filename}: {error.strerror}"
-            return _all_failed(case, metrics, reason)
+            return _all_ended(case, metrics, "failed", reason)
         stored = self._store.read(key)
         scores = {n: stored.scores[own] for n, own in self._keys.items() if own in stored.scores}
         scores |= {name: Score("skipped", reason=reason) for name, reason in self._lacking.items()}
@@ -130,11 +131,11 @@ class _Bench:
         )
 
 
-def _all_failed(case: Case, metrics: Sequence[str], reason: str) -> CaseScores:
-    return CaseScores(case, dict.fromkeys(metrics, Score("failed", reason=reason)))
+def _all_ended(case: Case, metrics: Sequence[str], status: Status, reason: str) -> CaseScores:
+    return CaseScores(case, dict.fromkeys(metrics, Score(status, reason=reason)))
 
 
 def all_died(cases: Sequence[Case], metrics: Sequence[str]) -> list[CaseScores]:
     """What is said of cases whose process died each time they were measured."""
     reason = "the process that measured it died: too little memory, or a broken decoder"
-    return [_all_failed(case, metrics, reason) for case in cases]
+    return [_all_ended(case, metrics, "failed", reason) for case in cases]

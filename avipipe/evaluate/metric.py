@@ -50,7 +50,7 @@ class Metric:
         words: what it says, for people, in a sentence.
         protocol: what moves its number: views, models, windows, and whose definition it is.
         unit: of its values, empty for shares and scores.
-        extractor: the model that it computes with, if there is one.
+        extractors: the models that it computes with.
         version: raised whenever the same case would score otherwise.
     """
 
@@ -61,25 +61,24 @@ class Metric:
     words: str
     protocol: str
     unit: str = ""
-    extractor: type[Weighted] | None = None
+    extractors: tuple[type[Weighted], ...] = ()
     version: int = 1
 
     @property
     def weights(self) -> tuple[str, ...]:
         """Names in the lock file."""
-        return () if self.extractor is None else self.extractor.needs
+        return tuple(name for each in self.extractors for name in each.needs)
 
     @property
     def identity(self) -> str:
-        """Its version, and what identifies its model and weights.
+        """Its version, and what identifies its models and weights.
 
         Raises:
             WeightsError: one is missing.
         """
-        if self.extractor is None:
-            return str(self.version)
-        model: Any = self.extractor()
-        return "@".join([str(self.version), str(model.version), *model.weights.values()])
+        models: list[Any] = [each() for each in self.extractors]
+        told = [part for model in models for part in (str(model.version), *model.weights.values())]
+        return "@".join([str(self.version), *told])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +105,8 @@ def lacking(metric: Metric) -> str:
     if missing:
         names = " ".join(missing)
         return f"weights {', '.join(missing)} are missing; run `avipipe weights pull {names}`"
-    packages = () if metric.extractor is None else metric.extractor.packages
-    absent = [name for name in packages if not _is_installed(name)]
+    packages = {name for each in metric.extractors for name in each.packages}
+    absent = sorted(name for name in packages if not _is_installed(name))
     if absent:
         return f"{', '.join(absent)} not installed; run `pip install 'avipipe[eval]'`"
     return ""

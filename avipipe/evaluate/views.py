@@ -156,7 +156,15 @@ class MediaView:
                 detail[number // DETAIL_STEP] = resized(frame_HWC, detail_size)
         return Pictures(motion, detail)
 
-    def frames(self, long_px: int, short_px: int) -> Iterator[Frames]:
+    def sampled(self, fps: Fraction, short_px: int) -> Frames:
+        """Its pictures at another rate and size, (T, H, W, 3), for models that ask for that."""
+        size = size_within(self.shape, short_px)
+        found = np.empty((num_ticks(self.looked_s, fps), *size[::-1], 3), np.uint8)
+        for number, frame_HWC in enumerate(self.frames(max(size), min(size), fps=fps)):
+            found[number] = resized(frame_HWC, size)
+        return found
+
+    def frames(self, long_px: int, short_px: int, *, fps: Fraction = FPS) -> Iterator[Frames]:
         """Pictures of what is shown, not smaller than asked where the file has as many pixels."""
         info = self.file.info
         share = max(short_px / min(self.shape), long_px / max(self.shape))
@@ -167,7 +175,7 @@ class MediaView:
             info,
             start_s=start_s,
             end_s=start_s + self.looked_s,
-            fps=FPS,
+            fps=fps,
             height_px=short_side_px,
         ):
             yield cut(frame_HWC, self.shown)

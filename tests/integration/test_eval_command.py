@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from avipipe.cli import cli
 from avipipe.errors import ConfigError
 from avipipe.evaluate.datasets import unpacked
+from avipipe.evaluate.report.accounts import accounts_of
 from avipipe.evaluate.tables import read_run
 from tests.browser import browse, in_browser
 from tests.integration import lavfi
@@ -122,6 +123,7 @@ def test_every_metric_is_listed() -> None:
     [
         (["run", "--out=o"], "--edit METHOD=FOLDER"),
         (["run", "--out=o", "--edit=ours"], "METHOD=FOLDER, such as"),
+        (["run", "--out=o", "--edit=a=x", "--edit=a=y"], "another METHOD"),
         (["run", "--out=o", "--cases=c", "--source=s"], "got both"),
         (["run", "--out=o", "--cases=c", "--shard=3/2"], "1 <= I <= N"),
         (["run", "--out=o", "--cases=c", "--metric=fvd.best"], "no metric 'fvd.best'"),
@@ -138,6 +140,22 @@ def test_the_tables_come_back(run: Path) -> None:
     values = [clip.value for clip in found.clips if clip.value is not None]
     assert np.isfinite(values).all()
     assert len(found.cases) == 3 * 6
+
+
+def test_the_report_accounts_for_every_score(run: Path) -> None:
+    found = read_run(run)
+    measured = {clip.metric for clip in found.clips if clip.status == "ok"}
+    accounts = accounts_of(found, measured)
+    problems = {(method, name) for method, name, _ in accounts.problems}
+    rest = [clip for clip in found.clips if (clip.method, clip.name) not in problems]
+    empty = {name for _, names in accounts.empty for name in names}
+    num_empty = sum(clip.metric in empty for clip in rest)
+    num_ok = sum(clip.status == "ok" for clip in rest)
+    assert num_ok + num_empty + sum(each.num for each in accounts.missing) == len(rest)
+    assert problems == {("bad", "2")}
+    assert dict(accounts.empty) == {
+        "the case has no mask": ("leakage.mean", "ssim.map", "ssim.zerofill")
+    }
 
 
 def test_clips_of_a_dataset_are_sources_with_their_masks(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_each_score_is_ok_skipped_failed_or_undefined(
         "nan": metric(lambda view: float("nan")),
         "infinite": metric(lambda view: float("inf")),
         "masked": metric(lambda view: 1.0, "mask"),
-        "heavy": metric(lambda view: 1.0, extractor=Heavy),
+        "heavy": metric(lambda view: 1.0, extractors=(Heavy,)),
     }
     (found,) = measure(cases[:1], list(fake), tmp_path)
     assert {

@@ -9,12 +9,18 @@ pytest.importorskip("transformers")
 
 from avipipe.evaluate.cases import Case, completed  # noqa: E402
 from avipipe.evaluate.controls import controls_of  # noqa: E402
+from avipipe.evaluate.extractors.networks.syncnet import SyncNet  # noqa: E402
 from avipipe.evaluate.measuring import measure  # noqa: E402
 from avipipe.evaluate.metric import Score  # noqa: E402
+from avipipe.synth import render  # noqa: E402
+from avipipe.synth import write_clip as write_synth  # noqa: E402
+from avipipe.weights import entry, find  # noqa: E402
 from tests.integration import lavfi  # noqa: E402
 from tests.models.locked import lock  # noqa: E402
+from tests.models.single_file import lock_file  # noqa: E402
 from tests.models.tiny_clip import write_clip  # noqa: E402
 
+LIPS = ["syncc.syncnet", "syncd.syncnet", "syncc.at0", "syncd.at0"]
 NAMES = ["clipt.b32", "fc.b32", "fcall.b32", "sema.b32", "temps.b32", "clipt.l14"]
 
 
@@ -67,6 +73,33 @@ def test_what_clip_saw_is_kept_for_other_words(case: Case, tmp_path: Path) -> No
     (found,) = measure([other], ["clipt.b32", "fc.b32"], tmp_path / "work")
     assert found.num_measured == 2
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find(entry("yunet")) is None, reason="needs the weight yunet")
+def test_lips_are_scored_where_a_face_stays(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = find(entry("yunet"))
+    assert found is not None
+    (tmp_path / found.path.name).symlink_to(found.path)
+    torch.manual_seed(0)
+    torch.save(SyncNet().state_dict(), tmp_path / "syncnet_v2.model")
+    lock_file(monkeypatch, tmp_path / "syncnet_v2.model", "syncnet")
+    monkeypatch.setattr("avipipe.evaluate.catalogue.embeddings.READY", {})
+    face = tmp_path / "face.mp4"
+    write_synth(render("speaker", seed=0, duration_s=4.4, height_px=360), face)
+    spoken = case.model_copy(update={"source": face, "edit": face})
+    scores = {
+        each.case.control: each.scores
+        for each in measure([spoken, *controls_of([spoken], 0)], LIPS, tmp_path / "work")
+    }
+    values = [[value(scores[control][name]) for name in LIPS] for control in ("", "copy")]
+    assert values[0] == values[1]
+    assert value(scores["shifted"]["syncd.at0"]) != value(scores["copy"]["syncd.at0"])
+    assert value(scores["copy"]["syncd.at0"]) >= value(scores["copy"]["syncd.syncnet"])
+    (faceless,) = measure([case], LIPS, tmp_path / "work")
+    assert faceless.scores["syncc.syncnet"].reason == "no face was followed for 4 s"
 
 
 def value(score: Score) -> float:

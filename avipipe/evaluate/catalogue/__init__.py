@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from avipipe.errors import ConfigError
 from avipipe.evaluate.catalogue.hearing import HEARING
+from avipipe.evaluate.catalogue.lips import LIPS
 from avipipe.evaluate.catalogue.masks import MASKS
 from avipipe.evaluate.catalogue.motion import MOTION
 from avipipe.evaluate.catalogue.networks import NETWORKS
@@ -26,6 +27,7 @@ METRICS: dict[str, Metric] = {
     **SOUNDS,
     **SYNCHRONY,
     **HEARING,
+    **LIPS,
 }
 """Those without weights, and those with; reports have them by family."""
 

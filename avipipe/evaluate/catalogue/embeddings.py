@@ -1,6 +1,6 @@
 """Embeddings of a case's pictures, sound and words by models, kept by what they depend on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -9,12 +9,10 @@ import numpy.typing as npt
 from avipipe.annotators.weighted import Weighted
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.extractors.clip import ClipVitB32
-from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.evaluate.views import Frames
 
 Embeddings = npt.NDArray[np.floating[Any]]
 Extractor = TypeVar("Extractor", bound=Weighted)
-
 
 READY: dict[type[Weighted], Any] = {}
 """The models of this process."""
@@ -65,19 +63,7 @@ def clip_frames(view: CaseView, extractor: type[ClipVitB32]) -> Embeddings:
     return of_edit(view, extractor, lambda model, frames_THWC: model.images(frames_THWC))
 
 
-def clip_texts(extractor: type[ClipVitB32], texts: Sequence[str]) -> Embeddings:
-    """CLIP's embeddings (K, D) of texts."""
-    found: Embeddings = ready(extractor).texts(list(texts))
-    return found
-
-
-def one_text(extractor: type[ClipVitB32], text: str) -> Embeddings:
-    """CLIP's embedding (D,) of a text.
-
-    Raises:
-        Undefined: it is empty.
-    """
-    if not text:
-        raise Undefined("the text is empty")
-    found: Embeddings = clip_texts(extractor, [text])[0]
+def clip_text(extractor: type[ClipVitB32], text: str) -> Embeddings:
+    """CLIP's embedding (D,) of a text."""
+    found: Embeddings = ready(extractor).texts([text])[0]
     return found

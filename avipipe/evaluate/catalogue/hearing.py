@@ -68,7 +68,7 @@ def _metric(
         family=family,
         words=words,
         protocol=protocol,
-        extractor=extractor,
+        extractors=(extractor,),
     )
 
 

@@ -96,7 +96,7 @@ def _metric(
         words=words,
         protocol=protocol,
         unit=unit,
-        extractor=extractor,
+        extractors=(extractor,),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from avipipe.evaluate.case_view import CaseView
-from avipipe.evaluate.catalogue.embeddings import Embeddings, clip_frames, one_text, ready
+from avipipe.evaluate.catalogue.embeddings import Embeddings, clip_frames, clip_text, ready
 from avipipe.evaluate.extractors.clip import ClipVitB32, ClipVitL14
 from avipipe.evaluate.extractors.local_views import cropped_views, masked_views
 from avipipe.evaluate.metric import Family, Metric, Need
@@ -24,19 +24,19 @@ def _of_frames(
 
 def _to_target(extractor: type[ClipVitB32]) -> Callable[[CaseView], float]:
     def measure(view: CaseView) -> float:
-        text_D = one_text(extractor, view.case.target_prompt)
+        text_D = clip_text(extractor, view.case.target_prompt)
         return _PERCENT * clip_score.text_similarity(clip_frames(view, extractor), text_D)
 
     return measure
 
 
 def _temporal(view: CaseView) -> float:
-    text_D = one_text(ClipVitB32, view.case.target_prompt)
+    text_D = clip_text(ClipVitB32, view.case.target_prompt)
     return _PERCENT * clip_score.temporal_semantics(clip_frames(view, ClipVitB32), text_D)
 
 
 def _semantic(view: CaseView) -> float:
-    texts = (one_text(ClipVitB32, t) for t in (view.case.source_prompt, view.case.target_prompt))
+    texts = (clip_text(ClipVitB32, t) for t in (view.case.source_prompt, view.case.target_prompt))
     return clip_score.semantic_accuracy(clip_frames(view, ClipVitB32), *texts)
 
 
@@ -46,7 +46,7 @@ def _local(show: Callable[..., object]) -> Callable[[CaseView], float]:
     def measure(view: CaseView) -> float:
         _, edit = view.pairs
         shown: Any = show(edit.detail_THWC, view.detail_masks)
-        text_D = one_text(ClipVitL14, view.case.target_prompt)
+        text_D = clip_text(ClipVitL14, view.case.target_prompt)
         return _PERCENT * clip_score.text_similarity(ready(ClipVitL14).images(shown), text_D)
 
     return measure
@@ -59,7 +59,6 @@ def _metric(
     protocol: str,
     *needs: Need,
     family: Family = "text",
-    unit: str = "",
 ) -> Metric:
     return Metric(
         measure=measure,
@@ -68,8 +67,7 @@ def _metric(
         family=family,
         words=words,
         protocol=protocol,
-        unit=unit,
-        extractor=extractor,
+        extractors=(extractor,),
     )
 
 

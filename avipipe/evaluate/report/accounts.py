@@ -68,11 +68,12 @@ def _problems(cases: Sequence[Case], clips: Sequence[ClipScore]) -> Iterator[tup
 def _empty(
     asked: Sequence[str], measured: Collection[str], clips: Sequence[ClipScore]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """By the reason that most cases of a metric have."""
+    """By the reason that most edits have."""
     found: dict[str, list[str]] = defaultdict(list)
     for metric in asked:
         if metric not in measured:
-            reasons = Counter(clip.reason for clip in clips if clip.metric == metric)
+            edits = (clip for clip in clips if clip.metric == metric and not clip.control)
+            reasons = Counter(clip.reason for clip in edits)
             reason = reasons.most_common(1)[0][0] if reasons else "no case could be measured"
             found[reason].append(metric)
     for reason, metrics in found.items():

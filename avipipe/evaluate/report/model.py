@@ -137,7 +137,7 @@ class EvaluatePage:
 
     @property
     def common(self) -> str:
-        """ "n of N cases", where all metrics are over as many, and not over all."""
+        """Over how many of the cases all metrics are, if over as many, and not over all."""
         found = {line.num_cases for _, lines in self.families for line in lines}
         return found.pop() if len(found) == 1 else ""
 

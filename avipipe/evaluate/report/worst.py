@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from avipipe.errors import AvipipeError
 from avipipe.evaluate.cases import Case
 from avipipe.evaluate.catalogue import METRICS
@@ -94,10 +96,10 @@ def _places(clips: Sequence[ClipScore]) -> dict[tuple[str, str], dict[str, float
     found: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for metric, own in by_metric.items():
         sign = 1 if METRICS[metric].sense == "higher" else -1
-        values = [sign * (clip.value or 0.0) for clip in own]
-        for clip, value in zip(own, values, strict=True):
-            num_better = sum(other > value for other in values)
-            found[clip.method, clip.name][metric] = num_better / max(1, len(values) - 1)
+        values_N = sign * np.array([clip.value for clip in own], np.float64)
+        num_better_N = len(own) - np.searchsorted(np.sort(values_N), values_N, side="right")
+        for clip, num_better in zip(own, num_better_N.tolist(), strict=True):
+            found[clip.method, clip.name][metric] = num_better / max(1, len(own) - 1)
     return found
 
 

@@ -1,0 +1,90 @@
+"""Metrics of lips and voice by SyncNet: Sync-C and Sync-D."""
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from avipipe.annotators.faces.mfcc import to_int16
+from avipipe.evaluate.case_view import CaseView
+from avipipe.evaluate.catalogue.embeddings import kept_name, ready
+from avipipe.evaluate.extractors.face_tracks import FaceTracker
+from avipipe.evaluate.extractors.syncnet import SyncNetV2, of_track
+from avipipe.evaluate.metric import Metric, Sense
+from avipipe.evaluate.metrics.sync import LEAST_FRAMES, LipSync, distances_at_offsets, lip_sync
+from avipipe.evaluate.metrics.undefined import Undefined
+from avipipe.evaluate.store import content
+from avipipe.evaluate.views import DETAIL_PX
+
+_COLUMNS = 5
+"""Of what is kept of a track: the fields of `LipSync`."""
+
+
+def _tracks(view: CaseView) -> npt.NDArray[np.float64]:
+    """How lips go with the voice, (tracks, fields of `LipSync`); kept for the other metrics."""
+    changed = view.control if view.control in ("frozen", "shifted") else "as-it-is"
+    form = f"{kept_name(FaceTracker, changed)}-{content(view.sound.path)}"
+    found = view.cached(view.edit, kept_name(SyncNetV2, form), lambda: _measured(view))
+    return np.asarray(found, np.float64)
+
+
+def _measured(view: CaseView) -> npt.NDArray[np.float64]:
+    fps = Fraction(SyncNetV2.fps)
+    frames_THWC = view.edit.sampled(fps, DETAIL_PX)
+    if view.control == "frozen":
+        frames_THWC = np.broadcast_to(frames_THWC[:1], frames_THWC.shape)
+    samples_N = to_int16(view.edit_wave(SyncNetV2.sample_rate_hz).mean(axis=0))
+    tracks = ready(FaceTracker).tracks(frames_THWC, fps=fps, least_frames=LEAST_FRAMES)
+    found = np.zeros((len(tracks), _COLUMNS))
+    for row, track in enumerate(tracks):
+        features = ready(SyncNetV2).features(*of_track(frames_THWC, samples_N, track))
+        found[row] = _row(lip_sync(distances_at_offsets(*features)))
+    return found
+
+
+def _row(found: LipSync) -> list[float]:
+    at_0 = (found.confidence_at_0, found.distance_at_0)
+    return [found.offset_frames, found.confidence, found.distance, *at_0]
+
+
+def _mean(column: int) -> Callable[[CaseView], float]:
+    def measure(view: CaseView) -> float:
+        found = _tracks(view)
+        if not len(found):
+            raise Undefined("no face was followed for 4 s")
+        return float(found[:, column].mean())
+
+    return measure
+
+
+def _metric(column: int, sense: Sense, words: str, protocol: str) -> Metric:
+    return Metric(
+        measure=_mean(column),
+        needs=("sound",),
+        sense=sense,
+        family="synchrony",
+        words=words,
+        protocol=f"{protocol} SyncNet v2 over tracks of faces of at least 4 s by YuNet, not by "
+        "S3FD; 25 pictures a second, short side at most 480 px, mono at 16 kHz, offsets of up to "
+        "15 pictures; mean over tracks.",
+        extractors=(SyncNetV2, FaceTracker),
+    )
+
+
+LIPS: dict[str, Metric] = {
+    "syncc.syncnet": _metric(
+        1, "higher", "How sure lips go with the voice, at whatever offset.", "Sync-C (LSE-C)."
+    ),
+    "syncd.syncnet": _metric(
+        2, "lower", "How far lips are from the voice, at the best offset.", "Sync-D (LSE-D)."
+    ),
+    "syncc.at0": _metric(
+        3, "higher", "How sure lips go with the voice as it stands.", "Sync-C at offset 0."
+    ),
+    "syncd.at0": _metric(
+        4, "lower", "How far lips are from the voice as it stands.", "Sync-D at offset 0."
+    ),
+}
+"""Columns are those of what is kept of a track. At the best offset both are blind to a constant
+one of up to 0.6 s; at offset 0 they are not."""
