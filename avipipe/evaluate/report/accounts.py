@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from avipipe.evaluate.cases import Case
+from avipipe.evaluate.catalogue import METRICS
 from avipipe.evaluate.tables import ClipScore, EvaluateRun
 
 
@@ -52,7 +53,7 @@ def accounts_of(run: EvaluateRun, measured: Collection[str]) -> Accounts:
     notes = {(c.method, c.name): c.notes for c in clips if c.notes and not c.control}
     return Accounts(
         problems=tuple(_problems(run.cases, run.clips)),
-        empty=tuple(_empty(list(run.facts["metrics"]), measured, clips)),
+        empty=tuple(_empty([n for n in run.facts["metrics"] if n in METRICS], measured, clips)),
         missing=tuple(_missing(clips, measured)),
         notes=tuple((*key, text) for key, text in sorted(notes.items())),
     )
