@@ -13,7 +13,12 @@ torch = pytest.importorskip("torch")
 from torch import Tensor, nn  # noqa: E402
 
 from avipipe.cli import cli  # noqa: E402
+from avipipe.evaluate.cases import Case, completed  # noqa: E402
+from avipipe.evaluate.controls import controls_of  # noqa: E402
+from avipipe.evaluate.extractors.networks.i3d import I3d  # noqa: E402
+from avipipe.evaluate.extractors.networks.inception import FidInception  # noqa: E402
 from avipipe.evaluate.extractors.networks.vggish import Vggish  # noqa: E402
+from avipipe.evaluate.measuring import measure  # noqa: E402
 from avipipe.evaluate.tables import read_run  # noqa: E402
 from tests.integration import lavfi  # noqa: E402
 
@@ -122,3 +127,34 @@ def test_sets_from_end_to_end(folder: Path, tmp_path: Path) -> None:
     features = read_run(out).features
     rows = [row for row in features if row.kind == "i3d.styleganv" and row.method == "good"]
     assert np.stack([row.side(row.edit)[0] for row in rows]).shape == (NUM_SOURCES, 24)
+
+
+@pytest.fixture(scope="module")
+def rest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The other networks, drawn by a seed: those of fixed sizes whole."""
+    root = tmp_path_factory.mktemp("rest")
+    torch.manual_seed(0)
+    torch.save(I3d(epsilon=1e-5).state_dict(), root / "i3d_pretrained_400.pt")
+    path = root / "weights-inception-2015-12-05-6726825d.pth"
+    torch.save(FidInception().state_dict(), path)
+    return root
+
+
+@pytest.mark.slow  # networks at their public sizes: 30 s
+def test_features_of_networks_at_their_sizes(
+    folder: Path, rest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVIPIPE_WEIGHTS_DIR", str(rest))
+    monkeypatch.setattr("avipipe.evaluate.catalogue.embeddings.READY", {})
+    files = {"source": folder / "source/0.mp4", "edit": folder / "bad/0.mp4"}
+    cases = completed([Case(name="0", method="bad", **files)], "test")
+    copy = controls_of(cases, seed=0)[0]
+    found = measure([*cases, copy], ["fvd.cdfvd_i3d", "is.set", "is.clip"], tmp_path)
+    for kind, num_dims in (("i3d.cdfvd", 400), ("inception.middle", 1008)):
+        own, copied = (each.features[kind].pair for each in found)
+        assert own is not None, found[0].features[kind]
+        assert copied is not None
+        assert own.source_ND.shape == own.edit_MD.shape == (1, num_dims)
+        np.testing.assert_array_equal(copied.edit_MD, own.source_ND)
+        assert np.abs(own.edit_MD - own.source_ND).max() > 0
+    assert (found[0].scores["is.clip"].value or 0) >= 1

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from avipipe.errors import ConfigError
 from avipipe.evaluate.catalogue.hearing import HEARING
+from avipipe.evaluate.catalogue.joint import JOINT
 from avipipe.evaluate.catalogue.lips import LIPS
 from avipipe.evaluate.catalogue.masks import MASKS
 from avipipe.evaluate.catalogue.motion import MOTION
@@ -31,6 +32,7 @@ METRICS: dict[str, Metric] = {
     **SOUNDS,
     **SYNCHRONY,
     **HEARING,
+    **JOINT,
     **LIPS,
 }
 """Those without weights, and those with; reports have them by family."""
