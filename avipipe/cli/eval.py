@@ -298,17 +298,10 @@ def diff_(before: Path, after: Path, as_json: bool) -> None:
         echo_json([asdict(change) for change in changes])
         return
     table = Table(title=f"{before.name} -> {after.name}", box=None, title_justify="left")
-    for column in (
-        "metric",
-        "method",
-        "before",
-        "after",
-        "difference",
-        "95 %",
-        "p (Holm)",
-        "clips",
-    ):
-        table.add_column(column, justify="left" if column in ("metric", "method") else "right")
+    for column in ("metric", "method"):
+        table.add_column(column)
+    for column in ("before", "after", "difference", "95 %", "p (Holm)", "clips"):
+        table.add_column(column, justify="right")
     for change in changes:
         if change.before is None or change.after is None or change.difference is None:
             table.add_row(cell(change.metric), cell(change.method), cell(change.reason))
@@ -376,7 +369,8 @@ def _show(conclusion: "Conclusion", as_json: bool) -> None:
         return
     _show_table(conclusion)
     statuses = ", ".join(f"{num} {status}" for status, num in run.facts["statuses"].items())
-    echo(f"Scores: {statuses}")
+    if statuses:
+        echo(f"Scores: {statuses}")
     echo(f"Report: {run.folder / REPORT_NAME}")
 
 

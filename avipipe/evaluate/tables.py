@@ -141,6 +141,11 @@ class FeatureRow:
     source: bytes
     edit: bytes
 
+    @property
+    def metric(self) -> str:
+        """What it is called where scores that are missing are told."""
+        return self.kind
+
     def side(self, values: bytes) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
         """Features (N, D) of `source` or `edit`."""
         return np.frombuffer(values, np.float32).reshape(-1, self.num_dims)

@@ -40,7 +40,7 @@ class _Scripted(nn.Module):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight sources, and edits of two methods."""
+    """Eight sources, and edits of two methods; one of an edit is silent."""
     root = tmp_path_factory.mktemp("sets")
     for name in ("source", "good", "bad"):
         (root / name).mkdir()
@@ -48,7 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         graph = f"testsrc2=s=48x32:r=24:d=1.1:alpha=255,hue=h={40 * number}"
         sound = lavfi.sound(duration_s=1.1)
         for name, extra in (("source", ""), ("good", ",eq=brightness=0.02"), ("bad", ",negate")):
-            lavfi.write(root / name / f"{number}.mp4", video=graph + extra, audio=sound)
+            heard = None if (name, number) == ("bad", 7) else sound
+            lavfi.write(root / name / f"{number}.mp4", video=graph + extra, audio=heard)
     return root
 
 
@@ -60,11 +61,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.inference_mode():
         torch.jit.script(_Scripted()).save(root / "i3d_torchscript.pt")
     return root
-
-
-@pytest.fixture(autouse=True)
-def found_weights(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AVIPIPE_WEIGHTS_DIR", str(weights))
 
 
 def run(folder: Path, out: Path, *words: str) -> str:
@@ -83,7 +79,10 @@ def sets(out: Path) -> dict[tuple[str, str], dict[str, object]]:
 
 @pytest.mark.slow  # four runs whose processes load torch: 20 s
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-def test_sets_from_end_to_end(folder: Path, tmp_path: Path) -> None:
+def test_sets_from_end_to_end(
+    folder: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVIPIPE_WEIGHTS_DIR", str(weights))
     out = tmp_path / "out"
     told = json.loads(run(folder, out, "--allow-small-n", "--json").splitlines()[-1])
     values = {(row["metric"], row["method"]): row for row in told["values"]}
@@ -98,6 +97,7 @@ def test_sets_from_end_to_end(folder: Path, tmp_path: Path) -> None:
         assert values[name, "control: shifted"]["value"] == pytest.approx(0.0, abs=1e-6)
     copy, shifted = (values["fad.vggish", f"control: {name}"]["value"] for name in CONTROLS)
     assert shifted > 1e-8 > copy  # of a network that knows nothing
+    assert (values["fad.vggish", "good"]["num_ok"], values["kvd.i3d", "good"]["num_ok"]) == (7, 8)
     missing = values["fvd.cdfvd_i3d", "good"]
     assert (missing["status"], missing["value"]) == ("skipped", None)
     assert "avipipe weights pull i3d_videogpt" in missing["reason"]
@@ -107,6 +107,7 @@ def test_sets_from_end_to_end(folder: Path, tmp_path: Path) -> None:
     assert "Sets as a whole" in page
     assert "by chance" in page
     assert "8 of 8 clips, rank" in page
+    assert "the edit has no sound" in page
 
     parts = [tmp_path / f"part-{index}" for index in (1, 2)]
     for index, part in enumerate(parts, start=1):
@@ -140,7 +141,6 @@ def rest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.slow  # networks at their public sizes: 30 s
 def test_features_of_networks_at_their_sizes(
     folder: Path, rest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,14 +15,12 @@ class SetCell:
     """A number of a set as text; every part may be empty.
 
     Attributes:
-        null: what halves of the sources have to each other, beside the number.
         clips: of how many clips, and the rank of their covariance.
         letter: methods that share one do not differ.
     """
 
     value: str
     interval: str = ""
-    null: str = ""
     infinity: str = ""
     clips: str = ""
     letter: str = ""
@@ -34,6 +32,7 @@ class SetLine:
     """A metric of sets, with a cell for each column of the leaderboard.
 
     Attributes:
+        null: what halves of the sources have to each other: the mean, and what 39 of 40 stay below.
         reason: why it has no number at all.
     """
 
@@ -41,6 +40,8 @@ class SetLine:
     words: str
     arrow: str
     cells: tuple[SetCell, ...]
+    null: str
+    null_high: str
     reason: str = ""
 
 
@@ -66,20 +67,26 @@ def _line(name: str, rows: Sequence[SetValue], tests: Sequence[PairTest]) -> Set
     marks = letters(means, tests, metric.sense) if tests else {}
     cells = tuple(_cell(row, places, marks.get(row.method, "")) for row in rows)
     reason = "" if values else f"{rows[0].status}: {rows[0].reason}"
-    return SetLine(name, metric.words, SENSES[metric.sense], cells, reason)
+    nulls = [row for row in rows if row.null is not None and not row.control]  # all are alike
+    null, null_high = _null(nulls[0], places) if nulls else ("", "")
+    return SetLine(name, metric.words, SENSES[metric.sense], cells, null, null_high, reason)
+
+
+def _null(row: SetValue, places: int) -> tuple[str, str]:
+    assert row.null is not None
+    assert row.null_high is not None
+    return number(row.null, places), number(row.null_high, places)
 
 
 def _cell(row: SetValue, places: int, letter: str) -> SetCell:
     if row.value is None:
         return SetCell("–", reason=row.reason)
-    interval = null = infinity = ""
+    interval = infinity = ""
     if row.low is not None and row.high is not None:
         interval = f"{number(row.low, places)} to {number(row.high, places)}"
-    if row.null is not None and row.null_high is not None:
-        null = f"{number(row.null, places)}, at most {number(row.null_high, places)}"
     if row.infinity is not None:
         infinity = number(row.infinity, places)
     clips = f"{row.num_ok} of {row.num_total} clips"
     if row.rank is not None:
         clips += f", rank {row.rank} of {row.num_dims}"
-    return SetCell(number(row.value, places), interval, null, infinity, clips, letter, row.reason)
+    return SetCell(number(row.value, places), interval, infinity, clips, letter, row.reason)
