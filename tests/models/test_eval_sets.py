@@ -107,6 +107,8 @@ def test_sets_from_end_to_end(
     assert "Sets as a whole" in page
     assert "by chance" in page
     assert "8 of 8 clips, rank" in page
+    tests = {test["metric"]: test for test in read_run(out).facts["set_tests"]}
+    assert tests["kvd.i3d"]["p_holm"] < 0.05
     assert "the edit has no sound" in page
 
     parts = [tmp_path / f"part-{index}" for index in (1, 2)]

@@ -37,8 +37,9 @@ class FeatureSample:
 
     @property
     def has_one_row_a_video(self) -> bool:
-        """Whether rows of the reference set are independent."""
-        return len(np.unique(self.reference_clusters_N)) == len(self.reference_ND)
+        """Whether the rows of either side are independent."""
+        sides = (self.reference_clusters_N, self.edit_clusters_M)
+        return all(len(np.unique(of_video)) == len(of_video) for of_video in sides)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,9 +130,12 @@ def test_all_methods_are_judged_on_the_cases_that_all_have() -> None:
 
 def test_a_source_of_several_edits_is_in_the_reference_once() -> None:
     sources = np.repeat(gaussian(100, 3, seed=1), 3, axis=0)
-    given = rows("a", sources, sources + 0.1, kind_of(FVD), each=3)
-    (found,) = set_values(SetFeatures(given), [FVD], seed=0)
+    given = SetFeatures(rows("a", sources, sources + 0.1, kind_of(FVD), each=3))
+    (refused,) = set_values(given, [FVD], seed=0)
+    assert "100 different sources are too few" in refused.reason
+    (found,) = set_values(given, [FVD], seed=0, allow_small_n=True)
     assert (found.num_ok, found.num_groups, found.num_reference) == (300, 100, 100)
+    assert found.infinity is None
 
 
 def test_the_order_of_rows_changes_nothing() -> None:
