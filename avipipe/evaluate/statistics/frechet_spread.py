@@ -96,7 +96,10 @@ def frechet_spread(
         for here, there in video_halves(reference_clusters_N, edit_clusters_M, seed=seed)
     ]
     try:
-        infinity = frechet_infinity(reference_ND, edits_MD, seed=seed, ddof=ddof)
+        is_paired = np.array_equal(reference_clusters_N, edit_clusters_M)
+        infinity = frechet_infinity(
+            reference_ND, edits_MD, seed=seed, ddof=ddof, is_paired=is_paired
+        )
     except Undefined:
         infinity = None
     return FrechetSpread(
