@@ -75,6 +75,11 @@ command.add_command(study_report_)
 )
 @click.option("--shard", default="1/1", show_default=True, metavar="I/N", help="Part I of N.")
 @click.option("--work", type=FOLDER, help="Folder of stored scores; OUT/work by default.")
+@click.option(
+    "--allow-small-n",
+    is_flag=True,
+    help="Compute FVD, FAD and Inception scores of sets below 256 clips too.",
+)
 @click.option("--dry-run", is_flag=True, help="Tell what would be measured, and what is missing.")
 @json_option
 def run_(
@@ -89,6 +94,7 @@ def run_(
     workers: int | None,
     shard: str,
     work: Path | None,
+    allow_small_n: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -120,7 +126,9 @@ def run_(
     if dry_run:
         _show_plan(cases, metrics, as_json)
         return
-    conclusion = _measured(cases, metrics, out, work, part, seed, workers, as_json)
+    conclusion = _measured(
+        cases, metrics, out, work, part, seed, workers, allow_small_n=allow_small_n, as_json=as_json
+    )
     _show(conclusion, as_json)
 
 
@@ -132,6 +140,8 @@ def _measured(
     shard: tuple[int, int],
     seed: int,
     workers: int | None,
+    *,
+    allow_small_n: bool,
     as_json: bool,
 ) -> "Conclusion":
     import os
@@ -141,7 +151,7 @@ def _measured(
     from avipipe.evaluate.conclude import conclude
     from avipipe.evaluate.report.render import write_report
     from avipipe.evaluate.run import measure_all
-    from avipipe.evaluate.tables import clip_scores
+    from avipipe.evaluate.tables import clip_scores, feature_rows
 
     out.mkdir(parents=True, exist_ok=True)
     own = select(cases, shard, lambda case: case.group)
@@ -154,7 +164,16 @@ def _measured(
             listener=progress,
         )
     clips = clip_scores(measured)
-    conclusion = conclude(out, cases, clips, metrics=metrics, seed=seed, shard=shard)
+    conclusion = conclude(
+        out,
+        cases,
+        clips,
+        feature_rows(measured),
+        metrics=metrics,
+        seed=seed,
+        allow_small_n=allow_small_n,
+        shard=shard,
+    )
     write_report(conclusion, work)
     return conclusion
 
@@ -198,10 +217,10 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def _show_plan(cases: "list[Case]", metrics: list[str], as_json: bool) -> None:
-    from avipipe.evaluate.catalogue import METRICS
+    from avipipe.evaluate.catalogue import LISTED
     from avipipe.evaluate.metric import lacking
 
-    reasons = {name: lacking(METRICS[name]) for name in metrics}
+    reasons = {name: lacking(LISTED[name]) for name in metrics}
     skipped = {name: reason for name, reason in reasons.items() if reason}
     ready = [name for name in metrics if name not in skipped]
     methods = sorted({case.method for case in cases})
@@ -271,7 +290,7 @@ def diff_(before: Path, after: Path, as_json: bool) -> None:
     from rich.table import Table
 
     from avipipe.evaluate.compare import compare
-    from avipipe.evaluate.report.model import decimals, number
+    from avipipe.evaluate.report.figures import decimals, number
     from avipipe.evaluate.tables import read_run
 
     changes = compare(read_run(before), read_run(after))
@@ -279,17 +298,10 @@ def diff_(before: Path, after: Path, as_json: bool) -> None:
         echo_json([asdict(change) for change in changes])
         return
     table = Table(title=f"{before.name} -> {after.name}", box=None, title_justify="left")
-    for column in (
-        "metric",
-        "method",
-        "before",
-        "after",
-        "difference",
-        "95 %",
-        "p (Holm)",
-        "clips",
-    ):
-        table.add_column(column, justify="left" if column in ("metric", "method") else "right")
+    for column in ("metric", "method"):
+        table.add_column(column)
+    for column in ("before", "after", "difference", "95 %", "p (Holm)", "clips"):
+        table.add_column(column, justify="right")
     for change in changes:
         if change.before is None or change.after is None or change.difference is None:
             table.add_row(cell(change.metric), cell(change.method), cell(change.reason))
@@ -314,7 +326,7 @@ def metrics_(as_json: bool) -> None:
     Example:
       avipipe eval metrics
     """
-    from avipipe.evaluate.catalogue import METRICS
+    from avipipe.evaluate.catalogue import LISTED
     from avipipe.evaluate.metric import lacking
 
     if as_json:
@@ -331,11 +343,11 @@ def metrics_(as_json: bool) -> None:
                     "version": metric.version,
                     "missing": lacking(metric),
                 }
-                for name, metric in METRICS.items()
+                for name, metric in LISTED.items()
             }
         )
         return
-    for name, metric in METRICS.items():
+    for name, metric in LISTED.items():
         needs = f" (needs {', '.join(metric.needs)})" if metric.needs else ""
         echo(f"{name}: {metric.words}{needs}", bold=True)
         echo(f"  {metric.protocol}")
@@ -351,11 +363,14 @@ def _show(conclusion: "Conclusion", as_json: bool) -> None:
     run = conclusion.run
     if as_json:
         sets = [asdict(row) for row in conclusion.sets if not row.label]
-        echo_json({"event": "end", "out": str(run.folder), "sets": sets}, indent=None)
+        values = [asdict(value) for value in conclusion.values]
+        told = {"event": "end", "out": str(run.folder), "sets": sets, "values": values}
+        echo_json(told, indent=None)
         return
     _show_table(conclusion)
     statuses = ", ".join(f"{num} {status}" for status, num in run.facts["statuses"].items())
-    echo(f"Scores: {statuses}")
+    if statuses:
+        echo(f"Scores: {statuses}")
     echo(f"Report: {run.folder / REPORT_NAME}")
 
 
@@ -376,4 +391,7 @@ def _show_table(conclusion: "Conclusion") -> None:
             name = f"{line.metric} {line.arrow} {line.unit}".strip()
             values = (f"{each.value} {each.letter}".strip() for each in line.cells)
             table.add_row(cell(name), *map(cell, values))
+    for set_line in page.sets:
+        values = (f"{each.value} {each.letter}".strip() for each in set_line.cells)
+        table.add_row(cell(f"{set_line.metric} {set_line.arrow}"), *map(cell, values))
     Console().print(table)

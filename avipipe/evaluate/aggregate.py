@@ -152,7 +152,7 @@ def pair_tests(scores: Scores, metrics: Sequence[str], *, seed: int) -> list[Pai
         for metric in metrics
         for pair in combinations(scores.methods, 2)
     ]
-    return _adjusted([test for test in found if test is not None])
+    return adjusted([test for test in found if test is not None])
 
 
 def control_tests(scores: Scores, metrics: Sequence[str], *, seed: int) -> list[PairTest]:
@@ -166,7 +166,7 @@ def control_tests(scores: Scores, metrics: Sequence[str], *, seed: int) -> list[
         for method in by_control.values():
             names = scores.values[metric, method].keys() & scores.values[metric, copy].keys()
             found.append(_pair_test(scores, metric, (method, copy), names, seed))
-    return _adjusted([test for test in found if test is not None])
+    return adjusted([test for test in found if test is not None])
 
 
 def _pair_test(
@@ -192,12 +192,13 @@ def _pair_test(
     )
 
 
-def _adjusted(found: list[PairTest]) -> list[PairTest]:
+def adjusted(found: list[PairTest]) -> list[PairTest]:
+    """The same tests with their p values after Holm, over all of them."""
     if not found:
         return []
-    adjusted = holm(np.array([test.p_value for test in found]))
+    p_values = holm(np.array([test.p_value for test in found]))
     return [
-        replace(test, p_holm=float(p_holm)) for test, p_holm in zip(found, adjusted, strict=True)
+        replace(test, p_holm=float(p_holm)) for test, p_holm in zip(found, p_values, strict=True)
     ]
 
 

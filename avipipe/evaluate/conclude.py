@@ -11,13 +11,18 @@ from avipipe import __version__
 from avipipe.errors import ConfigError
 from avipipe.evaluate.aggregate import PairTest, Scores, control_tests, pair_tests, set_scores
 from avipipe.evaluate.cases import Case
-from avipipe.evaluate.catalogue import METRICS
+from avipipe.evaluate.catalogue import LISTED, METRICS
+from avipipe.evaluate.catalogue.sets import SETS
+from avipipe.evaluate.set_values import SetFeatures, set_tests, set_values
 from avipipe.evaluate.tables import (
     ClipScore,
     EvaluateRun,
+    FeatureRow,
     SetScore,
+    SetValue,
     read_run,
     write_clips,
+    write_features,
     write_run,
     write_sets,
 )
@@ -38,38 +43,53 @@ NO_VAE = "there is no VAE here, so the round trip through one is left out of the
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What a run found."""
+    """What a run found.
+
+    Attributes:
+        sets: means over cases; `tests` of them, `controls` of controls against a copy.
+        values: numbers of whole sets; `value_tests` of them.
+    """
 
     run: EvaluateRun
     sets: Sequence[SetScore]
     tests: Sequence[PairTest]
     controls: Sequence[PairTest]
+    values: Sequence[SetValue] = ()
+    value_tests: Sequence[PairTest] = ()
 
 
 def conclude(
     folder: Path,
     cases: Sequence[Case],
     clips: Sequence[ClipScore],
+    features: Sequence[FeatureRow] = (),
     *,
     metrics: Sequence[str],
     seed: int,
+    allow_small_n: bool = False,
     shard: tuple[int, int] = (1, 1),
 ) -> Conclusion:
     """Write all that a run leaves but the report.
 
     Args:
         cases: the whole manifest, with controls, whatever the shard.
-        clips: the scores, of the shard alone.
+        clips: the scores, of the shard alone; `features` too.
+        allow_small_n: of `set_values`.
     """
     scores = Scores(clips)
     sets = set_scores(scores, seed=seed)
     judged = [name for name in scores.metrics if METRICS[name].sense != "none"]
     tests = pair_tests(scores, judged, seed=seed)
     controls = control_tests(scores, judged, seed=seed)
+    gathered = SetFeatures(features)
+    asked = [name for name in metrics if name in SETS]
+    values = set_values(gathered, asked, seed=seed, allow_small_n=allow_small_n)
+    value_tests = set_tests(gathered, values, asked, seed=seed)
     facts = {
         "version": __version__,
         "packages": {name: metadata.version(name) for name in _PACKAGES},
         "seed": seed,
+        "allow_small_n": allow_small_n,
         "shard": list(shard),
         "metrics": {name: _metric_facts(name) for name in metrics},
         "views": {
@@ -83,17 +103,20 @@ def conclude(
         "statuses": dict(sorted(Counter(clip.status for clip in clips).items())),
         "tests": [asdict(test) for test in tests],
         "control_tests": [asdict(test) for test in controls],
+        "set_tests": [asdict(test) for test in value_tests],
         "notes": [NO_VAE],
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_clips(folder, clips)
-    write_sets(folder, sets)
+    write_sets(folder, sets, values)
+    write_features(folder, features)
     write_run(folder, facts, cases)
-    return Conclusion(EvaluateRun(folder, facts, cases, clips), sets, tests, controls)
+    run = EvaluateRun(folder, facts, cases, clips, features)
+    return Conclusion(run, sets, tests, controls, values, value_tests)
 
 
 def _metric_facts(name: str) -> dict[str, Any]:
-    metric = METRICS[name]
+    metric = LISTED[name]
     return {
         "version": metric.version,
         "sense": metric.sense,
@@ -116,7 +139,7 @@ def merge(folder: Path, parts: Sequence[Path]) -> Conclusion:
     for run in runs[1:]:
         if run.cases != first.cases:
             raise ConfigError(f"{run.folder} and {first.folder} are of different cases")
-        for key in ("seed", "metrics", "views", "version"):
+        for key in ("seed", "allow_small_n", "metrics", "views", "version"):
             if run.facts[key] != first.facts[key]:
                 raise ConfigError(
                     f"{run.folder} and {first.folder} differ in {key}: run their shards again, "
@@ -124,10 +147,22 @@ def merge(folder: Path, parts: Sequence[Path]) -> Conclusion:
                 )
     _check_whole(runs)
     clips = [clip for run in runs for clip in run.clips]
-    metrics = [name for name in METRICS if name in first.facts["metrics"]]
+    metrics = [name for name in LISTED if name in first.facts["metrics"]]
     order = {name: place for place, name in enumerate(metrics)}
     clips.sort(key=lambda clip: (clip.method, clip.name, order[clip.metric]))
-    return conclude(folder, first.cases, clips, metrics=metrics, seed=first.facts["seed"])
+    kinds = dict.fromkeys(SETS[name].features.name for name in metrics if name in SETS)
+    places = {kind: place for place, kind in enumerate(kinds)}
+    features = [row for run in runs for row in run.features]
+    features.sort(key=lambda row: (row.method, row.name, places[row.kind]))
+    return conclude(
+        folder,
+        first.cases,
+        clips,
+        features,
+        metrics=metrics,
+        seed=first.facts["seed"],
+        allow_small_n=first.facts["allow_small_n"],
+    )
 
 
 def _check_whole(runs: Sequence[EvaluateRun]) -> None:

@@ -3,7 +3,7 @@
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from avipipe.errors import DISK_ERRNOS, AvipipeError
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.cases import Case
 from avipipe.evaluate.catalogue import METRICS
+from avipipe.evaluate.catalogue.sets import SETS
 from avipipe.evaluate.mask_view import MaskView
 from avipipe.evaluate.metric import Metric, Score, Status, lacking, scored
-from avipipe.evaluate.store import ScoreStore, case_key, metric_key
+from avipipe.evaluate.set_metric import CaseFeatures, FeatureKind, embedded
+from avipipe.evaluate.store import ScoreStore, StoredCase, case_key, metric_key
 from avipipe.evaluate.views import MediaView
 
 logger = logging.getLogger(__name__)
@@ -26,13 +28,15 @@ class CaseScores:
     Attributes:
         scores: by the name of the metric.
         notes: what was done to make source and edit comparable.
-        num_measured: scores that were not there already.
+        num_measured: scores and features that were not there already.
+        features: by the name of their kind.
     """
 
     case: Case
     scores: Mapping[str, Score]
     notes: tuple[str, ...] = ()
     num_measured: int = 0
+    features: Mapping[str, CaseFeatures] = field(default_factory=dict)
 
 
 def works(cases: Sequence[Case]) -> list[tuple[Case, ...]]:
@@ -49,7 +53,7 @@ def measure(cases: Sequence[Case], metrics: Sequence[str], work: Path) -> list[C
     """Measure cases of one source; what is stored already is not measured again.
 
     Args:
-        metrics: names of the catalogue.
+        metrics: names of the catalogue, of cases and of sets.
         work: folder of the store.
     Raises:
         OSError: nothing more can be written.
@@ -67,47 +71,91 @@ class _Bench:
     """Where the views of one source are held."""
 
     def __init__(self, store: ScoreStore, folder: Path, metrics: Sequence[str]) -> None:
-        self._store, self._folder, self._metrics = store, folder, metrics
+        self._store, self._folder = store, folder
         self._source: MediaView | None = None
-        reasons = {name: lacking(METRICS[name]) for name in metrics}
+        self._metrics = [name for name in metrics if name in METRICS]
+        kinds = [SETS[name].features for name in metrics if name in SETS]
+        self._kinds = {kind.name: kind for kind in kinds}
+        asked: dict[str, Metric | FeatureKind] = {
+            **{name: METRICS[name] for name in self._metrics},
+            **self._kinds,
+        }
+        reasons = {name: lacking(each) for name, each in asked.items()}
         self._lacking = {name: reason for name, reason in reasons.items() if reason}
-        self._keys = {n: metric_key(n, METRICS[n]) for n in metrics if n not in self._lacking}
+        self._keys = {n: metric_key(n, each) for n, each in asked.items() if n not in self._lacking}
 
     def measure(self, case: Case) -> CaseScores:
-        metrics = self._metrics
         if case.problem:
-            status: Status = "skipped" if case.control else "failed"
-            return _all_ended(case, metrics, status, case.problem)
+            return self._all_ended(case, "skipped" if case.control else "failed", case.problem)
         try:
             key = case_key(case)
         except OSError as error:
             reason = f"cannot read {error.filename}: {error.strerror}"
-            return _all_ended(case, metrics, "failed", reason)
+            return self._all_ended(case, "failed", reason)
         stored = self._store.read(key)
-        scores = {n: stored.scores[own] for n, own in self._keys.items() if own in stored.scores}
-        scores |= {name: Score("skipped", reason=reason) for name, reason in self._lacking.items()}
-        left = {name: METRICS[name] for name in metrics if name not in scores}
-        new: dict[str, Score] = {}
+        scores = self._stored_scores(stored)
+        features = self._stored_features(key, stored)
+        left = {name: METRICS[name] for name in self._metrics if name not in scores}
+        kinds = {name: kind for name, kind in self._kinds.items() if name not in features}
         notes = stored.notes
-        if left:
-            new, notes = self._measure_new(case, left)
-            self._store.add(key, {self._keys[name]: score for name, score in new.items()}, notes)
-        found = {**scores, **new}
-        return CaseScores(case, {name: found[name] for name in metrics}, notes, len(new))
+        if left or kinds:
+            new, made, notes = self._measure_new(case, left, kinds)
+            for name, each in made.items():
+                if each.pair is not None:
+                    self._store.add_pair(key, self._keys[name], each.pair)
+            told = {**new, **{name: each.score for name, each in made.items()}}
+            self._store.add(key, {self._keys[n]: score for n, score in told.items()}, notes)
+            scores, features = {**scores, **new}, {**features, **made}
+        return CaseScores(
+            case,
+            {name: scores[name] for name in self._metrics},
+            notes,
+            len(left) + len(kinds),
+            {name: features[name] for name in self._kinds},
+        )
+
+    def _stored_scores(self, stored: StoredCase) -> dict[str, Score]:
+        """Those that are there already, or cannot be made here."""
+        found = {}
+        for name in self._metrics:
+            if name in self._lacking:
+                found[name] = Score("skipped", reason=self._lacking[name])
+            elif self._keys[name] in stored.scores:
+                found[name] = stored.scores[self._keys[name]]
+        return found
+
+    def _stored_features(self, key: str, stored: StoredCase) -> dict[str, CaseFeatures]:
+        """As `_stored_scores`; features that are lost are made anew."""
+        found = {}
+        for name in self._kinds:
+            if name in self._lacking:
+                found[name] = CaseFeatures(Score("skipped", reason=self._lacking[name]))
+                continue
+            score = stored.scores.get(self._keys[name])
+            pair = self._store.pair(key, self._keys[name]) if score else None
+            if score and (pair is not None or score.status != "ok"):
+                found[name] = CaseFeatures(score, pair)
+        return found
+
+    def _all_ended(self, case: Case, status: Status, reason: str) -> CaseScores:
+        return _all_ended(case, self._metrics, list(self._kinds), status, reason)
 
     def _measure_new(
-        self, case: Case, metrics: Mapping[str, Metric]
-    ) -> tuple[dict[str, Score], tuple[str, ...]]:
+        self, case: Case, metrics: Mapping[str, Metric], kinds: Mapping[str, FeatureKind]
+    ) -> tuple[dict[str, Score], dict[str, CaseFeatures], tuple[str, ...]]:
+        asked: list[Metric | FeatureKind] = [*metrics.values(), *kinds.values()]
         try:
             view = self._view(case)
             notes = tuple(view.notes())
-            if any({"pairs", "pictures"}.intersection(each.needs) for each in metrics.values()):
+            if any({"pairs", "pictures"}.intersection(each.needs) for each in asked):
                 _ = view.source.pictures, view.edit_pictures  # no metric is charged for decoding
         except (AvipipeError, OSError) as error:
             if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
                 raise
-            return dict.fromkeys(metrics, Score("failed", reason=str(error))), ()
-        return {name: scored(metric, view) for name, metric in metrics.items()}, notes
+            failed = Score("failed", reason=str(error))
+            return dict.fromkeys(metrics, failed), dict.fromkeys(kinds, CaseFeatures(failed)), ()
+        scores = {name: scored(metric, view) for name, metric in metrics.items()}
+        return scores, {name: embedded(kind, view) for name, kind in kinds.items()}, notes
 
     def _view(self, case: Case) -> CaseView:
         """The views of a case; its files are opened, so that what is broken fails here."""
@@ -131,11 +179,18 @@ class _Bench:
         )
 
 
-def _all_ended(case: Case, metrics: Sequence[str], status: Status, reason: str) -> CaseScores:
-    return CaseScores(case, dict.fromkeys(metrics, Score(status, reason=reason)))
+def _all_ended(
+    case: Case, metrics: Sequence[str], kinds: Sequence[str], status: Status, reason: str
+) -> CaseScores:
+    """What is said of a case of which nothing can be measured."""
+    score = Score(status, reason=reason)
+    features = dict.fromkeys(kinds, CaseFeatures(score))
+    return CaseScores(case, dict.fromkeys(metrics, score), features=features)
 
 
 def all_died(cases: Sequence[Case], metrics: Sequence[str]) -> list[CaseScores]:
     """What is said of cases whose process died each time they were measured."""
     reason = "the process that measured it died: too little memory, or a broken decoder"
-    return [_all_ended(case, metrics, "failed", reason) for case in cases]
+    own = [name for name in metrics if name not in SETS]
+    kinds = [SETS[name].features.name for name in metrics if name in SETS]
+    return [_all_ended(case, own, kinds, "failed", reason) for case in cases]

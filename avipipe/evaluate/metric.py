@@ -3,10 +3,10 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import ItemError, WeightsError
@@ -20,7 +20,7 @@ Status = Literal["ok", "skipped", "failed", "undefined"]
 """A number; not asked for as something is not given; broken; or without a value by nature."""
 Sense = Literal["higher", "lower", "none"]
 """Which way is better; `none` where that depends on what was asked."""
-Family = Literal["picture", "motion", "mask", "sound", "synchrony", "text"]
+Family = Literal["picture", "motion", "mask", "sound", "synchrony", "text", "set"]
 Need = Literal[
     "pictures",
     "pairs",
@@ -76,9 +76,18 @@ class Metric:
         Raises:
             WeightsError: one is missing.
         """
-        models: list[Any] = [each() for each in self.extractors]
-        told = [part for model in models for part in (str(model.version), *model.weights.values())]
-        return "@".join([str(self.version), *told])
+        return identity_of(self.version, self.extractors)
+
+
+def identity_of(version: int, extractors: Sequence[type[Weighted]]) -> str:
+    """A version, and what identifies models and their weights.
+
+    Raises:
+        WeightsError: one is missing.
+    """
+    models: list[Any] = [each() for each in extractors]
+    told = [part for model in models for part in (str(model.version), *model.weights.values())]
+    return "@".join([str(version), *told])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +108,17 @@ class Score:
         return self.status in ("ok", "undefined")
 
 
-def lacking(metric: Metric) -> str:
+class NeedsModels(Protocol):
+    """What computes with models, or with none."""
+
+    @property
+    def extractors(self) -> tuple[type[Weighted], ...]: ...
+
+
+def lacking(metric: NeedsModels) -> str:
     """Why a metric is skipped on this machine; empty where all its weights are here."""
-    missing = [name for name in metric.weights if find(entry(name)) is None]
+    needed = [name for each in metric.extractors for name in each.needs]
+    missing = [name for name in needed if find(entry(name)) is None]
     if missing:
         names = " ".join(missing)
         return f"weights {', '.join(missing)} are missing; run `avipipe weights pull {names}`"
@@ -122,12 +139,17 @@ def _is_installed(package: str) -> bool:
 
 def scored(metric: Metric, view: CaseView) -> Score:
     """Measure a case with a metric that lacks nothing here; whatever happens is a score."""
+    return attempted(metric.needs, view, lambda: metric.measure(view))
+
+
+def attempted(needs: tuple[Need, ...], view: CaseView, measure: Callable[[], float]) -> Score:
+    """Measure what a case must have `needs` for; whatever happens is a score."""
     began_s = time.process_time()
     try:
-        lack = _lack(metric, view)
+        lack = _lack(needs, view)
         if lack is not None:
             return lack
-        value = float(metric.measure(view))
+        value = float(measure())
     except Undefined as error:
         return Score("undefined", reason=error.reason, seconds=time.process_time() - began_s)
     except WeightsError as error:
@@ -145,9 +167,9 @@ def scored(metric: Metric, view: CaseView) -> Score:
     return Score("ok", value, seconds=seconds)
 
 
-def _lack(metric: Metric, view: CaseView) -> Score | None:
+def _lack(needs: tuple[Need, ...], view: CaseView) -> Score | None:
     """How a metric ends that the case gives too little for; None where all is there."""
-    for need in metric.needs:
+    for need in needs:
         match need:
             case "mask" if view.mask is None and view.edit_mask is None:
                 return Score("skipped", reason="the case has no mask")

@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
 from avipipe.evaluate.cases import Case
 from avipipe.evaluate.metric import Metric, Score
+from avipipe.evaluate.set_metric import FeatureKind, FeaturePair
 from avipipe.evaluate.views import VIEWS_VERSION, Features, MediaView
 from avipipe.files import sha256_of, written_whole
 from avipipe.manifests.records import digest
@@ -37,8 +39,8 @@ def case_key(case: Case) -> str:
     return digest([VIEWS_VERSION, parts])[:_KEY_CHARS]
 
 
-def metric_key(name: str, metric: Metric) -> str:
-    """What a metric is, with its version and weights."""
+def metric_key(name: str, metric: Metric | FeatureKind) -> str:
+    """What a metric is, or features, with version and weights."""
     return f"{name}@{metric.identity}"
 
 
@@ -54,6 +56,7 @@ class ScoreStore:
 
     def __init__(self, folder: Path) -> None:
         self._scores, self._features = folder / "scores", folder / "features"
+        self._pairs = folder / "pairs"
 
     def read(self, key: str) -> StoredCase:
         """What is known of a case; what is damaged counts as missing, and is made anew."""
@@ -92,6 +95,28 @@ class ScoreStore:
         with written_whole(path) as draft, draft.open("wb") as file:
             np.save(file, made, allow_pickle=False)
         return made
+
+    def pair(self, key: str, kind: str) -> FeaturePair | None:
+        """The features of a case; None where they are missing or damaged.
+
+        Args:
+            kind: key of what they are.
+        """
+        try:
+            with np.load(self._pair_file(key, kind), allow_pickle=False) as found:
+                return FeaturePair(found["source"], found["edit"])
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            return None
+
+    def add_pair(self, key: str, kind: str, pair: FeaturePair) -> None:
+        """Keep the features of a case."""
+        path = self._pair_file(key, kind)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as draft, draft.open("wb") as file:
+            np.savez(file, source=pair.source_ND, edit=pair.edit_MD)
+
+    def _pair_file(self, key: str, kind: str) -> Path:
+        return self._pairs / key[:2] / f"{digest([key, kind])[:_KEY_CHARS]}.npz"
 
     def _file(self, key: str) -> Path:
         return self._scores / key[:2] / f"{key}.json"

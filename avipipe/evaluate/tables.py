@@ -1,4 +1,4 @@
-"""What a run leaves: `cases.jsonl`, `clips.parquet`, `sets.parquet` and `run.json`.
+"""What a run leaves: `cases.jsonl`, `run.json`, and tables of clips, sets and features.
 
 Everything else, the report too, is made of these, and can be made anew from them.
 """
@@ -9,17 +9,24 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from avipipe.errors import ConfigError, ManifestError
 from avipipe.evaluate.cases import Case, read_cases, write_cases
 from avipipe.evaluate.measuring import CaseScores
 from avipipe.evaluate.metric import Status
+from avipipe.evaluate.set_metric import Rows
 from avipipe.files import written_whole
 from avipipe.manifests.rle import write_json
 
 CASES_NAME = "cases.jsonl"
 CLIPS_NAME = "clips.parquet"
 SETS_NAME = "sets.parquet"
+FEATURES_NAME = "features.parquet"
 RUN_NAME = "run.json"
+
+Types = Mapping[str, str]
+"""Column -> its type in Arrow, where that is not text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +84,81 @@ class SetScore:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SetValue:
+    """Another kind of row of `sets.parquet`: a metric of all edits of a method together.
+
+    It is over the cases that every method has features of.
+
+    Attributes:
+        value: None unless the status is ok.
+        low, high: interval of 95 %, from halves of the source videos.
+        null, null_high: what halves of the sources have to each other: mean, and upper end of 95 %.
+        infinity: extrapolated to infinitely many clips.
+        rank: of the covariances, the lesser one, of `num_dims`.
+        num_ok: edits that it is of, of `num_total` that there are.
+        num_reference: rows of sources that they are compared with.
+        reason: why there is no value, or no interval.
+    """
+
+    method: str
+    control: str
+    metric: str
+    status: Status
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    null: float | None = None
+    null_high: float | None = None
+    infinity: float | None = None
+    rank: int | None = None
+    num_dims: int | None = None
+    num_ok: int = 0
+    num_total: int = 0
+    num_groups: int = 0
+    num_reference: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRow:
+    """A row of `features.parquet`: what a model makes of a case, for metrics of sets.
+
+    Attributes:
+        kind: name of the features.
+        num_dims: of a feature; 0 where there are none.
+        source, edit: float32, feature by feature.
+    """
+
+    name: str
+    method: str
+    control: str
+    group: str
+    kind: str
+    status: Status
+    reason: str
+    num_dims: int
+    source: bytes
+    edit: bytes
+
+    @property
+    def metric(self) -> str:
+        """What it is called where scores that are missing are told."""
+        return self.kind
+
+    def side(self, values: bytes) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+        """Features (N, D) of `source` or `edit`."""
+        return np.frombuffer(values, np.float32).reshape(-1, self.num_dims)
+
+
 _CLIP_TYPES = {"seed": "int64", "value": "float64", "seconds": "float64"}
 _SET_TYPES = {
     **dict.fromkeys(("mean", "low", "high"), "float64"),
     **dict.fromkeys(("num_ok", "num_total", "num_groups"), "int64"),
+    **dict.fromkeys(("value", "null", "null_high", "infinity"), "float64"),
+    **dict.fromkeys(("rank", "num_dims", "num_reference"), "int64"),
 }
+_FEATURE_TYPES = {"num_dims": "int64", "source": "binary", "edit": "binary"}
 
 
 def clip_scores(measured: Iterable[CaseScores]) -> list[ClipScore]:
@@ -106,16 +183,38 @@ def clip_scores(measured: Iterable[CaseScores]) -> list[ClipScore]:
     ]
 
 
-def _write_table(path: Path, rows: Sequence[Any], kind: type, types: Mapping[str, str]) -> None:
-    """Write rows, which are dataclasses of one kind, as Parquet, whole or not at all."""
+def feature_rows(measured: Iterable[CaseScores]) -> list[FeatureRow]:
+    """The features of all cases, by method, case and kind."""
+    return [
+        FeatureRow(
+            name=each.case.name,
+            method=each.case.method,
+            control=each.case.control,
+            group=each.case.group,
+            kind=kind,
+            status=found.score.status,
+            reason=found.score.reason,
+            num_dims=0 if found.pair is None else found.pair.edit_MD.shape[1],
+            source=b"" if found.pair is None else _bytes(found.pair.source_ND),
+            edit=b"" if found.pair is None else _bytes(found.pair.edit_MD),
+        )
+        for each in measured
+        for kind, found in each.features.items()
+    ]
+
+
+def _bytes(rows_ND: Rows) -> bytes:
+    return rows_ND.astype(np.float32).tobytes()
+
+
+def _write_table(path: Path, rows: Sequence[Any], kinds: Sequence[type], types: Types) -> None:
+    """Write rows, which are dataclasses of these kinds, as Parquet, whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    names = dict.fromkeys(field.name for kind in kinds for field in fields(kind))
     schema = pa.schema(
-        [
-            pa.field(field.name, pa.type_for_alias(types.get(field.name, "string")))
-            for field in fields(kind)
-        ]
+        [pa.field(name, pa.type_for_alias(types.get(name, "string"))) for name in names]
     )
     table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
     with written_whole(path) as draft:
@@ -124,12 +223,17 @@ def _write_table(path: Path, rows: Sequence[Any], kind: type, types: Mapping[str
 
 def write_clips(folder: Path, rows: Sequence[ClipScore]) -> None:
     """Write `clips.parquet`."""
-    _write_table(folder / CLIPS_NAME, rows, ClipScore, _CLIP_TYPES)
+    _write_table(folder / CLIPS_NAME, rows, [ClipScore], _CLIP_TYPES)
 
 
-def write_sets(folder: Path, rows: Sequence[SetScore]) -> None:
-    """Write `sets.parquet`."""
-    _write_table(folder / SETS_NAME, rows, SetScore, _SET_TYPES)
+def write_sets(folder: Path, rows: Sequence[SetScore], values: Sequence[SetValue]) -> None:
+    """Write `sets.parquet`, both kinds of rows in one table."""
+    _write_table(folder / SETS_NAME, [*rows, *values], [SetScore, SetValue], _SET_TYPES)
+
+
+def write_features(folder: Path, rows: Sequence[FeatureRow]) -> None:
+    """Write `features.parquet`."""
+    _write_table(folder / FEATURES_NAME, rows, [FeatureRow], _FEATURE_TYPES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +244,7 @@ class EvaluateRun:
     facts: Mapping[str, Any]
     cases: Sequence[Case]
     clips: Sequence[ClipScore]
+    features: Sequence[FeatureRow] = ()
 
 
 def write_run(folder: Path, facts: Mapping[str, Any], cases: Sequence[Case]) -> None:
@@ -166,6 +271,9 @@ def read_run(folder: Path) -> EvaluateRun:
         facts = json.loads((folder / RUN_NAME).read_bytes())
         rows = pq.read_table(folder / CLIPS_NAME).to_pylist()
         clips = [ClipScore(**row) for row in rows]
+        path = folder / FEATURES_NAME  # which runs of older versions have not
+        features = pq.read_table(path).to_pylist() if path.exists() else []
+        embedded = [FeatureRow(**row) for row in features]
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         raise ManifestError(f"{folder}: its tables are damaged: {error}; run it again") from error
-    return EvaluateRun(folder, facts, read_cases(folder / CASES_NAME), clips)
+    return EvaluateRun(folder, facts, read_cases(folder / CASES_NAME), clips, embedded)

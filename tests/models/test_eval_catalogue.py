@@ -20,7 +20,10 @@ from tests.models.locked import lock  # noqa: E402
 from tests.models.single_file import lock_file  # noqa: E402
 from tests.models.tiny_clip import write_clip  # noqa: E402
 
-LIPS = ["syncc.syncnet", "syncd.syncnet", "syncc.at0", "syncd.at0"]
+LIPS = [
+    *("syncc.syncnet", "syncd.syncnet", "syncc.at0", "syncd.at0"),
+    *("syncoffset.syncnet", "syncoffset.share"),
+]
 NAMES = ["clipt.b32", "fc.b32", "fcall.b32", "sema.b32", "temps.b32", "clipt.l14"]
 
 
@@ -98,6 +101,9 @@ def test_lips_are_scored_where_a_face_stays(
     assert values[0] == values[1]
     assert value(scores["shifted"]["syncd.at0"]) != value(scores["copy"]["syncd.at0"])
     assert value(scores["copy"]["syncd.at0"]) >= value(scores["copy"]["syncd.syncnet"])
+    offset_s = value(scores["copy"]["syncoffset.syncnet"])
+    assert offset_s * 25 == pytest.approx(round(offset_s * 25))
+    assert value(scores["copy"]["syncoffset.share"]) == float(offset_s < 0.05)
     (faceless,) = measure([case], LIPS, tmp_path / "work")
     assert faceless.scores["syncc.syncnet"].reason == "no face was followed for 4 s"
 

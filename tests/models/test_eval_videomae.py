@@ -11,9 +11,12 @@ pytest.importorskip("timm")
 transformers = pytest.importorskip("transformers")
 
 from avipipe.errors import WeightsError  # noqa: E402
+from avipipe.evaluate.cases import Case, completed  # noqa: E402
 from avipipe.evaluate.extractors import fvd_views  # noqa: E402
 from avipipe.evaluate.extractors.videomae import VideoMaeV2  # noqa: E402
+from avipipe.evaluate.measuring import measure  # noqa: E402
 from avipipe.evaluate.metrics.undefined import Undefined  # noqa: E402
+from tests.integration import lavfi  # noqa: E402
 from tests.models.locked import lock  # noqa: E402
 
 FILE = "mae-g/vit_g_hybrid_pt_1200e_ssv2_ft.pth"
@@ -97,3 +100,27 @@ def test_what_lacks_a_tensor_is_refused(
     del state["blocks.1.norm2.weight"]
     with pytest.raises(WeightsError, match=r"lacks 1 of its tensors, blocks\.1\.norm2\.weight"):
         load(state, tmp_path, monkeypatch)
+
+
+def test_a_case_has_features_for_the_metrics_of_sets(
+    reference: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(official(reference), tmp_path, monkeypatch)
+    monkeypatch.setattr("avipipe.evaluate.catalogue.embeddings.READY", {})
+    own = [
+        lavfi.write(tmp_path / f"{name}.mp4", video=lavfi.picture(size=size, duration_s=duration_s))
+        for name, size, duration_s in (
+            ("a", "64x48", 1.0),
+            ("b", "48x64", 1.0),
+            ("c", "64x48", 0.5),
+        )
+    ]
+    cases = [Case(name=edit.stem, method="m", source=own[0], edit=edit) for edit in own]
+    same, other, short = measure(completed(cases, "test"), ["kvd.videomae"], tmp_path / "work")
+    for found in (same, other):
+        pair = found.features["videomae.cdfvd"].pair
+        assert pair is not None
+        assert pair.source_ND.shape == pair.edit_MD.shape == (1, 88)
+        assert np.array_equal(*pair) == (found is same)
+    assert short.features["videomae.cdfvd"].score.status == "undefined"
+    assert "16 are compared" in short.features["videomae.cdfvd"].score.reason

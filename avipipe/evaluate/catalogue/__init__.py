@@ -1,4 +1,6 @@
-"""All metrics by name and protocol: `METRICS`, the one list that runs, reports and docs go by.
+"""All metrics by name and protocol, the lists that runs, reports and docs go by.
+
+`METRICS` are of a case each, `SETS` of all cases of a method together; `LISTED` are both.
 
 A name is `metric.protocol`; numbers of two protocols are never compared. What a metric with weights
 computes with is imported when it is used, so that one without weights loads none of it.
@@ -8,15 +10,18 @@ from collections.abc import Sequence
 
 from avipipe.errors import ConfigError
 from avipipe.evaluate.catalogue.hearing import HEARING
+from avipipe.evaluate.catalogue.joint import JOINT
 from avipipe.evaluate.catalogue.lips import LIPS
 from avipipe.evaluate.catalogue.masks import MASKS
 from avipipe.evaluate.catalogue.motion import MOTION
 from avipipe.evaluate.catalogue.networks import NETWORKS
 from avipipe.evaluate.catalogue.pictures import PICTURES
+from avipipe.evaluate.catalogue.sets import SETS
 from avipipe.evaluate.catalogue.sounds import SOUNDS
 from avipipe.evaluate.catalogue.synchrony import SYNCHRONY
 from avipipe.evaluate.catalogue.words import WORDS
 from avipipe.evaluate.metric import Metric
+from avipipe.evaluate.set_metric import SetMetric
 
 METRICS: dict[str, Metric] = {
     **PICTURES,
@@ -27,9 +32,13 @@ METRICS: dict[str, Metric] = {
     **SOUNDS,
     **SYNCHRONY,
     **HEARING,
+    **JOINT,
     **LIPS,
 }
 """Those without weights, and those with; reports have them by family."""
+
+
+LISTED: dict[str, Metric | SetMetric] = {**METRICS, **SETS}
 
 
 def chosen(names: Sequence[str]) -> list[str]:
@@ -41,17 +50,17 @@ def chosen(names: Sequence[str]) -> list[str]:
         ConfigError: one is not in the list.
     """
     if not names:
-        return list(METRICS)
+        return list(LISTED)
     found: set[str] = set()
     for asked in names:
         own = {
             name
-            for name, metric in METRICS.items()
+            for name, metric in LISTED.items()
             if asked in (name, name.split(".")[0], metric.family)
         }
         if not own:
             raise ConfigError(
-                f"there is no metric {asked!r}; `avipipe eval metrics` lists {len(METRICS)} of them"
+                f"there is no metric {asked!r}; `avipipe eval metrics` lists {len(LISTED)} of them"
             )
         found |= own
-    return [name for name in METRICS if name in found]
+    return [name for name in LISTED if name in found]

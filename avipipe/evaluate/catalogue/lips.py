@@ -1,4 +1,4 @@
-"""Metrics of lips and voice by SyncNet: Sync-C and Sync-D."""
+"""Metrics of lips and voice by SyncNet: Sync-C, Sync-D and their offset."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -12,7 +12,13 @@ from avipipe.evaluate.catalogue.embeddings import kept_name, ready
 from avipipe.evaluate.extractors.face_tracks import FaceTracker
 from avipipe.evaluate.extractors.syncnet import SyncNetV2, of_track
 from avipipe.evaluate.metric import Metric, Sense
-from avipipe.evaluate.metrics.sync import LEAST_FRAMES, LipSync, distances_at_offsets, lip_sync
+from avipipe.evaluate.metrics.sync import (
+    LEAST_FRAMES,
+    LipSync,
+    distances_at_offsets,
+    lip_sync,
+    share_in_sync,
+)
 from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.evaluate.store import content
 from avipipe.evaluate.views import DETAIL_PX
@@ -48,19 +54,30 @@ def _row(found: LipSync) -> list[float]:
     return [found.offset_frames, found.confidence, found.distance, *at_0]
 
 
+def _followed(view: CaseView) -> npt.NDArray[np.float64]:
+    found = _tracks(view)
+    if not len(found):
+        raise Undefined("no face was followed for 4 s")
+    return found
+
+
 def _mean(column: int) -> Callable[[CaseView], float]:
-    def measure(view: CaseView) -> float:
-        found = _tracks(view)
-        if not len(found):
-            raise Undefined("no face was followed for 4 s")
-        return float(found[:, column].mean())
-
-    return measure
+    return lambda view: float(_followed(view)[:, column].mean())
 
 
-def _metric(column: int, sense: Sense, words: str, protocol: str) -> Metric:
+def _offset_s(view: CaseView) -> float:
+    return float(np.abs(_followed(view)[:, 0]).mean() / SyncNetV2.fps)
+
+
+def _in_sync(view: CaseView) -> float:
+    return share_in_sync([round(offset) for offset in _followed(view)[:, 0]])
+
+
+def _metric(
+    measure: Callable[[CaseView], float], sense: Sense, words: str, protocol: str, unit: str = ""
+) -> Metric:
     return Metric(
-        measure=_mean(column),
+        measure=measure,
         needs=("sound",),
         sense=sense,
         family="synchrony",
@@ -68,22 +85,39 @@ def _metric(column: int, sense: Sense, words: str, protocol: str) -> Metric:
         protocol=f"{protocol} SyncNet v2 over tracks of faces of at least 4 s by YuNet, not by "
         "S3FD; 25 pictures a second, short side at most 480 px, mono at 16 kHz, offsets of up to "
         "15 pictures; mean over tracks.",
+        unit=unit,
         extractors=(SyncNetV2, FaceTracker),
     )
 
 
 LIPS: dict[str, Metric] = {
     "syncc.syncnet": _metric(
-        1, "higher", "How sure lips go with the voice, at whatever offset.", "Sync-C (LSE-C)."
+        _mean(1),
+        "higher",
+        "How sure lips go with the voice, at whatever offset.",
+        "Sync-C (LSE-C).",
     ),
     "syncd.syncnet": _metric(
-        2, "lower", "How far lips are from the voice, at the best offset.", "Sync-D (LSE-D)."
+        _mean(2), "lower", "How far lips are from the voice, at the best offset.", "Sync-D (LSE-D)."
     ),
     "syncc.at0": _metric(
-        3, "higher", "How sure lips go with the voice as it stands.", "Sync-C at offset 0."
+        _mean(3), "higher", "How sure lips go with the voice as it stands.", "Sync-C at offset 0."
     ),
     "syncd.at0": _metric(
-        4, "lower", "How far lips are from the voice as it stands.", "Sync-D at offset 0."
+        _mean(4), "lower", "How far lips are from the voice as it stands.", "Sync-D at offset 0."
+    ),
+    "syncoffset.syncnet": _metric(
+        _offset_s,
+        "lower",
+        "By how much lips and voice are apart, at most 0.6 s; without a voice it is chance.",
+        "Absolute offset at which Sync-D is least.",
+        unit="s",
+    ),
+    "syncoffset.share": _metric(
+        _in_sync,
+        "higher",
+        "The share of faces whose lips go with the voice within a picture.",
+        "Share of tracks whose offset is at most one picture, 40 ms.",
     ),
 }
 """Columns are those of what is kept of a track. At the best offset both are blind to a constant

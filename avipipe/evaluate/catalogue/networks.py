@@ -1,6 +1,8 @@
-"""Metrics of pictures by LPIPS and DINO."""
+"""Metrics of pictures by LPIPS, DINO and Inception."""
 
 from collections.abc import Callable
+
+import numpy as np
 
 from avipipe.annotators.weighted import Weighted
 from avipipe.evaluate.case_view import CaseView
@@ -14,10 +16,12 @@ from avipipe.evaluate.extractors.dino import (
     DinoVitS16,
     View,
 )
+from avipipe.evaluate.extractors.inception import InceptionFid
 from avipipe.evaluate.extractors.local_views import blacked_out, cropped_views
 from avipipe.evaluate.extractors.lpips import LpipsAlex, LpipsSqueeze
 from avipipe.evaluate.metric import Family, Metric, Need, Sense
 from avipipe.evaluate.metrics import dino_similarity, lpips, structure_distance
+from avipipe.evaluate.statistics.inception_score import inception_score_of_clip
 from avipipe.evaluate.views import Frames
 
 _THOUSAND = 1e3
@@ -76,6 +80,11 @@ def _subject(view: CaseView) -> float:
         "vbench",
     )
     return dino_similarity.subject_consistency(features_TD)
+
+
+def _inception(view: CaseView) -> float:
+    frames_THWC = np.ascontiguousarray(view.edit_pictures.detail_THWC)
+    return inception_score_of_clip(ready(InceptionFid).features(frames_THWC).logits_NK)
 
 
 def _metric(
@@ -173,6 +182,15 @@ NETWORKS: dict[str, Metric] = {
         f"{DETAIL}.",
         "pairs",
         unit="1e-3",
+    ),
+    "is.clip": _metric(
+        _inception,
+        InceptionFid,
+        "higher",
+        "How much what is seen changes within the clip; a still video has 1.",
+        "Inception score of the FID's Inception-v3 over the pictures of one edit; tables near 1.1 "
+        f"are likely means of it. Of {DETAIL}.",
+        "pictures",
     ),
     "subject.vbench": _metric(
         _subject,

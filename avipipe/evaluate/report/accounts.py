@@ -5,7 +5,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from avipipe.evaluate.cases import Case
-from avipipe.evaluate.tables import ClipScore, EvaluateRun
+from avipipe.evaluate.catalogue import METRICS
+from avipipe.evaluate.tables import ClipScore, EvaluateRun, FeatureRow
+
+_Row = ClipScore | FeatureRow
+"""What a case has a status for: a score, or features for metrics of sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +53,19 @@ def accounts_of(run: EvaluateRun, measured: Collection[str]) -> Accounts:
     """
     problems = {(case.method, case.name): case.problem for case in run.cases if case.problem}
     clips = [clip for clip in run.clips if (clip.method, clip.name) not in problems]
+    lost = [row for row in run.features if (row.method, row.name) not in problems]
+    made = {*measured, *(row.kind for row in lost if row.status == "ok")}
     notes = {(c.method, c.name): c.notes for c in clips if c.notes and not c.control}
     return Accounts(
-        problems=tuple(_problems(run.cases, run.clips)),
-        empty=tuple(_empty(list(run.facts["metrics"]), measured, clips)),
-        missing=tuple(_missing(clips, measured)),
+        problems=tuple(_problems(run.cases, [*run.clips, *run.features])),
+        empty=tuple(_empty([n for n in run.facts["metrics"] if n in METRICS], measured, clips)),
+        missing=tuple(_missing([*clips, *lost], made)),
         notes=tuple((*key, text) for key, text in sorted(notes.items())),
     )
 
 
-def _problems(cases: Sequence[Case], clips: Sequence[ClipScore]) -> Iterator[tuple[str, str, str]]:
-    own = {(clip.method, clip.name) for clip in clips}
+def _problems(cases: Sequence[Case], rows: Sequence[_Row]) -> Iterator[tuple[str, str, str]]:
+    own = {(row.method, row.name) for row in rows}
     for case in cases:
         if case.problem and (case.method, case.name) in own:
             yield case.method, case.name, case.problem
@@ -80,14 +86,14 @@ def _empty(
         yield reason, tuple(metrics)
 
 
-def _missing(clips: Sequence[ClipScore], measured: Collection[str]) -> Iterator[MissingScores]:
-    found: dict[tuple[str, str], list[ClipScore]] = defaultdict(list)
-    for clip in clips:
-        if clip.status != "ok" and clip.metric in measured:
-            found[clip.status, clip.reason].append(clip)
+def _missing(rows: Sequence[_Row], measured: Collection[str]) -> Iterator[MissingScores]:
+    found: dict[tuple[str, str], list[_Row]] = defaultdict(list)
+    for row in rows:
+        if row.status != "ok" and row.metric in measured:
+            found[row.status, row.reason].append(row)
     for (status, reason), own in sorted(found.items()):
-        metrics = {clip.metric for clip in own}
-        cases = Counter(method for method, _ in {(clip.method, clip.name) for clip in own})
+        metrics = {row.metric for row in own}
+        cases = Counter(method for method, _ in {(row.method, row.name) for row in own})
         yield MissingScores(
             status=status,
             reason=reason,

@@ -1,6 +1,5 @@
 """What the report says, ready to be drawn: tables, strips, controls, slices, worst cases, cost."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ from avipipe.evaluate.conclude import Conclusion
 from avipipe.evaluate.controls import CONTROLS
 from avipipe.evaluate.metric import Family, Sense
 from avipipe.evaluate.report.accounts import Accounts, accounts_of
-from avipipe.evaluate.tables import ClipScore, SetScore, Support
+from avipipe.evaluate.report.figures import SENSES, decimals, number
+from avipipe.evaluate.report.sets import SetLine, set_lines
+from avipipe.evaluate.tables import ClipScore, FeatureRow, SetScore, Support
 
 Sets = Mapping[tuple[str, str, Support], SetScore]
 """(metric, method, support) -> its row."""
@@ -27,10 +28,8 @@ FAMILIES: dict[Family, str] = {
 }
 """Family -> its heading, in the order of the report."""
 
-SENSES: dict[Sense, str] = {"higher": "↑", "lower": "↓", "none": ""}
 _PADDING = 0.06
 """Free share of a strip at either end, so that no mark touches the edge."""
-_MINUS = "\u2212"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +127,7 @@ class EvaluatePage:
     accounts: Accounts
     costs: tuple[MetricCost, ...]
     making: tuple[tuple[str, str, int], ...]
+    sets: tuple[SetLine, ...]
     num_cases: int
     num_groups: int
     num_tests: int
@@ -145,13 +145,14 @@ class EvaluatePage:
 def page_of(conclusion: Conclusion) -> EvaluatePage:
     """What a run found, as the report says it."""
     run = conclusion.run
-    columns = tuple(_columns(run.clips))
+    rows: list[ClipScore | FeatureRow] = [*run.clips, *run.features]
+    columns = tuple(_columns(rows))
     sets = {(row.metric, row.method, row.support): row for row in conclusion.sets if not row.label}
     measured = {row.metric for row in conclusion.sets if row.mean is not None}
     lines = [
         _line(metric, columns, sets, conclusion.tests) for metric in METRICS if metric in measured
     ]
-    edits = [clip for clip in run.clips if not clip.control]
+    edits = [row for row in rows if not row.control]
     return EvaluatePage(
         title=run.folder.absolute().name,
         columns=columns,
@@ -162,8 +163,9 @@ def page_of(conclusion: Conclusion) -> EvaluatePage:
         accounts=accounts_of(run, measured),
         costs=tuple(_costs(run.clips)),
         making=tuple(_making(conclusion)),
-        num_cases=len({clip.name for clip in edits}),
-        num_groups=len({clip.group for clip in edits}),
+        sets=tuple(set_lines(conclusion, [column.name for column in columns])),
+        num_cases=len({row.name for row in edits}),
+        num_groups=len({row.group for row in edits}),
         num_tests=len(conclusion.tests),
         blind=_blind(conclusion.tests),
         control_blind=_blind(conclusion.controls),
@@ -183,14 +185,14 @@ def _blind(tests: Sequence[PairTest]) -> str:
     return f"With {num_groups} source videos no difference, however large, can pass {tested}."
 
 
-def _columns(clips: Sequence[ClipScore]) -> Iterator[Column]:
-    found = {clip.method: clip.control for clip in clips}
+def _columns(rows: Sequence[ClipScore | FeatureRow]) -> Iterator[Column]:
+    found = {row.method: row.control for row in rows}
     methods = sorted(name for name, control in found.items() if not control)
-    yield from (Column(name, "", name, number) for number, name in enumerate(methods))
-    for number, (control, words) in enumerate(CONTROLS.items()):
+    yield from (Column(name, "", name, place) for place, name in enumerate(methods))
+    for place, (control, words) in enumerate(CONTROLS.items()):
         for name, own in found.items():
             if own == control:
-                yield Column(name, control, words, number)
+                yield Column(name, control, words, place)
 
 
 def _families(lines: Sequence[Line]) -> Iterator[tuple[str, tuple[Line, ...]]]:
@@ -272,22 +274,6 @@ def _cell(
         low=at(row.low),
         high=at(row.high),
     )
-
-
-def decimals(values: Sequence[float]) -> int:
-    """Places behind the point for numbers that are to be compared: three figures or four."""
-    largest = max(abs(value) for value in values)
-    if largest == 0:
-        return 1
-    return min(max(2 - math.floor(math.log10(largest)), 1), 6)
-
-
-def number(value: float, places: int) -> str:
-    """A number with so many places behind the point; never `-0.00`."""
-    text = f"{value:.{places}f}"
-    if float(text) == 0:
-        text = text.lstrip("-")
-    return text.replace("-", _MINUS)
 
 
 def _control_lines(

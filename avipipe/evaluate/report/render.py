@@ -6,11 +6,12 @@ from pathlib import Path
 from markupsafe import Markup
 
 from avipipe import __version__
-from avipipe.evaluate.catalogue import METRICS
+from avipipe.evaluate.catalogue import LISTED
 from avipipe.evaluate.conclude import Conclusion
 from avipipe.evaluate.controls import CONTROLS
 from avipipe.evaluate.metric import lacking
-from avipipe.evaluate.report.model import SENSES, EvaluatePage, page_of
+from avipipe.evaluate.report.figures import SENSES
+from avipipe.evaluate.report.model import EvaluatePage, page_of
 from avipipe.evaluate.report.worst import WorstCase, worst_cases
 from avipipe.files import write_whole
 from avipipe.pages.render import environment, joined, script_hash, shared
@@ -41,10 +42,10 @@ def render(page: EvaluatePage, worst: Sequence[WorstCase]) -> str:
         .render(
             p=page,
             worst=[(case, Markup(case.source.video), Markup(case.edit.video)) for case in worst],
-            metrics=METRICS,
+            metrics=LISTED,
             senses=SENSES,
             controls=CONTROLS,
-            lacking={name: lacking(METRICS[name]) for name in page.facts["metrics"]},
+            lacking={name: lacking(LISTED[name]) for name in page.facts["metrics"]},
             css=Markup(shared("base.css") + joined(_HERE / "report.css")),
             script=Markup(script),
             script_hash=script_hash(script),

@@ -13,7 +13,7 @@ import numpy as np
 from avipipe.errors import AvipipeError
 from avipipe.evaluate.cases import Case
 from avipipe.evaluate.catalogue import METRICS
-from avipipe.evaluate.report.model import SENSES, decimals, number
+from avipipe.evaluate.report.figures import SENSES, decimals, number
 from avipipe.evaluate.store import content
 from avipipe.evaluate.tables import ClipScore
 from avipipe.manifests.records import digest

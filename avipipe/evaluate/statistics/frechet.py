@@ -168,13 +168,22 @@ class FrechetInfinity:
 
 
 def frechet_infinity(
-    reference_ND: Features, edits_MD: Features, *, seed: int, ddof: int = 1
+    reference_ND: Features,
+    edits_MD: Features,
+    *,
+    seed: int,
+    ddof: int = 1,
+    is_paired: bool = False,
 ) -> FrechetInfinity:
     """Fréchet distance for ever larger sets, from smaller and smaller parts of both.
 
     Equal shares of both sets are drawn, so that the bias of both is extrapolated away, and without
     replacement: with it each distance would be biased upward once more.
 
+    Args:
+        reference_ND: features of the reference set; `edits_MD` of the edits.
+        is_paired: row k of one is made of row k of the other, so the same rows of both are drawn.
+            Others would have less in common the fewer they are, and so a limit far below 0.
     Raises:
         Undefined: fewer than 2 D features in a set: halves of them are then fewer than dimensions,
             where the bias is no line in 1 / N.
@@ -189,16 +198,16 @@ def frechet_infinity(
         )
     rng = np.random.default_rng(seed)
 
-    def part(features: Features, share: float) -> Features:
-        return features[rng.permutation(len(features))[: round(share * len(features))]]
+    def drawn(features: Features, share: float) -> npt.NDArray[np.int64]:
+        return rng.permutation(len(features))[: round(share * len(features))]
 
     shares = np.linspace(0.5, 1.0, _NUM_STEPS)
-    distances = [
-        frechet_distance(
-            part(reference_ND, share), part(edits_MD, share), ddof=ddof, allow_small_n=True
-        )
-        for share in shares
-    ]
+    distances = []
+    for share in shares:
+        here = drawn(reference_ND, share)
+        there = here if is_paired else drawn(edits_MD, share)
+        parts = reference_ND[here], edits_MD[there]
+        distances.append(frechet_distance(*parts, ddof=ddof, allow_small_n=True))
     return fit_infinity(shares * len(edits_MD), np.array(distances))
 
 

@@ -89,14 +89,17 @@ def frechet_spread(
     distance = frechet_distance(reference_ND, edits_MD, ddof=ddof, allow_small_n=allow_small_n)
     null = [
         frechet_distance(reference_ND[half], reference_ND[~half], ddof=ddof, allow_small_n=True)
-        for half, _ in _halves(reference_clusters_N, reference_clusters_N, seed=seed)
+        for half, _ in video_halves(reference_clusters_N, reference_clusters_N, seed=seed)
     ]
     halves = [
         frechet_distance(reference_ND[here], edits_MD[there], ddof=ddof, allow_small_n=True)
-        for here, there in _halves(reference_clusters_N, edit_clusters_M, seed=seed)
+        for here, there in video_halves(reference_clusters_N, edit_clusters_M, seed=seed)
     ]
     try:
-        infinity = frechet_infinity(reference_ND, edits_MD, seed=seed, ddof=ddof)
+        is_paired = np.array_equal(reference_clusters_N, edit_clusters_M)
+        infinity = frechet_infinity(
+            reference_ND, edits_MD, seed=seed, ddof=ddof, is_paired=is_paired
+        )
     except Undefined:
         infinity = None
     return FrechetSpread(
@@ -112,10 +115,14 @@ def frechet_spread(
     )
 
 
-def _halves(
+def video_halves(
     here_N: Clusters, there_M: Clusters, *, seed: int
 ) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
-    """Rows of either side whose video is in a random half of all videos."""
+    """Rows of either side whose video is in a random half of all videos.
+
+    Raises:
+        Undefined: fewer than 8 videos.
+    """
     videos = np.unique(np.concatenate([here_N, there_M]))
     if len(videos) < _MIN_CLUSTERS:
         raise Undefined(f"{len(videos)} source videos, expected at least {_MIN_CLUSTERS} to halve")

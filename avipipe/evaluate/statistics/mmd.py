@@ -17,6 +17,7 @@ from avipipe.evaluate.metrics.undefined import Undefined, require_finite
 
 Array = npt.NDArray[np.float64]
 Features = npt.NDArray[np.floating]
+Clusters = npt.NDArray[np.generic]
 Estimator = Literal["unbiased", "biased", "u-statistic"]
 
 _JEDI_SCALE = 100.0
@@ -74,6 +75,42 @@ def jedi(reference_ND: Features, edits_MD: Features, *, is_unbiased: bool = Fals
     """
     estimator: Estimator = "unbiased" if is_unbiased else "biased"
     return _JEDI_SCALE * _mmd(reference_ND, edits_MD, degree=2, offset=0.0, estimator=estimator)
+
+
+def kvd(
+    reference_ND: Features,
+    edits_MD: Features,
+    reference_clusters_N: Clusters,
+    edit_clusters_M: Clusters,
+) -> float:
+    """Kernel distance with the cubic kernel of KID, over pairs of different source videos alone.
+
+    An edit is no independent draw: it resembles its own source, and other edits of it, so that an
+    estimator that takes such pairs for independent ones puts a copy below 0. Without them the mean
+    is 0 for equal distributions, whatever the number of clips, and a copy has 0.
+
+    Args:
+        reference_ND: features of the reference set; `edits_MD` of the edits.
+        reference_clusters_N: source video of each reference row; `edit_clusters_M` of each edit.
+    Raises:
+        Undefined: a single source video, NaN, infinity, other dimensions.
+    """
+    for features in (reference_ND, edits_MD):
+        require_finite(features, "features")
+    if reference_ND.shape[1] != edits_MD.shape[1]:
+        raise Undefined(f"expected equal dimensions, got {reference_ND.shape} and {edits_MD.shape}")
+
+    def mean(a_ND: Features, b_MD: Features, a_of_N: Clusters, b_of_M: Clusters) -> float:
+        is_apart = a_of_N[:, None] != b_of_M[None]
+        if not is_apart.any():
+            raise Undefined("all clips are of one source video: nothing can be compared")
+        kernel = (a_ND.astype(np.float64) @ b_MD.astype(np.float64).T / a_ND.shape[1] + 1.0) ** 3
+        return float(kernel[is_apart].mean())
+
+    here, there = (reference_ND, reference_clusters_N), (edits_MD, edit_clusters_M)
+    pairs = ((here, here), (there, there), (here, there))
+    xx, yy, xy = (mean(a, b, a_of, b_of) for (a, a_of), (b, b_of) in pairs)
+    return xx + yy - 2.0 * xy
 
 
 def _mmd(

@@ -28,7 +28,7 @@ _WAYS = tuple(
 """The first way by which all fit is taken for all; two films stand side by side, so 480 pixels are
 what a screen has for each."""
 _HEARD_AT_HZ = 16_000
-"""Of the sound that is looked at for silence; a choice: what is heard lies below its half."""
+"""Enough to tell silence from any sound."""
 _MUX_TIMEOUT_S = 60.0
 _NO_LIMIT_BYTES = 2**40
 """Of one film: what counts is the sum of all."""

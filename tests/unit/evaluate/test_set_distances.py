@@ -135,6 +135,19 @@ def test_the_limit_is_nearer_to_the_truth() -> None:
         frechet_infinity(x, y[: 2 * num_dims - 1], seed=0)
 
 
+def test_the_limit_of_edits_that_resemble_their_sources() -> None:
+    """Each edit is its source and noise: D (sqrt(1.09) - 1)^2, which few rows overstate."""
+    num_dims = 60
+    sources = gaussian(600, num_dims, seed=1)
+    edits = sources + 0.3 * gaussian(600, num_dims, seed=2)
+    known = num_dims * (np.sqrt(1.09) - 1) ** 2
+    bare = frechet_distance(sources, edits)
+    limit = frechet_infinity(sources, edits, seed=0, is_paired=True)
+    assert bare > 2 * known
+    assert abs(limit.value - known) < 0.3 * (bare - known)
+    assert frechet_infinity(sources, edits, seed=0).value < 0
+
+
 def test_a_distance_comes_with_what_it_takes_to_read_it() -> None:
     videos = np.arange(300) // 3
     reference, edits = gaussian(300, 10, seed=1), gaussian(300, 10, seed=2)
