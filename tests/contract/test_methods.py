@@ -31,7 +31,7 @@ from tests.wan_models import tiny_wan
 
 Words = tuple[str | Path, ...]
 
-FRAMES, STEPS = 54, 10
+FRAMES, STEPS = 54, 6
 BOX = ("--mask-box", "0.3,0.25,0.4,0.5")
 RESULTS = ("edited.mp4", "mask.mkv", "preview.mp4")
 

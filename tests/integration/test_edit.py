@@ -121,7 +121,7 @@ def test_a_folder_with_everything_is_left(edited: Path, clip: Path) -> None:
     page = (edited / "trace.html").read_text()
     assert 'href="mask.mkv"' in page
     assert "replace the ball with a cube" in page
-    assert page.count("data:image/jpeg") == 4
+    assert page.count('<img src="data:image/jpeg') == 4
 
 
 def test_the_file_shows_the_source_away_from_the_mask(edited: Path) -> None:
