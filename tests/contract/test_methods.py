@@ -87,8 +87,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next((folder / "clips").glob("bounce*"))
 
 
-LONG = ("audio_scenic", "aved")
-"""Methods whose edits of many steps are left to the long run: several networks, there and back."""
+LONG = ("audio_scenic", "aved", "flow_anchor")
+"""Methods whose edits of many steps are left to the long run; each costs half a minute and more."""
 
 
 @pytest.fixture(

@@ -405,6 +405,7 @@ def test_a_run_of_two_processes_goes_on_in_one(two: Path, tmp_path: Path) -> Non
     assert_close(one.ema.weights, gone_on.ema.weights)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_adapters_in_half_precision(two: Path, tmp_path: Path) -> None:
     one = sharded(tmp_path, ALONE, 4, **ADAPTERS)
     figures = json.loads((two / "adapters" / "figures.json").read_text())

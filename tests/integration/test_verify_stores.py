@@ -197,12 +197,12 @@ def test_a_store_that_fails_is_no_damage(
 
 
 def test_verify_fast_on_s3_reads_no_shard(
-    built: Path, zygote: Zygote, bucket: Bucket, s3: Proxy, tmp_path: Path
+    built: Path, small_clips: Path, zygote: Zygote, bucket: Bucket, s3: Proxy, tmp_path: Path
 ) -> None:
     """The store has computed the checksums itself, when the shards were brought there."""
     work = Path(shutil.copytree(built / "work", tmp_path / "work"))
     config = built / "config.yaml"
-    source = next(built.parent.parent.glob("synth*/sources.txt"))
+    source = small_clips / "sources.txt"
     words: Words = [
         "--source",
         source,
