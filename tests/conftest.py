@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 WEIGHTS = Path(__file__).parents[2] / "shared" / "weights"
 
 
@@ -14,3 +16,8 @@ def pytest_configure() -> None:
         os.environ.setdefault("AVIPIPE_WEIGHTS_DIR", str(WEIGHTS))
     # A shell that started us in the background has SIGINT ignored, by us and by all that we start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file of the longest tests first: begun last, all but one process would wait for it."""
+    items.sort(key=lambda item: item.path.name != "test_publish_course.py")

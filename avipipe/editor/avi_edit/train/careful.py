@@ -4,6 +4,7 @@
 rate. torch reads both with all that pickles can do; here they can only be what torch writes.
 """
 
+import enum
 import io
 import pickle
 from typing import Any
@@ -54,7 +55,16 @@ class CarefulPlanner(DefaultLoadPlanner):
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("builtins", "getattr"):
+            return _member
         is_dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
         if is_dtype or (module, name) in _ALLOWED:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"it holds {module}.{name}, which no checkpoint needs")
+
+
+def _member(kind: Any, name: str) -> enum.Enum:
+    """A member of an enumeration, which Pythons before 3.11.4 write as an attribute of it."""
+    if not (isinstance(kind, type) and issubclass(kind, enum.Enum)):
+        raise pickle.UnpicklingError(f"it asks {kind!r} for {name!r}, which no checkpoint needs")
+    return kind[name]
