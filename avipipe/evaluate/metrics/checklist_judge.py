@@ -152,21 +152,6 @@ def editing_intent(score: ChecklistScore) -> float:
     return score.by_dimension[INSTRUCTION] * score.by_dimension[FIDELITY]
 
 
-def preference(*, first_order: str, second_order: str, a: str, b: str) -> str | None:
-    """Which of two edits a judge prefers, asked in both orders; None where that depends on it.
-
-    Args:
-        first_order, second_order: whom it preferred where `a` was shown first, and where `b` was.
-        a, b: names of the two.
-    Raises:
-        Undefined: it named neither.
-    """
-    for answer in (first_order, second_order):
-        if answer not in (a, b):
-            raise Undefined(f"the judge named neither `{a}` nor `{b}`")
-    return first_order if first_order == second_order else None
-
-
 def _mean(values: Iterable[float]) -> float:
     found = list(values)
     return sum(found) / len(found)
