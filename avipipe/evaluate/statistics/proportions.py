@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
 
 from avipipe.evaluate.metrics.undefined import Undefined
-from avipipe.evaluate.statistics.bootstrap import Array, Clusters, cluster_sums
+from avipipe.evaluate.statistics.bootstrap import SIGMAS, Array, Clusters, cluster_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +24,24 @@ class ShareInterval:
     effective_num: float
 
 
-def wilson_interval(successes: float, num: float, *, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share, without continuity correction; `num` may be fractional.
+def wilson_interval(successes: float, num: float) -> tuple[float, float]:
+    """Wilson's score interval of 95 % of a share, without continuity correction.
+
+    `num` may be fractional.
 
     Raises:
         Undefined: nothing was tried.
     """
     if num <= 0:
         raise Undefined("there are no clips to take a share of")
-    z = float(scipy.stats.norm.ppf(0.5 + level / 2))
     share = successes / num
-    middle = (share + z**2 / (2 * num)) / (1 + z**2 / num)
-    half = z / (1 + z**2 / num) * np.sqrt(share * (1 - share) / num + z**2 / (4 * num**2))
+    scale = 1 + SIGMAS**2 / num
+    middle = (share + SIGMAS**2 / (2 * num)) / scale
+    half = SIGMAS / scale * np.sqrt(share * (1 - share) / num + SIGMAS**2 / (4 * num**2))
     return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
-def crossed_share(
-    successes_N: Array, clusterings: Sequence[Clusters], *, level: float = 0.95
-) -> ShareInterval:
+def crossed_share(successes_N: Array, clusterings: Sequence[Clusters]) -> ShareInterval:
     """Share of successes with Wilson's interval for the number of values that they are worth.
 
     What each of several crossed clusterings adds to the variance is added up.
@@ -58,7 +57,7 @@ def crossed_share(
     added = [num / effective_num(successes_N, clusters_N) - 1.0 for clusters_N in clusterings]
     worth = num / (1.0 + sum(added))
     share = float(successes_N.mean())
-    low, high = wilson_interval(share * worth, worth, level=level)
+    low, high = wilson_interval(share * worth, worth)
     return ShareInterval(share, low, high, worth)
 
 
