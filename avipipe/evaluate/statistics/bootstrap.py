@@ -20,6 +20,7 @@ from avipipe.evaluate.metrics.undefined import Undefined, require_finite, requir
 
 Array = npt.NDArray[np.float64]
 Clusters = npt.NDArray[np.generic]
+"""The source video that each row belongs to: any values that can be compared."""
 BootstrapMethod = Literal["percentile", "BCa"]
 
 LEVEL = 0.95

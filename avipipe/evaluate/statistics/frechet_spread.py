@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.evaluate.metrics.undefined import Undefined
+from avipipe.evaluate.statistics.bootstrap import Clusters
 from avipipe.evaluate.statistics.frechet import (
     Array,
     Features,
@@ -22,9 +23,6 @@ from avipipe.evaluate.statistics.frechet import (
     frechet_distance,
     frechet_infinity,
 )
-
-Clusters = npt.NDArray[np.generic]
-"""The source video that each row belongs to: any values that can be compared."""
 
 NUM_HALVES = 40
 """Draws of half of the videos; a choice: the standard error is then known to about a tenth."""

@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.evaluate.metrics.undefined import Undefined
-from avipipe.evaluate.statistics.bootstrap import SIGMAS
+from avipipe.evaluate.statistics.bootstrap import SIGMAS, Clusters
 from avipipe.evaluate.statistics.frechet import FeatureMoments, frechet_distance
 from avipipe.evaluate.statistics.frechet_spread import frechet_spread, video_halves
 from avipipe.evaluate.statistics.inception_score import inception_score
 from avipipe.evaluate.statistics.mmd import kvd
 
 Features = npt.NDArray[np.floating]
-Clusters = npt.NDArray[np.generic]
 
 MIN_CLIPS = 256
 """Clips below which a Fréchet distance or an Inception score tells how few they are: at 110 clips
