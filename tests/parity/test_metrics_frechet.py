@@ -37,9 +37,9 @@ def frechet() -> Arrays:
 def test_exact(frechet: Arrays, case: str, ddof: int) -> None:
     pair = frechet[f"{case}_real"], frechet[f"{case}_fake"]
     expected = frechet[f"{case}_exact_ddof{ddof}"]
-    close(frechet_distance(*pair, ddof=ddof, allow_small_n=True), expected, 1e-9)
+    close(frechet_distance(*pair, ddof=ddof), expected, 1e-9)
     moments = [FeatureMoments.of(features) for features in pair]
-    streamed = frechet_distance_of_moments(*moments, ddof=ddof, allow_small_n=True)
+    streamed = frechet_distance_of_moments(*moments, ddof=ddof)
     close(streamed, expected, 1e-6)
 
 
@@ -49,7 +49,7 @@ def test_references(frechet: Arrays, case: str) -> None:
     # Matrix roots of singular covariances are off themselves.
     tolerance = 1e-6 if case in ("tall", "offset") else 1e-4
     for name, ddof in DDOF_OF.items():
-        found = frechet_distance(*pair, ddof=ddof, allow_small_n=True)
+        found = frechet_distance(*pair, ddof=ddof)
         close(found, frechet[f"{case}_{name}"], tolerance)
     close(found, frechet[f"{case}_common_videogpt_f32"], 1e-3)
 
@@ -58,17 +58,17 @@ def test_many_dimensions_and_the_set_itself(frechet: Arrays) -> None:
     num, num_dims, seed = frechet["big_recipe"]
     rng = np.random.default_rng(seed)
     x, y = rng.standard_normal((num, num_dims)), rng.standard_normal((num, num_dims))
-    found = frechet_distance(x, y * 1.1 + 0.05, allow_small_n=True)
+    found = frechet_distance(x, y * 1.1 + 0.05)
     close(found, frechet["big_exact_ddof1"], 1e-9)
     close(found, frechet["big_common_styleganv"], 1e-6)
     real = frechet["tall_real"]
-    itself = frechet_distance(real, real, allow_small_n=True)
+    itself = frechet_distance(real, real)
     assert abs(itself - frechet["self_tall_exact"]) < 1e-12
 
 
 def test_one_feature_has_no_covariance(frechet: Arrays) -> None:
     with pytest.raises(Undefined, match="1 features are too few"):
-        frechet_distance(frechet["one_real"], frechet["one_fake"], allow_small_n=True)
+        frechet_distance(frechet["one_real"], frechet["one_fake"])
 
 
 def test_a_large_mean_costs_no_digits(frechet: Arrays) -> None:

@@ -24,7 +24,7 @@ VIEWS: dict[str, Callable[[np.ndarray], Tensor]] = {
     "cdfvd_loader": fvd_views.cdfvd_loader,
     "cdfvd_videomae": fvd_views.cdfvd_videomae,
     "common_styleganv": fvd_views.common_styleganv,
-    "common_videogpt": fvd_views.common_videogpt,
+    "common_videogpt": fvd_views.common_styleganv,
 }
 
 

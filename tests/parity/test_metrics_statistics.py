@@ -9,7 +9,7 @@ import pytest
 from avipipe.evaluate.statistics.bootstrap import clustered_interval
 from avipipe.evaluate.statistics.paired import holm, sign_flip_p
 from avipipe.evaluate.statistics.proportions import (
-    clustered_share,
+    crossed_share,
     effective_num,
     intra_cluster_correlation,
     wilson_interval,
@@ -77,7 +77,7 @@ def test_proportions(statistics: Arrays) -> None:
     clusters = np.arange(len(successes)) // size
     worth = intra_cluster_correlation(successes, clusters), effective_num(successes, clusters)
     close(worth, statistics["wilson_cluster_icc_neff"], TOLERANCE)
-    share = clustered_share(successes, clusters)
+    share = crossed_share(successes, [clusters])
     close([share.low, share.high], statistics["wilson_cluster_ci"], TOLERANCE)
 
 

@@ -81,5 +81,7 @@ def _channels_first(frames_THWC: Frames) -> "Tensor":
 
 
 def _coloured(pictures_TCHW: "Tensor") -> "Tensor":
-    mean, std = (pictures_TCHW.new_tensor(colour)[:, None, None] for colour in (_MEAN, _STD))
-    return (pictures_TCHW - mean) / std
+    from torchvision.transforms.v2 import functional
+
+    coloured: Tensor = functional.normalize(pictures_TCHW, _MEAN, _STD)
+    return coloured

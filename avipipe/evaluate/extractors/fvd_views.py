@@ -47,17 +47,10 @@ def cdfvd_videomae(frames_BTHWC: Frames) -> "Tensor":
 def common_styleganv(frames_BTHWC: Frames) -> "Tensor":
     """Short side 224 without antialias, centre crop; in [-1, 1].
 
-    Source: JunyaoHu/common_metrics_on_video_quality@5f75173, `fvd/styleganv`.
+    Source: JunyaoHu/common_metrics_on_video_quality@5f75173, `fvd/styleganv`; also its
+    `fvd/videogpt`, whose detour by whole grey levels changes no frame that has them.
     """
     return _centre_cropped(_video(frames_BTHWC) / 255, SIZE_PX, antialias=False) * 2 - 1
-
-
-def common_videogpt(frames_BTHWC: Frames) -> "Tensor":
-    """As `common_styleganv`: its detour by whole grey levels changes no frame that has them.
-
-    Source: JunyaoHu/common_metrics_on_video_quality@5f75173, `fvd/videogpt`.
-    """
-    return common_styleganv(frames_BTHWC)
 
 
 def styleganv(frames_BTHWC: Frames) -> "Tensor":

@@ -15,7 +15,7 @@ from avipipe.annotators.loading import device
 from avipipe.annotators.signal import check_wave
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError
-from avipipe.evaluate.metrics.lpaps import OVERLAP, WINDOW_S, window_spans
+from avipipe.evaluate.metrics.lpaps import WINDOW_S, window_spans
 
 Stage = npt.NDArray[np.float32]
 
@@ -48,21 +48,14 @@ class HtsatBase(Weighted):
         self._mel = ClapFeatureExtractor(frequency_min=_LOW_HZ, frequency_max=_HIGH_HZ)
 
     def windows(
-        self,
-        wav_N: Wave,
-        *,
-        sample_rate_hz: int,
-        window_s: float = WINDOW_S,
-        overlap: float = OVERLAP,
+        self, wav_N: Wave, *, sample_rate_hz: int, window_s: float = WINDOW_S
     ) -> list[list[Stage]]:
         """Stages of each window of a sound (`metrics.lpaps.window_spans`), cut before resampling.
 
         Raises:
             AnnotatorError: as `stages`.
         """
-        spans = window_spans(
-            wav_N.size, sample_rate_hz=sample_rate_hz, window_s=window_s, overlap=overlap
-        )
+        spans = window_spans(wav_N.size, sample_rate_hz=sample_rate_hz, window_s=window_s)
         return [
             self.stages(wav_N[first:end], sample_rate_hz=sample_rate_hz) for first, end in spans
         ]

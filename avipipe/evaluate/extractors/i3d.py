@@ -41,15 +41,11 @@ class I3dVideoGpt(Weighted):
         Raises:
             WeightsError: it is missing, corrupted or not whole.
         """
-        import torch
-
         from avipipe.evaluate.extractors.networks.i3d import I3d
-        from avipipe.evaluate.extractors.networks.running import filled, read_state
+        from avipipe.evaluate.extractors.networks.running import built, read_state
 
         (weight,) = self.needs
-        with torch.device("meta"):
-            network = I3d(self._epsilon)
-        self._network = filled(network, read_state(weight), weight=weight)
+        self._network = built(lambda _: I3d(self._epsilon), read_state(weight), weight=weight)
 
     def logits(self, video_BCTHW: "Tensor") -> npt.NDArray[np.float32]:
         """Logits (B, 400), the mean over time, of a view by `fvd_views`.

@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from avipipe import weights
 from avipipe.annotators.loading import device
-from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.weighted import Weighted
 from avipipe.evaluate.extractors.imagebind_views import Views
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from avipipe.evaluate.extractors.networks.imagebind import ImageBindTower, Tower
 
 _VIEWS_AT_ONCE = 15
@@ -40,12 +36,17 @@ class ImageBindHuge(Weighted):
         Raises:
             WeightsError: it is missing, corrupted or not whole.
         """
-        from avipipe.evaluate.extractors.networks.running import read_state
+        from avipipe.evaluate.extractors.networks.imagebind import ImageBindTower, own_part
+        from avipipe.evaluate.extractors.networks.running import built, read_state
 
         (weight,) = self.needs
         state = read_state(weight)
-        self._vision = self._loaded("vision", state)
-        self._audio = self._loaded("audio", state)
+
+        def loaded(tower: "Tower") -> ImageBindTower:
+            own = own_part(tower, state)
+            return built(lambda sizes: ImageBindTower(tower, sizes), own, weight=weight)
+
+        self._vision, self._audio = loaded("vision"), loaded("audio")
 
     def video(self, views: Views) -> npt.NDArray[np.float32]:
         """Embeddings (K, D) of views (K, 3, 2, 224, 224), each of length 1."""
@@ -58,17 +59,6 @@ class ImageBindHuge(Weighted):
     def audio(self, views: Views) -> npt.NDArray[np.float32]:
         """Embeddings (K, D) of views (K, 1, 128, 204), each of length 1."""
         return self._embedded(self._audio, views)
-
-    def _loaded(self, tower: "Tower", state: dict[str, "Tensor"]) -> "ImageBindTower":
-        import torch
-
-        from avipipe.evaluate.extractors.networks.imagebind import ImageBindTower
-        from avipipe.evaluate.extractors.networks.running import filled
-
-        (weight,) = self.needs
-        with reading(weights.locate(weight), "ImageBind", pull_again(weight)), torch.device("meta"):
-            network = ImageBindTower(tower, state)
-        return filled(network, network.own_part(state), weight=weight)
 
     def _embedded(self, network: "ImageBindTower", views: Views) -> npt.NDArray[np.float32]:
         import torch

@@ -246,8 +246,10 @@ def _short_side(height: int, width: int) -> tuple[int, int]:
 
 
 def _coloured(pictures_TCHW: "Tensor") -> "Tensor":
-    mean, std = (pictures_TCHW.new_tensor(c)[:, None, None] for c in (_COLOUR_MEAN, _COLOUR_STD))
-    return (pictures_TCHW - mean) / std
+    from torchvision.transforms.v2 import functional
+
+    coloured: Tensor = functional.normalize(pictures_TCHW, _COLOUR_MEAN, _COLOUR_STD)
+    return coloured
 
 
 def _crops(pictures_TCHW: "Tensor", num_crops: int) -> "list[Tensor]":

@@ -42,15 +42,11 @@ class InceptionFid(Weighted):
         Raises:
             WeightsError: it is missing, corrupted or not whole.
         """
-        import torch
-
         from avipipe.evaluate.extractors.networks.inception import FidInception
-        from avipipe.evaluate.extractors.networks.running import filled, read_state
+        from avipipe.evaluate.extractors.networks.running import built, read_state
 
         (weight,) = self.needs
-        with torch.device("meta"):
-            network = FidInception()
-        self._network = filled(network, read_state(weight), weight=weight)
+        self._network = built(lambda _: FidInception(), read_state(weight), weight=weight)
 
     def features(self, frames_THWC: Frames) -> InceptionFeatures:
         """Features (T, 2048) and logits (T, 1008) of frames, uint8 RGB.

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Frames, Mask
+from avipipe.evaluate.metrics.mask_window import around
 from avipipe.evaluate.metrics.undefined import Undefined, require_same_shape
 
 
@@ -42,14 +43,9 @@ def cropped_views(frames_THWC: Frames, masks_THW: Mask) -> list[Frames]:
     """
     where = _seen(frames_THWC, masks_THW)
     return [
-        frame_HWC[_box(mask_HW)]
+        frame_HWC[around(mask_HW)]
         for frame_HWC, mask_HW in zip(frames_THWC[where], masks_THW[where], strict=True)
     ]
-
-
-def _box(mask_HW: Mask) -> tuple[slice, slice]:
-    rows, columns = np.nonzero(mask_HW)
-    return slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
 
 
 def _seen(frames_THWC: Frames, masks_THW: Mask) -> npt.NDArray[np.intp]:

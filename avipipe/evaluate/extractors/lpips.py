@@ -35,16 +35,12 @@ class LpipsAlex(Weighted):
         Raises:
             WeightsError: they are missing, corrupted or not whole.
         """
-        import torch
-
         from avipipe.evaluate.extractors.networks.lpips import LpipsNetwork
-        from avipipe.evaluate.extractors.networks.running import filled, read_state
+        from avipipe.evaluate.extractors.networks.running import built, read_state
 
         backbone, heads = self.needs
-        with torch.device("meta"):
-            network = LpipsNetwork(backbone)
         state = {k: v for k, v in read_state(backbone).items() if k.startswith("features.")}
-        network = filled(network, state, weight=backbone)
+        network = built(lambda _: LpipsNetwork(backbone), state, weight=backbone)
         with reading(weights.locate(heads), "heads of LPIPS", pull_again(heads)):
             network.add_heads(read_state(heads))
         self._network = network.to(device())

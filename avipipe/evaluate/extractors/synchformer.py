@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from avipipe import weights
 from avipipe.annotators.base import Frames, Wave
 from avipipe.annotators.loading import device
-from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.weighted import Weighted
 from avipipe.evaluate.extractors import synchformer_views
 from avipipe.evaluate.metrics.desync import NUM_SEGMENTS, OFFSETS_S
@@ -46,17 +44,11 @@ class SynchformerAudioSet(Weighted):
         Raises:
             WeightsError: it is missing, corrupted or not whole.
         """
-        import torch
-
-        from avipipe.evaluate.extractors.networks.running import filled, read_state
+        from avipipe.evaluate.extractors.networks.running import built, read_state
         from avipipe.evaluate.extractors.networks.synchformer import Synchformer, used
 
         (weight,) = self.needs
-        state = read_state(weight)
-        path = weights.locate(weight)
-        with reading(path, "Synchformer", pull_again(weight)), torch.device("meta"):
-            network = Synchformer(state)
-        self._network = filled(network, used(state), weight=weight)
+        self._network = built(Synchformer, used(read_state(weight)), weight=weight)
 
     def logits(self, frames_THWC: Frames, wav_N: Wave) -> Logits:
         """Logits (E, K) for the first and the last 4.8 s; (0, K) of what is shorter.

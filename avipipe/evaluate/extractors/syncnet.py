@@ -61,15 +61,11 @@ class SyncNetV2(Weighted):
         Raises:
             WeightsError: it is missing, corrupted or not whole.
         """
-        import torch
-
-        from avipipe.evaluate.extractors.networks.running import filled, read_state
+        from avipipe.evaluate.extractors.networks.running import built, read_state
         from avipipe.evaluate.extractors.networks.syncnet import SyncNet
 
         (weight,) = self.needs
-        with torch.device("meta"):
-            network = SyncNet()
-        self._network = filled(network, read_state(weight), weight=weight)
+        self._network = built(lambda _: SyncNet(), read_state(weight), weight=weight)
 
     def features(self, faces_THWC: Frames, samples_N: Samples) -> tuple[Features, Features]:
         """Features of lips and of voice, one row a window (B, D); both empty below 6 frames.

@@ -13,10 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from avipipe import weights
 from avipipe.annotators.base import Wave
 from avipipe.annotators.loading import device
-from avipipe.annotators.reading import pull_again, reading
 from avipipe.annotators.signal import check_wave
 from avipipe.annotators.weighted import Weighted
 
@@ -81,17 +79,15 @@ class VggishAudio(Weighted):
         Raises:
             WeightsError: it is missing, corrupted or not whole.
         """
-        import torch
-
-        from avipipe.evaluate.extractors.networks.running import filled, read_state
+        from avipipe.evaluate.extractors.networks.running import built, read_state
         from avipipe.evaluate.extractors.networks.vggish import Vggish
 
         (weight,) = self.needs
-        state = read_state(weight)
-        path = weights.locate(weight)
-        with reading(path, "VGGish", pull_again(weight)), torch.device("meta"):
-            network = Vggish(num_hidden=len(state["embeddings.2.weight"]))
-        self._network = filled(network, state, weight=weight)
+        self._network = built(
+            lambda state: Vggish(num_hidden=len(state["embeddings.2.weight"])),
+            read_state(weight),
+            weight=weight,
+        )
 
     def features(self, wav_N: Wave, *, is_rectified: bool = False) -> Array:
         """Embeddings (B, 128), one for each whole 0.96 s; of shorter sound there are none.

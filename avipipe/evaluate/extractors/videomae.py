@@ -39,7 +39,7 @@ class VideoMaeV2(Weighted):
         """
         import torch
 
-        from avipipe.evaluate.extractors.networks.running import filled
+        from avipipe.evaluate.extractors.networks.running import built
         from avipipe.evaluate.extractors.networks.videomae import VideoMae, converted
 
         (weight,) = self.needs
@@ -47,9 +47,7 @@ class VideoMaeV2(Weighted):
         with reading(path, "VideoMAE-v2", pull_again(weight)):
             found = torch.load(path, map_location="cpu", weights_only=True)
             state = converted(found.get("model") or found.get("module") or found)
-            with torch.device("meta"):
-                network = VideoMae(state)
-        self._network = filled(network, state, weight=weight)
+        self._network = built(VideoMae, state, weight=weight)
 
     def features(self, video_BCTHW: "Tensor") -> npt.NDArray[np.float32]:
         """Features (B, 1408) of the view `fvd_views.cdfvd_videomae`; 16 frames are its protocol.

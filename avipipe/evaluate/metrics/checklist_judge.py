@@ -8,8 +8,9 @@ Items and replies have the form of AVE-Compass: NJU-LINK/AVE-Compass@2b11dd0,
 modules/llm/evaluator.py. Its own judge is asked once, and an item without an answer is a no there.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 from pydantic import BaseModel, field_validator
@@ -116,22 +117,22 @@ def checklist_score(
         ]
         for item in items
     }
-    marks = {name: sum(found) / len(found) for name, found in votes.items() if found}
+    marks = {name: fmean(found) for name, found in votes.items() if found}
     if not marks:
         raise Undefined("the judge answered no item")
     dimensions = dict.fromkeys(item.dimension for item in items if item.question_id in marks)
     twice = [found[0] == found[1] for found in votes.values() if len(found) == 2]
     return ChecklistScore(
-        score=_mean(marks.values()),
+        score=fmean(marks.values()),
         by_dimension={
-            dimension: _mean(
+            dimension: fmean(
                 marks[item.question_id]
                 for item in items
                 if item.dimension == dimension and item.question_id in marks
             )
             for dimension in dimensions
         },
-        agreement=_mean(twice) if twice else None,
+        agreement=fmean(twice) if twice else None,
         num_answered=len(marks),
         num_items=len(items),
     )
@@ -150,23 +151,3 @@ def editing_intent(score: ChecklistScore) -> float:
         if dimension not in score.by_dimension:
             raise Undefined(f"the judge answered no item of `{dimension}`")
     return score.by_dimension[INSTRUCTION] * score.by_dimension[FIDELITY]
-
-
-def preference(*, first_order: str, second_order: str, a: str, b: str) -> str | None:
-    """Which of two edits a judge prefers, asked in both orders; None where that depends on it.
-
-    Args:
-        first_order, second_order: whom it preferred where `a` was shown first, and where `b` was.
-        a, b: names of the two.
-    Raises:
-        Undefined: it named neither.
-    """
-    for answer in (first_order, second_order):
-        if answer not in (a, b):
-            raise Undefined(f"the judge named neither `{a}` nor `{b}`")
-    return first_order if first_order == second_order else None
-
-
-def _mean(values: Iterable[float]) -> float:
-    found = list(values)
-    return sum(found) / len(found)

@@ -19,6 +19,7 @@ import scipy
 
 from avipipe.annotators.base import Mask
 from avipipe.annotators.mask_quality import overlap
+from avipipe.evaluate.metrics.mask_window import around
 from avipipe.evaluate.metrics.undefined import Undefined, require_frames, require_same_shape
 
 Scores = npt.NDArray[np.float64]
@@ -104,8 +105,9 @@ def boundary_accuracy(
         truth_HW, mask_HW = truth_HW & ~void_HW, mask_HW & ~void_HW
     if tolerance_px is None:
         tolerance_px = boundary_tolerance_px(truth_HW.shape)
-    around = _around(truth_HW | mask_HW)
-    truth_edge_HW, edge_HW = boundary(truth_HW[around]), boundary(mask_HW[around])
+    # Boundaries have no pixels further out.
+    window = around(truth_HW | mask_HW, margin_px=1)
+    truth_edge_HW, edge_HW = boundary(truth_HW[window]), boundary(mask_HW[window])
     if not truth_edge_HW.any() or not edge_HW.any():
         return float(truth_edge_HW.any() == edge_HW.any())
     precision = _share_near(edge_HW, truth_edge_HW, tolerance_px)
@@ -125,12 +127,6 @@ def boundary(mask_HW: Mask) -> Mask:
     edge_HW[:-1] |= mask_HW[:-1] ^ mask_HW[1:]
     edge_HW[:-1, :-1] |= mask_HW[:-1, :-1] ^ mask_HW[1:, 1:]
     return edge_HW
-
-
-def _around(mask_HW: Mask) -> tuple[slice, slice]:
-    """What a mask covers, and a pixel more on each side: its boundary has no other pixels."""
-    x, y, width, height = cv2.boundingRect(mask_HW.astype(np.uint8))
-    return slice(max(0, y - 1), y + height + 1), slice(max(0, x - 1), x + width + 1)
 
 
 def _share_near(edge_HW: Mask, other_HW: Mask, tolerance_px: float) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.annotators.base import Frames, Mask
+from avipipe.evaluate.metrics.mask_window import around
 from avipipe.evaluate.metrics.undefined import Undefined, require_frames, require_same_shape
 
 Values = npt.NDArray[np.float32]
@@ -56,9 +57,9 @@ def ssim_zero_fill(source_THW3: Frames, edit_THW3: Frames, inside_THW: Mask) -> 
     """
     scores = []
     for source, edit, inside in _masked_frames(source_THW3, edit_THW3, inside_THW):
-        around = _around(inside, margin_px=_TAPS - 1)
-        mask_HW1 = inside[around][..., None]
-        values_HW = ssim_map(source[around] * mask_HW1, edit[around] * mask_HW1)
+        window = around(inside, margin_px=_TAPS - 1)
+        mask_HW1 = inside[window][..., None]
+        values_HW = ssim_map(source[window] * mask_HW1, edit[window] * mask_HW1)
         # Beyond the window's reach both are black, which scores exactly 1.
         scores.append(1.0 + float((values_HW - 1.0).sum(dtype=np.float64)) / inside.size)
     return float(np.mean(scores))
@@ -80,9 +81,9 @@ def ssim_inside(
     for source, edit, inside in _masked_frames(source_THW3, edit_THW3, inside_THW):
         counted = _eroded(inside) if is_eroded else inside
         if counted.any():
-            around = _around(inside, margin_px=_TAPS // 2)
-            values_HW = ssim_map(source[around], edit[around])
-            scores.append(float(values_HW[counted[around]].mean(dtype=np.float64)))
+            window = around(inside, margin_px=_TAPS // 2)
+            values_HW = ssim_map(source[window], edit[window])
+            scores.append(float(values_HW[counted[window]].mean(dtype=np.float64)))
     if not scores:
         raise Undefined(f"the mask nowhere holds a window of {_TAPS} x {_TAPS} px")
     return float(np.mean(scores))
@@ -127,14 +128,6 @@ def _eroded(mask_HW: Mask) -> Mask:
     kernel = np.ones((_TAPS, _TAPS), np.uint8)
     outside = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
     return np.asarray(cv2.erode(mask_HW.astype(np.uint8), kernel, **outside) > 0)
-
-
-def _around(mask_HW: Mask, *, margin_px: int) -> tuple[slice, slice]:
-    x, y, width, height = cv2.boundingRect(mask_HW.astype(np.uint8))
-    return (
-        slice(max(0, y - margin_px), y + height + margin_px),
-        slice(max(0, x - margin_px), x + width + margin_px),
-    )
 
 
 def _masked_frames(

@@ -137,15 +137,15 @@ def offset_histogram(
     return np.bincount(np.asarray(offsets_frames, np.int64) + reach, minlength=2 * reach + 1)
 
 
-def share_in_sync(offsets_frames: Sequence[int], *, tolerance_frames: int = 1) -> float:
-    """Share of tracks whose offset is within a tolerance of 0.
+def share_in_sync(offsets_frames: Sequence[int]) -> float:
+    """Share of tracks whose offset is at most a frame.
 
     Raises:
         Undefined: there is no track.
     """
     if not len(offsets_frames):
         raise Undefined("no face was followed for long enough")
-    return float((np.abs(np.asarray(offsets_frames)) <= tolerance_frames).mean())
+    return float((np.abs(np.asarray(offsets_frames)) <= 1).mean())
 
 
 def ave_compass_lip_sync(confidence: float) -> float:

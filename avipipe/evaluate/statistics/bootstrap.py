@@ -20,8 +20,14 @@ from avipipe.evaluate.metrics.undefined import Undefined, require_finite, requir
 
 Array = npt.NDArray[np.float64]
 Clusters = npt.NDArray[np.generic]
+"""The source video that each row belongs to: any values that can be compared."""
 BootstrapMethod = Literal["percentile", "BCa"]
 
+LEVEL = 0.95
+"""Of every interval; the usual one."""
+SIGMAS = 1.959963984540054
+"""Standard errors either way that make a normal interval of that level. Not asked of scipy's
+statistics, which take half a second to load."""
 NUM_RESAMPLES = 2000
 """Draws of an interval: its ends then move by about 2 % of its width from seed to seed."""
 
@@ -44,10 +50,9 @@ def clustered_interval(
     *,
     rng: np.random.Generator,
     method: BootstrapMethod = "BCa",
-    level: float = 0.95,
     num_resamples: int = NUM_RESAMPLES,
 ) -> MeanInterval:
-    """Interval of the mean over clips (each counts once), drawn by source video.
+    """Interval of 95 % of the mean over clips (each counts once), drawn by source video.
 
     For the difference of two methods give the differences per clip.
 
@@ -79,14 +84,14 @@ def clustered_interval(
             paired=True,
             vectorized=True,
             n_resamples=num_resamples,
-            confidence_level=level,
+            confidence_level=LEVEL,
             method=method,
             random_state=rng,
         )
     low, high = map(float, drawn.confidence_interval)
     if np.isfinite([low, high]).all():
         return interval(low, high, method)
-    tail = (1.0 - level) / 2
+    tail = (1.0 - LEVEL) / 2
     low, high = map(float, np.quantile(drawn.bootstrap_distribution, [tail, 1.0 - tail]))
     return interval(low, high, "percentile")
 

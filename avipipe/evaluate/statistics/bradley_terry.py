@@ -11,7 +11,7 @@ import numpy.typing as npt
 import scipy
 
 from avipipe.evaluate.metrics.undefined import Undefined
-from avipipe.evaluate.statistics.bootstrap import NUM_RESAMPLES, Array, Clusters
+from avipipe.evaluate.statistics.bootstrap import LEVEL, NUM_RESAMPLES, Array, Clusters
 
 Indices = npt.NDArray[np.intp]
 
@@ -61,10 +61,8 @@ def bradley_terry_interval(
     *,
     num_methods: int,
     rng: np.random.Generator,
-    level: float = 0.95,
-    num_resamples: int = NUM_RESAMPLES,
 ) -> tuple[Array, Array, Array]:
-    """Log strengths (M,) of mean 0, and the ends of their intervals.
+    """Log strengths (M,) of mean 0, and the ends of their intervals of 95 %.
 
     Each clustering, such as raters and clips, is drawn anew by itself, and a comparison counts as
     often as all of its clusters were drawn (Owen, The pigeonhole bootstrap, 2007).
@@ -81,14 +79,14 @@ def bradley_terry_interval(
     tables = np.zeros((num, num_methods, num_methods))
     tables[np.arange(num), first_N, second_N] = preferred_N
     tables[np.arange(num), second_N, first_N] = 1.0 - preferred_N
-    weights_SN = np.ones((num_resamples, num))
+    weights_SN = np.ones((NUM_RESAMPLES, num))
     for clusters_N in clusterings:
         _, index_N = np.unique(clusters_N, return_inverse=True)
         num_clusters = int(index_N.max()) + 1
-        drawn_SK = rng.multinomial(num_clusters, [1 / num_clusters] * num_clusters, num_resamples)
+        drawn_SK = rng.multinomial(num_clusters, [1 / num_clusters] * num_clusters, NUM_RESAMPLES)
         weights_SN *= drawn_SK[:, index_N]
     drawn_SMM = (weights_SN @ tables.reshape(num, -1)).reshape(-1, num_methods, num_methods)
     strengths_M = bradley_terry(tables.sum(axis=0)[None])[0]
-    tail = (1.0 - level) / 2
+    tail = (1.0 - LEVEL) / 2
     low_M, high_M = np.quantile(bradley_terry(drawn_SMM), [tail, 1.0 - tail], axis=0)
     return strengths_M, low_M, high_M

@@ -23,9 +23,6 @@ from avipipe.evaluate.metrics.undefined import Undefined, require_finite
 Array = npt.NDArray[np.float64]
 Features = npt.NDArray[np.floating]
 
-MIN_SAMPLES = 256
-"""Features in the smaller set below which a bare distance is refused: at 110 clips and 400
-dimensions the distance of a distribution to itself is 0.6 to 1.2 of its variance."""
 _NUM_STEPS = 15
 """Sizes from half to all that a limit is extrapolated from; a choice, as in Chong and Forsyth."""
 
@@ -91,13 +88,7 @@ class FeatureMoments:
         return np.asarray(np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)
 
 
-def frechet_distance(
-    reference_ND: Features,
-    edits_MD: Features,
-    *,
-    ddof: int = 1,
-    allow_small_n: bool = False,
-) -> float:
+def frechet_distance(reference_ND: Features, edits_MD: Features, *, ddof: int = 1) -> float:
     """Fréchet distance between two sets of features, exact also where there are fewer than D.
 
     The trace of the root is the nuclear norm of the product of the centred features: no matrix root
@@ -106,9 +97,8 @@ def frechet_distance(
     Args:
         reference_ND: features of the reference set, N of D dimensions; `edits_MD` of the edits.
         ddof: 0 divides covariances by N (StyleGAN-V, cd-fvd), 1 by N - 1 (all others).
-        allow_small_n: compute it below 256 features too.
     Raises:
-        Undefined: fewer features than that, or than two; NaN, infinity; other dimensions.
+        Undefined: fewer than two features, NaN, infinity, other dimensions.
     """
     sets = [np.asarray(features, dtype=np.float64) for features in (reference_ND, edits_MD)]
     for features in sets:
@@ -120,15 +110,11 @@ def frechet_distance(
         for rows in centred
     ]
     nums = [len(features) for features in sets]
-    return _distance(means, factors, nums, ddof=ddof, allow_small_n=allow_small_n)
+    return _distance(means, factors, nums, ddof=ddof)
 
 
 def frechet_distance_of_moments(
-    reference: FeatureMoments,
-    edits: FeatureMoments,
-    *,
-    ddof: int = 1,
-    allow_small_n: bool = False,
+    reference: FeatureMoments, edits: FeatureMoments, *, ddof: int = 1
 ) -> float:
     """As `frechet_distance`, of sets too large to hold; eight digits where N < D."""
     sets = (reference, edits)
@@ -137,19 +123,15 @@ def frechet_distance_of_moments(
         [moments.factor() for moments in sets],
         [moments.num for moments in sets],
         ddof=ddof,
-        allow_small_n=allow_small_n,
     )
 
 
-def _distance(
-    means: list[Array], factors: list[Array], nums: list[int], *, ddof: int, allow_small_n: bool
-) -> float:
+def _distance(means: list[Array], factors: list[Array], nums: list[int], *, ddof: int) -> float:
     if means[0].shape != means[1].shape:
         raise Undefined(f"features have {means[0].size} dimensions here, {means[1].size} there")
-    least = 2 if allow_small_n else MIN_SAMPLES
-    if min(nums) < least:
+    if min(nums) < 2:
         raise Undefined(
-            f"{min(nums)} features are too few for a Fréchet distance, expected at least {least}"
+            f"{min(nums)} features are too few for a Fréchet distance, expected at least 2"
         )
     scaled = [factor / np.sqrt(num - ddof) for factor, num in zip(factors, nums, strict=True)]
     traces = sum(float((factor**2).sum()) for factor in scaled)
@@ -207,7 +189,7 @@ def frechet_infinity(
         here = drawn(reference_ND, share)
         there = here if is_paired else drawn(edits_MD, share)
         parts = reference_ND[here], edits_MD[there]
-        distances.append(frechet_distance(*parts, ddof=ddof, allow_small_n=True))
+        distances.append(frechet_distance(*parts, ddof=ddof))
     return fit_infinity(shares * len(edits_MD), np.array(distances))
 
 

@@ -13,20 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 
 from avipipe.evaluate.metrics.undefined import Undefined
+from avipipe.evaluate.statistics.bootstrap import Clusters
 from avipipe.evaluate.statistics.frechet import (
     Array,
-    FeatureMoments,
     Features,
     FrechetInfinity,
     frechet_distance,
     frechet_infinity,
 )
-
-Clusters = npt.NDArray[np.generic]
-"""The source video that each row belongs to: any values that can be compared."""
 
 NUM_HALVES = 40
 """Draws of half of the videos; a choice: the standard error is then known to about a tenth."""
@@ -36,34 +32,19 @@ _MIN_CLUSTERS = 8
 
 @dataclass(frozen=True, slots=True)
 class FrechetSpread:
-    """A Fréchet distance with all that is needed to read it.
+    """What is needed to read a Fréchet distance.
 
     `null_S` holds distances between halves of the reference set: what is due to chance alone, with
     the bias of half the clips, about twice that of the distance. `halves_S` holds the distance on
-    halves of the videos, in the order of the draws, so that those of two methods with one seed and
-    the same videos can be subtracted.
+    halves of the videos, whose standard deviation (ddof 1) is the distance's standard error, in the
+    order of the draws, so that those of two methods with one seed and the same videos can be
+    subtracted.
     """
 
-    distance: float
-    num_reference: int
-    num_edits: int
-    num_dims: int
-    rank_reference: int
-    rank_edits: int
     null_S: Array
     halves_S: Array
     infinity: FrechetInfinity | None
     """None below 2 D features."""
-
-    @property
-    def standard_error(self) -> float:
-        """Of the distance, from videos being the ones that they are."""
-        return float(self.halves_S.std(ddof=1))
-
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Normal interval of the distance at this number of clips; its bias is not part of it."""
-        half = float(scipy.stats.norm.ppf(0.5 + level / 2)) * self.standard_error
-        return max(0.0, self.distance - half), self.distance + half
 
 
 def frechet_spread(
@@ -74,25 +55,23 @@ def frechet_spread(
     edit_clusters_M: Clusters,
     seed: int,
     ddof: int = 1,
-    allow_small_n: bool = False,
 ) -> FrechetSpread:
-    """Fréchet distance between source and edited clips, its null, its spread and its limit.
+    """Null, spread and limit of the Fréchet distance between source and edited clips.
 
     Args:
         reference_ND: features of the reference set; `edits_MD` of the edits.
         reference_clusters_N: source video of each reference row; `edit_clusters_M` of each edit.
             Whole videos are drawn, the same on both sides.
-        ddof: as in `frechet_distance`; `allow_small_n` too.
+        ddof: as in `frechet_distance`.
     Raises:
         Undefined: as `frechet_distance`; fewer than 8 videos.
     """
-    distance = frechet_distance(reference_ND, edits_MD, ddof=ddof, allow_small_n=allow_small_n)
     null = [
-        frechet_distance(reference_ND[half], reference_ND[~half], ddof=ddof, allow_small_n=True)
+        frechet_distance(reference_ND[half], reference_ND[~half], ddof=ddof)
         for half, _ in video_halves(reference_clusters_N, reference_clusters_N, seed=seed)
     ]
     halves = [
-        frechet_distance(reference_ND[here], edits_MD[there], ddof=ddof, allow_small_n=True)
+        frechet_distance(reference_ND[here], edits_MD[there], ddof=ddof)
         for here, there in video_halves(reference_clusters_N, edit_clusters_M, seed=seed)
     ]
     try:
@@ -102,17 +81,7 @@ def frechet_spread(
         )
     except Undefined:
         infinity = None
-    return FrechetSpread(
-        distance=distance,
-        num_reference=len(reference_ND),
-        num_edits=len(edits_MD),
-        num_dims=reference_ND.shape[1],
-        rank_reference=FeatureMoments.of(reference_ND).rank,
-        rank_edits=FeatureMoments.of(edits_MD).rank,
-        null_S=np.array(null),
-        halves_S=np.array(halves),
-        infinity=infinity,
-    )
+    return FrechetSpread(np.array(null), np.array(halves), infinity)
 
 
 def video_halves(

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.evaluate.metrics.undefined import Undefined, require_finite
+from avipipe.evaluate.statistics.bootstrap import Clusters
 
 Array = npt.NDArray[np.float64]
 Features = npt.NDArray[np.floating]
-Clusters = npt.NDArray[np.generic]
 Estimator = Literal["unbiased", "biased", "u-statistic"]
 
 _JEDI_SCALE = 100.0

@@ -1,4 +1,4 @@
-"""Intervals of shares of clips, such as Sem-A and FiVE-Acc.
+"""Intervals of shares of values that resemble each other, such as answers of people.
 
 Source: Wilson, Probable inference, the law of succession, and statistical inference, 1927;
 Donner and Klar, Design and analysis of cluster randomization trials, 2000 (ANOVA estimate of the
@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
 
 from avipipe.evaluate.metrics.undefined import Undefined
-from avipipe.evaluate.statistics.bootstrap import Array, Clusters, cluster_sums
+from avipipe.evaluate.statistics.bootstrap import SIGMAS, Array, Clusters, cluster_sums
 
 
 @dataclass(frozen=True, slots=True)
 class ShareInterval:
-    """A share of clips with its interval, and how many independent clips it is worth."""
+    """A share with its interval, and how many independent values it is worth."""
 
     share: float
     low: float
@@ -25,48 +24,31 @@ class ShareInterval:
     effective_num: float
 
 
-def wilson_interval(successes: float, num: float, *, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share, without continuity correction; `num` may be fractional.
+def wilson_interval(successes: float, num: float) -> tuple[float, float]:
+    """Wilson's score interval of 95 % of a share, without continuity correction.
+
+    `num` may be fractional.
 
     Raises:
         Undefined: nothing was tried.
     """
     if num <= 0:
         raise Undefined("there are no clips to take a share of")
-    z = float(scipy.stats.norm.ppf(0.5 + level / 2))
     share = successes / num
-    middle = (share + z**2 / (2 * num)) / (1 + z**2 / num)
-    half = z / (1 + z**2 / num) * np.sqrt(share * (1 - share) / num + z**2 / (4 * num**2))
+    scale = 1 + SIGMAS**2 / num
+    middle = (share + SIGMAS**2 / (2 * num)) / scale
+    half = SIGMAS / scale * np.sqrt(share * (1 - share) / num + SIGMAS**2 / (4 * num**2))
     return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
-def clustered_share(
-    successes_N: Array, clusters_N: Clusters, *, level: float = 0.95
-) -> ShareInterval:
-    """Share of successes with Wilson's interval for the number of clips that they are worth.
+def crossed_share(successes_N: Array, clusterings: Sequence[Clusters]) -> ShareInterval:
+    """Share of successes with Wilson's interval for the number of values that they are worth.
 
-    Args:
-        successes_N: 1 for a success, 0 for a failure (a share within a clip lies between).
-        clusters_N: the source video of each clip.
-    Raises:
-        Undefined: no values, NaN, infinity.
-    """
-    num = effective_num(successes_N, clusters_N)
-    share = float(successes_N.mean())
-    low, high = wilson_interval(share * num, num, level=level)
-    return ShareInterval(share, low, high, num)
-
-
-def crossed_share(
-    successes_N: Array, clusterings: Sequence[Clusters], *, level: float = 0.95
-) -> ShareInterval:
-    """Share of successes as `clustered_share`, of values that several crossed clusterings hold.
-
-    What each clustering adds to the variance is added up.
+    What each of several crossed clusterings adds to the variance is added up.
 
     Args:
         successes_N: 1 for a success, 0 for a failure, between them for a part of one.
-        clusterings: such as the rater, and the source video, of each value.
+        clusterings: one or more, such as the rater, and the source video, of each value.
     Raises:
         Undefined: no values, NaN, infinity.
     Source: Cameron, Gelbach and Miller, Robust inference with multiway clustering, 2011.
@@ -75,7 +57,7 @@ def crossed_share(
     added = [num / effective_num(successes_N, clusters_N) - 1.0 for clusters_N in clusterings]
     worth = num / (1.0 + sum(added))
     share = float(successes_N.mean())
-    low, high = wilson_interval(share * worth, worth, level=level)
+    low, high = wilson_interval(share * worth, worth)
     return ShareInterval(share, low, high, worth)
 
 

@@ -12,7 +12,7 @@ from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.evaluate.statistics.bootstrap import Array, clustered_interval
 from avipipe.evaluate.statistics.paired import Features, holm, label_swap_p, sign_flip_p
 from avipipe.evaluate.statistics.proportions import (
-    clustered_share,
+    crossed_share,
     effective_num,
     intra_cluster_correlation,
     wilson_interval,
@@ -141,7 +141,7 @@ def test_shares_of_clustered_clips_are_worth_less() -> None:
     assert intra_cluster_correlation(alike, VIDEOS) == 1.0
     assert effective_num(alike, VIDEOS) == pytest.approx(20.0)
     assert effective_num(mixed, VIDEOS) == effective_num(alike, np.arange(100)) == 100.0
-    wide, narrow = clustered_share(alike, VIDEOS), clustered_share(mixed, VIDEOS)
+    wide, narrow = (crossed_share(each, [VIDEOS]) for each in (alike, mixed))
     assert wide.share == narrow.share == 0.6
     assert wide.low < narrow.low < narrow.high < wide.high
     assert (wide.low, wide.high) == pytest.approx(wilson_interval(12, 20))

@@ -10,7 +10,6 @@ from avipipe.evaluate.metrics.checklist_judge import (
     ChecklistItem,
     checklist_score,
     editing_intent,
-    preference,
     read_answers,
 )
 from avipipe.evaluate.metrics.five_acc import FiveAnswers, five_acc, shown_frames, swapped_options
@@ -77,13 +76,6 @@ def test_an_edit_must_follow_and_keep() -> None:
     only_kept = checklist_score(ITEMS, source_first={"Q03": True}, edit_first={})
     with pytest.raises(Undefined, match=INSTRUCTION):
         editing_intent(only_kept)
-
-
-def test_a_preference_that_depends_on_the_order_is_none() -> None:
-    assert preference(first_order="x", second_order="x", a="x", b="y") == "x"
-    assert preference(first_order="x", second_order="y", a="x", b="y") is None
-    with pytest.raises(Undefined, match="neither"):
-        preference(first_order="x", second_order="both", a="x", b="y")
 
 
 def test_options_are_swapped_and_swapped_back() -> None:

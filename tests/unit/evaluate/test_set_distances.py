@@ -21,6 +21,7 @@ from avipipe.evaluate.statistics.inception_score import (
     score_of_split,
 )
 from avipipe.evaluate.statistics.mmd import jedi, kid, kid_subsets
+from avipipe.evaluate.statistics.set_statistics import FeatureSample, Frechet, SetReading
 
 
 def gaussian(num: int, num_dims: int, *, seed: int) -> Array:
@@ -91,13 +92,11 @@ def test_shards_merge_to_the_whole(cuts: list[int], seed: int) -> None:
 def test_distances_of_features_and_of_their_moments_agree(num: int) -> None:
     x, y = gaussian(num, 20, seed=1), gaussian(num + 3, 20, seed=2) + 0.5
     order = np.random.default_rng(0).permutation(num)
-    expected = frechet_distance(x, y, allow_small_n=True)
-    of_moments = frechet_distance_of_moments(
-        FeatureMoments.of(x), FeatureMoments.of(y), allow_small_n=True
-    )
+    expected = frechet_distance(x, y)
+    of_moments = frechet_distance_of_moments(FeatureMoments.of(x), FeatureMoments.of(y))
     assert of_moments == pytest.approx(expected, rel=1e-6)
-    assert frechet_distance(y, x[order], allow_small_n=True) == pytest.approx(expected)
-    assert frechet_distance(x, x[order], allow_small_n=True) == pytest.approx(0.0, abs=1e-9)
+    assert frechet_distance(y, x[order]) == pytest.approx(expected)
+    assert frechet_distance(x, x[order]) == pytest.approx(0.0, abs=1e-9)
     assert FeatureMoments.of(x).rank == min(num - 1, 20)
 
 
@@ -108,16 +107,14 @@ def test_more_noise_is_a_larger_distance() -> None:
         assert (np.diff(ladder) > 0).all()
 
 
-def test_small_sets_are_refused() -> None:
+def test_what_has_no_distance_is_refused() -> None:
     x = gaussian(255, 4, seed=1)
-    with pytest.raises(Undefined, match=r"255 features are too few .* at least 256"):
-        frechet_distance(x, gaussian(400, 4, seed=2))
     with pytest.raises(Undefined, match=r"1 features are too few .* at least 2"):
-        frechet_distance(x[:1], x, allow_small_n=True)
+        frechet_distance(x[:1], x)
     with pytest.raises(Undefined, match="4 dimensions here, 3 there"):
-        frechet_distance(x, x[:, :3], allow_small_n=True)
+        frechet_distance(x, x[:, :3])
     with pytest.raises(Undefined, match="NaN or infinity"):
-        frechet_distance(x, np.where(x > 2, np.nan, x), allow_small_n=True)
+        frechet_distance(x, np.where(x > 2, np.nan, x))
     with pytest.raises(Undefined, match="there are no features"):
         FeatureMoments.of(x[:0])
 
@@ -152,24 +149,20 @@ def test_a_distance_comes_with_what_it_takes_to_read_it() -> None:
     videos = np.arange(300) // 3
     reference, edits = gaussian(300, 10, seed=1), gaussian(300, 10, seed=2)
 
-    def spread(features: Array) -> tuple[float, float, float]:
-        found = frechet_spread(
-            reference,
-            features,
-            reference_clusters_N=videos,
-            edit_clusters_M=videos,
-            seed=4,
-        )
-        low, high = found.interval()
-        assert low <= found.distance <= high
-        assert (found.num_edits, found.rank_edits, found.num_dims) == (300, 10, 10)
-        assert found.infinity is not None
-        return found.distance, low, float(found.null_S.max())
+    def reading(features: Array) -> SetReading:
+        found = Frechet().reading(FeatureSample(reference, features, videos, videos), seed=4)
+        assert found.low is not None
+        assert found.high is not None
+        assert found.low <= found.value <= found.high
+        assert found.value == frechet_distance(reference, features)
+        assert found.rank == 10
+        return found
 
-    distance, _, null = spread(edits)
-    assert distance < null
-    _, low, null = spread(edits + 0.5)
-    assert low > null
+    near, far = reading(edits), reading(edits + 0.5)
+    assert near.null_high == far.null_high
+    assert near.null_high is not None
+    assert far.low is not None
+    assert near.value < near.null_high < far.low
 
 
 def test_the_standard_error_is_that_of_fresh_draws() -> None:
@@ -184,7 +177,7 @@ def test_the_standard_error_is_that_of_fresh_draws() -> None:
     told = [
         frechet_spread(
             *pair(seed), reference_clusters_N=videos, edit_clusters_M=videos, seed=0
-        ).standard_error
+        ).halves_S.std(ddof=1)
         for seed in range(3)
     ]
     assert 0.7 < np.mean(told) / spread < 1.4

@@ -15,7 +15,7 @@ from avipipe.evaluate.cases import Case
 from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.evaluate.statistics.agreement import krippendorff_alpha
 from avipipe.evaluate.statistics.bradley_terry import bradley_terry, bradley_terry_interval
-from avipipe.evaluate.statistics.proportions import clustered_share, crossed_share
+from avipipe.evaluate.statistics.proportions import crossed_share
 from avipipe.evaluate.study.answers import StudyAnswer, read_answers
 from avipipe.evaluate.study.key import KeyTrial, StudyKey, read_key, signed
 from avipipe.evaluate.study.plan import COPY, Trial, plan_study
@@ -144,7 +144,7 @@ def test_crossed_clusters_add_up() -> None:
     raters_N, clips_N = (a.ravel() for a in np.meshgrid(np.arange(10), np.arange(20)))
     by_rater_N = (raters_N < 6).astype(float)
     crossed = crossed_share(by_rater_N, [raters_N, clips_N])
-    alone = clustered_share(by_rater_N, raters_N)
+    alone = crossed_share(by_rater_N, [raters_N])
     assert crossed.effective_num == pytest.approx(alone.effective_num)
     assert crossed.effective_num == pytest.approx(10.0)
     assert (crossed.low, crossed.high) == pytest.approx((alone.low, alone.high))

@@ -30,7 +30,7 @@ class ImageBindTower(nn.Module):
 
     Args:
         tower: its name in the checkpoint.
-        state: the whole checkpoint, of which it takes its own part (`own_part`).
+        state: its part of the checkpoint (`own_part`), whose sizes it takes.
     """
 
     def __init__(self, tower: Tower, state: Mapping[str, Tensor]) -> None:
@@ -52,18 +52,19 @@ class ImageBindTower(nn.Module):
         out = nn.Linear(dim, len(state[head + "2.weight"]), bias=False)
         self.modality_heads = _only(tower, nn.Sequential(norm, select, out))
 
-    def own_part(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of this tower; the scale of the original's embeddings is left out."""
-        kinds = ("modality_preprocessors", "modality_trunks", "modality_heads")
-        own = tuple(f"{kind}.{self._tower}." for kind in kinds)
-        return {name: tensor for name, tensor in state.items() if name.startswith(own)}
-
     def forward(self, views: Tensor) -> Tensor:
         """Embeddings (B, D) of views (B, 3, 2, 224, 224) or (B, 1, 128, 204)."""
         tokens_BND = self.modality_preprocessors[self._tower](views)
         tokens_BND = self.modality_trunks[self._tower](tokens_BND)
         embeddings_BD: Tensor = self.modality_heads[self._tower](tokens_BND[:, 0])
         return functional.normalize(embeddings_BD, dim=-1)
+
+
+def own_part(tower: Tower, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of one tower; the scale of the original's embeddings is left out."""
+    kinds = ("modality_preprocessors", "modality_trunks", "modality_heads")
+    own = tuple(f"{kind}.{tower}." for kind in kinds)
+    return {name: tensor for name, tensor in state.items() if name.startswith(own)}
 
 
 def _only(tower: Tower, part: nn.Module) -> nn.ModuleDict:

@@ -10,6 +10,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.transforms.v2.functional import normalize
 
 TAPS: Mapping[str, tuple[int, ...]] = {
     "alexnet": (1, 4, 7, 9, 11),
@@ -51,8 +52,7 @@ class LpipsNetwork(nn.Module):
             yield (difference.square() * head_1C11).sum(dim=1, keepdim=True)
 
     def _tapped(self, pictures_NCHW: Tensor) -> Iterator[Tensor]:
-        shift, scale = (pictures_NCHW.new_tensor(c)[:, None, None] for c in (_SHIFT, _SCALE))
-        x = (pictures_NCHW - shift) / scale
+        x = normalize(pictures_NCHW, _SHIFT, _SCALE)
         for number, layer in enumerate(self.features[: self._taps[-1] + 1]):
             x = layer(x)
             if number in self._taps:

@@ -1,6 +1,6 @@
 """Reads networks from checkpoints and runs them so that a GPU gives the numbers of a CPU."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -27,6 +27,24 @@ def read_state(weight: str) -> dict[str, Tensor]:
     with reading(path, f"`{weight}`", pull_again(weight)):
         state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         return dict(state.items())
+
+
+def built(
+    build: Callable[[Mapping[str, Tensor]], Network], state: Mapping[str, Tensor], *, weight: str
+) -> Network:
+    """A network with the tensors of a checkpoint, ready on `device()`.
+
+    Args:
+        build: lays the network out, by what the tensors tell of its sizes.
+    Raises:
+        WeightsError: tensors are missing, of another shape, or unknown to the network.
+    """
+    with (
+        reading(weights.locate(weight), f"`{weight}`", pull_again(weight)),
+        torch.device("meta"),
+    ):
+        network = build(state)
+    return filled(network, state, weight=weight)
 
 
 def filled(network: Network, state: Mapping[str, Tensor], *, weight: str) -> Network:
