@@ -50,12 +50,13 @@ def of_edit(
     Args:
         form: what the model is shown of them, where that is not each by itself.
     """
-    frames_THWC = view.edit_pictures.motion_THWC
-    if view.control == "frozen":
-        return embed(ready(extractor), np.array(frames_THWC))
     width, height = view.sizes[0]
-    name = kept_name(extractor, f"motion-{width}x{height}-{form}")
-    return view.cached(view.edit, name, lambda: embed(ready(extractor), frames_THWC))
+    derived = "-frozen" if view.control == "frozen" else ""
+    name = kept_name(extractor, f"motion-{width}x{height}-{form}{derived}")
+    frames_THWC = view.edit_pictures.motion_THWC
+    return view.cached(
+        view.edit, name, lambda: embed(ready(extractor), np.ascontiguousarray(frames_THWC))
+    )
 
 
 def clip_frames(view: CaseView, extractor: type[ClipVitB32]) -> Embeddings:
