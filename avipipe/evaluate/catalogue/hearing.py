@@ -1,15 +1,15 @@
 """Metrics of the sound by models."""
 
 from collections.abc import Callable
+from functools import partial
 
-from avipipe.annotators.weighted import Weighted
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.catalogue.embeddings import heard, ready
 from avipipe.evaluate.extractors.clap import SAMPLE_RATE_HZ as CLAP_HZ
 from avipipe.evaluate.extractors.clap import ClapHtsat
 from avipipe.evaluate.extractors.htsat import SAMPLE_RATE_HZ as HTSAT_HZ
 from avipipe.evaluate.extractors.htsat import HtsatBase
-from avipipe.evaluate.metric import Family, Metric, Need, Sense
+from avipipe.evaluate.metric import Metric, metric_by
 from avipipe.evaluate.metrics import clap_score, lpaps
 
 
@@ -31,24 +31,7 @@ def _lpaps(distance: Callable[[lpaps.Stages, lpaps.Stages], float]) -> Callable[
     return measure
 
 
-def _metric(
-    measure: Callable[[CaseView], float],
-    extractor: type[Weighted],
-    sense: Sense,
-    words: str,
-    protocol: str,
-    *needs: Need,
-    family: Family = "sound",
-) -> Metric:
-    return Metric(
-        measure=measure,
-        needs=needs,
-        sense=sense,
-        family=family,
-        words=words,
-        protocol=protocol,
-        extractors=(extractor,),
-    )
+_metric = partial(metric_by, family="sound")
 
 
 HEARING: dict[str, Metric] = {

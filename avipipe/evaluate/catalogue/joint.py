@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from avipipe.annotators.weighted import Weighted
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.catalogue.embeddings import Embeddings, heard, of_edit, of_film, ready
 from avipipe.evaluate.extractors import imagebind_views
 from avipipe.evaluate.extractors.imagebind import ImageBindHuge
 from avipipe.evaluate.extractors.synchformer import SynchformerAudioSet
-from avipipe.evaluate.metric import Metric, Need, Sense
+from avipipe.evaluate.metric import Metric, metric_by
 from avipipe.evaluate.metrics import audio_consistency, desync, javis
 from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.evaluate.views import FPS, MOTION_PX, Frames, Waves
@@ -102,25 +102,7 @@ def _coherent(view: CaseView) -> float:
     return audio_consistency.coherent_consistency(video_KD, _sound(view.source.wave, len(video_KD)))
 
 
-def _metric(
-    measure: Callable[[CaseView], float],
-    extractor: type[Weighted],
-    sense: Sense,
-    words: str,
-    protocol: str,
-    *needs: Need,
-    unit: str = "",
-) -> Metric:
-    return Metric(
-        measure=measure,
-        needs=needs,
-        sense=sense,
-        family="synchrony",
-        words=words,
-        protocol=protocol,
-        unit=unit,
-        extractors=(extractor,),
-    )
+_metric = partial(metric_by, family="synchrony")
 
 
 def _of_logits(function: Callable[[npt.NDArray[np.floating]], float]) -> Callable[..., float]:
