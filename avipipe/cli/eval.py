@@ -154,7 +154,7 @@ def _measured(
     from avipipe.evaluate.tables import clip_scores, feature_rows
 
     out.mkdir(parents=True, exist_ok=True)
-    own = select(cases, shard, lambda case: case.group)
+    own = select(cases, shard)
     with EvaluateProgress(as_json=as_json) as progress:
         measured = measure_all(
             own,

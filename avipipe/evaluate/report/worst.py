@@ -4,9 +4,10 @@ import json
 import logging
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -108,7 +109,7 @@ def _overall(places: Mapping[str, float]) -> float:
     by_metric: dict[str, list[float]] = defaultdict(list)
     for name, place in places.items():
         by_metric[name.split(".")[0]].append(place)
-    return _mean(map(_mean, by_metric.values()))
+    return fmean(map(fmean, by_metric.values()))
 
 
 def _blames(
@@ -127,7 +128,7 @@ def _blames(
                 metric,
                 SENSES[METRICS[metric].sense],
                 number(value, digits) + unit,
-                number(_mean(values), digits) + unit,
+                number(fmean(values), digits) + unit,
             )
         )
     return tuple(found)
@@ -161,8 +162,3 @@ def _film(path: Path, folder: Path) -> Film:
         max_bytes=_FILM_BYTES,
         advice="it is left out",
     )
-
-
-def _mean(values: Iterable[float]) -> float:
-    listed = list(values)
-    return sum(listed) / len(listed)
