@@ -327,6 +327,7 @@ def metrics_(as_json: bool) -> None:
       avipipe eval metrics
     """
     from avipipe.evaluate.catalogue import LISTED
+    from avipipe.evaluate.conclude import metric_facts
     from avipipe.evaluate.metric import lacking
 
     if as_json:
@@ -334,13 +335,7 @@ def metrics_(as_json: bool) -> None:
             {
                 name: {
                     "family": metric.family,
-                    "sense": metric.sense,
-                    "unit": metric.unit,
-                    "needs": list(metric.needs),
-                    "weights": list(metric.weights),
-                    "words": metric.words,
-                    "protocol": metric.protocol,
-                    "version": metric.version,
+                    **metric_facts(name),
                     "missing": lacking(metric),
                 }
                 for name, metric in LISTED.items()

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Literal, Protocol
 
@@ -126,9 +126,6 @@ class Score:
     value: float | None = None
     reason: str = ""
     seconds: float = 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
     @property
     def is_final(self) -> bool:
