@@ -12,7 +12,8 @@ def print_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", num_left: int = 1
 ) -> None:
     """Print rows of text under their heads; columns after the first `num_left` hold numbers."""
-    table = Table(title=title or None, box=None, pad_edge=False, title_justify="left")
+    named = cell(title) if title else None
+    table = Table(title=named, box=None, pad_edge=False, title_justify="left")
     for place, column in enumerate(head):
         table.add_column(cell(column), justify="left" if place < num_left else "right")
     for row in rows:
