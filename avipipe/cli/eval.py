@@ -11,7 +11,7 @@ import click
 from avipipe.cli.eval_cases import cases as cases_command
 from avipipe.cli.eval_study import study_, study_report_
 from avipipe.cli.options import json_option
-from avipipe.cli.output import cell, echo, echo_json
+from avipipe.cli.output import echo, echo_json
 from avipipe.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _measured(
     from avipipe.evaluate.tables import clip_scores, feature_rows
 
     out.mkdir(parents=True, exist_ok=True)
-    own = select(cases, shard, lambda case: case.group)
+    own = select(cases, shard)
     with EvaluateProgress(as_json=as_json) as progress:
         measured = measure_all(
             own,
@@ -286,9 +286,7 @@ def diff_(before: Path, after: Path, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from rich.console import Console
-    from rich.table import Table
-
+    from avipipe.cli.eval_table import print_table
     from avipipe.evaluate.compare import compare
     from avipipe.evaluate.report.figures import decimals, number
     from avipipe.evaluate.tables import read_run
@@ -297,14 +295,10 @@ def diff_(before: Path, after: Path, as_json: bool) -> None:
     if as_json:
         echo_json([asdict(change) for change in changes])
         return
-    table = Table(title=f"{before.name} -> {after.name}", box=None, title_justify="left")
-    for column in ("metric", "method"):
-        table.add_column(column)
-    for column in ("before", "after", "difference", "95 %", "p (Holm)", "clips"):
-        table.add_column(column, justify="right")
+    rows: list[tuple[str, ...]] = []
     for change in changes:
         if change.before is None or change.after is None or change.difference is None:
-            table.add_row(cell(change.metric), cell(change.method), cell(change.reason))
+            rows.append((change.metric, change.method, change.reason))
             continue
         places = decimals([change.before, change.after])
         numbers = (number(v, places) for v in (change.before, change.after, change.difference))
@@ -312,9 +306,10 @@ def diff_(before: Path, after: Path, as_json: bool) -> None:
         if change.low is not None and change.high is not None:
             interval = f"{number(change.low, places)} to {number(change.high, places)}"
         p_value = "" if change.p_holm is None else f"{change.p_holm:.3f}"
-        shown = (change.metric, change.method, *numbers, interval, p_value, f"{change.num_clips}")
-        table.add_row(*map(cell, shown))
-    Console().print(table)
+        clips = f"{change.num_clips}"
+        rows.append((change.metric, change.method, *numbers, interval, p_value, clips))
+    head = ("metric", "method", "before", "after", "difference", "95 %", "p (Holm)", "clips")
+    print_table(head, rows, title=f"{before.name} -> {after.name}", num_left=2)
 
 
 @command.command("metrics")
@@ -327,6 +322,7 @@ def metrics_(as_json: bool) -> None:
       avipipe eval metrics
     """
     from avipipe.evaluate.catalogue import LISTED
+    from avipipe.evaluate.conclude import metric_facts
     from avipipe.evaluate.metric import lacking
 
     if as_json:
@@ -334,13 +330,7 @@ def metrics_(as_json: bool) -> None:
             {
                 name: {
                     "family": metric.family,
-                    "sense": metric.sense,
-                    "unit": metric.unit,
-                    "needs": list(metric.needs),
-                    "weights": list(metric.weights),
-                    "words": metric.words,
-                    "protocol": metric.protocol,
-                    "version": metric.version,
+                    **metric_facts(name),
                     "missing": lacking(metric),
                 }
                 for name, metric in LISTED.items()
@@ -376,22 +366,15 @@ def _show(conclusion: "Conclusion", as_json: bool) -> None:
 
 def _show_table(conclusion: "Conclusion") -> None:
     """Means over the common support, a row a metric."""
-    from rich.console import Console
-    from rich.table import Table
-
+    from avipipe.cli.eval_table import print_table
     from avipipe.evaluate.report.model import page_of
 
     page = page_of(conclusion)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("metric")
-    for column in page.columns:
-        table.add_column(cell(column.control or column.name), justify="right")
-    for _, lines in page.families:
-        for line in lines:
-            name = f"{line.metric} {line.arrow} {line.unit}".strip()
-            values = (f"{each.value} {each.letter}".strip() for each in line.cells)
-            table.add_row(cell(name), *map(cell, values))
+    rows: list[tuple[str, ...]] = []
+    for line in (line for _, lines in page.families for line in lines):
+        values = (f"{each.value} {each.letter}".strip() for each in line.cells)
+        rows.append((f"{line.metric} {line.arrow} {line.unit}".strip(), *values))
     for set_line in page.sets:
         values = (f"{each.value} {each.letter}".strip() for each in set_line.cells)
-        table.add_row(cell(f"{set_line.metric} {set_line.arrow}"), *map(cell, values))
-    Console().print(table)
+        rows.append((f"{set_line.metric} {set_line.arrow}", *values))
+    print_table(("metric", *(column.control or column.name for column in page.columns)), rows)

@@ -1,6 +1,5 @@
 """`avipipe eval study` and `avipipe eval study-report`."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from avipipe.cli.options import json_option, require_folder
-from avipipe.cli.output import cell, echo, echo_json
+from avipipe.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
     from avipipe.evaluate.study.report import QuestionResult, StudyReport
@@ -151,6 +150,8 @@ def study_report_(
 
 
 def _show_raters(report: "StudyReport") -> None:
+    from avipipe.cli.eval_table import print_table
+
     rows = []
     for each in report.raters:
         failed = "" if each.is_attentive else "failed"
@@ -158,10 +159,12 @@ def _show_raters(report: "StudyReport") -> None:
         checks = f"{each.num_passed} of {each.num_checks}"
         rows.append((each.rater, str(each.num_trials), checks, f"{each.median_s:.1f} s", outcome))
     head = ("rater", "answered", "checks passed", "median time", "")
-    _show_table(f"Study {report.study}", head, rows)
+    print_table(head, rows, title=f"Study {report.study}")
 
 
 def _show_question(question: "QuestionResult") -> None:
+    from avipipe.cli.eval_table import print_table
+
     told = [f"{question.num} answers"]
     if question.left_share is not None:
         told.append(f"{question.left_share:.0%} for the left side")
@@ -185,7 +188,7 @@ def _show_question(question: "QuestionResult") -> None:
         for each in question.methods
     ]
     head = ("method", "preferred", "95 %", "Bradley-Terry", "95 %", "comparisons")
-    _show_table("", head, methods)
+    print_table(head, methods)
     pairs = [
         (
             f"{each.first} over {each.second}",
@@ -195,16 +198,4 @@ def _show_question(question: "QuestionResult") -> None:
         )
         for each in question.pairs
     ]
-    _show_table("", ("pair", "preferred", "95 %", "won / same / lost"), pairs)
-
-
-def _show_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title or None, box=None, pad_edge=False, title_justify="left")
-    for number, column in enumerate(head):
-        table.add_column(column, justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*map(cell, row))
-    Console().print(table)
+    print_table(("pair", "preferred", "95 %", "won / same / lost"), pairs)

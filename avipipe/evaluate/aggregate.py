@@ -1,6 +1,6 @@
 """From scores of cases to what can be said of methods: means, intervals, and which differ."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -91,54 +91,49 @@ def set_scores(scores: Scores, *, seed: int) -> list[SetScore]:
         common = scores.common(metric)
         for method in [*scores.methods, *(m for m, control in scores.controls.items() if control)]:
             names = scores.names[method]
-            rows.append(_set_score(scores, metric, method, names, "complete", seed))
-            rows.append(_set_score(scores, metric, method, common & names, "common", seed))
-            rows += _slices(scores, metric, method, common & names)
+            rows.append(_with_interval(scores, metric, method, names, "complete", seed))
+            rows.append(_with_interval(scores, metric, method, common & names, "common", seed))
+            labels = sorted({scores.labels[name] for name in names} - {""})
+            rows += [
+                _mean(scores, metric, method, common & names, "common", label) for label in labels
+            ]
     return rows
 
 
-def _set_score(
+def _with_interval(
     scores: Scores, metric: str, method: str, cases: set[str], support: Support, seed: int
 ) -> SetScore:
+    row = _mean(scores, metric, method, cases, support)
     values = scores.of(metric, method, cases)
-    clusters_N = scores.clusters(values)
-    row = SetScore(
-        method=method,
-        control=scores.controls[method],
-        metric=metric,
-        label="",
-        support=support,
-        mean=float(np.mean(list(values.values()))) if values else None,
-        low=None,
-        high=None,
-        num_ok=len(values),
-        num_total=len(scores.names[method]),
-        num_groups=len(set(clusters_N.tolist())),
-    )
     try:
         rng = np.random.default_rng(seed)  # the same draw for all: equal scores, equal intervals
-        found = clustered_interval(np.array(list(values.values())), clusters_N, rng=rng)
+        found = clustered_interval(
+            np.array(list(values.values())), scores.clusters(values), rng=rng
+        )
     except Undefined as error:
         return replace(row, reason=error.reason)
     return replace(row, low=found.low, high=found.high)
 
 
-def _slices(scores: Scores, metric: str, method: str, cases: set[str]) -> Iterator[SetScore]:
-    for label in sorted({scores.labels[name] for name in scores.names[method]} - {""}):
-        values = scores.of(metric, method, {n for n in cases if scores.labels[n] == label})
-        yield SetScore(
-            method=method,
-            control=scores.controls[method],
-            metric=metric,
-            label=label,
-            support="common",
-            mean=float(np.mean(list(values.values()))) if values else None,
-            low=None,
-            high=None,
-            num_ok=len(values),
-            num_total=sum(scores.labels[name] == label for name in scores.names[method]),
-            num_groups=len({scores.groups[name] for name in values}),
-        )
+def _mean(
+    scores: Scores, metric: str, method: str, cases: set[str], support: Support, label: str = ""
+) -> SetScore:
+    """Of the cases of a class, or of all."""
+    names = {name for name in scores.names[method] if label in ("", scores.labels[name])}
+    values = scores.of(metric, method, cases & names)
+    return SetScore(
+        method=method,
+        control=scores.controls[method],
+        metric=metric,
+        label=label,
+        support=support,
+        mean=float(np.mean(list(values.values()))) if values else None,
+        low=None,
+        high=None,
+        num_ok=len(values),
+        num_total=len(names),
+        num_groups=len({scores.groups[name] for name in values}),
+    )
 
 
 def pair_tests(scores: Scores, metrics: Sequence[str], *, seed: int) -> list[PairTest]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +16,7 @@ from avipipe.evaluate.views import (
     FPS,
     MAX_S,
     Features,
+    Frames,
     MediaView,
     Pictures,
     Sizes,
@@ -78,6 +80,13 @@ class CaseView:
             own = self.source.pictures
             return own.frozen() if self.control == "frozen" else own
         return self.edit.pictures_at(self.sizes)
+
+    def edit_sampled(self, fps: Fraction, short_px: int) -> Frames:
+        """Pictures of the edit at another rate and size, (T, H, W, 3), for models that ask so."""
+        frames_THWC = self.edit.sampled(fps, short_px)
+        if self.control == "frozen":
+            return np.broadcast_to(frames_THWC[:1], frames_THWC.shape)
+        return frames_THWC
 
     @cached_property
     def pairs(self) -> tuple[Pictures, Pictures]:

@@ -4,7 +4,7 @@ A case that cannot be measured stays in the list with its problem, so that it is
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -21,7 +21,8 @@ Control = Literal["", "copy", "frozen", "shuffled", "shifted"]
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".gif"}
 )
-MASK_SUFFIXES = VIDEO_SUFFIXES | {".json", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff"}
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff"})
+MASK_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES | {".json"}
 
 _FILES = ("source", "edit", "mask", "edit_mask", "sound_of")
 
@@ -278,7 +279,7 @@ def _paired(
     )
 
 
-def _by_name(folder: Path, suffixes: frozenset[str] | set[str]) -> dict[str, Path]:
+def _by_name(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
     if not folder.is_dir():
         raise ConfigError(f"expected a folder at {folder}, found none; check the path")
     found: dict[str, Path] = {}
@@ -359,13 +360,13 @@ def _shown(video: Mapping[str, Any]) -> Shares:
     )
 
 
-def select(cases: Iterable[Case], shard: tuple[int, int], key: Callable[[Case], Any]) -> list[Case]:
-    """The share of the cases that shard i of n measures; those of one key stay together.
+def select(cases: Sequence[Case], shard: tuple[int, int]) -> list[Case]:
+    """The share of the cases that shard i of n measures; those of one group stay together.
 
     Args:
         shard: i, from 1, and n.
     """
-    cases = list(cases)
     index, count = shard
-    order = {own: number for number, own in enumerate(sorted({key(case) for case in cases}))}
-    return [case for case in cases if order[key(case)] % count == index - 1]
+    groups = sorted({case.group for case in cases})
+    own = set(groups[index - 1 :: count])
+    return [case for case in cases if case.group in own]

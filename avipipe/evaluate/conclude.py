@@ -91,7 +91,7 @@ def conclude(
         "seed": seed,
         "allow_small_n": allow_small_n,
         "shard": list(shard),
-        "metrics": {name: _metric_facts(name) for name in metrics},
+        "metrics": {name: metric_facts(name) for name in metrics},
         "views": {
             "version": VIEWS_VERSION,
             "fps": float(FPS),
@@ -115,7 +115,8 @@ def conclude(
     return Conclusion(run, sets, tests, controls, values, value_tests)
 
 
-def _metric_facts(name: str) -> dict[str, Any]:
+def metric_facts(name: str) -> dict[str, Any]:
+    """What a metric is, for `run.json` and for lists."""
     metric = LISTED[name]
     return {
         "version": metric.version,

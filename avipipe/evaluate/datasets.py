@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from json import loads
 from pathlib import Path
 
-from avipipe.errors import ManifestError
+from avipipe.errors import ConfigError, ManifestError
 from avipipe.files import write_whole
 from avipipe.manifests.dataset import INDEX_NAME, read_index
 from avipipe.manifests.destination import Destination
@@ -44,12 +44,13 @@ def unpacked(
         names: of clips; where there are none, all but those that were retracted.
         split: that they are of; any where it is empty.
     Raises:
-        ManifestError: there is no such dataset, or it is damaged.
+        ConfigError: there is no dataset.
+        ManifestError: it is damaged.
     """
     destination = Destination(str(dataset))
     index = read_index(destination)
     if index is None:
-        raise ManifestError(f"{dataset}: expected a published dataset, found no {INDEX_NAME}")
+        raise ConfigError(f"{dataset}: expected a published dataset, found no {INDEX_NAME}")
     into = into.absolute()
     into.mkdir(parents=True, exist_ok=True)
     retracted = frozenset(index.retracted)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.errors import FailKind, MediaError
+from avipipe.evaluate.cases import IMAGE_SUFFIXES
 from avipipe.evaluate.views import DETAIL_PX, FPS, Frames, MediaView, cut, resized, size_within
 from avipipe.manifests.rle import read_masks
 from avipipe.media.crop import WHOLE, Shares
@@ -79,7 +80,7 @@ class MaskView:
 
 def _still(path: Path) -> Frames | None:
     """An image of a mask, (H, W) uint8; None for what is no image."""
-    if path.suffix.lower() not in {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff"}:
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
         return None
     with suppress(cv2.error):
         still_HW: Frames | None = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)

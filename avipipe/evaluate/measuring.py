@@ -73,9 +73,8 @@ class _Bench:
     def __init__(self, store: ScoreStore, folder: Path, metrics: Sequence[str]) -> None:
         self._store, self._folder = store, folder
         self._source: MediaView | None = None
-        self._metrics = [name for name in metrics if name in METRICS]
-        kinds = [SETS[name].features for name in metrics if name in SETS]
-        self._kinds = {kind.name: kind for kind in kinds}
+        self._asked = metrics
+        self._metrics, self._kinds = _parted(metrics)
         asked: dict[str, Metric | FeatureKind] = {
             **{name: METRICS[name] for name in self._metrics},
             **self._kinds,
@@ -86,12 +85,13 @@ class _Bench:
 
     def measure(self, case: Case) -> CaseScores:
         if case.problem:
-            return self._all_ended(case, "skipped" if case.control else "failed", case.problem)
+            status: Status = "skipped" if case.control else "failed"
+            return _all_ended(case, self._asked, status, case.problem)
         try:
             key = case_key(case)
         except OSError as error:
             reason = f"cannot read {error.filename}: {error.strerror}"
-            return self._all_ended(case, "failed", reason)
+            return _all_ended(case, self._asked, "failed", reason)
         stored = self._store.read(key)
         scores = self._stored_scores(stored)
         features = self._stored_features(key, stored)
@@ -137,9 +137,6 @@ class _Bench:
                 found[name] = CaseFeatures(score, pair)
         return found
 
-    def _all_ended(self, case: Case, status: Status, reason: str) -> CaseScores:
-        return _all_ended(case, self._metrics, list(self._kinds), status, reason)
-
     def _measure_new(
         self, case: Case, metrics: Mapping[str, Metric], kinds: Mapping[str, FeatureKind]
     ) -> tuple[dict[str, Score], dict[str, CaseFeatures], tuple[str, ...]]:
@@ -179,18 +176,21 @@ class _Bench:
         )
 
 
-def _all_ended(
-    case: Case, metrics: Sequence[str], kinds: Sequence[str], status: Status, reason: str
-) -> CaseScores:
+def _parted(metrics: Sequence[str]) -> tuple[list[str], dict[str, FeatureKind]]:
+    """The metrics of cases, and the features that those of sets need, by name."""
+    kinds = [SETS[name].features for name in metrics if name in SETS]
+    return [name for name in metrics if name not in SETS], {kind.name: kind for kind in kinds}
+
+
+def _all_ended(case: Case, metrics: Sequence[str], status: Status, reason: str) -> CaseScores:
     """What is said of a case of which nothing can be measured."""
     score = Score(status, reason=reason)
+    own, kinds = _parted(metrics)
     features = dict.fromkeys(kinds, CaseFeatures(score))
-    return CaseScores(case, dict.fromkeys(metrics, score), features=features)
+    return CaseScores(case, dict.fromkeys(own, score), features=features)
 
 
 def all_died(cases: Sequence[Case], metrics: Sequence[str]) -> list[CaseScores]:
     """What is said of cases whose process died each time they were measured."""
     reason = "the process that measured it died: too little memory, or a broken decoder"
-    own = [name for name in metrics if name not in SETS]
-    kinds = [SETS[name].features.name for name in metrics if name in SETS]
-    return [_all_ended(case, own, kinds, "failed", reason) for case in cases]
+    return [_all_ended(case, metrics, "failed", reason) for case in cases]

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Literal, Protocol
 
@@ -67,7 +67,7 @@ class Metric:
     @property
     def weights(self) -> tuple[str, ...]:
         """Names in the lock file."""
-        return tuple(name for each in self.extractors for name in each.needs)
+        return weights_of(self.extractors)
 
     @property
     def identity(self) -> str:
@@ -77,6 +77,34 @@ class Metric:
             WeightsError: one is missing.
         """
         return identity_of(self.version, self.extractors)
+
+
+def metric_by(
+    measure: Callable[[CaseView], float],
+    extractor: type[Weighted],
+    sense: Sense,
+    words: str,
+    protocol: str,
+    *needs: Need,
+    family: Family,
+    unit: str = "",
+) -> Metric:
+    """A metric by one model."""
+    return Metric(
+        measure=measure,
+        needs=needs,
+        sense=sense,
+        family=family,
+        words=words,
+        protocol=protocol,
+        unit=unit,
+        extractors=(extractor,),
+    )
+
+
+def weights_of(extractors: Sequence[type[Weighted]]) -> tuple[str, ...]:
+    """Names in the lock file of what models load."""
+    return tuple(name for each in extractors for name in each.needs)
 
 
 def identity_of(version: int, extractors: Sequence[type[Weighted]]) -> str:
@@ -99,9 +127,6 @@ class Score:
     reason: str = ""
     seconds: float = 0.0
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
     @property
     def is_final(self) -> bool:
         """Whether asking again would give the same: what failed or was skipped may be mended."""
@@ -117,8 +142,7 @@ class NeedsModels(Protocol):
 
 def lacking(metric: NeedsModels) -> str:
     """Why a metric is skipped on this machine; empty where all its weights are here."""
-    needed = [name for each in metric.extractors for name in each.needs]
-    missing = [name for name in needed if find(entry(name)) is None]
+    missing = [name for name in weights_of(metric.extractors) if find(entry(name)) is None]
     if missing:
         names = " ".join(missing)
         return f"weights {', '.join(missing)} are missing; run `avipipe weights pull {names}`"

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from avipipe.annotators.weighted import Weighted
 from avipipe.evaluate.case_view import CaseView
-from avipipe.evaluate.metric import Family, Need, Score, Sense, attempted, identity_of
+from avipipe.evaluate.metric import Family, Need, Score, Sense, attempted, identity_of, weights_of
 from avipipe.evaluate.metrics.undefined import require_finite
 from avipipe.evaluate.statistics.set_statistics import SetStatistic
 
@@ -89,7 +89,7 @@ class SetMetric:
     @property
     def weights(self) -> tuple[str, ...]:
         """Names in the lock file."""
-        return tuple(name for each in self.extractors for name in each.needs)
+        return weights_of(self.extractors)
 
 
 def embedded(kind: FeatureKind, view: CaseView) -> CaseFeatures:

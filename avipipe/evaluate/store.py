@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,7 +76,7 @@ class ScoreStore:
         path = self._file(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = {**self.read(key).scores, **final}
-        told = {name: score.to_json() for name, score in kept.items()}
+        told = {name: asdict(score) for name, score in kept.items()}
         write_json(path, {"scores": told, "notes": list(notes)})
 
     def feature(self, view: MediaView, name: str, make: Callable[[], Features]) -> Features:

@@ -5,9 +5,9 @@ Everything else, the report too, is made of these, and can be made anew from the
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_origin, get_type_hints
 
 import numpy as np
 
@@ -18,15 +18,13 @@ from avipipe.evaluate.metric import Status
 from avipipe.evaluate.set_metric import Rows
 from avipipe.files import written_whole
 from avipipe.manifests.rle import write_json
+from avipipe.manifests.tables import schema_of
 
 CASES_NAME = "cases.jsonl"
 CLIPS_NAME = "clips.parquet"
 SETS_NAME = "sets.parquet"
 FEATURES_NAME = "features.parquet"
 RUN_NAME = "run.json"
-
-Types = Mapping[str, str]
-"""Column -> its type in Arrow, where that is not text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +149,6 @@ class FeatureRow:
         return np.frombuffer(values, np.float32).reshape(-1, self.num_dims)
 
 
-_CLIP_TYPES = {"seed": "int64", "value": "float64", "seconds": "float64"}
-_SET_TYPES = {
-    **dict.fromkeys(("mean", "low", "high"), "float64"),
-    **dict.fromkeys(("num_ok", "num_total", "num_groups"), "int64"),
-    **dict.fromkeys(("value", "null", "null_high", "infinity"), "float64"),
-    **dict.fromkeys(("rank", "num_dims", "num_reference"), "int64"),
-}
-_FEATURE_TYPES = {"num_dims": "int64", "source": "binary", "edit": "binary"}
-
-
 def clip_scores(measured: Iterable[CaseScores]) -> list[ClipScore]:
     """The rows of all cases, by method, case and metric."""
     return [
@@ -207,33 +195,31 @@ def _bytes(rows_ND: Rows) -> bytes:
     return rows_ND.astype(np.float32).tobytes()
 
 
-def _write_table(path: Path, rows: Sequence[Any], kinds: Sequence[type], types: Types) -> None:
+def _write_table(path: Path, rows: Sequence[Any], *kinds: type) -> None:
     """Write rows, which are dataclasses of these kinds, as Parquet, whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = dict.fromkeys(field.name for kind in kinds for field in fields(kind))
-    schema = pa.schema(
-        [pa.field(name, pa.type_for_alias(types.get(name, "string"))) for name in names]
-    )
-    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
+    hints = {name: hint for kind in kinds for name, hint in get_type_hints(kind).items()}
+    columns = {name: str if get_origin(hint) is Literal else hint for name, hint in hints.items()}
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema_of(columns))
     with written_whole(path) as draft:
         pq.write_table(table, draft, compression="zstd")
 
 
 def write_clips(folder: Path, rows: Sequence[ClipScore]) -> None:
     """Write `clips.parquet`."""
-    _write_table(folder / CLIPS_NAME, rows, [ClipScore], _CLIP_TYPES)
+    _write_table(folder / CLIPS_NAME, rows, ClipScore)
 
 
 def write_sets(folder: Path, rows: Sequence[SetScore], values: Sequence[SetValue]) -> None:
     """Write `sets.parquet`, both kinds of rows in one table."""
-    _write_table(folder / SETS_NAME, [*rows, *values], [SetScore, SetValue], _SET_TYPES)
+    _write_table(folder / SETS_NAME, [*rows, *values], SetScore, SetValue)
 
 
 def write_features(folder: Path, rows: Sequence[FeatureRow]) -> None:
     """Write `features.parquet`."""
-    _write_table(folder / FEATURES_NAME, rows, [FeatureRow], _FEATURE_TYPES)
+    _write_table(folder / FEATURES_NAME, rows, FeatureRow)
 
 
 @dataclass(frozen=True, slots=True)

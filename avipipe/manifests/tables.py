@@ -66,7 +66,7 @@ def clips_schema() -> "pa.Schema":
     columns = dict(_CLIP_COLUMNS)
     for stage, model in _models().items():
         columns |= _scalars(stage, model)
-    return _schema({**columns, "evidence": str, "provenance": str})
+    return schema_of({**columns, "evidence": str, "provenance": str})
 
 
 def _scalars(prefix: str, model: type[BaseModel]) -> Row:
@@ -94,10 +94,11 @@ def _models() -> dict[str, type[BaseModel]]:
 @functools.cache
 def sources_schema() -> "pa.Schema":
     """Columns of `sources.parquet`."""
-    return _schema(_SOURCE_COLUMNS)
+    return schema_of(_SOURCE_COLUMNS)
 
 
-def _schema(columns: Mapping[str, Any]) -> "pa.Schema":
+def schema_of(columns: Mapping[str, Any]) -> "pa.Schema":
+    """Columns by the annotations of what they hold, None or not."""
     import pyarrow as pa
 
     return pa.schema([(name, _arrow_type(kind)) for name, kind in columns.items()])
@@ -111,7 +112,13 @@ def _arrow_type(annotation: Any) -> Any:
         annotation = next(arm for arm in get_args(annotation) if arm is not type(None))
     if hasattr(annotation, "__metadata__"):
         annotation = annotation.__origin__
-    simple = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
+    simple = {
+        bool: pa.bool_(),
+        int: pa.int64(),
+        float: pa.float64(),
+        str: pa.string(),
+        bytes: pa.binary(),
+    }
     if annotation in simple:
         return simple[annotation]
     if get_origin(annotation) is dict:

@@ -1,6 +1,7 @@
 """A video that a page can carry, and the mask of each of its frames."""
 
 import base64
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from avipipe.errors import ConfigError
 from avipipe.manifests.rle import MaskTrack
+from avipipe.media.dubbed import dubbed
 from avipipe.media.normalize import VIDEO_NAME, NormalizeConfig, Normalized, normalize
 from avipipe.media.probe import MediaInfo
 
@@ -89,6 +91,31 @@ def film(
         f"a film of {duration_s:.1f} s takes about {num_bytes / 1e6:.2f} MB at the lowest quality, "
         f"and {max(max_bytes, 0) / 1e6:.2f} MB are left for it: {advice}"
     )
+
+
+def first_seconds(
+    path: Path, at_most_s: float, *, ways: Iterable[NormalizeConfig], max_bytes: int, advice: str
+) -> Film:
+    """Encode the beginning of a video, with silence where it has no sound; see `film`.
+
+    Raises:
+        MediaError: it cannot be decoded.
+        ConfigError: it does not fit.
+    """
+    with tempfile.TemporaryDirectory(prefix="avipipe-film-") as scratch:
+        found = dubbed(path, Path(scratch))
+        start_s = found.info.video.start_s
+        return film(
+            found.path,
+            found.info,
+            start_s=start_s,
+            end_s=min(found.info.video.end_s, start_s + at_most_s),
+            masks=None,
+            ways=ways,
+            folder=Path(scratch),
+            max_bytes=max_bytes,
+            advice=advice,
+        )
 
 
 def mask_bytes(masks: MaskTrack | None) -> int:

@@ -100,7 +100,11 @@ def test_a_run_does_not_differ_from_itself(run: Path) -> None:
     compared = [change for change in changes if change["difference"] is not None]
     assert compared
     assert {change["difference"] for change in compared} == {0.0}
-    assert "ssim.full" in invoke("diff", str(run), str(run)).output
+    odd = run.with_name("[red]\x1b[2J")  # a name is told as it is, and obeyed by no terminal
+    odd.symlink_to(run, target_is_directory=True)
+    told = invoke("diff", str(odd), str(run)).output
+    assert "ssim.full" in told
+    assert "[red]\\x1b[2J -> out" in told
 
 
 def test_a_dry_run_says_what_is_missing(folder: Path, tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ def test_clip_scores_a_case_and_its_controls(case: Case, tmp_path: Path) -> None
     assert value(own["temps.b32"]) == pytest.approx(product)
     assert found["shifted"]["fc.b32"].value == found["copy"]["fc.b32"].value
     assert value(found["copy"]["clipt.b32"]) != value(own["clipt.b32"])
+    # Of the edit, the source, and the source frozen: whatever number of metrics look at each.
+    assert len([*(tmp_path / "work/features").rglob("*.npy")]) == 3
 
 
 @pytest.mark.usefixtures("clip")

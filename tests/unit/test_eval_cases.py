@@ -214,7 +214,7 @@ def test_without_another_group_a_shuffled_sound_is_counted_as_missing() -> None:
 
 def test_shards_part_the_cases_and_keep_groups_whole() -> None:
     cases = many(9)
-    parts = [select(cases, (index, 3), lambda case: case.group) for index in (1, 2, 3)]
+    parts = [select(cases, (index, 3)) for index in (1, 2, 3)]
     assert sorted(case.name for part in parts for case in part) == [f"{n}" for n in range(9)]
     groups = [{case.group for case in part} for part in parts]
     assert not groups[0] & groups[1] | groups[1] & groups[2] | groups[0] & groups[2]

@@ -5,16 +5,13 @@ Its clips have captions, labels and masks; what is asked of them is written by w
 
 from pathlib import Path
 
-from avipipe.errors import ConfigError
 from avipipe.evaluate.benchmarks.loaded import LoadedBenchmark
 from avipipe.evaluate.cases import AskedEdit
-from avipipe.evaluate.datasets import is_dataset, unpacked
+from avipipe.evaluate.datasets import unpacked
 
 
 def load_dataset(folder: Path, files: Path, split: str) -> LoadedBenchmark:
     """The clips of a split; those of one source are one group. `avipipe verify` checks shards."""
-    if not is_dataset(folder):
-        raise ConfigError(f"{folder}: expected a published dataset, found no dataset.json")
     clips = unpacked(folder, files, split=split)
     asked = [
         AskedEdit(

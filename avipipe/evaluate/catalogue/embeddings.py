@@ -9,7 +9,9 @@ import numpy.typing as npt
 from avipipe.annotators.weighted import Weighted
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.extractors.clip import ClipVitB32
-from avipipe.evaluate.views import Frames
+from avipipe.evaluate.metrics.undefined import require_sound
+from avipipe.evaluate.store import content
+from avipipe.evaluate.views import Frames, Waves
 
 Embeddings = npt.NDArray[np.floating[Any]]
 Extractor = TypeVar("Extractor", bound=Weighted)
@@ -50,12 +52,37 @@ def of_edit(
     Args:
         form: what the model is shown of them, where that is not each by itself.
     """
-    frames_THWC = view.edit_pictures.motion_THWC
-    if view.control == "frozen":
-        return embed(ready(extractor), np.array(frames_THWC))
     width, height = view.sizes[0]
-    name = kept_name(extractor, f"motion-{width}x{height}-{form}")
-    return view.cached(view.edit, name, lambda: embed(ready(extractor), frames_THWC))
+    derived = "-frozen" if view.control == "frozen" else ""
+    name = kept_name(extractor, f"motion-{width}x{height}-{form}{derived}")
+    frames_THWC = view.edit_pictures.motion_THWC
+    return view.cached(
+        view.edit, name, lambda: embed(ready(extractor), np.ascontiguousarray(frames_THWC))
+    )
+
+
+def of_film(
+    view: CaseView, extractor: type[Weighted], make: Callable[[], Embeddings], form: str = ""
+) -> Embeddings:
+    """What a model makes of the edit's pictures with its sound; kept by the content of both files.
+
+    Args:
+        form: what else it depends on.
+    """
+    changed = view.control if view.control in ("frozen", "shifted") else "as-it-is"
+    name = kept_name(extractor, f"{form}{changed}-{content(view.sound.path)}")
+    return view.cached(view.edit, name, make)
+
+
+def heard(wave_CN: Waves) -> Waves:
+    """A sound as models take it, mono (N,).
+
+    Raises:
+        Undefined: it is silent.
+    """
+    wave_N: Waves = wave_CN.mean(axis=0)
+    require_sound(wave_N)
+    return wave_N
 
 
 def clip_frames(view: CaseView, extractor: type[ClipVitB32]) -> Embeddings:

@@ -1,21 +1,20 @@
-"""Metrics of picture and sound at the same time: DeSync, JavisScore, and ImageBind's other AC."""
+"""Metrics of picture and sound at the same time: DeSync, JavisScore, and ImageBind's AC."""
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from avipipe.annotators.weighted import Weighted
 from avipipe.evaluate.case_view import CaseView
-from avipipe.evaluate.catalogue.embeddings import Embeddings, kept_name, of_edit, ready
+from avipipe.evaluate.catalogue.embeddings import Embeddings, heard, of_edit, of_film, ready
 from avipipe.evaluate.extractors import imagebind_views
 from avipipe.evaluate.extractors.imagebind import ImageBindHuge
 from avipipe.evaluate.extractors.synchformer import SynchformerAudioSet
-from avipipe.evaluate.metric import Metric, Need, Sense
+from avipipe.evaluate.metric import Metric, metric_by
 from avipipe.evaluate.metrics import audio_consistency, desync, javis
-from avipipe.evaluate.metrics.undefined import Undefined, require_sound
-from avipipe.evaluate.store import content
+from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.evaluate.views import FPS, MOTION_PX, Frames, Waves
 
 _WINDOW_S, _OVERLAP_S = 2.0, 1.5  # of JavisDiT's command line; its function has 0.5 and 0
@@ -25,24 +24,14 @@ _SLOW_STEP = round(float(FPS) / imagebind_views.AV_BENCHMARK_FPS)
 """Every so many pictures av-benchmark takes one."""
 
 
-def _heard(wave_CN: Waves) -> Waves:
-    wave_N: Waves = wave_CN.mean(axis=0)
-    require_sound(wave_N)
-    return wave_N
-
-
 def _logits(view: CaseView) -> Embeddings:
     """Synchformer's, of both ends of the edit; kept for the other metric."""
-    changed = view.control if view.control in ("frozen", "shifted") else "as-it-is"
-    name = kept_name(SynchformerAudioSet, f"{changed}-{content(view.sound.path)}")
-    return view.cached(view.edit, name, lambda: _measured_logits(view))
+    return of_film(view, SynchformerAudioSet, lambda: _measured_logits(view))
 
 
 def _measured_logits(view: CaseView) -> Embeddings:
-    frames_THWC = view.edit.sampled(Fraction(SynchformerAudioSet.fps), MOTION_PX)
-    if view.control == "frozen":
-        frames_THWC = np.broadcast_to(frames_THWC[:1], frames_THWC.shape)
-    wave_N = _heard(view.edit_wave(SynchformerAudioSet.sample_rate_hz))
+    frames_THWC = view.edit_sampled(Fraction(SynchformerAudioSet.fps), MOTION_PX)
+    wave_N = heard(view.edit_wave(SynchformerAudioSet.sample_rate_hz))
     return ready(SynchformerAudioSet).logits(frames_THWC, wave_N)
 
 
@@ -60,7 +49,7 @@ def _pictures(view: CaseView) -> Embeddings:
 def _javis(view: CaseView) -> float:
     frames_TD = _pictures(view)
     rate_hz = imagebind_views.SAMPLE_RATE_HZ
-    wave_N = _heard(view.edit_wave(rate_hz))
+    wave_N = heard(view.edit_wave(rate_hz))
     spans = javis.paired_spans(
         num_frames=len(frames_TD),
         fps=float(FPS),
@@ -82,9 +71,17 @@ def _sound(wave: Callable[[int], Waves], num_clips: int) -> Embeddings:
     """ImageBind's embeddings of clips of a sound."""
     rate_hz = imagebind_views.SAMPLE_RATE_HZ
     views = imagebind_views.audio_views(
-        _heard(wave(rate_hz))[None], sample_rate_hz=rate_hz, num_clips=num_clips
+        heard(wave(rate_hz))[None], sample_rate_hz=rate_hz, num_clips=num_clips
     )
     return ready(ImageBindHuge).audio(views)
+
+
+def _consistency(view: CaseView) -> float:
+    def embed(model: ImageBindHuge, frames_THWC: Frames) -> Embeddings:
+        return model.video(imagebind_views.video_views(frames_THWC, fps=float(FPS)))
+
+    video_KD = of_edit(view, ImageBindHuge, embed, "clips")
+    return audio_consistency.audio_consistency(video_KD, _sound(view.edit_wave, 3))
 
 
 def _ib_score(view: CaseView) -> float:
@@ -105,25 +102,7 @@ def _coherent(view: CaseView) -> float:
     return audio_consistency.coherent_consistency(video_KD, _sound(view.source.wave, len(video_KD)))
 
 
-def _metric(
-    measure: Callable[[CaseView], float],
-    extractor: type[Weighted],
-    sense: Sense,
-    words: str,
-    protocol: str,
-    *needs: Need,
-    unit: str = "",
-) -> Metric:
-    return Metric(
-        measure=measure,
-        needs=needs,
-        sense=sense,
-        family="synchrony",
-        words=words,
-        protocol=protocol,
-        unit=unit,
-        extractors=(extractor,),
-    )
+_metric = partial(metric_by, family="synchrony")
 
 
 def _of_logits(function: Callable[[npt.NDArray[np.floating]], float]) -> Callable[..., float]:
@@ -138,6 +117,17 @@ _LICENCE = "Weights are not for commercial use."
 _STILLS = "every picture, 24 a second, short side at most 240 px"
 
 JOINT: dict[str, Metric] = {
+    "ac.imagebind": _metric(
+        _consistency,
+        ImageBindHuge,
+        "higher",
+        "Whether sound and pictures are of the same thing.",
+        "Cosine of ImageBind-Huge's mean embeddings, times 100: 5 clips of 2 s in 3 crops from 24 "
+        "pictures a second, short side at most 240 px; 3 clips of mono sound at 16 kHz. "
+        f"{_LICENCE}",
+        "pictures",
+        "sound",
+    ),
     "desync.synchformer": _metric(
         _of_logits(desync.desync_s),
         SynchformerAudioSet,
@@ -198,4 +188,3 @@ JOINT: dict[str, Metric] = {
         "source_sound",
     ),
 }
-"""In protocols that are in use; `ac.imagebind`, ImageBind's own, is among `HEARING`."""

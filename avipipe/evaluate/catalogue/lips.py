@@ -1,6 +1,7 @@
 """Metrics of lips and voice by SyncNet: Sync-C, Sync-D and their offset."""
 
 from collections.abc import Callable
+from dataclasses import astuple, fields
 from fractions import Fraction
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 
 from avipipe.annotators.faces.mfcc import to_int16
 from avipipe.evaluate.case_view import CaseView
-from avipipe.evaluate.catalogue.embeddings import kept_name, ready
+from avipipe.evaluate.catalogue.embeddings import kept_name, of_film, ready
 from avipipe.evaluate.extractors.face_tracks import FaceTracker
 from avipipe.evaluate.extractors.syncnet import SyncNetV2, of_track
 from avipipe.evaluate.metric import Metric, Sense
@@ -20,38 +21,25 @@ from avipipe.evaluate.metrics.sync import (
     share_in_sync,
 )
 from avipipe.evaluate.metrics.undefined import Undefined
-from avipipe.evaluate.store import content
 from avipipe.evaluate.views import DETAIL_PX
-
-_COLUMNS = 5
-"""Of what is kept of a track: the fields of `LipSync`."""
 
 
 def _tracks(view: CaseView) -> npt.NDArray[np.float64]:
     """How lips go with the voice, (tracks, fields of `LipSync`); kept for the other metrics."""
-    changed = view.control if view.control in ("frozen", "shifted") else "as-it-is"
-    form = f"{kept_name(FaceTracker, changed)}-{content(view.sound.path)}"
-    found = view.cached(view.edit, kept_name(SyncNetV2, form), lambda: _measured(view))
+    found = of_film(view, SyncNetV2, lambda: _measured(view), kept_name(FaceTracker, ""))
     return np.asarray(found, np.float64)
 
 
 def _measured(view: CaseView) -> npt.NDArray[np.float64]:
     fps = Fraction(SyncNetV2.fps)
-    frames_THWC = view.edit.sampled(fps, DETAIL_PX)
-    if view.control == "frozen":
-        frames_THWC = np.broadcast_to(frames_THWC[:1], frames_THWC.shape)
+    frames_THWC = view.edit_sampled(fps, DETAIL_PX)
     samples_N = to_int16(view.edit_wave(SyncNetV2.sample_rate_hz).mean(axis=0))
     tracks = ready(FaceTracker).tracks(frames_THWC, fps=fps, least_frames=LEAST_FRAMES)
-    found = np.zeros((len(tracks), _COLUMNS))
+    found = np.zeros((len(tracks), len(fields(LipSync))))
     for row, track in enumerate(tracks):
         features = ready(SyncNetV2).features(*of_track(frames_THWC, samples_N, track))
-        found[row] = _row(lip_sync(distances_at_offsets(*features)))
+        found[row] = astuple(lip_sync(distances_at_offsets(*features)))
     return found
-
-
-def _row(found: LipSync) -> list[float]:
-    at_0 = (found.confidence_at_0, found.distance_at_0)
-    return [found.offset_frames, found.confidence, found.distance, *at_0]
 
 
 def _followed(view: CaseView) -> npt.NDArray[np.float64]:

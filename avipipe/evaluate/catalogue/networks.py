@@ -1,10 +1,10 @@
 """Metrics of pictures by LPIPS, DINO and Inception."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from avipipe.annotators.weighted import Weighted
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.catalogue.embeddings import of_edit, ready
 from avipipe.evaluate.catalogue.pictures import DETAIL
@@ -19,7 +19,7 @@ from avipipe.evaluate.extractors.dino import (
 from avipipe.evaluate.extractors.inception import InceptionFid
 from avipipe.evaluate.extractors.local_views import blacked_out, cropped_views
 from avipipe.evaluate.extractors.lpips import LpipsAlex, LpipsSqueeze
-from avipipe.evaluate.metric import Family, Metric, Need, Sense
+from avipipe.evaluate.metric import Metric, metric_by
 from avipipe.evaluate.metrics import dino_similarity, lpips, structure_distance
 from avipipe.evaluate.statistics.inception_score import inception_score_of_clip
 from avipipe.evaluate.views import Frames
@@ -87,26 +87,7 @@ def _inception(view: CaseView) -> float:
     return inception_score_of_clip(ready(InceptionFid).features(frames_THWC).logits_NK)
 
 
-def _metric(
-    measure: Callable[[CaseView], float],
-    extractor: type[Weighted],
-    sense: Sense,
-    words: str,
-    protocol: str,
-    *needs: Need,
-    family: Family = "picture",
-    unit: str = "",
-) -> Metric:
-    return Metric(
-        measure=measure,
-        needs=needs,
-        sense=sense,
-        family=family,
-        words=words,
-        protocol=protocol,
-        unit=unit,
-        extractors=(extractor,),
-    )
+_metric = partial(metric_by, family="picture")
 
 
 NETWORKS: dict[str, Metric] = {

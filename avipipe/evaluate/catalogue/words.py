@@ -7,7 +7,7 @@ from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.catalogue.embeddings import Embeddings, clip_frames, clip_text, ready
 from avipipe.evaluate.extractors.clip import ClipVitB32, ClipVitL14
 from avipipe.evaluate.extractors.local_views import cropped_views, masked_views
-from avipipe.evaluate.metric import Family, Metric, Need
+from avipipe.evaluate.metric import Family, Metric, Need, metric_by
 from avipipe.evaluate.metrics import clip_score
 
 _PERCENT = 100.0
@@ -60,14 +60,8 @@ def _metric(
     *needs: Need,
     family: Family = "text",
 ) -> Metric:
-    return Metric(
-        measure=measure,
-        needs=("pictures", *needs),
-        sense="higher",
-        family=family,
-        words=words,
-        protocol=protocol,
-        extractors=(extractor,),
+    return metric_by(
+        measure, extractor, "higher", words, protocol, "pictures", *needs, family=family
     )
 
 

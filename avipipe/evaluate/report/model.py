@@ -1,8 +1,9 @@
-"""What the report says, ready to be drawn: tables, strips, controls, slices, worst cases, cost."""
+"""What the report says, ready to be drawn: tables, strips, controls, slices, cost."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from avipipe.evaluate.aggregate import ALPHA, PairTest, letters
@@ -355,7 +356,7 @@ def _costs(clips: Sequence[ClipScore]) -> Iterator[MetricCost]:
     for clip in clips:
         if clip.status == "ok":
             spent[clip.metric].append(clip.seconds)
-    means = {metric: sum(values) / len(values) for metric, values in spent.items()}
+    means = {metric: fmean(values) for metric, values in spent.items()}
     for metric in sorted(means, key=lambda metric: -means[metric]):
         yield MetricCost(metric, means[metric])
 
@@ -367,5 +368,5 @@ def _making(conclusion: Conclusion) -> Iterator[tuple[str, str, int]]:
         if case.making_s is not None and not case.control:
             spent[case.method].append(case.making_s)
     for method, values in sorted(spent.items()):
-        mean_s = sum(values) / len(values)
+        mean_s = fmean(values)
         yield method, f"{mean_s:.1f}" if mean_s < 100 else f"{mean_s:,.0f}", len(values)

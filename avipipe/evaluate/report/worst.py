@@ -2,11 +2,11 @@
 
 import json
 import logging
-import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -18,9 +18,8 @@ from avipipe.evaluate.store import content
 from avipipe.evaluate.tables import ClipScore
 from avipipe.manifests.records import digest
 from avipipe.manifests.rle import write_json
-from avipipe.media.dubbed import dubbed
 from avipipe.media.normalize import NormalizeConfig
-from avipipe.pages.film import Film, film
+from avipipe.pages.film import Film, first_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +107,7 @@ def _overall(places: Mapping[str, float]) -> float:
     by_metric: dict[str, list[float]] = defaultdict(list)
     for name, place in places.items():
         by_metric[name.split(".")[0]].append(place)
-    return _mean(map(_mean, by_metric.values()))
+    return fmean(map(fmean, by_metric.values()))
 
 
 def _blames(
@@ -127,7 +126,7 @@ def _blames(
                 metric,
                 SENSES[METRICS[metric].sense],
                 number(value, digits) + unit,
-                number(_mean(values), digits) + unit,
+                number(fmean(values), digits) + unit,
             )
         )
     return tuple(found)
@@ -140,29 +139,9 @@ def _kept_film(path: Path, films: Path) -> Film:
     try:
         return Film(**json.loads(kept.read_bytes()))
     except (OSError, ValueError, TypeError):
-        with tempfile.TemporaryDirectory(prefix="avipipe-eval-") as scratch:
-            made = _film(path, Path(scratch))
+        made = first_seconds(
+            path, _FILM_S, ways=_WAYS, max_bytes=_FILM_BYTES, advice="it is left out"
+        )
     films.mkdir(parents=True, exist_ok=True)
     write_json(kept, asdict(made))
     return made
-
-
-def _film(path: Path, folder: Path) -> Film:
-    found = dubbed(path, folder)
-    video = found.info.video
-    return film(
-        found.path,
-        found.info,
-        start_s=video.start_s,
-        end_s=min(video.end_s, video.start_s + _FILM_S),
-        masks=None,
-        ways=_WAYS,
-        folder=folder,
-        max_bytes=_FILM_BYTES,
-        advice="it is left out",
-    )
-
-
-def _mean(values: Iterable[float]) -> float:
-    listed = list(values)
-    return sum(listed) / len(listed)

@@ -11,11 +11,10 @@ from avipipe.errors import ConfigError, FailKind, MediaError
 from avipipe.evaluate.metrics.undefined import Undefined, require_sound
 from avipipe.evaluate.study.plan import StudyFilm
 from avipipe.media.decode import read_audio
-from avipipe.media.dubbed import dubbed
 from avipipe.media.ffmpeg import run
 from avipipe.media.normalize import FPS, NormalizeConfig
 from avipipe.media.probe import probe
-from avipipe.pages.film import Film, film
+from avipipe.pages.film import Film, first_seconds
 
 _FILM_S = 10.0
 """How much of a film is shown: all of most clips, and what one can hold in mind beside another."""
@@ -92,7 +91,9 @@ def _encoded(
     for shown in wanted:
         for path in filter(None, (shown.video, shown.sound_of)):
             if path not in by_path:
-                by_path[path] = _film(path, way)
+                by_path[path] = first_seconds(
+                    path, _FILM_S, ways=[way], max_bytes=_NO_LIMIT_BYTES, advice="shorten it"
+                )
         own = by_path[shown.video]
         if shown.sound_of is not None:
             own = _with_sound_of(own, by_path[shown.sound_of], way)
@@ -102,23 +103,6 @@ def _encoded(
         made.append(own)
         filmed(len(made), len(wanted))
     return made
-
-
-def _film(path: Path, way: NormalizeConfig) -> Film:
-    with tempfile.TemporaryDirectory(prefix="avipipe-study-") as scratch:
-        found = dubbed(path, Path(scratch))
-        video = found.info.video
-        return film(
-            found.path,
-            found.info,
-            start_s=video.start_s,
-            end_s=min(video.end_s, video.start_s + _FILM_S),
-            masks=None,
-            ways=[way],
-            folder=Path(scratch),
-            max_bytes=_NO_LIMIT_BYTES,
-            advice="shorten it",
-        )
 
 
 def _with_sound_of(picture: Film, sound: Film, way: NormalizeConfig) -> Film:
