@@ -274,3 +274,13 @@ def test_too_little_memory_is_told_before_anything_is_loaded(
     monkeypatch.setattr("avipipe.editor.aved.memory.device_bytes", lambda device: 1000)
     with pytest.raises(RunError, match=r"(?s)too little memory.*denoising.*models.offload=models"):
         Aved.load(settings(folder))
+
+
+def test_too_little_memory_at_work_is_told_with_what_the_method_has(
+    method: Aved, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Aved, "_joint_edit", lambda *_: torch.empty(1 << 60))
+    with pytest.raises(RunError, match="too little memory for 25 frames of 64x48") as caught:
+        method.edit(part(), tmp_path / "state.pt", Quiet())
+    assert "--offload models, " in str(caught.value)
+    assert "blocks" not in str(caught.value)

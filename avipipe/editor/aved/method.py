@@ -56,6 +56,13 @@ MOST_GRIDS = 10
 """That are edited at once: the paper's, with 2 x 2 frames each; 10 s, as long as AudioLDM 2 knows.
 """
 
+ADVICE = (
+    "--offload models, with which it goes on from here; or, with another --out, --set "
+    "models.precision=bf16, fewer frames at once (--set output.chunk_frames=121), or smaller ones "
+    "(--set output.size=[192,192])"
+)
+"""What needs less memory."""
+
 NOT_DECISIVE = {"picture_weights", "picture", "sound", "device", "offload"}
 """Settings of models on which no result depends; what the networks are, their hashes say."""
 
@@ -169,7 +176,7 @@ class Aved(Method):
         """
         if len(part.frames_FHWC) < STRIDE:  # all other parts fill a grid
             refuse(self.name, ["it edits videos of two frames or more, and this one has one"])
-        with too_little_told(part.frames_FHWC):
+        with too_little_told(part.frames_FHWC, ADVICE):
             return self._edit(part, state, listener)
 
     def _edit(self, part: Part, state: Path, listener: Listener) -> Result:
