@@ -31,9 +31,6 @@ from avipipe.errors import ConfigError
 MOST_FRAMES = 24
 """One second; as many as Tune-A-Video tunes on at once."""
 
-NOT_DECISIVE = {"diffusion", "controlnet", "depth", "clap", "device", "offload"}
-"""Settings of models on which no result depends; what the networks are, their hashes say."""
-
 ADVICE = (
     "--offload models, with which it goes on from here; or, with another --out, --tile-vae, fewer "
     "frames at once (--set output.chunk_frames=12), or a smaller picture (--set "
@@ -52,13 +49,13 @@ class AudioScenicConfig(EditConfig):
         "--tile-vae": "models.tiled_vae",
         "--steps": "audio_scenic.num_steps",
     }
+    not_decisive: ClassVar = frozenset(
+        {"diffusion", "controlnet", "depth", "clap", "device", "offload"}
+    )
 
     method: str = "audio_scenic"
     models: ScenicModelsConfig = ScenicModelsConfig()
     audio_scenic: ScenicSettings = ScenicSettings()
-
-    def decisive(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"models": NOT_DECISIVE})
 
 
 class AudioScenic(Method):

@@ -63,9 +63,6 @@ ADVICE = (
 )
 """What needs less memory."""
 
-NOT_DECISIVE = {"picture_weights", "picture", "sound", "device", "offload"}
-"""Settings of models on which no result depends; what the networks are, their hashes say."""
-
 
 class AvedConfig(EditConfig):
     """What edits by AvED can be told beside the job."""
@@ -77,13 +74,11 @@ class AvedConfig(EditConfig):
         "--tile-vae": "models.tiled_vae",
         "--steps": "aved.num_steps",
     }
+    not_decisive: ClassVar = frozenset({"picture_weights", "picture", "sound", "device", "offload"})
 
     method: str = "aved"
     models: AvedModelsConfig = AvedModelsConfig()
     aved: AvedSettings = AvedSettings()
-
-    def decisive(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"models": NOT_DECISIVE})
 
 
 class Aved(Method):

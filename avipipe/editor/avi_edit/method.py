@@ -30,9 +30,6 @@ from avipipe.editor.edit.method import (
     refuse,
 )
 
-NOT_DECISIVE = {"network", "device", "offload", "compile"}
-"""Settings of models on which no result depends; what the network is, its hash says."""
-
 
 class AviEditConfig(EditConfig):
     """What edits by AVI-Edit can be told beside the job."""
@@ -44,6 +41,7 @@ class AviEditConfig(EditConfig):
         "--tile-vae": "models.tiled_vae",
         "--steps": "solver.num_steps",
     }
+    not_decisive: ClassVar = frozenset({"network", "device", "offload", "compile"})
 
     models: ModelConfig = ModelConfig()
     solver: SampleConfig = SampleConfig()
@@ -58,9 +56,6 @@ class AviEditConfig(EditConfig):
         if solver.seed:
             raise ValueError("each edit has its own seed: say --seed, or `seed` beside its mask")
         return solver
-
-    def decisive(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"models": NOT_DECISIVE})
 
 
 class AviEdit(Method):

@@ -32,9 +32,6 @@ from avipipe.errors import ConfigError
 MOST_FRAMES = 81
 """Wan's longest video."""
 
-NOT_DECISIVE = {"weights", "wan", "device", "offload"}
-"""Settings of models on which no result depends; what the network is, its hash says."""
-
 
 class FlowAnchorConfig(EditConfig):
     """What edits by FlowAnchor can be told beside the job."""
@@ -46,13 +43,11 @@ class FlowAnchorConfig(EditConfig):
         "--tile-vae": "models.tiled_vae",
         "--steps": "flow_anchor.num_steps",
     }
+    not_decisive: ClassVar = frozenset({"weights", "wan", "device", "offload"})
 
     method: str = "flow_anchor"
     models: WanConfig = WanConfig()
     flow_anchor: FlowAnchorSettings = FlowAnchorSettings()
-
-    def decisive(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"models": NOT_DECISIVE})
 
 
 class FlowAnchor(Method):
