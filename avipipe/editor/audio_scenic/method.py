@@ -8,12 +8,13 @@ import numpy as np
 
 from avipipe.editor.audio_scenic.components import ScenicModels, load_components
 from avipipe.editor.audio_scenic.config import ScenicModelsConfig, ScenicSettings
-from avipipe.editor.audio_scenic.course import Course, OnCourse, follow, levels_of
+from avipipe.editor.audio_scenic.course import Course, follow, levels_of
 from avipipe.editor.audio_scenic.inflate import tuned
 from avipipe.editor.audio_scenic.tune import Excerpt, restore, tune, tuned_before, windows
 from avipipe.editor.common.canvas import choose_size
 from avipipe.editor.common.flow import draw_noise, sample_generator
 from avipipe.editor.common.memory import too_little_told
+from avipipe.editor.common.state import Editing, EditStep
 from avipipe.editor.edit.method import (
     Canvas,
     EditConfig,
@@ -203,12 +204,12 @@ class AudioScenic(Method):
         course = self._course(part).to(device)
         seconds: dict[int, float] = {}
 
-        def on_step(index: int, step_s: float, going: OnCourse) -> None:
-            seconds[index] = round(step_s, 4)
-            going.save(state)
+        def on_step(step: EditStep[Editing]) -> None:
+            seconds[step.index] = round(step.seconds, 4)
+            step.editing.save(state)
             listener.stepped()
 
-        start = OnCourse.load(state).to(device) if state.exists() else None
+        start = Editing.load(state).to(device) if state.exists() else None
         if start is not None:
             listener.skipped(start.step)
         with models.placement.at_work(network.unet), models.placement.at_work(network.controlnet):

@@ -21,7 +21,6 @@ from avipipe.editor.aved.optimise import (
     JointEdit,
     JointEditing,
     JointLatents,
-    JointStep,
     joint_edit,
     timestep_of,
 )
@@ -32,6 +31,7 @@ from avipipe.editor.common.cells import pool_mask
 from avipipe.editor.common.flow import sample_generator
 from avipipe.editor.common.image_codec import to_uint8
 from avipipe.editor.common.memory import too_little_told
+from avipipe.editor.common.state import EditStep
 from avipipe.editor.common.text import clean
 from avipipe.editor.common.words import Span, anchor_spans
 from avipipe.editor.edit.method import (
@@ -180,7 +180,7 @@ class Aved(Method):
         edit, gain = self._joint_edit(part)
         seconds: dict[int, float] = {}
 
-        def on_step(step: JointStep) -> None:
+        def on_step(step: EditStep[JointEditing]) -> None:
             seconds[step.index] = round(step.seconds, 4)
             step.editing.save(state)
             listener.stepped()

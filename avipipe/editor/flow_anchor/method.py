@@ -10,6 +10,7 @@ from torch import Tensor
 from avipipe.editor.common.canvas import choose_size
 from avipipe.editor.common.flow import draw_noise, sample_generator
 from avipipe.editor.common.memory import too_little_told
+from avipipe.editor.common.state import Editing, EditStep
 from avipipe.editor.edit.method import (
     Canvas,
     EditConfig,
@@ -24,7 +25,7 @@ from avipipe.editor.edit.method import (
 from avipipe.editor.flow_anchor.anchors import anchor_tokens
 from avipipe.editor.flow_anchor.components import WanModels, load_components
 from avipipe.editor.flow_anchor.config import FlowAnchorSettings, WanConfig
-from avipipe.editor.flow_anchor.flow_edit import Edit, Editing, EditStep, flow_edit, sigmas_of
+from avipipe.editor.flow_anchor.flow_edit import Edit, flow_edit, sigmas_of
 from avipipe.editor.flow_anchor.sar import Anchors
 from avipipe.editor.flow_anchor.velocity import Prompts, WanVelocities
 from avipipe.errors import ConfigError
@@ -149,7 +150,7 @@ class FlowAnchor(Method):
         edit, prompts = edit.to(device), prompts.to(device, models.network.dtype)
         seconds: dict[int, float] = {}
 
-        def on_step(step: EditStep) -> None:
+        def on_step(step: EditStep[Editing]) -> None:
             seconds[step.index] = round(step.seconds, 4)
             step.editing.save(state)
             listener.stepped()

@@ -32,7 +32,6 @@ from avipipe.editor.aved.optimise import (
     JointEdit,
     JointEditing,
     JointLatents,
-    JointStep,
     contrast,
     joint_edit,
 )
@@ -40,6 +39,7 @@ from avipipe.editor.aved.relevance import MarkedWords, min_max, watched
 from avipipe.editor.aved.sound import MelForm, fitted
 from avipipe.editor.common.diffusion import Schedule
 from avipipe.editor.common.flow import sample_generator
+from avipipe.editor.common.state import EditStep
 from avipipe.errors import RunError
 from tests.aved_models import CLIP_DIM, GPT_DIM, T5_DIM, picture_network, sound_network
 
@@ -303,7 +303,7 @@ def test_contrast_draws_the_target_alone(denoisers: tuple[Denoiser, Denoiser]) -
 def test_an_edit_goes_on_after_any_step(
     denoisers: tuple[Denoiser, Denoiser], tmp_path: Path
 ) -> None:
-    seen = list[JointStep]()
+    seen = list[EditStep[JointEditing]]()
     whole = joint_edit(*denoisers, edit(), FEW, draw, on_step=seen.append)
     assert [step.index for step in seen] == [0, 1, 2]
     for before, after in zip(edit().source, whole.target, strict=True):
