@@ -25,6 +25,7 @@ from avipipe.editor.edit.method import (
     Result,
     Scene,
     StepTrace,
+    of_no_use,
     refuse,
 )
 from avipipe.errors import ConfigError
@@ -89,11 +90,6 @@ class AudioScenic(Method):
         return cls(components, config)
 
     @property
-    def max_precision(self) -> int:
-        """P, the precision factor of a box; the method takes masks as they are."""
-        return 4
-
-    @property
     def num_steps(self) -> int:
         """Steps that are made for a part, to noise and back."""
         return 2 * self.config.audio_scenic.num_steps
@@ -128,8 +124,7 @@ class AudioScenic(Method):
         if task != "edit":
             wrong.append(f"it changes the scene around what stays, and makes no {task}")
         unread = {"--control": spec.controls, "--reference": spec.references}
-        options = [*spec.compared, *(option for option, given in unread.items() if given)]
-        refuse(self.name, [*wrong, *(f"{option} is of no use to it" for option in options)])
+        refuse(self.name, [*wrong, *of_no_use({**spec.compared, **unread})])
 
     def fallbacks(self, spec: EditSpec) -> Sequence[str]:
         """That a prompt is not read, if there is one."""

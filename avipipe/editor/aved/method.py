@@ -44,6 +44,8 @@ from avipipe.editor.edit.method import (
     Result,
     Scene,
     StepTrace,
+    missing_prompts,
+    of_no_use,
     refuse,
 )
 from avipipe.errors import ConfigError
@@ -112,11 +114,6 @@ class Aved(Method):
         return cls(load_aved(config.models, aved, sizes, num_frames), config)
 
     @property
-    def max_precision(self) -> int:
-        """P, the precision factor of a box; the method takes masks as they are."""
-        return 4
-
-    @property
     def num_steps(self) -> int:
         """Steps that are made for a part."""
         return self.config.aved.num_steps
@@ -138,17 +135,13 @@ class Aved(Method):
         Raises:
             ConfigError: there is something.
         """
-        needed = {
-            "--source-prompt, the scene as it is": spec.source_prompt,
-            "--prompt, the scene as it shall be": spec.prompt,
-        }
-        wrong = [f"it needs {what}, like a caption" for what, text in needed.items() if not text]
+        wrong = missing_prompts(spec)
         unread = {
             "--control": spec.controls,
             "--reference": spec.references,
             "--audio, as it edits the sound itself,": spec.audio != "keep",
         }
-        wrong += [f"{option} is of no use to it" for option, given in unread.items() if given]
+        wrong += of_no_use(unread)
         if spec.prompt and spec.source_prompt:
             wrong += self._wrong_words(spec.source_prompt, spec.prompt, spec.anchor_words)
         refuse(self.name, wrong)

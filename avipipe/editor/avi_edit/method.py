@@ -27,6 +27,7 @@ from avipipe.editor.edit.method import (
     Part,
     Result,
     StepTrace,
+    of_no_use,
     refuse,
 )
 
@@ -113,7 +114,7 @@ class AviEdit(Method):
         Raises:
             ConfigError: it does not.
         """
-        wrong = [f"{option} is of no use to it" for option in spec.compared]
+        wrong = of_no_use(spec.compared)
         given = spec.mask.precision
         if given is not None and given > self.max_precision:
             wrong.append(f"expected a precision of 0 to {self.max_precision}, got {given}")

@@ -20,6 +20,8 @@ from avipipe.editor.edit.method import (
     Part,
     Result,
     StepTrace,
+    missing_prompts,
+    of_no_use,
     refuse,
 )
 from avipipe.editor.flow_anchor.anchors import anchor_tokens
@@ -79,11 +81,6 @@ class FlowAnchor(Method):
         return cls(load_components(config.models, sizes, most_frames), config)
 
     @property
-    def max_precision(self) -> int:
-        """P, the precision factor of a box; the method takes masks as they are."""
-        return 4
-
-    @property
     def num_steps(self) -> int:
         """Steps that are made for a part."""
         return len(sigmas_of(self.config.flow_anchor)) - 1
@@ -106,15 +103,11 @@ class FlowAnchor(Method):
         Raises:
             ConfigError: there is something.
         """
-        needed = {
-            "--source-prompt, the scene as it is": spec.source_prompt,
-            "--prompt, the scene as it shall be": spec.prompt,
-        }
-        wrong = [f"it needs {what}, like a caption" for what, text in needed.items() if not text]
+        wrong = missing_prompts(spec)
         unread = {"--control": spec.controls, "--reference": spec.references}
         if not self.config.flow_anchor.sar:
             unread["--anchor-words (with flow_anchor.sar=false)"] = spec.anchor_words
-        wrong += [f"{option} is of no use to it" for option, given in unread.items() if given]
+        wrong += of_no_use(unread)
         if spec.prompt is not None and spec.source_prompt is not None:
             try:
                 self._anchored(spec.source_prompt, spec.prompt, spec.anchor_words)
