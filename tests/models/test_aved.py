@@ -12,6 +12,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
+from diffusers.utils import logging as diffusers_logging  # noqa: E402
+
 from avipipe.annotators.base import Wave  # noqa: E402
 from avipipe.audio_agent.files import write_sound  # noqa: E402
 from avipipe.audio_agent.tools import Sound  # noqa: E402
@@ -263,6 +265,12 @@ def test_blocks_and_sizes_that_do_not_fit_are_refused(models: Path) -> None:
     odd = config.model_copy(update={"output": config.output.model_copy(update={"size": (60, 48)})})
     with pytest.raises(ConfigError, match="sides that 8 divides, got 60x48"):
         Aved.load(odd)
+
+
+def test_bars_that_were_turned_off_stay_off(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffusers.utils.logging._tqdm_active", False)
+    Aved.load(settings(models))
+    assert not diffusers_logging.is_progress_bar_enabled()
 
 
 def test_too_little_memory_is_told_before_anything_is_loaded(

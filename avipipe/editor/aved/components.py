@@ -31,8 +31,7 @@ from avipipe.editor.common.image_codec import ImageCodec
 from avipipe.editor.common.placement import Placement
 from avipipe.editor.common.pretrained import identity_of
 from avipipe.editor.common.text import clean
-from avipipe.editor.common.words import Span, marked_tokens
-from avipipe.errors import WeightsError
+from avipipe.editor.common.words import Span, check_offsets, marked_tokens
 
 EXACT = ("vae", "vocoder")
 """Parts that make pictures and waves: small, and rounding there would be seen and heard."""
@@ -277,12 +276,8 @@ def _read(kind: ModelKind, dtype: torch.dtype) -> Any:
         instead=INSTEAD[kind.part],
         without=WITHOUT[kind.part],
     )
-    tokenizer = getattr(pipeline, WORD_TOKENIZERS[kind.part])
-    if not tokenizer.is_fast:
-        raise WeightsError(
-            f"{kind.folder}: expected a tokenizer that tells where its tokens stand, with a "
-            f"tokenizer.json, found none. {kind.remedy}"
-        )
+    name = WORD_TOKENIZERS[kind.part]
+    check_offsets(getattr(pipeline, name), kind.folder / name, kind.remedy)
     return pipeline
 
 
