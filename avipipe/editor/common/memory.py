@@ -105,6 +105,11 @@ def size_in_words(count: int) -> str:
     return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / 2**20:.1f} MiB"
 
 
+def weight_bytes(model: nn.Module, dtype: torch.dtype | None = None) -> int:
+    """Bytes of a model's weights, as they are or in a type."""
+    return sum(weight.numel() * (dtype or weight.dtype).itemsize for weight in model.parameters())
+
+
 def device_bytes(device: torch.device) -> int:
     """Bytes of all memory of a GPU, or of the machine."""
     if device.type == "cuda":

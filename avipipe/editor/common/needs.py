@@ -9,6 +9,7 @@ import safetensors
 import torch
 
 from avipipe.editor.common.codec import blank_codec
+from avipipe.editor.common.image_codec import IMAGE_VAE, stride_of
 from avipipe.editor.common.memory import (
     MemoryPlan,
     device_bytes,
@@ -127,6 +128,24 @@ def decoding_needs(
     whole = _decoding_bytes(vae, size, num_frames, dtype)
     by_tile = whole if tile == size else _decoding_bytes(vae, tile, num_frames, dtype)
     return max(whole, converted), max(by_tile + copies * dtype.itemsize, converted)
+
+
+def image_decoding_needs(
+    vae: Mapping[str, Any], size: tuple[int, int], dtype: torch.dtype
+) -> tuple[int, int]:
+    """What a VAE of images holds to decode one at once, and tile by tile, beside its weights.
+
+    Args:
+        vae: configuration of diffusers' `AutoencoderKL`.
+        size: width and height.
+    """
+    width, height = (side // stride_of(vae) for side in size)
+    with without_storage(dtype), torch.no_grad():
+        model = IMAGE_VAE.from_config(vae)
+        latents = torch.empty(1, model.config.latent_channels, height, width)
+        whole = peak_bytes(model, lambda: model.decode(latents))
+        model.enable_tiling()
+        return whole, peak_bytes(model, lambda: model.decode(latents))
 
 
 def _decoding_bytes(
