@@ -18,8 +18,8 @@ from avipipe.editor.common.image_codec import IMAGE_VAE
 from avipipe.editor.common.memory import (
     MemoryPlan,
     device_bytes,
+    less_by,
     peak_bytes,
-    size_in_words,
     weight_bytes,
     without_storage,
 )
@@ -116,18 +116,17 @@ def plan_joint_memory(
     if plan.fits:
         return plan
     less = measure_joint("bf16", settings, kinds, size, num_frames)
-    advice = []
-    for way, of_way in (
+    ways = (
         ({"offload": "models"}, needs),
         ({"precision": "bf16"}, less),
         ({"offload": "models", "precision": "bf16"}, less),
-    ):
-        changed = max(of_way.phases(config.model_copy(update=way)).values())
-        if changed < plan.peak_bytes:
-            words = " ".join(f"--set models.{key}={value}" for key, value in way.items())
-            advice.append(f"{words}: {size_in_words(changed)}")
-    advice.append("fewer frames at once (output.chunk_frames), or smaller ones (output.size)")
-    return replace(plan, advice=tuple(advice))
+    )
+    tried = [
+        (way, max(of_way.phases(config.model_copy(update=way)).values())) for way, of_way in ways
+    ]
+    advice = less_by(plan.peak_bytes, tried)
+    frames = "fewer frames at once (output.chunk_frames), or smaller ones (output.size)"
+    return replace(plan, advice=(*advice, frames))
 
 
 def measure_joint(

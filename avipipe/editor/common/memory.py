@@ -6,7 +6,7 @@ libraries below take for themselves comes on top.
 
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,6 +77,20 @@ class MemoryPlan:
         """
         if not self.fits:
             raise RunError("too little memory\n" + "\n".join(self.lines()))
+
+
+def less_by(peak_bytes: int, ways: Iterable[tuple[Mapping[str, str], int]]) -> list[str]:
+    """Which settings need less, and how much, in words.
+
+    Args:
+        ways: settings of `models` -> bytes at most with these.
+    """
+    return [
+        f"{' '.join(f'--set models.{key}={value}' for key, value in way.items())}: "
+        f"{size_in_words(count)}"
+        for way, count in ways
+        if count < peak_bytes
+    ]
 
 
 @contextmanager

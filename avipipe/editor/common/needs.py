@@ -13,8 +13,8 @@ from avipipe.editor.common.image_codec import IMAGE_VAE, stride_of
 from avipipe.editor.common.memory import (
     MemoryPlan,
     device_bytes,
+    less_by,
     peak_bytes,
-    size_in_words,
     without_storage,
 )
 from avipipe.editor.common.placement import PlacementConfig
@@ -97,19 +97,16 @@ def plan_memory(
         {"offload": "models", "tiled_vae": "true"},
         {"offload": "blocks", "tiled_vae": "true"},
     ]
-    advice = []
     # Not every method can have its network come and go block by block.
     offloads = get_args(type(config).model_fields["offload"].annotation)
-    for way in ways:
-        if way.get("offload", "none") not in offloads:
-            continue
-        changed = max(needs.phases(config.model_copy(update=way)).values())
-        if changed < max(phases.values()):
-            settings = " ".join(f"--set models.{key}={value}" for key, value in way.items())
-            advice.append(f"{settings}: {size_in_words(changed)}")
-    advice.append("fewer frames at once, or a smaller picture")
+    tried = [
+        (way, max(needs.phases(config.model_copy(update=way)).values()))
+        for way in ways
+        if way.get("offload", "none") in offloads
+    ]
+    advice = less_by(max(phases.values()), tried)
     available = device_bytes(device) if available_bytes is None else available_bytes
-    return MemoryPlan(phases, available, tuple(advice))
+    return MemoryPlan(phases, available, (*advice, "fewer frames at once, or a smaller picture"))
 
 
 def decoding_needs(
