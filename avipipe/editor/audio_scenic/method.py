@@ -160,8 +160,7 @@ class AudioScenic(Method):
             listener.said(f"tuned {step} of {settings.tuning_steps} steps, loss {loss:.4f}")
 
         listener.said("tuning on the video")
-        num_frames = sum(len(part) for _, part in scene.footage.segments())
-        frames = windows(num_frames, self.config.output.chunk_frames or MOST_FRAMES)
+        frames = windows(scene.footage.num_frames, self.config.output.chunk_frames or MOST_FRAMES)
         with too_little_told(scene.footage.read(frames[0]), ADVICE):
             excerpts = [self._excerpt(scene, each) for each in frames]
             with models.placement.at_work(models.network.unet):
