@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -24,7 +25,7 @@ from avipipe.editor.aved.optimise import (
     joint_edit,
     timestep_of,
 )
-from avipipe.editor.aved.relevance import MarkedWords, min_max
+from avipipe.editor.aved.relevance import min_max
 from avipipe.editor.aved.sound import fitted
 from avipipe.editor.common.canvas import choose_size
 from avipipe.editor.common.cells import pool_mask
@@ -249,28 +250,22 @@ class Aved(Method):
     def _readings(self, part: Part) -> tuple[Readings, Readings]:
         """The prompts as both models read them, with the words of the edit."""
         models = self.components
-        pictures = self._read(
-            part, self._for_pictures, models.marks_for_pictures, "encoder_hidden_states"
+        return (
+            self._read(part, self._for_pictures, models.marks_for_pictures),
+            self._read(part, self._for_sounds, models.marks_for_sounds),
         )
-        sounds = self._read(
-            part, self._for_sounds, models.marks_for_sounds, "encoder_hidden_states_1"
-        )
-        return pictures, sounds
 
     def _read(
         self,
         part: Part,
         read: Callable[[str], Reading],
         marks_of: Callable[[str, Sequence[Span]], Tensor],
-        states: str,
     ) -> Readings:
-        """The prompts as one model reads them; `states` names what holds those of its words."""
+        """The prompts as one model reads them."""
 
         def reading(text: str, spans: Sequence[Span]) -> Reading:
-            arguments, marks_L = read(text).arguments, marks_of(clean(text), spans)
-            return Reading(
-                arguments, MarkedWords(marks_L, arguments[states]) if marks_L.any() else None
-            )
+            marks_L = marks_of(clean(text), spans)
+            return replace(read(text), marks_L=marks_L if marks_L.any() else None)
 
         assert part.source_prompt is not None
         before, after = word_spans(part.source_prompt, part.prompt, part.anchor_words)
