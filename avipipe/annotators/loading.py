@@ -83,9 +83,7 @@ def read_pipeline(
         WeightsError: it cannot be read, is of another class, or a part is not whole.
     """
     with reading(path, kind.__name__, remedy):
-        index = kind.load_config(path, local_files_only=True)
-        if (found := index.get("_class_name")) != kind.__name__:
-            raise WeightsError(f"{path}: expected a {kind.__name__}, found a {found}. {remedy}")
+        index = pipeline_index(kind, path, remedy)
         kinds = {name: _class(*part) for name, part in index.items() if isinstance(part, list)}
     parts: dict[str, Any] = dict.fromkeys(without)
     for name, part in (kinds | dict(instead)).items():
@@ -97,19 +95,32 @@ def read_pipeline(
         return kind.from_pretrained(path, local_files_only=True, **parts)
 
 
+def pipeline_index(kind: Any, path: Path, remedy: str) -> dict[str, Any]:
+    """What diffusers says of a pipeline in a folder; to be asked in a context of `reading`.
+
+    Raises:
+        WeightsError: it is a pipeline of another class.
+    """
+    index: dict[str, Any] = kind.load_config(path, local_files_only=True)
+    if (found := index.get("_class_name")) != kind.__name__:
+        raise WeightsError(f"{path}: expected a {kind.__name__}, found a {found}. {remedy}")
+    return index
+
+
 @contextmanager
 def _quiet_diffusers() -> Iterator[None]:
     """It counts parts on a bar, and prints whole networks that it did not load itself."""
     from diffusers.utils import logging
 
-    before = logging.get_verbosity()
+    before, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(before)
-        logging.enable_progress_bar()
+        if has_bars:
+            logging.enable_progress_bar()
 
 
 def read_model(

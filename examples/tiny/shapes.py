@@ -3,7 +3,7 @@
     python -m examples.tiny.shapes demo/shapes --caption "a red square and a blue circle"
 
 writes `video.mp4`, and the masks of both shapes as `first.masks.json` and `second.masks.json`.
-A tiny network learns in minutes which words stand for which things, and which tones for which.
+A tiny network learns in minutes which words stand for which things.
 """
 
 import argparse
@@ -69,10 +69,10 @@ class Shape:
         """Such as `red square`."""
         return f"{self.colour} {self.kind}"
 
-    def mask(self, num_frames: int, size_px: tuple[int, int]) -> Mask:
+    def mask(self, num_frames: int) -> Mask:
         """Its pixels, bool (F, H, W)."""
         frame_F = np.arange(num_frames)[:, None, None]
-        y, x = np.mgrid[: size_px[0], : size_px[1]] + 0.5
+        y, x = np.mgrid[: SIZE_PX[0], : SIZE_PX[1]] + 0.5
         right = (x - self.middle_px[0] - frame_F * self.drift_px[0]) / self.reach_px
         down = (y - self.middle_px[1] - frame_F * self.drift_px[1]) / self.reach_px
         match self.kind:
@@ -91,7 +91,6 @@ class Scene:
     shapes: tuple[Shape, Shape]
     wall: int
     num_frames: int
-    size_px: tuple[int, int]
 
     @property
     def caption(self) -> str:
@@ -101,19 +100,19 @@ class Scene:
     @property
     def masks(self) -> tuple[Mask, Mask]:
         """Of both shapes, bool (F, H, W)."""
-        first, second = (shape.mask(self.num_frames, self.size_px) for shape in self.shapes)
+        first, second = (shape.mask(self.num_frames) for shape in self.shapes)
         return first, second
 
     def frames(self) -> Frames:
         """RGB, uint8 (F, H, W, 3)."""
-        frames_FHWC = np.full((self.num_frames, *self.size_px, 3), self.wall, np.uint8)
+        frames_FHWC = np.full((self.num_frames, *SIZE_PX, 3), self.wall, np.uint8)
         for shape, mask_FHW in zip(self.shapes, self.masks, strict=True):
             frames_FHWC[mask_FHW] = RGB[shape.colour]
         return frames_FHWC
 
-    def tone(self, sample_rate_hz: int = SAMPLE_RATE_HZ) -> Wave:
-        """Of the first shape's colour, as long as the frames: mono (N,), float32 in [-1, 1]."""
-        time_s = np.arange(self.num_frames * sample_rate_hz // FPS) / sample_rate_hz
+    def tone(self) -> Wave:
+        """Of the first shape's colour, as long as the frames: (N,), float32 in [-1, 1], 48 kHz."""
+        time_s = np.arange(self.num_frames * SAMPLE_RATE_HZ // FPS) / SAMPLE_RATE_HZ
         pitch_hz = PITCH_HZ[self.shapes[0].colour]
         return np.asarray(0.3 * np.sin(2 * np.pi * pitch_hz * time_s), dtype=np.float32)
 
@@ -126,7 +125,7 @@ class Scene:
             write_video(folder / "video.mp4", self.frames(), sound, crf=4)
         for name, mask_FHW in zip(("first", "second"), self.masks, strict=True):
             counts = map(rle.encode, mask_FHW)
-            rle.write_masks(folder / f"{name}.masks.json", counts, size=self.size_px)
+            rle.write_masks(folder / f"{name}.masks.json", counts, size=SIZE_PX)
         return folder / "video.mp4"
 
 
@@ -134,26 +133,24 @@ def draw_scene(
     rng: np.random.Generator,
     names: Sequence[tuple[str, str]] | None = None,
     *,
-    colours: Sequence[str] = tuple(RGB),
     num_frames: int = FRAMES,
-    size_px: tuple[int, int] = SIZE_PX,
 ) -> Scene:
     """Draw two shapes, the first on either side, each in its half of the picture.
 
     Args:
-        names: colour and kind of each; else drawn as well, of these colours; they may be alike.
+        names: colour and kind of each; else drawn as well; they may be alike.
     """
     if names is None:
         names = [
             (str(colour), str(kind))
-            for colour, kind in zip(rng.choice(colours, 2), rng.choice(KINDS, 2), strict=True)
+            for colour, kind in zip(rng.choice(tuple(RGB), 2), rng.choice(KINDS, 2), strict=True)
         ]
     halves = rng.permutation(2)
     first, second = (
-        _draw_shape(rng, *name, int(half), num_frames, size_px)
+        _draw_shape(rng, *name, int(half), num_frames)
         for name, half in zip(names, halves, strict=True)
     )
-    return Scene((first, second), int(rng.integers(*_WALL)), num_frames, size_px)
+    return Scene((first, second), int(rng.integers(*_WALL)), num_frames)
 
 
 def _draw_shape(
@@ -162,12 +159,11 @@ def _draw_shape(
     kind: str,
     half: int,
     num_frames: int,
-    size_px: tuple[int, int],
 ) -> Shape:
     """All of it is in its half of the picture in all frames."""
     reach_px = float(rng.uniform(*_REACH_PX))
     way_px = rng.uniform(-_DRIFT_PX, _DRIFT_PX, 2) * (num_frames - 1)
-    room_px = np.array([size_px[1] / 2, size_px[0]])
+    room_px = np.array([SIZE_PX[1] / 2, SIZE_PX[0]])
     least = reach_px - np.minimum(way_px, 0)
     most = room_px - reach_px - np.maximum(way_px, 0)
     x, y = rng.uniform(least, np.maximum(least, most))

@@ -9,7 +9,7 @@ import pytest
 
 from avipipe.manifests.rle import read_masks
 from avipipe.media.decode import read_audio, read_frames
-from avipipe.media.normalize import FPS
+from avipipe.media.normalize import FPS, SAMPLE_RATE_HZ
 from avipipe.media.probe import probe
 from examples.tiny.shapes import KINDS, PITCH_HZ, RGB, draw_scene, names_in
 
@@ -36,9 +36,9 @@ def test_the_same_seed_draws_the_same() -> None:
 @pytest.mark.parametrize("colour", RGB)
 def test_the_tone_is_that_of_the_first_colour(colour: str) -> None:
     names = [(colour, "square"), ("blue", "circle")]
-    tone = draw_scene(np.random.default_rng(0), names, num_frames=49).tone(16_000)
+    tone = draw_scene(np.random.default_rng(0), names, num_frames=49).tone()
     loudest = np.argmax(abs(np.fft.rfft(tone)))
-    assert loudest * 16_000 / len(tone) == pytest.approx(PITCH_HZ[colour], abs=1)
+    assert loudest * SAMPLE_RATE_HZ / len(tone) == pytest.approx(PITCH_HZ[colour], abs=1)
 
 
 def test_all_kinds_have_the_middle_in_their_mask() -> None:

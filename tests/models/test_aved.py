@@ -12,6 +12,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
+from diffusers.utils import logging as diffusers_logging  # noqa: E402
+
 from avipipe.annotators.base import Wave  # noqa: E402
 from avipipe.audio_agent.files import write_sound  # noqa: E402
 from avipipe.audio_agent.tools import Sound  # noqa: E402
@@ -265,6 +267,12 @@ def test_blocks_and_sizes_that_do_not_fit_are_refused(models: Path) -> None:
         Aved.load(odd)
 
 
+def test_bars_that_were_turned_off_stay_off(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffusers.utils.logging._tqdm_active", False)
+    Aved.load(settings(models))
+    assert not diffusers_logging.is_progress_bar_enabled()
+
+
 def test_too_little_memory_is_told_before_anything_is_loaded(
     tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,3 +282,13 @@ def test_too_little_memory_is_told_before_anything_is_loaded(
     monkeypatch.setattr("avipipe.editor.aved.memory.device_bytes", lambda device: 1000)
     with pytest.raises(RunError, match=r"(?s)too little memory.*denoising.*models.offload=models"):
         Aved.load(settings(folder))
+
+
+def test_too_little_memory_at_work_is_told_with_what_the_method_has(
+    method: Aved, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Aved, "_joint_edit", lambda *_: torch.empty(1 << 60))
+    with pytest.raises(RunError, match="too little memory for 25 frames of 64x48") as caught:
+        method.edit(part(), tmp_path / "state.pt", Quiet())
+    assert "--offload models, " in str(caught.value)
+    assert "blocks" not in str(caught.value)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import torch
@@ -13,7 +12,7 @@ from avipipe.editor.audio_scenic.hearing import Heard
 from avipipe.editor.audio_scenic.network import SceneNetwork
 from avipipe.editor.common.diffusion import Schedule
 from avipipe.editor.common.finite import check_finite
-from avipipe.editor.common.state import load_state, save_state
+from avipipe.editor.common.state import Editing, EditStep
 from avipipe.errors import ConfigError
 
 
@@ -56,36 +55,6 @@ class Course:
         return torch.cat([first[None], latents_FChw[1:]])
 
 
-@dataclass(frozen=True, slots=True)
-class OnCourse:
-    """A part on its way: number of the next step, from 0, and latents (F, C, h, w), float32."""
-
-    step: int
-    latents: Tensor
-
-    def to(self, device: torch.device | str) -> Self:
-        """This on a device."""
-        return type(self)(self.step, self.latents.to(device))
-
-    def save(self, path: Path) -> None:
-        """Write it as a safetensors file, whole or not at all."""
-        save_state(path, self.step, {"latents": self.latents})
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote.
-
-        Raises:
-            RunError: it is something else.
-        """
-        step, (latents,) = load_state(path, ("latents",))
-        return cls(step, latents)
-
-
-OnStep = Callable[[int, float, OnCourse], None]
-"""Is told of the number of a step that was made, its seconds, and where the part stands."""
-
-
 def levels_of(schedule: Schedule, num_steps: int) -> list[int]:
     """Timesteps between which the steps lead: from the picture, -1, to noise and back to it.
 
@@ -108,12 +77,13 @@ def follow(
     schedule: Schedule,
     course: Course,
     *,
-    on_step: OnStep | None = None,
-    start: OnCourse | None = None,
+    on_step: Callable[[EditStep[Editing]], None] | None = None,
+    start: Editing | None = None,
 ) -> Tensor:
     """Lead latents to noise without a sound, and back with it.
 
     Args:
+        on_step: told of each step.
         start: go on from here, on the same course.
     Returns:
         (F, C, h, w), float32.
@@ -123,7 +93,7 @@ def follow(
         the noisier end of a step.
     """
     levels = levels_of(schedule, course.num_steps)
-    going = start or OnCourse(0, course.source_FChw)
+    going = start or Editing(0, course.source_FChw)
     for index in range(going.step, len(levels) - 1):
         began_s = time.monotonic()
         here, there = levels[index], levels[index + 1]
@@ -139,7 +109,7 @@ def follow(
         check_finite(latents, f"step {index + 1}")
         if is_back:
             latents = course.held(latents, schedule, there)
-        going = OnCourse(index + 1, latents)
+        going = Editing(index + 1, latents)
         if on_step is not None:
-            on_step(index, time.monotonic() - began_s, going)
+            on_step(EditStep(index, time.monotonic() - began_s, going))
     return going.latents

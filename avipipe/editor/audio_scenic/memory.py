@@ -22,9 +22,10 @@ from avipipe.editor.audio_scenic.inflate import inflate, tuned
 from avipipe.editor.audio_scenic.network import SceneNetwork
 from avipipe.editor.common.dtypes import DTYPES, Precision
 from avipipe.editor.common.image_codec import IMAGE_VAE, stride_of
-from avipipe.editor.common.memory import peak_bytes, without_storage
-from avipipe.editor.common.needs import SLACK, Needs
+from avipipe.editor.common.memory import peak_bytes, weight_bytes, without_storage
+from avipipe.editor.common.needs import SLACK, Needs, image_decoding_needs
 from avipipe.editor.common.placement import PlacementConfig
+from avipipe.editor.common.pretrained import whole_config
 
 UNET: Any = UNet2DConditionModel
 CONTROLNET: Any = ControlNetModel
@@ -79,9 +80,10 @@ def read_sizes(diffusion: Path, controlnet: Path, remedies: tuple[str, str]) -> 
         WeightsError: they cannot be read.
     """
     with reading(diffusion, "Stable Diffusion in diffusers' layout", remedies[0]):
-        unet, vae = _sizes(UNET, diffusion / "unet"), _sizes(IMAGE_VAE, diffusion / "vae")
+        unet = whole_config(UNET, diffusion / "unet")
+        vae = whole_config(IMAGE_VAE, diffusion / "vae")
     with reading(controlnet, "a ControlNet in diffusers' layout", remedies[1]):
-        return ScenicSizes(unet, _sizes(CONTROLNET, controlnet), vae)
+        return ScenicSizes(unet, whole_config(CONTROLNET, controlnet), vae)
 
 
 def read_reader_sizes(
@@ -101,16 +103,8 @@ def read_reader_sizes(
         seeing = DepthAnythingForDepthEstimation(config)
     models = {"hearing": hearing, "seeing depth": seeing}
     return hearing.config.projection_dim, {
-        name: sum(weight.numel() for weight in model.parameters()) * torch.float32.itemsize
-        for name, model in models.items()
+        name: weight_bytes(model, torch.float32) for name, model in models.items()
     }
-
-
-def _sizes(kind: Any, folder: Path) -> Mapping[str, Any]:
-    """All that a model is made of; older configurations do not say everything."""
-    with torch.device("meta"):
-        model = kind.from_config(kind.load_config(folder, local_files_only=True))
-    return dict(model.config)
 
 
 def measure(
@@ -139,15 +133,14 @@ def measure(
         tuning = peak_bytes(
             network.unet, lambda: torch.autograd.backward(network.says(*given).sum())
         )
-    unet, controlnet = (
-        sum(weight.nbytes for weight in part.parameters())
-        for part in (network.unet, network.controlnet)
-    )
+    unet = weight_bytes(network.unet)
     num_tuned = sum(weight.numel() for weight in tuned(network.unet).values())
     latents = _LATENTS_HELD * given[0].nbytes
-    vae, decoding, decoding_tiles = _decoding_bytes(sizes.vae, size, dtype)
+    with torch.device("meta"):
+        vae = weight_bytes(IMAGE_VAE.from_config(sizes.vae), dtype)
+    decoding, decoding_tiles = image_decoding_needs(sizes.vae, size, dtype)
     return ScenicNeeds(
-        network=unet + controlnet,
+        network=unet + weight_bytes(network.controlnet),
         blocks=0,
         block=0,
         vae=vae,
@@ -190,17 +183,3 @@ def _blank_video(network: SceneNetwork, grid: tuple[int, ...]) -> tuple[Tensor, 
 
 def _all_of(network: SceneNetwork) -> nn.Module:
     return nn.ModuleList([network.unet, network.controlnet])
-
-
-def _decoding_bytes(
-    config: Mapping[str, Any], size: tuple[int, int], dtype: torch.dtype
-) -> tuple[int, int, int]:
-    """Of the VAE's weights, and what it holds to decode one picture, whole and in tiles."""
-    width, height = (side // stride_of(config) for side in size)
-    with without_storage(dtype), torch.no_grad():
-        model = IMAGE_VAE.from_config(config)
-        latents = torch.empty(1, model.config.latent_channels, height, width)
-        whole = peak_bytes(model, lambda: model.decode(latents))
-        model.enable_tiling()
-        tiles = peak_bytes(model, lambda: model.decode(latents))
-    return sum(weight.nbytes for weight in model.parameters()), whole, tiles

@@ -8,12 +8,13 @@ import numpy as np
 
 from avipipe.editor.audio_scenic.components import ScenicModels, load_components
 from avipipe.editor.audio_scenic.config import ScenicModelsConfig, ScenicSettings
-from avipipe.editor.audio_scenic.course import Course, OnCourse, follow, levels_of
+from avipipe.editor.audio_scenic.course import Course, follow, levels_of
 from avipipe.editor.audio_scenic.inflate import tuned
 from avipipe.editor.audio_scenic.tune import Excerpt, restore, tune, tuned_before, windows
 from avipipe.editor.common.canvas import choose_size
 from avipipe.editor.common.flow import draw_noise, sample_generator
 from avipipe.editor.common.memory import too_little_told
+from avipipe.editor.common.state import Editing, EditStep
 from avipipe.editor.edit.method import (
     Canvas,
     EditConfig,
@@ -24,15 +25,13 @@ from avipipe.editor.edit.method import (
     Result,
     Scene,
     StepTrace,
+    of_no_use,
     refuse,
 )
 from avipipe.errors import ConfigError
 
 MOST_FRAMES = 24
 """One second; as many as Tune-A-Video tunes on at once."""
-
-NOT_DECISIVE = {"diffusion", "controlnet", "depth", "clap", "device", "offload"}
-"""Settings of models on which no result depends; what the networks are, their hashes say."""
 
 ADVICE = (
     "--offload models, with which it goes on from here; or, with another --out, --tile-vae, fewer "
@@ -52,13 +51,13 @@ class AudioScenicConfig(EditConfig):
         "--tile-vae": "models.tiled_vae",
         "--steps": "audio_scenic.num_steps",
     }
+    not_decisive: ClassVar = frozenset(
+        {"diffusion", "controlnet", "depth", "clap", "device", "offload"}
+    )
 
     method: str = "audio_scenic"
     models: ScenicModelsConfig = ScenicModelsConfig()
     audio_scenic: ScenicSettings = ScenicSettings()
-
-    def decisive(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"models": NOT_DECISIVE})
 
 
 class AudioScenic(Method):
@@ -89,11 +88,6 @@ class AudioScenic(Method):
         components = load_components(config.models, settings, sizes, most_frames)
         levels_of(components.schedule, settings.num_steps)  # refused before anything is done
         return cls(components, config)
-
-    @property
-    def max_precision(self) -> int:
-        """P, the precision factor of a box; the method takes masks as they are."""
-        return 4
 
     @property
     def num_steps(self) -> int:
@@ -130,8 +124,7 @@ class AudioScenic(Method):
         if task != "edit":
             wrong.append(f"it changes the scene around what stays, and makes no {task}")
         unread = {"--control": spec.controls, "--reference": spec.references}
-        options = [*spec.compared, *(option for option, given in unread.items() if given)]
-        refuse(self.name, [*wrong, *(f"{option} is of no use to it" for option in options)])
+        refuse(self.name, [*wrong, *of_no_use({**spec.compared, **unread})])
 
     def fallbacks(self, spec: EditSpec) -> Sequence[str]:
         """That a prompt is not read, if there is one."""
@@ -167,8 +160,7 @@ class AudioScenic(Method):
             listener.said(f"tuned {step} of {settings.tuning_steps} steps, loss {loss:.4f}")
 
         listener.said("tuning on the video")
-        num_frames = sum(len(part) for _, part in scene.footage.segments())
-        frames = windows(num_frames, self.config.output.chunk_frames or MOST_FRAMES)
+        frames = windows(scene.footage.num_frames, self.config.output.chunk_frames or MOST_FRAMES)
         with too_little_told(scene.footage.read(frames[0]), ADVICE):
             excerpts = [self._excerpt(scene, each) for each in frames]
             with models.placement.at_work(models.network.unet):
@@ -206,12 +198,12 @@ class AudioScenic(Method):
         course = self._course(part).to(device)
         seconds: dict[int, float] = {}
 
-        def on_step(index: int, step_s: float, going: OnCourse) -> None:
-            seconds[index] = round(step_s, 4)
-            going.save(state)
+        def on_step(step: EditStep[Editing]) -> None:
+            seconds[step.index] = round(step.seconds, 4)
+            step.editing.save(state)
             listener.stepped()
 
-        start = OnCourse.load(state).to(device) if state.exists() else None
+        start = Editing.load(state).to(device) if state.exists() else None
         if start is not None:
             listener.skipped(start.step)
         with models.placement.at_work(network.unet), models.placement.at_work(network.controlnet):

@@ -33,11 +33,6 @@ class SoundReader:
     model: Any
     extractor: Any
 
-    @property
-    def num_meaning(self) -> int:
-        """Size of an embedding."""
-        return int(self.model.config.projection_dim)
-
     @torch.no_grad()
     def meaning(self, wave_N: Wave) -> Tensor:
         """The embedding of a sound, (D,), of unit length, on the CPU.

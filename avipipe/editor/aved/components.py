@@ -6,7 +6,7 @@ Shapes: K frames (K, H, W, 3), latents (K, C, h, w) of them and (1, C, h, w) of 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from avipipe.editor.aved.config import AvedModelsConfig, AvedSettings
 from avipipe.editor.aved.denoise import Denoiser, Reading, Readings
 from avipipe.editor.aved.kinds import PIPELINES, ModelKind, ModelPart, check_kinds, read_kinds
 from avipipe.editor.aved.memory import checkpoint_blocks, plan_joint_memory
-from avipipe.editor.aved.relevance import MarkedWords
 from avipipe.editor.aved.sound import MelForm
 from avipipe.editor.common.diffusion import Schedule, schedule_of
 from avipipe.editor.common.dtypes import DTYPES
@@ -31,8 +30,7 @@ from avipipe.editor.common.image_codec import ImageCodec
 from avipipe.editor.common.placement import Placement
 from avipipe.editor.common.pretrained import identity_of
 from avipipe.editor.common.text import clean
-from avipipe.editor.common.words import Span, marked_tokens
-from avipipe.errors import WeightsError
+from avipipe.editor.common.words import Span, check_offsets, marked_tokens
 
 EXACT = ("vae", "vocoder")
 """Parts that make pictures and waves: small, and rounding there would be seen and heard."""
@@ -128,7 +126,7 @@ class AvedModels:
         with self._at_work(pipeline.text_encoder):
             device = pipeline.text_encoder.device
             states = pipeline.encode_prompt(clean(prompt), device, 1, False)[0]
-        return Reading({"encoder_hidden_states": states.cpu()})
+        return Reading({"encoder_hidden_states": states.cpu()}, "encoder_hidden_states")
 
     @torch.no_grad()
     def read_for_sounds(self, prompt: str) -> Reading:
@@ -142,7 +140,8 @@ class AvedModels:
                 "encoder_hidden_states": generated.cpu(),
                 "encoder_hidden_states_1": words.cpu(),
                 "encoder_attention_mask_1": mask.cpu(),
-            }
+            },
+            "encoder_hidden_states_1",
         )
 
     def marks_for_pictures(self, prompt: str, spans: Sequence[Span]) -> Tensor:
@@ -164,7 +163,7 @@ class AvedModels:
             Denoiser(
                 self.pictures.unet,
                 self.schedules["picture"],
-                placed(pictures, device, "encoder_hidden_states"),
+                placed(pictures, device),
                 guidance=settings.picture_guidance,
                 block=settings.picture_block,
                 side=settings.grid_side,
@@ -172,7 +171,7 @@ class AvedModels:
             Denoiser(
                 self.sounds.unet,
                 self.schedules["sound"],
-                placed(padded(sounds), device, "encoder_hidden_states_1"),
+                placed(padded(sounds), device),
                 guidance=settings.sound_guidance,
                 block=settings.sound_block,
                 side=1,
@@ -206,19 +205,18 @@ def padded(readings: Readings) -> Readings:
             names[0]: functional.pad(states, (0, 0, 0, more)),
             names[1]: functional.pad(mask, (0, more)),
         }
-        return Reading({**reading.arguments, **longer}, reading.words)
+        return replace(reading, arguments={**reading.arguments, **longer})
 
     return Readings(*(fit(reading) for reading in every))
 
 
-def placed(readings: Readings, device: torch.device, states: str) -> Readings:
-    """Prompts on a device; the words of each are looked for in the argument that holds them."""
+def placed(readings: Readings, device: torch.device) -> Readings:
+    """Prompts on a device."""
 
     def place(reading: Reading) -> Reading:
         arguments = {name: value.to(device) for name, value in reading.arguments.items()}
-        if reading.words is None:
-            return Reading(arguments)
-        return Reading(arguments, MarkedWords(reading.words.marks_L.to(device), arguments[states]))
+        marks_L = None if reading.marks_L is None else reading.marks_L.to(device)
+        return replace(reading, arguments=arguments, marks_L=marks_L)
 
     return Readings(place(readings.source), place(readings.target), place(readings.away))
 
@@ -277,12 +275,8 @@ def _read(kind: ModelKind, dtype: torch.dtype) -> Any:
         instead=INSTEAD[kind.part],
         without=WITHOUT[kind.part],
     )
-    tokenizer = getattr(pipeline, WORD_TOKENIZERS[kind.part])
-    if not tokenizer.is_fast:
-        raise WeightsError(
-            f"{kind.folder}: expected a tokenizer that tells where its tokens stand, with a "
-            f"tokenizer.json, found none. {kind.remedy}"
-        )
+    name = WORD_TOKENIZERS[kind.part]
+    check_offsets(getattr(pipeline, name), kind.folder / name, kind.remedy)
     return pipeline
 
 

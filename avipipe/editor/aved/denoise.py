@@ -23,10 +23,24 @@ from avipipe.editor.common.diffusion import Schedule
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A prompt as a network reads it: its arguments, and which tokens are of the edit."""
+    """A prompt as a network reads it.
+
+    Attributes:
+        arguments: of the network.
+        states: name of the one that it looks at word by word.
+        marks_L: which of these words are of the edit, if any.
+    """
 
     arguments: Mapping[str, Tensor]
-    words: MarkedWords | None = None
+    states: str
+    marks_L: Tensor | None = None
+
+    @property
+    def words(self) -> MarkedWords | None:
+        """The words of the edit."""
+        if self.marks_L is None:
+            return None
+        return MarkedWords(self.marks_L, self.arguments[self.states])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import diffusers as typed_diffusers
 
 from avipipe import weights
+from avipipe.annotators.loading import pipeline_index
 from avipipe.annotators.reading import pull_again, reading
 from avipipe.editor.aved.config import AvedModelsConfig, AvedSettings
 from avipipe.editor.common.canvas import check_sizes
@@ -111,11 +112,7 @@ def _read_kind(part: ModelPart, given: Path | None, weight: str) -> ModelKind:
     folder = weights.locate(weight) if given is None else given
     remedy = pull_again(weight) if given is None else f"Name a whole {pipeline.__name__}"
     with reading(folder, f"a {pipeline.__name__} in diffusers' layout", remedy):
-        index = pipeline.load_config(folder, local_files_only=True)
-        if (found := index.get("_class_name")) != pipeline.__name__:
-            raise WeightsError(
-                f"{folder}: expected a {pipeline.__name__}, found a {found}. {remedy}"
-            )
+        pipeline_index(pipeline, folder, remedy)  # refused before anything large is read
         network, coder = (
             kind.load_config(folder / name, local_files_only=True)
             for name, kind in (("unet", NETWORKS[part]), ("vae", IMAGE_VAE))

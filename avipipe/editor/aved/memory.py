@@ -18,11 +18,12 @@ from avipipe.editor.common.image_codec import IMAGE_VAE
 from avipipe.editor.common.memory import (
     MemoryPlan,
     device_bytes,
+    less_by,
     peak_bytes,
-    size_in_words,
+    weight_bytes,
     without_storage,
 )
-from avipipe.editor.common.needs import SLACK, num_weights
+from avipipe.editor.common.needs import SLACK, image_decoding_needs, num_weights
 from avipipe.editor.common.placement import Placement
 
 READERS: dict[ModelPart, tuple[str, ...]] = {
@@ -115,18 +116,17 @@ def plan_joint_memory(
     if plan.fits:
         return plan
     less = measure_joint("bf16", settings, kinds, size, num_frames)
-    advice = []
-    for way, of_way in (
+    ways = (
         ({"offload": "models"}, needs),
         ({"precision": "bf16"}, less),
         ({"offload": "models", "precision": "bf16"}, less),
-    ):
-        changed = max(of_way.phases(config.model_copy(update=way)).values())
-        if changed < plan.peak_bytes:
-            words = " ".join(f"--set models.{key}={value}" for key, value in way.items())
-            advice.append(f"{words}: {size_in_words(changed)}")
-    advice.append("fewer frames at once (output.chunk_frames), or smaller ones (output.size)")
-    return replace(plan, advice=tuple(advice))
+    )
+    tried = [
+        (way, max(of_way.phases(config.model_copy(update=way)).values())) for way, of_way in ways
+    ]
+    advice = less_by(plan.peak_bytes, tried)
+    frames = "fewer frames at once (output.chunk_frames), or smaller ones (output.size)"
+    return replace(plan, advice=(*advice, frames))
 
 
 def measure_joint(
@@ -152,8 +152,7 @@ def measure_joint(
         num_weights(kinds[part].folder / name) for part, names in READERS.items() for name in names
     )
     coders = sum(_weight_bytes(IMAGE_VAE, kind.coder, torch.float32) for kind in kinds.values())
-    tile = int(picture.coder.get("sample_size", max(size)))
-    small = (min(height, tile) // picture.stride, min(width, tile) // picture.stride)
+    decoding, decoding_tiles = image_decoding_needs(picture.coder, size, torch.float32)
     return JointNeeds(
         networks=sum(
             _weight_bytes(NETWORKS[part], kind.network, dtype) for part, kind in kinds.items()
@@ -163,8 +162,8 @@ def measure_joint(
         + 2 * tokens
         + target
         + LATENT_COPIES * latents,
-        decoding=_decoding(picture.coder, shape),
-        decoding_tiles=_decoding(picture.coder, small),
+        decoding=decoding,
+        decoding_tiles=decoding_tiles,
     )
 
 
@@ -218,13 +217,4 @@ def _texts(config: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def _weight_bytes(kind: Any, config: Mapping[str, Any], dtype: torch.dtype) -> int:
     with torch.device("meta"):
-        model = kind.from_config(config)
-    return dtype.itemsize * sum(int(weight.numel()) for weight in model.parameters())
-
-
-def _decoding(config: Mapping[str, Any], shape: tuple[int, int]) -> int:
-    """Bytes that the VAE holds for one frame."""
-    with without_storage(), torch.no_grad():
-        model = IMAGE_VAE.from_config(config)
-        latents = torch.empty(1, model.config.latent_channels, *shape)
-        return peak_bytes(model, lambda: model.decode(latents))
+        return weight_bytes(kind.from_config(config), dtype)

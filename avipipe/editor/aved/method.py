@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -21,17 +22,17 @@ from avipipe.editor.aved.optimise import (
     JointEdit,
     JointEditing,
     JointLatents,
-    JointStep,
     joint_edit,
     timestep_of,
 )
-from avipipe.editor.aved.relevance import MarkedWords, min_max
+from avipipe.editor.aved.relevance import min_max
 from avipipe.editor.aved.sound import fitted
 from avipipe.editor.common.canvas import choose_size
 from avipipe.editor.common.cells import pool_mask
 from avipipe.editor.common.flow import sample_generator
 from avipipe.editor.common.image_codec import to_uint8
 from avipipe.editor.common.memory import too_little_told
+from avipipe.editor.common.state import EditStep
 from avipipe.editor.common.text import clean
 from avipipe.editor.common.words import Span, anchor_spans
 from avipipe.editor.edit.method import (
@@ -44,6 +45,8 @@ from avipipe.editor.edit.method import (
     Result,
     Scene,
     StepTrace,
+    missing_prompts,
+    of_no_use,
     refuse,
 )
 from avipipe.errors import ConfigError
@@ -56,8 +59,12 @@ MOST_GRIDS = 10
 """That are edited at once: the paper's, with 2 x 2 frames each; 10 s, as long as AudioLDM 2 knows.
 """
 
-NOT_DECISIVE = {"picture_weights", "picture", "sound", "device", "offload"}
-"""Settings of models on which no result depends; what the networks are, their hashes say."""
+ADVICE = (
+    "--offload models, with which it goes on from here; or, with another --out, --set "
+    "models.precision=bf16, fewer frames at once (--set output.chunk_frames=121), or smaller ones "
+    "(--set output.size=[192,192])"
+)
+"""What needs less memory."""
 
 
 class AvedConfig(EditConfig):
@@ -70,13 +77,11 @@ class AvedConfig(EditConfig):
         "--tile-vae": "models.tiled_vae",
         "--steps": "aved.num_steps",
     }
+    not_decisive: ClassVar = frozenset({"picture_weights", "picture", "sound", "device", "offload"})
 
     method: str = "aved"
     models: AvedModelsConfig = AvedModelsConfig()
     aved: AvedSettings = AvedSettings()
-
-    def decisive(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"models": NOT_DECISIVE})
 
 
 class Aved(Method):
@@ -110,11 +115,6 @@ class Aved(Method):
         return cls(load_aved(config.models, aved, sizes, num_frames), config)
 
     @property
-    def max_precision(self) -> int:
-        """P, the precision factor of a box; the method takes masks as they are."""
-        return 4
-
-    @property
     def num_steps(self) -> int:
         """Steps that are made for a part."""
         return self.config.aved.num_steps
@@ -136,17 +136,13 @@ class Aved(Method):
         Raises:
             ConfigError: there is something.
         """
-        needed = {
-            "--source-prompt, the scene as it is": spec.source_prompt,
-            "--prompt, the scene as it shall be": spec.prompt,
-        }
-        wrong = [f"it needs {what}, like a caption" for what, text in needed.items() if not text]
+        wrong = missing_prompts(spec)
         unread = {
             "--control": spec.controls,
             "--reference": spec.references,
             "--audio, as it edits the sound itself,": spec.audio != "keep",
         }
-        wrong += [f"{option} is of no use to it" for option, given in unread.items() if given]
+        wrong += of_no_use(unread)
         if spec.prompt and spec.source_prompt:
             wrong += self._wrong_words(spec.source_prompt, spec.prompt, spec.anchor_words)
         refuse(self.name, wrong)
@@ -169,7 +165,7 @@ class Aved(Method):
         """
         if len(part.frames_FHWC) < STRIDE:  # all other parts fill a grid
             refuse(self.name, ["it edits videos of two frames or more, and this one has one"])
-        with too_little_told(part.frames_FHWC):
+        with too_little_told(part.frames_FHWC, ADVICE):
             return self._edit(part, state, listener)
 
     def _edit(self, part: Part, state: Path, listener: Listener) -> Result:
@@ -178,7 +174,7 @@ class Aved(Method):
         edit, gain = self._joint_edit(part)
         seconds: dict[int, float] = {}
 
-        def on_step(step: JointStep) -> None:
+        def on_step(step: EditStep[JointEditing]) -> None:
             seconds[step.index] = round(step.seconds, 4)
             step.editing.save(state)
             listener.stepped()
@@ -254,28 +250,22 @@ class Aved(Method):
     def _readings(self, part: Part) -> tuple[Readings, Readings]:
         """The prompts as both models read them, with the words of the edit."""
         models = self.components
-        pictures = self._read(
-            part, self._for_pictures, models.marks_for_pictures, "encoder_hidden_states"
+        return (
+            self._read(part, self._for_pictures, models.marks_for_pictures),
+            self._read(part, self._for_sounds, models.marks_for_sounds),
         )
-        sounds = self._read(
-            part, self._for_sounds, models.marks_for_sounds, "encoder_hidden_states_1"
-        )
-        return pictures, sounds
 
     def _read(
         self,
         part: Part,
         read: Callable[[str], Reading],
         marks_of: Callable[[str, Sequence[Span]], Tensor],
-        states: str,
     ) -> Readings:
-        """The prompts as one model reads them; `states` names what holds those of its words."""
+        """The prompts as one model reads them."""
 
         def reading(text: str, spans: Sequence[Span]) -> Reading:
-            arguments, marks_L = read(text).arguments, marks_of(clean(text), spans)
-            return Reading(
-                arguments, MarkedWords(marks_L, arguments[states]) if marks_L.any() else None
-            )
+            marks_L = marks_of(clean(text), spans)
+            return replace(read(text), marks_L=marks_L if marks_L.any() else None)
 
         assert part.source_prompt is not None
         before, after = word_spans(part.source_prompt, part.prompt, part.anchor_words)

@@ -27,7 +27,7 @@ from avipipe.editor.aved.denoise import Comparison, Denoiser
 from avipipe.editor.aved.grids import draw_order, resize_maps
 from avipipe.editor.common.finite import check_finite
 from avipipe.editor.common.flow import draw_noise
-from avipipe.editor.common.state import load_state, save_state
+from avipipe.editor.common.state import EditStep, load_state, save_state
 
 Draw = Callable[[int, str], torch.Generator]
 """Step and purpose -> what is drawn from, the same whenever it is asked for."""
@@ -106,15 +106,6 @@ class JointEditing:
         return cls(step, JointLatents(picture, sound), relevance)
 
 
-@dataclass(frozen=True, slots=True)
-class JointStep:
-    """A step that was made, how long it took, and where the edit stands."""
-
-    index: int
-    seconds: float
-    editing: JointEditing
-
-
 def timestep_of(settings: AvedSettings, generator: torch.Generator) -> int:
     """At which noise both models are asked in a step."""
     first, last = settings.first_timestep, settings.last_timestep
@@ -128,7 +119,7 @@ def joint_edit(
     settings: AvedSettings,
     draw: Draw,
     *,
-    on_step: Callable[[JointStep], None] | None = None,
+    on_step: Callable[[EditStep[JointEditing]], None] | None = None,
     start: JointEditing | None = None,
 ) -> JointEditing:
     """Edit latents of pictures and sound, on the device of the networks.
@@ -150,7 +141,7 @@ def joint_edit(
             relevance = editing.relevance_Khw + relevance
         editing = JointEditing(index + 1, target, relevance)
         if on_step is not None:
-            on_step(JointStep(index, time.monotonic() - began_s, editing))
+            on_step(EditStep(index, time.monotonic() - began_s, editing))
     assert editing is not None, "there is a step"
     return editing
 

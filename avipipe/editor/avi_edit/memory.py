@@ -13,7 +13,7 @@ from avipipe.editor.avi_edit.network.loading import blank, blank_clip
 from avipipe.editor.avi_edit.sizes import Bucket, EditorConfig
 from avipipe.editor.common.codec import config_of, read_config
 from avipipe.editor.common.dtypes import DTYPES
-from avipipe.editor.common.memory import peak_bytes, without_storage
+from avipipe.editor.common.memory import peak_bytes, weight_bytes, without_storage
 from avipipe.editor.common.needs import Needs, decoding_needs, num_weights
 
 
@@ -52,10 +52,7 @@ def measure_sizes(
     """
     with torch.device("meta"):
         model = blank(sizes)
-    network, blocks = (
-        sum(weight.numel() for weight in part.parameters()) * dtype.itemsize
-        for part in (model, model.blocks)
-    )
+    network, blocks = (weight_bytes(part, dtype) for part in (model, model.blocks))
     vae, text, sound = encoders_bytes
     size = (bucket.width_px, bucket.height_px)
     decoding, decoding_tiles = decoding_needs(vae_config, size, bucket.num_frames, vae_dtype)
@@ -84,8 +81,7 @@ def _read_encoders(config: EncoderConfig) -> tuple[Mapping[str, Any], tuple[int,
     if config.preset == "tiny":
         tiny = tiny_encoders()
         vae, text, sound = (
-            sum(weight.nbytes for weight in part.model.parameters())
-            for part in (tiny.video, tiny.text, tiny.audio)
+            weight_bytes(part.model) for part in (tiny.video, tiny.text, tiny.audio)
         )
         return config_of(tiny.video.model), (vae, text, sound)
     wan = config.wan or weights.locate("wan22_ti2v_5b")

@@ -27,11 +27,9 @@ from avipipe.editor.edit.method import (
     Part,
     Result,
     StepTrace,
+    of_no_use,
     refuse,
 )
-
-NOT_DECISIVE = {"network", "device", "offload", "compile"}
-"""Settings of models on which no result depends; what the network is, its hash says."""
 
 
 class AviEditConfig(EditConfig):
@@ -44,6 +42,7 @@ class AviEditConfig(EditConfig):
         "--tile-vae": "models.tiled_vae",
         "--steps": "solver.num_steps",
     }
+    not_decisive: ClassVar = frozenset({"network", "device", "offload", "compile"})
 
     models: ModelConfig = ModelConfig()
     solver: SampleConfig = SampleConfig()
@@ -58,9 +57,6 @@ class AviEditConfig(EditConfig):
         if solver.seed:
             raise ValueError("each edit has its own seed: say --seed, or `seed` beside its mask")
         return solver
-
-    def decisive(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"models": NOT_DECISIVE})
 
 
 class AviEdit(Method):
@@ -118,7 +114,7 @@ class AviEdit(Method):
         Raises:
             ConfigError: it does not.
         """
-        wrong = [f"{option} is of no use to it" for option in spec.compared]
+        wrong = of_no_use(spec.compared)
         given = spec.mask.precision
         if given is not None and given > self.max_precision:
             wrong.append(f"expected a precision of 0 to {self.max_precision}, got {given}")

@@ -6,7 +6,7 @@ libraries below take for themselves comes on top.
 
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,6 +79,20 @@ class MemoryPlan:
             raise RunError("too little memory\n" + "\n".join(self.lines()))
 
 
+def less_by(peak_bytes: int, ways: Iterable[tuple[Mapping[str, str], int]]) -> list[str]:
+    """Which settings need less, and how much, in words.
+
+    Args:
+        ways: settings of `models` -> bytes at most with these.
+    """
+    return [
+        f"{' '.join(f'--set models.{key}={value}' for key, value in way.items())}: "
+        f"{size_in_words(count)}"
+        for way, count in ways
+        if count < peak_bytes
+    ]
+
+
 @contextmanager
 def too_little_told(frames_FHWC: Frames, advice: str = _ADVICE) -> Iterator[None]:
     """Edit frames in this context.
@@ -103,6 +117,11 @@ def too_little_told(frames_FHWC: Frames, advice: str = _ADVICE) -> Iterator[None
 def size_in_words(count: int) -> str:
     """Bytes as people read them."""
     return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / 2**20:.1f} MiB"
+
+
+def weight_bytes(model: nn.Module, dtype: torch.dtype | None = None) -> int:
+    """Bytes of a model's weights, as they are or in a type."""
+    return sum(weight.numel() * (dtype or weight.dtype).itemsize for weight in model.parameters())
 
 
 def device_bytes(device: torch.device) -> int:

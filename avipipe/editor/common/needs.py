@@ -9,11 +9,12 @@ import safetensors
 import torch
 
 from avipipe.editor.common.codec import blank_codec
+from avipipe.editor.common.image_codec import IMAGE_VAE, stride_of
 from avipipe.editor.common.memory import (
     MemoryPlan,
     device_bytes,
+    less_by,
     peak_bytes,
-    size_in_words,
     without_storage,
 )
 from avipipe.editor.common.placement import PlacementConfig
@@ -96,19 +97,16 @@ def plan_memory(
         {"offload": "models", "tiled_vae": "true"},
         {"offload": "blocks", "tiled_vae": "true"},
     ]
-    advice = []
     # Not every method can have its network come and go block by block.
     offloads = get_args(type(config).model_fields["offload"].annotation)
-    for way in ways:
-        if way.get("offload", "none") not in offloads:
-            continue
-        changed = max(needs.phases(config.model_copy(update=way)).values())
-        if changed < max(phases.values()):
-            settings = " ".join(f"--set models.{key}={value}" for key, value in way.items())
-            advice.append(f"{settings}: {size_in_words(changed)}")
-    advice.append("fewer frames at once, or a smaller picture")
+    tried = [
+        (way, max(needs.phases(config.model_copy(update=way)).values()))
+        for way in ways
+        if way.get("offload", "none") in offloads
+    ]
+    advice = less_by(max(phases.values()), tried)
     available = device_bytes(device) if available_bytes is None else available_bytes
-    return MemoryPlan(phases, available, tuple(advice))
+    return MemoryPlan(phases, available, (*advice, "fewer frames at once, or a smaller picture"))
 
 
 def decoding_needs(
@@ -127,6 +125,24 @@ def decoding_needs(
     whole = _decoding_bytes(vae, size, num_frames, dtype)
     by_tile = whole if tile == size else _decoding_bytes(vae, tile, num_frames, dtype)
     return max(whole, converted), max(by_tile + copies * dtype.itemsize, converted)
+
+
+def image_decoding_needs(
+    vae: Mapping[str, Any], size: tuple[int, int], dtype: torch.dtype
+) -> tuple[int, int]:
+    """What a VAE of images holds to decode one at once, and tile by tile, beside its weights.
+
+    Args:
+        vae: configuration of diffusers' `AutoencoderKL`.
+        size: width and height.
+    """
+    width, height = (side // stride_of(vae) for side in size)
+    with without_storage(dtype), torch.no_grad():
+        model = IMAGE_VAE.from_config(vae)
+        latents = torch.empty(1, model.config.latent_channels, height, width)
+        whole = peak_bytes(model, lambda: model.decode(latents))
+        model.enable_tiling()
+        return whole, peak_bytes(model, lambda: model.decode(latents))
 
 
 def _decoding_bytes(

@@ -28,6 +28,16 @@ def read_part(kind: Any, folder: Path, remedy: str) -> Any:
         return kind.from_pretrained(folder, local_files_only=True)
 
 
+def whole_config(kind: Any, folder: Path) -> dict[str, Any]:
+    """All that a model of diffusers is made of; older files do not say everything.
+
+    Args:
+        kind: class of the model, whose configuration is in the folder.
+    """
+    with torch.device("meta"):
+        return dict(kind.from_config(kind.load_config(folder, local_files_only=True)).config)
+
+
 def identity_of(settings: str, *folders: Path) -> str:
     """What all depends on that a model in some folders computes: their files, and settings."""
     names = [

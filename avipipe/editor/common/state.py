@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, Self, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -41,6 +43,44 @@ def load_state(path: Path, names: Sequence[str]) -> tuple[int, list[Tensor]]:
             f"{path}: expected an edit on its way: {error}; delete the file to begin again"
         ) from error
     return step, tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Editing:
+    """An edit on its way: number of the next step that is made, from 0, and latents, float32."""
+
+    step: int
+    latents: Tensor
+
+    def to(self, device: torch.device | str) -> Self:
+        """This edit on its way, on a device."""
+        return type(self)(self.step, self.latents.to(device))
+
+    def save(self, path: Path) -> None:
+        """Write it as a safetensors file, whole or not at all."""
+        save_state(path, self.step, {"latents": self.latents})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            RunError: it is something else.
+        """
+        step, (latents,) = load_state(path, ("latents",))
+        return cls(step, latents)
+
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, slots=True)
+class EditStep(Generic[State]):
+    """A step that was made, how long it took, and where the edit stands."""
+
+    index: int
+    seconds: float
+    editing: State
 
 
 def _sha256(step: int, tensors: Sequence[Tensor]) -> str:

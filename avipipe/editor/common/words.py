@@ -3,13 +3,14 @@
 import difflib
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from avipipe.editor.common.text import clean
-from avipipe.errors import ConfigError
+from avipipe.errors import ConfigError, WeightsError
 
 Span = tuple[int, int]
 """Characters of a prompt, half open."""
@@ -38,6 +39,22 @@ def marked_tokens(tokenizer: Any, prompt: str, spans: Sequence[Span], max_tokens
             for start, end in tokens.offset_mapping
         ]
     )
+
+
+def check_offsets(tokenizer: Any, folder: Path, remedy: str) -> None:
+    """Refuse a tokenizer that does not tell where its tokens stand, as `marked_tokens` asks.
+
+    Args:
+        folder: where it was read from.
+        remedy: what to do.
+    Raises:
+        WeightsError: it does not.
+    """
+    if not tokenizer.is_fast:
+        raise WeightsError(
+            f"{folder}: expected a tokenizer that tells where its tokens stand, with a "
+            f"tokenizer.json, found none. {remedy}"
+        )
 
 
 def _given_spans(prompt: str, words: Sequence[str]) -> list[Span]:

@@ -34,6 +34,9 @@ class EditConfig(_Section):
 
     options: ClassVar[Mapping[str, str]] = {"--profile": "profile"}
     """Option of `avipipe edit` -> the key that it stands for."""
+    not_decisive: ClassVar[frozenset[str]] = frozenset()
+    """Settings of `models`, if there are any, on which no result depends: where networks lie and
+    work. What they are, their hashes say."""
 
     method: str = Field("avi_edit", description="Which one edits.")
     output: OutputConfig = OutputConfig()
@@ -44,4 +47,4 @@ class EditConfig(_Section):
 
     def decisive(self) -> dict[str, Any]:
         """The settings on which a result depends, as JSON."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", exclude={"models": set(self.not_decisive)})

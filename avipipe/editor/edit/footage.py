@@ -72,6 +72,12 @@ class Footage:
             )
         return np.concatenate(found)
 
+    @property
+    def num_frames(self) -> int:
+        """Of all segments; only the last one is read."""
+        last = self._starts()[-1]
+        return last + len(read_lossless(self._path(last), "rgb24"))
+
     def segments(self) -> Iterator[tuple[int, Frames]]:
         """Each first frame and its segment, in order."""
         for start in self._starts():

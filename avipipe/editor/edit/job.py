@@ -124,10 +124,9 @@ class EditSpec(_Section):
         return task, words
 
     @property
-    def compared(self) -> list[str]:
-        """Options that were given, and are only for methods that compare two prompts."""
-        given = {"--source-prompt": self.source_prompt, "--anchor-words": self.anchor_words}
-        return [option for option, value in given.items() if value]
+    def compared(self) -> dict[str, object]:
+        """What was given by options that are only for methods that compare two prompts."""
+        return {"--source-prompt": self.source_prompt, "--anchor-words": self.anchor_words}
 
     @property
     def files(self) -> list[Path]:

@@ -31,6 +31,8 @@ __all__ = [
     "Result",
     "Scene",
     "StepTrace",
+    "missing_prompts",
+    "of_no_use",
     "refuse",
 ]
 
@@ -123,6 +125,24 @@ def refuse(name: str, wrong: Sequence[str]) -> None:
         raise ConfigError(f"the method {name} cannot make this edit: {'; '.join(wrong)}")
 
 
+def missing_prompts(spec: EditSpec) -> list[str]:
+    """What a method that compares two prompts finds missing, in words."""
+    needed = {
+        "--source-prompt, the scene as it is": spec.source_prompt,
+        "--prompt, the scene as it shall be": spec.prompt,
+    }
+    return [f"it needs {what}, like a caption" for what, text in needed.items() if not text]
+
+
+def of_no_use(unread: Mapping[str, object]) -> list[str]:
+    """What is wrong with options that a method does not look at, in words.
+
+    Args:
+        unread: option -> what was given, if anything.
+    """
+    return [f"{option} is of no use to it" for option, given in unread.items() if given]
+
+
 class Method(ABC):
     """An editing method, ready to edit.
 
@@ -168,9 +188,9 @@ class Method(ABC):
         return cls.needs_mask and cls.mask_tells == "edit"
 
     @property
-    @abstractmethod
     def max_precision(self) -> int:
-        """P, the precision factor of a box."""
+        """P, the precision factor of a box; one that takes masks as they are needs no other."""
+        return 4
 
     @property
     @abstractmethod

@@ -22,6 +22,7 @@ from avipipe.editor.common.needs import plan_memory
 from avipipe.editor.common.placement import Placement
 from avipipe.editor.common.pretrained import identity_of
 from avipipe.editor.common.text import TextEncoder, load_text_encoder
+from avipipe.editor.common.words import check_offsets
 from avipipe.editor.flow_anchor.config import WanConfig
 from avipipe.editor.flow_anchor.memory import NETWORK, encoders_bytes, measure, read_sizes
 from avipipe.errors import WeightsError
@@ -98,11 +99,7 @@ def load_components(
     if config.tiled_vae:
         video.model.enable_tiling()
     text = load_text_encoder(wan, precision, placement.home, remedy=remedy)
-    if not text.tokenizer.is_fast:
-        raise WeightsError(
-            f"{wan / 'tokenizer'}: expected a tokenizer that tells where its tokens stand, with a "
-            f"tokenizer.json, found none. {remedy}"
-        )
+    check_offsets(text.tokenizer, wan / "tokenizer", remedy)
     folder, dtype = wan / "transformer", DTYPES[precision]
     network = read_model(NETWORK, folder, remedy=remedy, is_exact=True, torch_dtype=dtype)
     placement.settle(network)

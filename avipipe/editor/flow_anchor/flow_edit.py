@@ -8,7 +8,6 @@ FlowEdit_utils.py; for video FlowAnchor (arXiv 2604.22586), Eqs. 10-13 and 30.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, Self
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from avipipe.editor.common.finite import check_finite
 from avipipe.editor.common.grid import euler_step, sigma_grid
-from avipipe.editor.common.state import load_state, save_state
+from avipipe.editor.common.state import Editing, EditStep
 from avipipe.editor.flow_anchor.amm import modulate
 from avipipe.editor.flow_anchor.config import FlowAnchorSettings
 
@@ -51,48 +50,13 @@ class Edit:
         first = None if self.first is None else self.first.to(device)
         return type(self)(self.source.to(device), self.cells.to(device), first)
 
-    def begin(self) -> "Editing":
+    def begin(self) -> Editing:
         """Before the first step."""
         return Editing(0, self.hold(self.source))
 
     def hold(self, latents: Tensor) -> Tensor:
         """Latents with the first frame as it shall be."""
         return latents if self.first is None else torch.cat([self.first, latents[:, :, 1:]], dim=2)
-
-
-@dataclass(frozen=True, slots=True)
-class Editing:
-    """An edit on its way: number of the next step that is made, from 0, and latents, float32."""
-
-    step: int
-    latents: Tensor
-
-    def to(self, device: torch.device | str) -> Self:
-        """This edit on its way, on a device."""
-        return type(self)(self.step, self.latents.to(device))
-
-    def save(self, path: Path) -> None:
-        """Write it as a safetensors file, whole or not at all."""
-        save_state(path, self.step, {"latents": self.latents})
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote.
-
-        Raises:
-            RunError: it is something else.
-        """
-        step, (latents,) = load_state(path, ("latents",))
-        return cls(step, latents)
-
-
-@dataclass(frozen=True, slots=True)
-class EditStep:
-    """A step that was made, how long it took, and where the edit stands."""
-
-    index: int
-    seconds: float
-    editing: Editing
 
 
 def sigmas_of(settings: FlowAnchorSettings) -> list[float]:
@@ -107,7 +71,7 @@ def flow_edit(
     settings: FlowAnchorSettings,
     draw: Draw,
     *,
-    on_step: Callable[[EditStep], None] | None = None,
+    on_step: Callable[[EditStep[Editing]], None] | None = None,
     start: Editing | None = None,
 ) -> Tensor:
     """Edit latents; where both prompts and guidances are equal, they come back bit for bit.

@@ -11,8 +11,9 @@ from diffusers import WanTransformer3DModel
 from avipipe.annotators.reading import reading
 from avipipe.editor.common.codec import read_config
 from avipipe.editor.common.dtypes import DTYPES, Precision
-from avipipe.editor.common.memory import peak_bytes, without_storage
+from avipipe.editor.common.memory import peak_bytes, weight_bytes, without_storage
 from avipipe.editor.common.needs import Needs, decoding_needs, num_weights
+from avipipe.editor.common.pretrained import whole_config
 from avipipe.editor.common.text import MAX_TOKENS
 from avipipe.editor.flow_anchor.sar import Anchors, anchored
 
@@ -31,10 +32,9 @@ def read_sizes(wan: Path, remedy: str) -> tuple[Mapping[str, Any], Mapping[str, 
     Raises:
         WeightsError: they cannot be read.
     """
-    with reading(wan, "Wan in diffusers' layout", remedy), torch.device("meta"):
-        network = NETWORK.load_config(wan / "transformer", local_files_only=True)
-        sizes = dict(NETWORK.from_config(network).config)
-    return sizes, read_config(wan, remedy)
+    with reading(wan, "Wan in diffusers' layout", remedy):
+        network = whole_config(NETWORK, wan / "transformer")
+    return network, read_config(wan, remedy)
 
 
 def encoders_bytes(wan: Path, precision: Precision) -> tuple[int, int]:
@@ -63,10 +63,7 @@ def measure(
     dtype = DTYPES[precision]
     with torch.device("meta"):
         model = NETWORK.from_config(network)
-    whole, blocks = (
-        sum(weight.numel() for weight in part.parameters()) * dtype.itemsize
-        for part in (model, model.blocks)
-    )
+    whole, blocks = (weight_bytes(part, dtype) for part in (model, model.blocks))
     decoding, decoding_tiles = decoding_needs(vae, size, num_frames, dtype)
     return Needs(
         network=whole,

@@ -10,6 +10,7 @@ from torch import Tensor
 from avipipe.editor.common.canvas import choose_size
 from avipipe.editor.common.flow import draw_noise, sample_generator
 from avipipe.editor.common.memory import too_little_told
+from avipipe.editor.common.state import Editing, EditStep
 from avipipe.editor.edit.method import (
     Canvas,
     EditConfig,
@@ -19,21 +20,20 @@ from avipipe.editor.edit.method import (
     Part,
     Result,
     StepTrace,
+    missing_prompts,
+    of_no_use,
     refuse,
 )
 from avipipe.editor.flow_anchor.anchors import anchor_tokens
 from avipipe.editor.flow_anchor.components import WanModels, load_components
 from avipipe.editor.flow_anchor.config import FlowAnchorSettings, WanConfig
-from avipipe.editor.flow_anchor.flow_edit import Edit, Editing, EditStep, flow_edit, sigmas_of
+from avipipe.editor.flow_anchor.flow_edit import Edit, flow_edit, sigmas_of
 from avipipe.editor.flow_anchor.sar import Anchors
 from avipipe.editor.flow_anchor.velocity import Prompts, WanVelocities
 from avipipe.errors import ConfigError
 
 MOST_FRAMES = 81
 """Wan's longest video."""
-
-NOT_DECISIVE = {"weights", "wan", "device", "offload"}
-"""Settings of models on which no result depends; what the network is, its hash says."""
 
 
 class FlowAnchorConfig(EditConfig):
@@ -46,13 +46,11 @@ class FlowAnchorConfig(EditConfig):
         "--tile-vae": "models.tiled_vae",
         "--steps": "flow_anchor.num_steps",
     }
+    not_decisive: ClassVar = frozenset({"weights", "wan", "device", "offload"})
 
     method: str = "flow_anchor"
     models: WanConfig = WanConfig()
     flow_anchor: FlowAnchorSettings = FlowAnchorSettings()
-
-    def decisive(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"models": NOT_DECISIVE})
 
 
 class FlowAnchor(Method):
@@ -83,11 +81,6 @@ class FlowAnchor(Method):
         return cls(load_components(config.models, sizes, most_frames), config)
 
     @property
-    def max_precision(self) -> int:
-        """P, the precision factor of a box; the method takes masks as they are."""
-        return 4
-
-    @property
     def num_steps(self) -> int:
         """Steps that are made for a part."""
         return len(sigmas_of(self.config.flow_anchor)) - 1
@@ -110,15 +103,11 @@ class FlowAnchor(Method):
         Raises:
             ConfigError: there is something.
         """
-        needed = {
-            "--source-prompt, the scene as it is": spec.source_prompt,
-            "--prompt, the scene as it shall be": spec.prompt,
-        }
-        wrong = [f"it needs {what}, like a caption" for what, text in needed.items() if not text]
+        wrong = missing_prompts(spec)
         unread = {"--control": spec.controls, "--reference": spec.references}
         if not self.config.flow_anchor.sar:
             unread["--anchor-words (with flow_anchor.sar=false)"] = spec.anchor_words
-        wrong += [f"{option} is of no use to it" for option, given in unread.items() if given]
+        wrong += of_no_use(unread)
         if spec.prompt is not None and spec.source_prompt is not None:
             try:
                 self._anchored(spec.source_prompt, spec.prompt, spec.anchor_words)
@@ -154,7 +143,7 @@ class FlowAnchor(Method):
         edit, prompts = edit.to(device), prompts.to(device, models.network.dtype)
         seconds: dict[int, float] = {}
 
-        def on_step(step: EditStep) -> None:
+        def on_step(step: EditStep[Editing]) -> None:
             seconds[step.index] = round(step.seconds, 4)
             step.editing.save(state)
             listener.stepped()

@@ -1,6 +1,5 @@
 """AvED's parts: grids, contrast, relevance, sound, what is carried between frames, and the loop."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +31,14 @@ from avipipe.editor.aved.optimise import (
     JointEdit,
     JointEditing,
     JointLatents,
-    JointStep,
     contrast,
     joint_edit,
 )
-from avipipe.editor.aved.relevance import MarkedWords, min_max, watched
+from avipipe.editor.aved.relevance import min_max, watched
 from avipipe.editor.aved.sound import MelForm, fitted
 from avipipe.editor.common.diffusion import Schedule
 from avipipe.editor.common.flow import sample_generator
+from avipipe.editor.common.state import EditStep
 from avipipe.errors import RunError
 from tests.aved_models import CLIP_DIM, GPT_DIM, T5_DIM, picture_network, sound_network
 
@@ -66,7 +65,8 @@ def draw(step: int, purpose: str) -> torch.Generator:
 
 
 def picture_reading(seed: int, *marks: int) -> Reading:
-    return _reading({"encoder_hidden_states": normal(1, NUM_WORDS, CLIP_DIM, seed=seed)}, *marks)
+    arguments = {"encoder_hidden_states": normal(1, NUM_WORDS, CLIP_DIM, seed=seed)}
+    return Reading(arguments, "encoder_hidden_states", marked(*marks))
 
 
 def sound_reading(seed: int, *marks: int) -> Reading:
@@ -75,17 +75,15 @@ def sound_reading(seed: int, *marks: int) -> Reading:
         "encoder_hidden_states_1": normal(1, NUM_WORDS, T5_DIM, seed=seed),
         "encoder_attention_mask_1": torch.tensor([[1, 1, 1, 1, 1, 0]]),
     }
-    return _reading(arguments, *marks)
+    return Reading(arguments, "encoder_hidden_states_1", marked(*marks))
 
 
-def _reading(arguments: Mapping[str, Tensor], *marks: int) -> Reading:
+def marked(*marks: int) -> Tensor | None:
     if not marks:
-        return Reading(arguments)
+        return None
     marks_L = torch.zeros(NUM_WORDS, dtype=torch.bool)
     marks_L[list(marks)] = True
-    return Reading(
-        arguments, MarkedWords(marks_L, list(arguments.values())[min(1, len(arguments) - 1)])
-    )
+    return marks_L
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +301,7 @@ def test_contrast_draws_the_target_alone(denoisers: tuple[Denoiser, Denoiser]) -
 def test_an_edit_goes_on_after_any_step(
     denoisers: tuple[Denoiser, Denoiser], tmp_path: Path
 ) -> None:
-    seen = list[JointStep]()
+    seen = list[EditStep[JointEditing]]()
     whole = joint_edit(*denoisers, edit(), FEW, draw, on_step=seen.append)
     assert [step.index for step in seen] == [0, 1, 2]
     for before, after in zip(edit().source, whole.target, strict=True):

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from avipipe.editor.common.cells import touched_cells
 from avipipe.editor.common.flow import draw_noise, sample_generator
+from avipipe.editor.common.state import Editing, EditStep
 from avipipe.editor.flow_anchor.amm import contrast_of, modulate
 from avipipe.editor.flow_anchor.config import FlowAnchorSettings
-from avipipe.editor.flow_anchor.flow_edit import Edit, Editing, EditStep, flow_edit
+from avipipe.editor.flow_anchor.flow_edit import Edit, flow_edit
 from avipipe.editor.flow_anchor.sar import AnchoredAttention, Anchors, anchored
 from avipipe.editor.flow_anchor.velocity import Prompts, WanVelocities
 from avipipe.errors import RunError
@@ -198,7 +199,7 @@ def test_the_first_frame_of_a_later_part_is_kept(wan: Any) -> None:
 
 
 def test_an_edit_goes_on_after_any_step(wan: Any, tmp_path: Path) -> None:
-    settings, seen = FlowAnchorSettings(num_steps=5), list[EditStep]()
+    settings, seen = FlowAnchorSettings(num_steps=5), list[EditStep[Editing]]()
     whole = edited(wan, prompts(), settings, on_step=seen.append)
     assert [step.index for step in seen] == [0, 1, 2]
     for step in seen:
