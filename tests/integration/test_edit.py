@@ -29,14 +29,11 @@ from avipipe.media.ffmpeg import run as ffmpeg
 from avipipe.media.probe import probe
 from tests.edit_models import Quiet, avi_edit, beyond, fresh_run, sha256
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BOX = {"box": [0.3, 0.25, 0.4, 0.5]}
 FRAMES = 54
 MARGIN_PX = 16
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from scipy.io import wavfile
 
@@ -18,6 +17,8 @@ from tests.edit_models import refused
 from tests.scenic_models import tiny_scenic
 from tests.sounds import RATE_HZ, knocks
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FRAMES, CHUNK = 54, 18
 NOTHING = "the mask covers all here: nothing is edited"
 SCENE: Mapping[str, str] = {
@@ -26,11 +27,6 @@ SCENE: Mapping[str, str] = {
     "--mask-box": "0.3,0.25,0.4,0.5",
     "--steps": "1",
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

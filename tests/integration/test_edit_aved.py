@@ -8,7 +8,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 
 from avipipe.audio_agent.files import read_sound
@@ -18,6 +17,8 @@ from avipipe.media.probe import probe
 from tests.aved_models import SETTINGS, tiny_pictures, tiny_sounds
 from tests.edit_models import refused
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 AVED: Mapping[str, str] = {
     "--method": "aved",
     "--instruction": "make it green and high",
@@ -26,11 +27,6 @@ AVED: Mapping[str, str] = {
     "--steps": "1",
 }
 FRAMES = 54
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

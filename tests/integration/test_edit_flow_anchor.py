@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from avipipe.cli import cli
 from tests.edit_models import fresh_run, refused
 from tests.wan_models import tiny_wan
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 FLOW: Mapping[str, str] = {
     "--method": "flow_anchor",
@@ -21,11 +22,6 @@ FLOW: Mapping[str, str] = {
     "--steps": "4",
 }
 SMALL = ("--set", "output.size=[96,64]", "--set", "models.precision=fp32")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

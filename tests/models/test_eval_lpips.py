@@ -1,6 +1,5 @@
 """LPIPS on random weights in the layout of the public files."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,11 @@ from avipipe.evaluate.extractors.lpips import LpipsAlex  # noqa: E402
 from avipipe.evaluate.metrics.lpips import lpips_outside  # noqa: E402
 from avipipe.evaluate.metrics.undefined import Undefined  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 WIDTHS = (64, 192, 384, 256, 256)
 State = dict[str, Any]
 Frames = npt.NDArray[np.uint8]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
