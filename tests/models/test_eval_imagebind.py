@@ -15,7 +15,6 @@ from torch import Tensor
 from avipipe.errors import WeightsError
 from avipipe.evaluate.extractors.imagebind import ImageBindHuge
 from avipipe.evaluate.extractors.imagebind_views import picture_views
-from avipipe.evaluate.metrics.audio_consistency import audio_consistency
 
 SIZES = {"vision": (32, 2, 1 + 256), "audio": (24, 3, 1 + 12 * 19)}
 """Tower -> numbers of a token, blocks, tokens."""
@@ -95,7 +94,6 @@ def test_embeddings_are_those_of_the_official_network() -> None:
     np.testing.assert_allclose(video_KD.mean(axis=0), VIDEO, atol=1e-5)
     np.testing.assert_allclose(20 * audio_KD.mean(axis=0), AUDIO, atol=1e-4)
     np.testing.assert_allclose(picture_TD[0], PICTURE, atol=1e-5)
-    assert -100 <= audio_consistency(video_KD, audio_KD) <= 100
     assert imagebind.video(views(1, 0, 3, 2, 224, 224)).shape[0] == 0
 
 
