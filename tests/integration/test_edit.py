@@ -42,12 +42,6 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fresh_run(tmp_path_factory.mktemp("model") / "run")
 
 
-@pytest.fixture(scope="module")
-def clip(small_clips: Path) -> Path:
-    """2.25 s of something that bounces."""
-    return next((small_clips / "clips").glob("bounce*"))
-
-
 def job(video: Path, *edits: dict[str, Any]) -> Job:
     return Job.model_validate({"video": video, "edits": edits})
 

@@ -25,11 +25,6 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fresh_run(tmp_path_factory.mktemp("model") / "run")
 
 
-@pytest.fixture(scope="module")
-def clip(small_clips: Path) -> Path:
-    return next((small_clips / "clips").glob("bounce*"))
-
-
 def called(*words: object) -> Result:
     return CliRunner().invoke(cli, ["edit", *map(str, words)], catch_exceptions=False)
 
