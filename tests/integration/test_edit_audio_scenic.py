@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +47,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def options(**changes: str | Path | None) -> list[str]:
-    return with_options(SCENE, **changes)
+options = partial(with_options, SCENE)
 
 
 def write_masks(clip: Path, path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -38,8 +39,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return ["--model", str(tiny_pictures(folder / "sd")), *words]
 
 
-def options(**changes: str | Path | None) -> list[str]:
-    return with_options(AVED, **changes)
+options = partial(with_options, AVED)
 
 
 def test_picture_and_sound_are_edited_without_a_mask(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,7 @@ def wan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_wan(tmp_path_factory.mktemp("weights") / "wan")
 
 
-def options(**changes: str | Path | None) -> list[str]:
-    return with_options(FLOW, **changes)
+options = partial(with_options, FLOW)
 
 
 def test_prompts_without_a_difference_are_told(clip: Path, wan: Path, tmp_path: Path) -> None:
