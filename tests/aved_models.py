@@ -1,6 +1,5 @@
 """A random tiny Stable Diffusion and AudioLDM 2, in the layout of the hub's."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 import transformers as typed_transformers
 
 from tests.models.tiny_matchers import write_clap
+from tests.models.tiny_sound_makers import gpt2, hifi_gan, name_part
 from tests.wan_models import tokenizer
 
 # Their classes are built in ways that a type checker cannot follow.
@@ -150,31 +150,8 @@ def tiny_sounds(folder: Path, **of_network: Any) -> Path:
                 dropout_rate=0.0,
             )
         )
-        generator = transformers.GPT2LMHeadModel(
-            transformers.GPT2Config(
-                n_embd=GPT_DIM,
-                n_head=2,
-                n_layer=1,
-                n_positions=99,
-                vocab_size=20,
-                max_new_tokens=8,
-                bos_token_id=0,
-                eos_token_id=1,
-            )
-        )
-        vocoder = transformers.SpeechT5HifiGan(
-            transformers.SpeechT5HifiGanConfig(
-                model_in_dim=64,
-                sampling_rate=16_000,
-                upsample_initial_channel=32,
-                upsample_rates=[5, 4, 2, 2, 2],
-                upsample_kernel_sizes=[16, 16, 8, 4, 4],
-                resblock_kernel_sizes=[3],
-                resblock_dilation_sizes=[[1, 3]],
-                normalize_before=False,
-                initializer_range=0.3,
-            )
-        )
+        generator = gpt2(GPT_DIM)
+        vocoder = hifi_gan(64, upsample_initial_channel=32, initializer_range=0.3)
         diffusers.AudioLDM2Pipeline(
             vae=coder(1, 3),
             text_encoder=transformers.ClapModel.from_pretrained(clap),
@@ -192,7 +169,5 @@ def tiny_sounds(folder: Path, **of_network: Any) -> Path:
             ),
             vocoder=vocoder,
         ).save_pretrained(folder)
-    index = folder / "model_index.json"
-    parts = json.loads(index.read_text())  # as the hub has it
-    index.write_text(json.dumps(parts | {"language_model": ["transformers", "GPT2Model"]}))
+    name_part(folder, "language_model", "transformers", "GPT2Model")
     return folder

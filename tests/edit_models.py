@@ -1,7 +1,7 @@
 """Models that edit in tests: a run of the tiny network, as `avipipe train` leaves it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +85,10 @@ def refused(words: Sequence[object], capsys: pytest.CaptureFixture[str]) -> tupl
         main(["edit", *map(str, words)])
     assert isinstance(caught.value.code, int)
     return caught.value.code, capsys.readouterr().err
+
+
+def with_options(given: Mapping[str, str], **changes: str | Path | None) -> list[str]:
+    """Words of `avipipe edit` for options, some of them others, or left out where they are None."""
+    changed = {f"--{key.replace('_', '-')}": value for key, value in changes.items()}
+    pairs = {**given, **changed}.items()
+    return [str(word) for pair in pairs if pair[1] is not None for word in pair]

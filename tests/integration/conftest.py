@@ -27,6 +27,12 @@ def small_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def clip(small_clips: Path) -> Path:
+    """2.25 s of something that bounces."""
+    return next((small_clips / "clips").glob("bounce*"))
+
+
+@pytest.fixture(scope="session")
 def built(small_clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The dataset that the inline executor makes of them."""
     out = tmp_path_factory.mktemp("built") / "dataset"

@@ -29,26 +29,17 @@ from avipipe.media.ffmpeg import run as ffmpeg
 from avipipe.media.probe import probe
 from tests.edit_models import Quiet, avi_edit, beyond, fresh_run, sha256
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BOX = {"box": [0.3, 0.25, 0.4, 0.5]}
 FRAMES = 54
 MARGIN_PX = 16
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose weights are random."""
     return fresh_run(tmp_path_factory.mktemp("model") / "run")
-
-
-@pytest.fixture(scope="module")
-def clip(small_clips: Path) -> Path:
-    """2.25 s of something that bounces."""
-    return next((small_clips / "clips").glob("bounce*"))
 
 
 def job(video: Path, *edits: dict[str, Any]) -> Job:

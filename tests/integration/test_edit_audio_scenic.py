@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from scipy.io import wavfile
 
@@ -14,9 +14,11 @@ from avipipe.cli import cli
 from avipipe.editor.edit.footage import Footage, read_lossless
 from avipipe.manifests import rle
 from avipipe.media.probe import probe
-from tests.edit_models import refused
+from tests.edit_models import refused, with_options
 from tests.scenic_models import tiny_scenic
 from tests.sounds import RATE_HZ, knocks
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 FRAMES, CHUNK = 54, 18
 NOTHING = "the mask covers all here: nothing is edited"
@@ -26,11 +28,6 @@ SCENE: Mapping[str, str] = {
     "--mask-box": "0.3,0.25,0.4,0.5",
     "--steps": "1",
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +41,13 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def clip(small_clips: Path) -> Path:
-    return next((small_clips / "clips").glob("bounce*"))
-
-
-@pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sounds") / "knocks.wav"
     wavfile.write(path, RATE_HZ, knocks())
     return path
 
 
-def options(**changes: str | Path | None) -> list[str]:
-    given = {**SCENE, **{f"--{key.replace('_', '-')}": value for key, value in changes.items()}}
-    return [str(word) for pair in given.items() if pair[1] is not None for word in pair]
+options = partial(with_options, SCENE)
 
 
 def write_masks(clip: Path, path: Path) -> None:
@@ -107,8 +97,6 @@ def test_what_stays_is_the_source_to_the_last_bit(
     ("changes", "told"),
     [
         ({"audio": None}, "it needs --audio FILE"),
-        ({"mask-box": None}, "it needs --mask, --mask-box, --mask-polygon or --mask-words: what"),
-        ({"instruction": "remove the wall"}, "makes no deletion"),
         ({"set": "flow_anchor.gamma=1"}, "unknown key `flow_anchor`"),
         ({"offload": "blocks"}, "models.offload"),
         ({"steps": "2000"}, "at most 1000"),
@@ -127,25 +115,3 @@ def test_what_it_cannot_do_is_refused(
     code, message = refused([str(clip), *words, *small], capsys)
     assert (code, told in message) == (2, True), message
     assert not list(tmp_path.iterdir())
-
-
-def test_clips_of_a_dataset_need_another_sound_than_their_own(
-    built: Path, small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = options(mask_box=None, out=tmp_path / "out", batch=built, split="train")
-    code, message = refused([*words, *small], capsys)
-    assert (code, "2 of 2" in message) == (5, True), message
-    assert "it needs --audio FILE" in message
-
-
-def test_a_mask_that_leaves_nothing_is_refused(
-    clip: Path,
-    sound: Path,
-    small: list[str],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    words = options(audio=sound, out=tmp_path / "out", mask_box="0,0,1,1")
-    code, message = refused([str(clip), *words, *small], capsys)
-    assert code == 2
-    assert "nothing is left to edit" in message

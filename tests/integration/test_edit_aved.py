@@ -3,12 +3,12 @@
 import json
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 
 from avipipe.audio_agent.files import read_sound
@@ -16,7 +16,9 @@ from avipipe.cli import cli
 from avipipe.editor.edit.footage import Footage
 from avipipe.media.probe import probe
 from tests.aved_models import SETTINGS, tiny_pictures, tiny_sounds
-from tests.edit_models import refused
+from tests.edit_models import refused, with_options
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 AVED: Mapping[str, str] = {
     "--method": "aved",
@@ -28,11 +30,6 @@ AVED: Mapping[str, str] = {
 FRAMES = 54
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("weights")
@@ -42,14 +39,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return ["--model", str(tiny_pictures(folder / "sd")), *words]
 
 
-@pytest.fixture(scope="module")
-def clip(small_clips: Path) -> Path:
-    return next((small_clips / "clips").glob("bounce*"))
-
-
-def options(**changes: str | Path | None) -> list[str]:
-    given = {**AVED, **{f"--{key.replace('_', '-')}": value for key, value in changes.items()}}
-    return [str(word) for pair in given.items() if pair[1] is not None for word in pair]
+options = partial(with_options, AVED)
 
 
 def test_picture_and_sound_are_edited_without_a_mask(
@@ -77,6 +67,7 @@ def test_picture_and_sound_are_edited_without_a_mask(
     assert len(Footage(out / "work" / "edit-01" / "frames").read(range(FRAMES))) == FRAMES
 
 
+@pytest.mark.slow  # two clips: 6 s; what batches have in common is tested with FlowAnchor
 def test_clips_of_a_dataset_are_edited_with_their_captions_and_sounds(
     built: Path, models: list[str], tmp_path: Path
 ) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner, Result
 
 from avipipe.cli import cli
@@ -15,23 +14,15 @@ from avipipe.manifests import rle
 from avipipe.media.ffmpeg import run as ffmpeg
 from tests.edit_models import fresh_run, refused, sha256
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BOX = "--mask-box=0.3,0.25,0.4,0.5"
 QUICK = ("--steps", "2", "--set", "solver.guidance=1")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fresh_run(tmp_path_factory.mktemp("model") / "run")
-
-
-@pytest.fixture(scope="module")
-def clip(small_clips: Path) -> Path:
-    return next((small_clips / "clips").glob("bounce*"))
 
 
 def called(*words: object) -> Result:

@@ -32,11 +32,6 @@ class Stopped(Quiet):
 
 
 @pytest.fixture(scope="module")
-def clip(small_clips: Path) -> Path:
-    return next((small_clips / "clips").glob("bounce*"))
-
-
-@pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> AviEdit:
     torch.set_num_threads(1)
     return avi_edit(fresh_run(tmp_path_factory.mktemp("model") / "run"))

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from avipipe.cli import cli
-from tests.edit_models import fresh_run, refused
+from tests.edit_models import fresh_run, refused, with_options
 from tests.wan_models import tiny_wan
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 FLOW: Mapping[str, str] = {
     "--method": "flow_anchor",
@@ -23,24 +25,12 @@ FLOW: Mapping[str, str] = {
 SMALL = ("--set", "output.size=[96,64]", "--set", "models.precision=fp32")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def wan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_wan(tmp_path_factory.mktemp("weights") / "wan")
 
 
-@pytest.fixture(scope="module")
-def clip(small_clips: Path) -> Path:
-    return next((small_clips / "clips").glob("bounce*"))
-
-
-def options(**changes: str | Path | None) -> list[str]:
-    given = {**FLOW, **{f"--{key.replace('_', '-')}": value for key, value in changes.items()}}
-    return [str(word) for pair in given.items() if pair[1] is not None for word in pair]
+options = partial(with_options, FLOW)
 
 
 def test_prompts_without_a_difference_are_told(clip: Path, wan: Path, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import yaml
 
 from avipipe.annotators.base import Frames, Mask
@@ -19,7 +18,11 @@ from examples.tiny.shapes import KINDS, RGB, Scene, draw_scene
 from examples.tiny.train_wan import NUM_SCENES, STEPS, Lessons, TinyWan, train
 from tests.edit_models import Quiet
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 NUM_EDITS, FRAMES = 10, 9
 
@@ -31,7 +34,6 @@ SETTINGS = Path(__file__).parents[2] / "examples" / "tiny" / "flow_anchor.yaml"
 @pytest.fixture(scope="module")
 def anchoring(tmp_path_factory: pytest.TempPathFactory) -> FlowAnchor:
     """FlowAnchor with the example's Wan, which has learnt from other scenes."""
-    torch.set_num_threads(1)
     rng, parts = np.random.default_rng(0), TinyWan.random()
     train(parts, Lessons.of([draw_scene(rng) for _ in range(NUM_SCENES)], parts), STEPS)
     wan = tmp_path_factory.mktemp("tiny") / "wan"

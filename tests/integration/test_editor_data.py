@@ -51,12 +51,9 @@ from tests.integration.editor_shards import (  # noqa: E402
     small_config,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 EDITS = {"insertion": 0.0, "deletion": 0.0}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

@@ -35,12 +35,9 @@ from avipipe.errors import ConfigError, RunError
 from tests.editor_batches import BatchStream, batch_of, tiny_config
 from tests.integration.builds import ROOT
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ALONE = World(0, 1, torch.device("cpu"))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def trainer(folder: Path, config: TrainConfig, **options: Any) -> Trainer:

@@ -1,6 +1,6 @@
 """Models that hear for the audio agent, and Bark, tiny and random, through their loaders."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from avipipe.services.reply import BrokenReplyError, Message
 from tests.models import tiny_listeners
 from tests.models.locked import lock
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RATE_HZ = 44_100
 TOOLS: dict[str, Callable[[], Any]] = {
     "qwen2_audio": Qwen2Audio,
@@ -30,15 +32,6 @@ TOOLS: dict[str, Callable[[], Any]] = {
     "pe_a_frame": QueriedSeparator,
     "bark": BarkSpeech,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """More only wait for each other on so small a net."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """What makes, separates and measures sounds for the audio agent, tiny and random."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from tests.models.tiny_sound_makers import (
 )
 
 pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning"),
     pytest.mark.filterwarnings("ignore:.*torch_dtype.* is deprecated:FutureWarning"),
     # Of rounding at the ends of the noise schedule.
@@ -57,15 +58,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("clap", "audioldm2", "stable_audio", "mms_tts_eng", "htdemucs"):
         WRITERS[name](folder)
     return folder
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """More only wait for each other on so small a net."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,8 @@ from tests.edit_models import Quiet  # noqa: E402
 from tests.scenic_models import tiny_scenic  # noqa: E402
 from tests.sounds import harmonics, noise  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZE, FRAMES = (96, 64), 9
 SPEC = EditSpec(
     instruction="make it rain", audio="rain.wav", mask=MaskSpec(box=(0.3, 0.2, 0.4, 0.6))
@@ -46,11 +48,6 @@ def settings(folders: dict[str, Path], models: Any = None, **scenic: Any) -> Aud
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return tiny_scenic(tmp_path_factory.mktemp("weights"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

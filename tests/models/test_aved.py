@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
@@ -24,6 +24,8 @@ from avipipe.editor.edit.method import Part, Result, Scene  # noqa: E402
 from avipipe.errors import ConfigError, RunError, WeightsError  # noqa: E402
 from tests.aved_models import tiny_pictures, tiny_sounds  # noqa: E402
 from tests.edit_models import Quiet  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SIZE, FRAMES = (64, 48), 25
 SPEC = EditSpec(instruction="make it green", prompt="a green cube", source_prompt="a red cube")
@@ -49,7 +51,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def method(models: Path) -> Aved:
-    torch.set_num_threads(1)
     return Aved.load(settings(models))
 
 

@@ -18,18 +18,12 @@ from avipipe.editor.avi_edit.sizes import EditorConfig
 from avipipe.errors import WeightsError
 from tests.models.locked import lock
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZES = EditorConfig.preset("tiny")
 SIZE = (3, 4, 6)
 NUM_FRAMES = 9
 NUM_TOKENS = 3 * 2 * 3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def tiny_wan() -> WanTransformer3DModel:

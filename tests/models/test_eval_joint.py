@@ -52,7 +52,6 @@ def test_imagebind_scores_a_case_by_each_protocol(tmp_path: Path) -> None:
     cases = [own, *controls_of([own], seed=0)]
     found = {each.case.control: each.scores for each in measure(cases, BOUND, tmp_path / "work")}
     for name in BOUND:
-        assert abs(value(found[""][name])) <= (100 if name == "ac.imagebind" else 1)
         assert value(found[""][name]) != value(found["copy"][name])
         assert value(found["frozen"][name]) != value(found["copy"][name])
     for name in BOUND[:4]:

@@ -12,7 +12,7 @@ from avipipe.errors import WeightsError
 from avipipe.evaluate.extractors.face_tracks import FaceTracker
 from avipipe.evaluate.extractors.networks.syncnet import SyncNet
 from avipipe.evaluate.extractors.syncnet import SyncNetV2, num_windows, of_track
-from avipipe.evaluate.metrics.sync import LEAST_FRAMES, distances_at_offsets, lip_sync
+from avipipe.evaluate.metrics.sync import LEAST_FRAMES
 from avipipe.media.decode import read_audio, read_frames
 from avipipe.media.probe import probe
 
@@ -48,7 +48,6 @@ def test_a_talking_head_is_followed_cropped_and_compared_with_its_sound(
     short = faces[:30], sound[: 30 * 640]
     seen, heard = syncnet(tmp_path, monkeypatch).features(*short)
     assert seen.shape == heard.shape == (num_windows(30, 30 * 640), 1024)
-    assert abs(lip_sync(distances_at_offsets(seen, heard)).offset_frames) <= 15
     assert tracker.tracks(frames[:60], fps=fps, least_frames=LEAST_FRAMES) == []
     assert tracker.tracks(frames[:0], fps=fps, least_frames=LEAST_FRAMES) == []
 

@@ -1,13 +1,11 @@
 """LPIPS on random weights in the layout of the public files."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-import yaml
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")
@@ -17,18 +15,13 @@ from avipipe.errors import WeightsError  # noqa: E402
 from avipipe.evaluate.extractors.lpips import LpipsAlex  # noqa: E402
 from avipipe.evaluate.metrics.lpips import lpips_outside  # noqa: E402
 from avipipe.evaluate.metrics.undefined import Undefined  # noqa: E402
+from tests.models.single_file import lock_files  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 WIDTHS = (64, 192, 384, 256, 256)
 State = dict[str, Any]
 Frames = npt.NDArray[np.uint8]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -52,16 +45,10 @@ def lpips(backbone: State, heads: State, tmp_path_factory: pytest.TempPathFactor
 
 
 def load(backbone: State, heads: State, folder: Path) -> LpipsAlex:
-    own = {}
     for name, state in zip(LpipsAlex.needs, (backbone, heads), strict=True):
-        file = weights.entry(name).files[0].name
-        torch.save(state, folder / file)
-        told = {"url": "https://example.org", "licence": "none", "purpose": "a test"}
-        own[name] = told | {"files": [{"name": file}]}
-    (folder / "lock.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
+        torch.save(state, folder / weights.entry(name).files[0].name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AVIPIPE_WEIGHTS_DIR", str(folder))
-        patch.setenv("AVIPIPE_WEIGHTS_LOCK", str(folder / "lock.yaml"))
+        lock_files(patch, folder, *LpipsAlex.needs)
         extractor = LpipsAlex()
         extractor.setup()
     return extractor
@@ -106,9 +93,10 @@ def test_the_map_shows_where_an_edit_is(lpips: LpipsAlex, source: Frames) -> Non
 
 
 def test_what_lacks_a_tensor_is_refused(backbone: State, heads: State, tmp_path: Path) -> None:
+    (tmp_path / "backbone").mkdir()
     lost = {name: each for name, each in backbone.items() if name != "features.6.bias"}
     with pytest.raises(WeightsError, match=r"lacks 1 of its tensors, features\.6\.bias"):
-        load(lost, heads, tmp_path)
+        load(lost, heads, tmp_path / "backbone")
     lost = {name: each for name, each in heads.items() if "lin4" not in name}
     with pytest.raises(WeightsError, match="lin4"):
         load(backbone, lost, tmp_path)

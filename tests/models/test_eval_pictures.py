@@ -1,6 +1,5 @@
 """What looks at pictures for metrics, on tiny random checkpoints in the layout of the real ones."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,9 @@ from tests.models.locked import lock  # noqa: E402
 from tests.models.single_file import lock_file  # noqa: E402
 from tests.models.tiny_clip import write_clip  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Frames = npt.NDArray[np.uint8]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

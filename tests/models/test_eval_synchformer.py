@@ -4,11 +4,9 @@ The numbers were made with hkchengrex/av-benchmark@050a5cd (its part of v-iashin
 licence); weights and views are drawn anew.
 """
 
-import zlib
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor
@@ -18,6 +16,7 @@ from avipipe.evaluate.extractors.networks.synchformer import Synchformer
 from avipipe.evaluate.extractors.synchformer import SynchformerAudioSet
 from avipipe.evaluate.metrics.desync import desync_s
 from avipipe.evaluate.metrics.undefined import Undefined
+from tests.models.drawn import drawn_state, drawn_views
 
 DIM, NUM_CLASSES = 24, 21
 NUM_TOKENS = 1 + 14 * 8 + 1 + 14 * 6
@@ -37,18 +36,8 @@ def state() -> dict[str, Tensor]:
     for layers in ("vfeat_extractor.blocks", "afeat_extractor.ast.encoder.layer"):
         sizes |= {f"{layers}.{number}.": torch.zeros(1) for number in range(2)}
     sizes |= {f"transformer.blocks.{number}.": torch.zeros(1) for number in range(2)}
-    found = {}
-    for name, tensor in Synchformer(sizes).state_dict().items():
-        shape = tuple(tensor.shape)
-        drawn = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape)
-        is_norm = len(shape) == 1 and name.endswith("weight")
-        scale = 0.2 if len(shape) == 1 else 2 / np.sqrt(np.prod(shape[1:]))
-        found[name] = torch.from_numpy((is_norm + scale * drawn).astype(np.float32))
-    return found
-
-
-def views(seed: int, *shape: int) -> npt.NDArray[np.float32]:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    tensors = Synchformer(sizes).state_dict().items()
+    return drawn_state({name: tuple(tensor.shape) for name, tensor in tensors})
 
 
 @pytest.fixture
@@ -65,9 +54,11 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_features_and_logits_are_those_of_the_official_network() -> None:
     network = Synchformer(state()).eval()
     network.load_state_dict(state())
-    seen = network.see(torch.from_numpy(views(1, 1, 16, 3, 224, 224)))
-    heard = network.hear(torch.from_numpy(views(2, 2, 1, 128, 66)))
-    features = (torch.from_numpy(views(seed, 14, steps, DIM)) for seed, steps in ((3, 8), (4, 6)))
+    seen = network.see(torch.from_numpy(drawn_views(1, 1, 16, 3, 224, 224)))
+    heard = network.hear(torch.from_numpy(drawn_views(2, 2, 1, 128, 66)))
+    features = (
+        torch.from_numpy(drawn_views(seed, 14, steps, DIM)) for seed, steps in ((3, 8), (4, 6))
+    )
     logits = network.compare(*features)
     assert seen.shape == (1, 8, DIM)
     assert heard.shape == (2, 6, DIM)
@@ -82,7 +73,7 @@ def test_both_ends_of_a_clip_are_compared_and_short_ones_have_no_desync() -> Non
     synchformer.setup()
     rng = np.random.default_rng(7)
     base = rng.integers(0, 256, (224, 224, 3), dtype=np.uint8)
-    wave = views(8, 16_000 * 6)
+    wave = drawn_views(8, 16_000 * 6)
     frames = np.stack([np.roll(base, 3 * k, axis=1) for k in range(130)])
     logits = synchformer.logits(frames, wave)
     assert logits.shape == (2, NUM_CLASSES)

@@ -1,7 +1,6 @@
 """Qwen3-VL through the production loader, from a tiny random checkpoint; it can only babble."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from avipipe.annotators.full.qwen3_vl import Qwen3VlCaptioner
 from avipipe.annotators.registry import create
 from avipipe.errors import AnnotatorError, FailKind, WeightsError
 from avipipe.services.reply import Message
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -113,15 +114,6 @@ def located(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AVIPIPE_WEIGHTS_DIR", str(checkpoint.parent))
     monkeypatch.setenv("AVIPIPE_WEIGHTS_LOCK", str(lock(checkpoint)))
     return checkpoint
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """More only wait for each other on so small a net."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -69,8 +69,8 @@ def write_stable_audio(folder: Path) -> None:
         "solver_type": "midpoint",
     }
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
-    _name(folder, "scheduler", "diffusers", "CosineDPMSolverMultistepScheduler")
-    _name(folder, "tokenizer", "transformers", "T5TokenizerFast")
+    name_part(folder, "scheduler", "diffusers", "CosineDPMSolverMultistepScheduler")
+    name_part(folder, "tokenizer", "transformers", "T5TokenizerFast")
 
 
 def write_audioldm2(folder: Path, clap_folder: Path) -> None:
@@ -96,30 +96,8 @@ def write_audioldm2(folder: Path, clap_folder: Path) -> None:
         up_block_types=["UpDecoderBlock2D", "UpDecoderBlock2D"],
         latent_channels=4,
     )
-    vocoder = transformers.SpeechT5HifiGan(
-        transformers.SpeechT5HifiGanConfig(
-            model_in_dim=8,
-            sampling_rate=16_000,
-            upsample_initial_channel=64,
-            upsample_rates=[5, 4, 2, 2, 2],
-            upsample_kernel_sizes=[16, 16, 8, 4, 4],
-            resblock_kernel_sizes=[3],
-            resblock_dilation_sizes=[[1, 3]],
-            normalize_before=False,
-        )
-    )
-    language_model = transformers.GPT2LMHeadModel(
-        transformers.GPT2Config(
-            n_embd=16,
-            n_head=2,
-            n_layer=1,
-            n_positions=99,
-            vocab_size=20,
-            max_new_tokens=8,
-            bos_token_id=0,
-            eos_token_id=1,
-        )
-    )
+    vocoder = hifi_gan(8, upsample_initial_channel=64)
+    language_model = gpt2(16)
     diffusers.AudioLDM2Pipeline(
         vae=vae,
         text_encoder=transformers.ClapModel.from_pretrained(clap_folder),
@@ -137,10 +115,40 @@ def write_audioldm2(folder: Path, clap_folder: Path) -> None:
         ),
         vocoder=vocoder,
     ).save_pretrained(folder)
-    _name(folder, "language_model", "transformers", "GPT2Model")
-    _name(folder, "tokenizer", "transformers", "RobertaTokenizerFast")
-    _name(folder, "tokenizer_2", "transformers", "T5TokenizerFast")
-    _name(folder, "unet", "audioldm2", "AudioLDM2UNet2DConditionModel")
+    name_part(folder, "language_model", "transformers", "GPT2Model")
+    name_part(folder, "tokenizer", "transformers", "RobertaTokenizerFast")
+    name_part(folder, "tokenizer_2", "transformers", "T5TokenizerFast")
+    name_part(folder, "unet", "audioldm2", "AudioLDM2UNet2DConditionModel")
+
+
+def hifi_gan(num_mels: int, **changes: Any) -> Any:
+    """A vocoder of AudioLDM 2's kind: 16 kHz, 160 samples a spectrum."""
+    sizes = {
+        "model_in_dim": num_mels,
+        "sampling_rate": 16_000,
+        "upsample_rates": [5, 4, 2, 2, 2],
+        "upsample_kernel_sizes": [16, 16, 8, 4, 4],
+        "resblock_kernel_sizes": [3],
+        "resblock_dilation_sizes": [[1, 3]],
+        "normalize_before": False,
+    }
+    return transformers.SpeechT5HifiGan(transformers.SpeechT5HifiGanConfig(**sizes | changes))
+
+
+def gpt2(dim: int) -> Any:
+    """What imagines, in AudioLDM 2, the states that the network reads."""
+    return transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(
+            n_embd=dim,
+            n_head=2,
+            n_layer=1,
+            n_positions=99,
+            vocab_size=20,
+            max_new_tokens=8,
+            bos_token_id=0,
+            eos_token_id=1,
+        )
+    )
 
 
 def write_mms_tts(folder: Path) -> None:
@@ -188,7 +196,7 @@ def _text_encoder(dim: int) -> Any:
     )
 
 
-def _name(folder: Path, part: str, library: str, kind: str) -> None:
+def name_part(folder: Path, part: str, library: str, kind: str) -> None:
     """Write the class of a part into the index, as the hub has it."""
     index = folder / "model_index.json"
     parts = json.loads(index.read_text())

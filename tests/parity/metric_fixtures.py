@@ -6,6 +6,7 @@ max|difference| <= tolerance * max(1, max|expected|), relative for scalars below
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,13 @@ def arrays(name: str) -> Arrays:
         pytest.skip(f"no {path}: set AVIPIPE_PARITY_DIR to the folder of reference numbers")
     with np.load(path) as file:
         return {key: file[key] for key in file.files}
+
+
+def named(fixture: Arrays, pattern: str) -> list[str]:
+    """What the group of a pattern finds in the names of a fixture, in order: never nothing."""
+    found = [match[1] for key in fixture if (match := re.fullmatch(pattern, key))]
+    assert found, f"no {pattern!r} in the fixture"
+    return found
 
 
 def close(found: npt.ArrayLike, expected: npt.ArrayLike, tolerance: float) -> None:

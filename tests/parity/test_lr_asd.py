@@ -8,7 +8,6 @@ drawn anew from seeds; the trained weights and the clip of a person are used whe
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,8 @@ from avipipe.annotators.faces.lr_asd import (
 from avipipe.annotators.faces.mfcc import mfcc, mfcc_of_frames
 from avipipe.errors import WeightsError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 DATA = Path(__file__).parent / "data" / "lr_asd"
 SHARED = Path(__file__).parents[3] / "shared"
 SCENARIO: dict[str, Any] = json.loads((DATA / "scenario.json").read_text())
@@ -45,14 +46,6 @@ def check(found: Array, expected: Array) -> None:
 def arrays(path: Path) -> dict[str, Array]:
     with np.load(path) as file:
         return {key: file[key] for key in file.files}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from avipipe.evaluate.metrics.av_align import (
 )
 from avipipe.evaluate.metrics.onsets import onset_strength, onset_times
 from avipipe.evaluate.metrics.undefined import Undefined
-from tests.parity.metric_fixtures import Arrays, arrays, close
+from tests.parity.metric_fixtures import Arrays, arrays, close, named
 
 EXACT = 1e-12
 
@@ -54,12 +54,11 @@ def test_lists_of_peaks(align: Arrays) -> None:
 
 
 def test_peaks_of_curves(align: Arrays) -> None:
-    for key in align:
-        if key.startswith("curve") and key.removeprefix("curve").isdigit():
-            curve, fps = align[key], float(align[f"{key}_fps"])
-            close(motion_peaks(curve, fps=fps), align[f"{key}_peaks_v1"], EXACT)
-            found = motion_peaks(curve, fps=fps, floor_px=FLOOR_PX)
-            close(found, align[f"{key}_peaks_v2"], EXACT)
+    for key in named(align, r"(curve\d+)"):
+        curve, fps = align[key], float(align[f"{key}_fps"])
+        close(motion_peaks(curve, fps=fps), align[f"{key}_peaks_v1"], EXACT)
+        found = motion_peaks(curve, fps=fps, floor_px=FLOOR_PX)
+        close(found, align[f"{key}_peaks_v2"], EXACT)
 
 
 def test_flow(align: Arrays) -> None:

@@ -13,7 +13,7 @@ from avipipe.evaluate.extractors.imagebind_views import (
     video_views,
 )
 from avipipe.evaluate.extractors.synchformer_views import audio_segments, pictures, video_segments
-from tests.parity.metric_fixtures import Arrays, arrays, close
+from tests.parity.metric_fixtures import Arrays, arrays, close, named
 from tests.parity.metric_recipes import noisy_tone, offset_tone, stats
 
 RULES: list[ClipRule] = ["pinned", "pypi015"]
@@ -41,7 +41,7 @@ def test_times_of_clips(imagebind: Arrays, rule: ClipRule, num_clips: int) -> No
 
 @pytest.mark.parametrize("rule", RULES)
 def test_sounds_of_imagebind(imagebind: Arrays, rule: ClipRule) -> None:
-    for case in (key.removesuffix("_params") for key in imagebind if key.endswith("_params")):
+    for case in named(imagebind, "(.*)_params"):
         num, channels, rate_hz, seed = imagebind[f"{case}_params"].tolist()
         wave = offset_tone(num, channels, seed, sample_rate_hz=rate_hz)
         check = [wave.sum(dtype=float), wave[0, 0], wave[-1, -1]]

@@ -14,7 +14,7 @@ from avipipe.evaluate.metrics.davis import (
     recall,
     region_similarity,
 )
-from tests.parity.metric_fixtures import Arrays, arrays, close
+from tests.parity.metric_fixtures import Arrays, arrays, close, named
 
 EXACT = 1e-15
 
@@ -79,20 +79,17 @@ def test_pairs_of_odd_masks(davis: Arrays) -> None:
     pairs = list(zip(truths, masks, strict=True))
     close([region_similarity(*pair) for pair in pairs], davis["pair_J"], EXACT)
     close([boundary_accuracy(*pair) for pair in pairs], davis["pair_F"], EXACT)
-    for key in davis:
-        if key.startswith("pair_F_th"):
-            tolerance_px = int(key.removeprefix("pair_F_th"))
-            scores = [boundary_accuracy(*pair, tolerance_px=tolerance_px) for pair in pairs]
-            close(scores, davis[key], EXACT)
+    for tolerance in named(davis, r"pair_F_th(\d+)"):
+        scores = [boundary_accuracy(*pair, tolerance_px=int(tolerance)) for pair in pairs]
+        close(scores, davis[f"pair_F_th{tolerance}"], EXACT)
     counts = [[boundary(mask).sum() for mask in pair] for pair in pairs]
     np.testing.assert_array_equal(counts, davis["pair_boundary_pixels"])
 
 
 def test_tolerances_and_statistics(davis: Arrays) -> None:
-    for key in davis:
-        if key.startswith("tolerance_"):
-            height, width = map(int, key.removeprefix("tolerance_").split("x"))
-            assert boundary_tolerance_px((height, width)) == davis[key]
+    for size in named(davis, r"tolerance_(\d+x\d+)"):
+        height, width = map(int, size.split("x"))
+        assert boundary_tolerance_px((height, width)) == davis[f"tolerance_{size}"]
     short, long = davis["short_values"], davis["long_values"]
     close([short.mean(), recall(short), decay(short)], davis["short_stats"], EXACT)
     close([long.mean(), recall(long)], davis["long_stats"][:2], EXACT)

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pytest
 import torch
 import torchmetrics.functional.image
-import yaml
 
 from avipipe import weights
 from avipipe.evaluate.extractors.local_views import blacked_out
 from avipipe.evaluate.extractors.lpips import LpipsAlex, LpipsSqueeze
 from avipipe.evaluate.metrics.lpips import mean_lpips
+from tests.models.single_file import lock_files
 from tests.parity.metric_fixtures import Arrays, arrays
 from tests.parity.metric_recipes import recipe_state
 
@@ -45,12 +45,8 @@ def lpips(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LpipsAlex
         backbone, heads = (weights.entry(name) for name in extractor.needs)
         torch.save(recipe_state("lpips", "keys", net), folder / backbone.files[0].name)
         shutil.copy(HEADS / f"{net}.pth", folder / heads.files[0].name)
-        told = {"url": "https://example.org", "licence": "none", "purpose": "a test"}
-        own = {backbone.name: told | {"files": [{"name": backbone.files[0].name}]}}
-        (folder / f"{net}.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("AVIPIPE_WEIGHTS_DIR", str(folder))
-            patch.setenv("AVIPIPE_WEIGHTS_LOCK", str(folder / f"{net}.yaml"))
+            lock_files(patch, folder, backbone.name)
             extractor.setup()
         return extractor
 

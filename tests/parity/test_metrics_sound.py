@@ -38,13 +38,8 @@ from avipipe.evaluate.metrics.sync import (
     lip_sync_inside,
 )
 from avipipe.evaluate.metrics.undefined import Undefined
-from tests.parity.metric_fixtures import Arrays, arrays, close
+from tests.parity.metric_fixtures import arrays, close, named
 from tests.parity.metric_recipes import offset_tone
-
-
-def cases(fixture: Arrays, ending: str) -> list[str]:
-    """What stands before an ending in the names of a fixture."""
-    return [key.removesuffix(ending) for key in fixture if key.endswith(ending)]
 
 
 def triple(found: LipSync) -> list[float]:
@@ -53,9 +48,7 @@ def triple(found: LipSync) -> list[float]:
 
 def test_sync_of_features() -> None:
     fixture = arrays("syncnet")
-    for case in cases(fixture, "_video"):
-        if not case.startswith("feat"):
-            continue
+    for case in named(fixture, "(feat.*)_video"):
         features = fixture[f"{case}_video"], fixture[f"{case}_audio"]
         for reach in (15, 10):
             distances = distances_at_offsets(*features, reach=reach)
@@ -109,7 +102,8 @@ def test_scores_of_av_benchmark() -> None:
 
 def test_lpaps_of_stages() -> None:
     fixture = arrays("lpaps")
-    a, b = ([fixture[f"{case}_{side}"][0] for case in cases(fixture, f"_{side}")] for side in "ab")
+    names = named(fixture, "(.*)_a")
+    a, b = ([fixture[f"{name}_{side}"][0] for name in names] for side in "ab")
     close(stage_distances(a, b, normalised_axis=0), fixture["lpaps_zeus_stages"], 1e-5)
     close(stage_distances(a, b, normalised_axis=1), fixture["lpaps_chan_stages"], 1e-5)
     close(lpaps_zeus(a, b), fixture["lpaps_zeus"], 1e-5)
@@ -120,7 +114,7 @@ def test_lpaps_of_stages() -> None:
 
 def test_lpaps_windows() -> None:
     fixture = arrays("lpaps")
-    for case in cases(fixture, "_params"):
+    for case in named(fixture, "(.*)_params"):
         num_a, rate_a, num_b, rate_b, window_s, overlap = fixture[f"{case}_params"].tolist()
         a, b = (
             lpaps_windows(
@@ -137,7 +131,7 @@ def test_lpaps_windows() -> None:
 
 def test_javis() -> None:
     fixture = arrays("javis")
-    for case in cases(fixture, "_params"):
+    for case in named(fixture, "(.*)_params"):
         num, fps, window_s, overlap_s, lowest = fixture[f"{case}_params"].tolist()
         spans = window_spans(int(num), rate=fps, window_s=window_s, overlap_s=overlap_s)
         np.testing.assert_array_equal(spans, fixture[f"{case}_windows"])

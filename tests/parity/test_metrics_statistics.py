@@ -1,6 +1,5 @@
 """Intervals and tests against the numbers of scipy and statsmodels, with the draws they made."""
 
-import re
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +13,7 @@ from avipipe.evaluate.statistics.proportions import (
     intra_cluster_correlation,
     wilson_interval,
 )
-from tests.parity.metric_fixtures import Arrays, arrays, close
+from tests.parity.metric_fixtures import Arrays, arrays, close, named
 
 TOLERANCE = 1e-9
 
@@ -22,11 +21,6 @@ TOLERANCE = 1e-9
 @pytest.fixture(scope="module")
 def statistics() -> Arrays:
     return arrays("statistics")
-
-
-def numbers(statistics: Arrays, prefix: str) -> list[str]:
-    """`boot0`, `boot1`, … of a fixture."""
-    return sorted({found[0] for key in statistics if (found := re.match(rf"{prefix}\d+", key))})
 
 
 class StoredDraws(np.random.Generator):
@@ -45,7 +39,7 @@ class StoredDraws(np.random.Generator):
 
 @pytest.mark.parametrize("method", ["percentile", "BCa"])
 def test_bootstrap(statistics: Arrays, method: Literal["percentile", "BCa"]) -> None:
-    for name in numbers(statistics, "boot"):
+    for name in named(statistics, r"(boot\d+)_values"):
         index_BK = statistics[f"{name}_index"]
         found = clustered_interval(
             statistics[f"{name}_values"],
@@ -88,7 +82,7 @@ def test_holm(statistics: Arrays) -> None:
 
 
 def test_sign_flips(statistics: Arrays) -> None:
-    for name in numbers(statistics, "perm"):
+    for name in named(statistics, r"(perm\d+)_a"):
         differences = statistics[f"{name}_a"] - statistics[f"{name}_b"]
         found = sign_flip_p(differences, np.arange(len(differences)), seed=0)
         close(found, statistics[f"{name}_p_two_sided"], TOLERANCE)

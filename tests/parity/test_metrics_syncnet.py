@@ -1,6 +1,5 @@
 """SyncNet, its cepstra and whole runs against numbers of its references, with recipe weights."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,7 @@ from avipipe.evaluate.metrics.sync import distances_at_offsets, lip_sync
 from tests.parity.metric_fixtures import Arrays, arrays, close
 from tests.parity.metric_recipes import recipe_state
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The sampler against the numbers of AVI-Edit's own loop."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,15 +15,9 @@ from avipipe.editor.common.flow import NUM_TIMESTEPS, velocity_target
 from avipipe.editor.common.grid import euler_step, sigma_grid
 from tests.parity.aviedit_fixtures import SCENARIO, arrays, close, given, network
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TOLERANCE = 3e-4
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(("steps", "shift"), SCENARIO["sigma_grids_steps_shift"])

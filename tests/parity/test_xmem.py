@@ -1,6 +1,5 @@
 """XMem against numbers of the official implementation."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,17 +21,10 @@ from avipipe.annotators.xmem.network import Widths, XMem, aggregate
 from tests.parity import xmem_fixtures as fixtures
 from tests.parity.xmem_fixtures import SCENARIO, Array, Arrays, arrays, check
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NET_TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}
 MEMORY_TOLERANCE = {"atol": 1e-5, "rtol": 1e-4}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """The layers are so small that threads cost more than they give."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
