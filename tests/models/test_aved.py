@@ -12,18 +12,19 @@ pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
-from diffusers.utils import logging as diffusers_logging  # noqa: E402
+import torch
+from diffusers.utils import logging as diffusers_logging
 
-from avipipe.annotators.base import Wave  # noqa: E402
-from avipipe.audio_agent.files import write_sound  # noqa: E402
-from avipipe.audio_agent.tools import Sound  # noqa: E402
-from avipipe.editor.aved.method import Aved, AvedConfig, native_frames, word_spans  # noqa: E402
-from avipipe.editor.edit.footage import Footage  # noqa: E402
-from avipipe.editor.edit.job import EditSpec  # noqa: E402
-from avipipe.editor.edit.method import Part, Result, Scene  # noqa: E402
-from avipipe.errors import ConfigError, RunError, WeightsError  # noqa: E402
-from tests.aved_models import tiny_pictures, tiny_sounds  # noqa: E402
-from tests.edit_models import Quiet  # noqa: E402
+from avipipe.annotators.base import Wave
+from avipipe.audio_agent.files import write_sound
+from avipipe.audio_agent.tools import Sound
+from avipipe.editor.aved.method import Aved, AvedConfig, native_frames, word_spans
+from avipipe.editor.edit.footage import Footage
+from avipipe.editor.edit.job import EditSpec
+from avipipe.editor.edit.method import Part, Result, Scene
+from avipipe.errors import ConfigError, RunError, WeightsError
+from tests.aved_models import tiny_pictures, tiny_sounds
+from tests.edit_models import Quiet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
