@@ -38,6 +38,7 @@ class AskedEdit(BaseModel):
             white is the inside.
         group: cases of one group are not independent: they are made of one video.
         label: the class by which the report slices.
+        target_label: the class of what is there after the edit; empty where it goes.
         questions: those of FiVE-Acc, for a judge.
         checklist: questions to which yes is good, for a judge.
         problem: why there is nothing to measure.
@@ -53,6 +54,7 @@ class AskedEdit(BaseModel):
     instruction: str = ""
     label: str = ""
     group: str = ""
+    target_label: str = ""
     questions: FiveQuestions | None = None
     checklist: tuple[ChecklistItem, ...] = ()
     problem: str = ""

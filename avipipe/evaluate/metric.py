@@ -30,12 +30,15 @@ Need = Literal[
     "source_sound",
     "source_prompt",
     "target_prompt",
+    "label",
+    "target_label",
     "request",
     "questions",
     "checklist",
 ]
 """Pictures of the edit; pictures that lie on those of the source; a mask of either side, or of
-both; a sound; a prompt; an instruction or a target prompt; questions of FiVE-Acc; a checklist."""
+both; a sound; a prompt; a class; an instruction or a target prompt; questions of FiVE-Acc; a
+checklist."""
 
 MIN_COMMON = 0.5
 """Share of the source that an edit must last, and the other way round, to be compared with it: less
@@ -232,6 +235,10 @@ def _lack(needs: tuple[Need, ...], view: CaseView) -> Score | None:
                 return Score("skipped", reason="the case has no source prompt")
             case "target_prompt" if not view.case.target_prompt:
                 return Score("skipped", reason="the case has no target prompt")
+            case "label" if not view.case.label:
+                return Score("skipped", reason="the case has no class of the source (`label`)")
+            case "target_label" if not view.case.target_label:
+                return Score("skipped", reason="the case has no class of the target")
             case "request" if not (view.case.instruction or view.case.target_prompt):
                 return Score("skipped", reason="the case has no instruction and no target prompt")
             case "questions" if view.case.questions is None:

@@ -30,7 +30,7 @@ from tests.integration import lavfi
 from tests.integration.chat_server import KEY, Answer, ChatServer, chat_server, says
 
 FIVE = [f"fiveacc.{name}" for name in ("mean", "yesno", "choice", "either", "both", "swapped")]
-ALL = [*FIVE, "fiveacc.generated", "checklist.generated"]
+ALL = [*FIVE, "fiveacc.generated", "obj.judge", "checklist.generated"]
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,7 @@ def case(clips: dict[str, Path]) -> Case:
                 edit=clips["red"],
                 source_prompt="a blue wall",
                 target_prompt="a red wall",
+                target_label="red wall",
                 questions=questions,
             )
         ],
@@ -182,7 +183,7 @@ def test_a_second_run_asks_nothing_and_has_the_same_answers(
         (first,) = measure([case], ALL, tmp_path)
         num_asked = len(server.requests)
         (second,) = measure([case], ALL, tmp_path)
-        assert len(server.requests) == num_asked == 4 + 4 + 2
+        assert len(server.requests) == num_asked == 4 + 4 + 1 + 2
         assert values(second) == values(first)
         assert second.answers == first.answers
         assert len(first.answers) == num_asked

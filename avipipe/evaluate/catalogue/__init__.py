@@ -16,6 +16,7 @@ from avipipe.evaluate.catalogue.lips import LIPS
 from avipipe.evaluate.catalogue.masks import MASKS
 from avipipe.evaluate.catalogue.motion import MOTION
 from avipipe.evaluate.catalogue.networks import NETWORKS
+from avipipe.evaluate.catalogue.objects import OBJECTS
 from avipipe.evaluate.catalogue.pictures import PICTURES
 from avipipe.evaluate.catalogue.sets import SETS
 from avipipe.evaluate.catalogue.sounds import SOUNDS
@@ -30,6 +31,7 @@ METRICS: dict[str, Metric] = {
     **MOTION,
     **MASKS,
     **WORDS,
+    **OBJECTS,
     **JUDGED,
     **SOUNDS,
     **SYNCHRONY,

@@ -1,4 +1,4 @@
-"""Metrics by a judge that sees, and hears where it is asked to: FiVE-Acc and checklists."""
+"""Metrics by a judge that sees, and hears where it is asked to: FiVE-Acc, Obj., checklists."""
 
 import io
 import wave
@@ -102,6 +102,11 @@ def _both_ways(questions: Callable[[CaseView], five.FiveQuestions]) -> Callable[
         return five.five_acc([(is_right, chosen == "b"), (is_right, swapped == "a")]).mean
 
     return measure
+
+
+def _object(view: CaseView) -> float:
+    label = view.case.target_label
+    return float(five.says_yes(_yes_no(view, f"Is this to be seen in the video: {label}?")))
 
 
 # --- Checklists
@@ -269,6 +274,12 @@ JUDGED: dict[str, Metric] = {
         "target prompt, and which.",
         "source_prompt",
         "target_prompt",
+    ),
+    "obj.judge": _metric(
+        _object,
+        "Whether a judge sees the target's class.",
+        "One question, yes or no. AvED leaves Obj. open: this is a choice.",
+        "target_label",
     ),
     "checklist.given": _metric(
         _own_list(lambda found: found.score),

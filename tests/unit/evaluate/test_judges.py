@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from avipipe.annotators.base import Detection
 from avipipe.evaluate.metrics.checklist_judge import (
     FIDELITY,
     INSTRUCTION,
@@ -21,6 +22,7 @@ from avipipe.evaluate.metrics.five_acc import (
     shown_frames,
     swapped_options,
 )
+from avipipe.evaluate.metrics.object_found import share_found
 from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.services.reply import ReplyError
 
@@ -132,6 +134,15 @@ def test_prompts_become_questions_that_can_be_swapped() -> None:
         generated_questions("A swan.", "a swan. ")
     with pytest.raises(Undefined, match="cannot be made options"):
         generated_questions("Gate a) open", "Gate b) shut")
+
+
+def test_an_object_is_found_in_the_pictures_that_were_looked_at() -> None:
+    box = (0.0, 0.0, 1.0, 1.0)
+    twice = [Detection(0, box, "dog", 0.9), Detection(0, box, "dog", 0.8)]
+    assert share_found(twice, [0, 4, 9]) == pytest.approx(1 / 3)
+    assert share_found([], [0]) == 0.0
+    with pytest.raises(Undefined):
+        share_found(twice, [])
 
 
 def test_nothing_to_judge_is_undefined() -> None:
