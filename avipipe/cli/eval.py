@@ -148,10 +148,10 @@ def _measured(
 
     from avipipe.cli.eval_progress import EvaluateProgress
     from avipipe.evaluate.cases import select
-    from avipipe.evaluate.conclude import conclude
+    from avipipe.evaluate.conclude import conclude, metric_facts
     from avipipe.evaluate.report.render import write_report
     from avipipe.evaluate.run import measure_all
-    from avipipe.evaluate.tables import clip_scores, feature_rows
+    from avipipe.evaluate.tables import answer_rows, clip_scores, feature_rows
 
     out.mkdir(parents=True, exist_ok=True)
     own = select(cases, shard)
@@ -169,7 +169,8 @@ def _measured(
         cases,
         clips,
         feature_rows(measured),
-        metrics=metrics,
+        answer_rows(measured),
+        metrics={name: metric_facts(name) for name in metrics},
         seed=seed,
         allow_small_n=allow_small_n,
         shard=shard,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from avipipe.evaluate.cases import Case, Control
 from avipipe.evaluate.controls import SHIFT_S
+from avipipe.evaluate.judge import Interview
 from avipipe.evaluate.mask_view import MaskView
 from avipipe.evaluate.views import (
     DETAIL_STEP,
@@ -42,6 +43,7 @@ class CaseView:
         sound: the file whose sound the edit has; the edit itself but for a shuffled control.
         mask: of the source, cut to what the edit shows; edit_mask: of the edit. None for none.
         cached: keeps arrays by the content of a file, across cases and runs.
+        interview: with a judge, about this case.
     """
 
     case: Case
@@ -51,6 +53,7 @@ class CaseView:
     mask: MaskView | None
     edit_mask: MaskView | None
     cached: Callable[[MediaView, str, Callable[[], Features]], Features]
+    interview: Interview
 
     @property
     def control(self) -> Control:

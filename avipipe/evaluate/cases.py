@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from avipipe.errors import ConfigError, ManifestError
 from avipipe.evaluate.datasets import SourceClip, is_dataset, unpacked
+from avipipe.evaluate.metrics.checklist_judge import ChecklistItem
+from avipipe.evaluate.metrics.five_acc import FiveQuestions
 from avipipe.files import write_whole
 from avipipe.media.crop import WHOLE, Shares
 
@@ -36,6 +38,9 @@ class AskedEdit(BaseModel):
             white is the inside.
         group: cases of one group are not independent: they are made of one video.
         label: the class by which the report slices.
+        target_label: the class of what is there after the edit; empty where it goes.
+        questions: those of FiVE-Acc, for a judge.
+        checklist: questions to which yes is good, for a judge.
         problem: why there is nothing to measure.
     """
 
@@ -49,6 +54,9 @@ class AskedEdit(BaseModel):
     instruction: str = ""
     label: str = ""
     group: str = ""
+    target_label: str = ""
+    questions: FiveQuestions | None = None
+    checklist: tuple[ChecklistItem, ...] = ()
     problem: str = ""
 
     def below(self, folder: Path) -> Self:
@@ -235,9 +243,12 @@ def cases_of_asked(asked: Sequence[AskedEdit], edits: Mapping[str, Path]) -> lis
         for name in sorted({*by_name, *made}):
             missing = Case(name=name, method=method, problem=f"{method} has no edit of it")
             case = made.get(name, missing)
-            told = by_name[name].model_dump(exclude_defaults=True) if name in by_name else {}
-            cases.append(case.model_copy(update=told))
+            cases.append(case.model_copy(update=_told(by_name[name]) if name in by_name else {}))
     return completed(cases, ", ".join(str(folder) for folder in edits.values()))
+
+
+def _told(asked: AskedEdit) -> dict[str, Any]:
+    return {key: getattr(asked, key) for key in asked.model_dump(exclude_defaults=True)}
 
 
 def _made(method: str, folder: Path, sources: Mapping[str, Path]) -> list[Case]:

@@ -63,7 +63,7 @@ def _change(
 ) -> RunChange:
     versions = [_identity(run.facts, metric) for run in (before, after)]
     if versions[0] != versions[1]:
-        reason = "the metric or its views are of another version"
+        reason = "the metric, its views or its judge are others"
         return RunChange(metric, method, None, None, None, reason=reason)
     names = sorted(one.values[metric, method].keys() & two.values[metric, method].keys())
     if not names:
@@ -85,4 +85,6 @@ def _change(
 
 
 def _identity(facts: Mapping[str, Any], metric: str) -> tuple[Any, ...]:
-    return facts["views"], facts["metrics"][metric]["version"], facts["metrics"][metric]["weights"]
+    own = facts["metrics"][metric]
+    # Runs of older versions asked no judge.
+    return facts["views"], own["version"], own["weights"], own.get("judge", "")

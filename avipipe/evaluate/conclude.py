@@ -1,7 +1,7 @@
 """Ends a run: from its scores to tables and tests; joins the shards of one."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -13,14 +13,17 @@ from avipipe.evaluate.aggregate import PairTest, Scores, control_tests, pair_tes
 from avipipe.evaluate.cases import Case
 from avipipe.evaluate.catalogue import LISTED, METRICS
 from avipipe.evaluate.catalogue.sets import SETS
+from avipipe.evaluate.metric import served_by
 from avipipe.evaluate.set_values import SetFeatures, set_tests, set_values
 from avipipe.evaluate.tables import (
+    AnswerRow,
     ClipScore,
     EvaluateRun,
     FeatureRow,
     SetScore,
     SetValue,
     read_run,
+    write_answers,
     write_clips,
     write_features,
     write_run,
@@ -63,8 +66,9 @@ def conclude(
     cases: Sequence[Case],
     clips: Sequence[ClipScore],
     features: Sequence[FeatureRow] = (),
+    answers: Sequence[AnswerRow] = (),
     *,
-    metrics: Sequence[str],
+    metrics: Mapping[str, Mapping[str, Any]],
     seed: int,
     allow_small_n: bool = False,
     shard: tuple[int, int] = (1, 1),
@@ -73,7 +77,8 @@ def conclude(
 
     Args:
         cases: the whole manifest, with controls, whatever the shard.
-        clips: the scores, of the shard alone; `features` too.
+        metrics: those that were asked for, each with its `metric_facts`.
+        clips: the scores, of the shard alone; `features` and `answers` too.
         allow_small_n: of `set_values`.
     """
     scores = Scores(clips)
@@ -91,7 +96,7 @@ def conclude(
         "seed": seed,
         "allow_small_n": allow_small_n,
         "shard": list(shard),
-        "metrics": {name: metric_facts(name) for name in metrics},
+        "metrics": dict(metrics),
         "views": {
             "version": VIEWS_VERSION,
             "fps": float(FPS),
@@ -110,8 +115,9 @@ def conclude(
     write_clips(folder, clips)
     write_sets(folder, sets, values)
     write_features(folder, features)
+    write_answers(folder, answers)
     write_run(folder, facts, cases)
-    run = EvaluateRun(folder, facts, cases, clips, features)
+    run = EvaluateRun(folder, facts, cases, clips, features, answers)
     return Conclusion(run, sets, tests, controls, values, value_tests)
 
 
@@ -126,6 +132,7 @@ def metric_facts(name: str) -> dict[str, Any]:
         "words": metric.words,
         "protocol": metric.protocol,
         "weights": list(metric.weights),
+        "judge": served_by(metric),
     }
 
 
@@ -148,18 +155,22 @@ def merge(folder: Path, parts: Sequence[Path]) -> Conclusion:
                 )
     _check_whole(runs)
     clips = [clip for run in runs for clip in run.clips]
-    metrics = [name for name in LISTED if name in first.facts["metrics"]]
+    told = first.facts["metrics"]
+    metrics = {name: told[name] for name in LISTED if name in told}
     order = {name: place for place, name in enumerate(metrics)}
     clips.sort(key=lambda clip: (clip.method, clip.name, order[clip.metric]))
     kinds = dict.fromkeys(SETS[name].features.name for name in metrics if name in SETS)
     places = {kind: place for place, kind in enumerate(kinds)}
     features = [row for run in runs for row in run.features]
     features.sort(key=lambda row: (row.method, row.name, places[row.kind]))
+    answers = [row for run in runs for row in run.answers]
+    answers.sort(key=lambda row: (row.method, row.name))
     return conclude(
         folder,
         first.cases,
         clips,
         features,
+        answers,
         metrics=metrics,
         seed=first.facts["seed"],
         allow_small_n=first.facts["allow_small_n"],

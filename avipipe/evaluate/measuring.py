@@ -12,8 +12,9 @@ from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.cases import Case
 from avipipe.evaluate.catalogue import METRICS
 from avipipe.evaluate.catalogue.sets import SETS
+from avipipe.evaluate.judge import Interview, JudgeAnswer
 from avipipe.evaluate.mask_view import MaskView
-from avipipe.evaluate.metric import Metric, Score, Status, lacking, scored
+from avipipe.evaluate.metric import Metric, Score, Status, lacking, scored, served_by
 from avipipe.evaluate.set_metric import CaseFeatures, FeatureKind, embedded
 from avipipe.evaluate.store import ScoreStore, StoredCase, case_key, metric_key
 from avipipe.evaluate.views import MediaView
@@ -30,6 +31,7 @@ class CaseScores:
         notes: what was done to make source and edit comparable.
         num_measured: scores and features that were not there already.
         features: by the name of their kind.
+        answers: what a judge was asked, for these scores.
     """
 
     case: Case
@@ -37,6 +39,7 @@ class CaseScores:
     notes: tuple[str, ...] = ()
     num_measured: int = 0
     features: Mapping[str, CaseFeatures] = field(default_factory=dict)
+    answers: tuple[JudgeAnswer, ...] = ()
 
 
 def works(cases: Sequence[Case]) -> list[tuple[Case, ...]]:
@@ -82,6 +85,7 @@ class _Bench:
         reasons = {name: lacking(each) for name, each in asked.items()}
         self._lacking = {name: reason for name, reason in reasons.items() if reason}
         self._keys = {n: metric_key(n, each) for n, each in asked.items() if n not in self._lacking}
+        self._judges = {served_by(asked[name]) for name in self._keys} - {""}
 
     def measure(self, case: Case) -> CaseScores:
         if case.problem:
@@ -97,14 +101,15 @@ class _Bench:
         features = self._stored_features(key, stored)
         left = {name: METRICS[name] for name in self._metrics if name not in scores}
         kinds = {name: kind for name, kind in self._kinds.items() if name not in features}
-        notes = stored.notes
+        notes, interview = stored.notes, Interview(self._store, list(stored.asked))
         if left or kinds:
-            new, made, notes = self._measure_new(case, left, kinds)
+            new, made, notes = self._measure_new(case, left, kinds, interview)
             for name, each in made.items():
                 if each.pair is not None:
                     self._store.add_pair(key, self._keys[name], each.pair)
             told = {**new, **{name: each.score for name, each in made.items()}}
-            self._store.add(key, {self._keys[n]: score for n, score in told.items()}, notes)
+            ended = {self._keys[name]: score for name, score in told.items()}
+            self._store.add(key, ended, notes, interview.keys)
             scores, features = {**scores, **new}, {**features, **made}
         return CaseScores(
             case,
@@ -112,7 +117,13 @@ class _Bench:
             notes,
             len(left) + len(kinds),
             {name: features[name] for name in self._kinds},
+            self._answers(interview),
         )
+
+    def _answers(self, interview: Interview) -> tuple[JudgeAnswer, ...]:
+        """What the judge of this run said of a case, in this run and before."""
+        found = map(self._store.answer, dict.fromkeys(interview.keys))
+        return tuple(each for each in found if each is not None and each.judge in self._judges)
 
     def _stored_scores(self, stored: StoredCase) -> dict[str, Score]:
         """Those that are there already, or cannot be made here."""
@@ -138,11 +149,15 @@ class _Bench:
         return found
 
     def _measure_new(
-        self, case: Case, metrics: Mapping[str, Metric], kinds: Mapping[str, FeatureKind]
+        self,
+        case: Case,
+        metrics: Mapping[str, Metric],
+        kinds: Mapping[str, FeatureKind],
+        interview: Interview,
     ) -> tuple[dict[str, Score], dict[str, CaseFeatures], tuple[str, ...]]:
         asked: list[Metric | FeatureKind] = [*metrics.values(), *kinds.values()]
         try:
-            view = self._view(case)
+            view = self._view(case, interview)
             notes = tuple(view.notes())
             if any({"pairs", "pictures"}.intersection(each.needs) for each in asked):
                 _ = view.source.pictures, view.edit_pictures  # no metric is charged for decoding
@@ -154,7 +169,7 @@ class _Bench:
         scores = {name: scored(metric, view) for name, metric in metrics.items()}
         return scores, {name: embedded(kind, view) for name, kind in kinds.items()}, notes
 
-    def _view(self, case: Case) -> CaseView:
+    def _view(self, case: Case, interview: Interview) -> CaseView:
         """The views of a case; its files are opened, so that what is broken fails here."""
         assert case.source is not None
         assert case.edit is not None
@@ -173,6 +188,7 @@ class _Bench:
             mask=None if case.mask is None else MaskView(case.mask, self._folder, case.shown),
             edit_mask=None if case.edit_mask is None else MaskView(case.edit_mask, self._folder),
             cached=self._store.feature,
+            interview=interview,
         )
 
 

@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import Any, Literal, Protocol
 
 from avipipe.annotators.weighted import Weighted
-from avipipe.errors import ItemError, WeightsError
+from avipipe.errors import ConfigError, ItemError, WeightsError
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.weights import entry, find
@@ -30,9 +30,15 @@ Need = Literal[
     "source_sound",
     "source_prompt",
     "target_prompt",
+    "label",
+    "target_label",
+    "request",
+    "questions",
+    "checklist",
 ]
 """Pictures of the edit; pictures that lie on those of the source; a mask of either side, or of
-both; a sound; a prompt."""
+both; a sound; a prompt; a class; an instruction or a target prompt; questions of FiVE-Acc; a
+checklist."""
 
 MIN_COMMON = 0.5
 """Share of the source that an edit must last, and the other way round, to be compared with it: less
@@ -107,6 +113,14 @@ def weights_of(extractors: Sequence[type[Weighted]]) -> tuple[str, ...]:
     return tuple(name for each in extractors for name in each.needs)
 
 
+def served_by(metric: "NeedsModels") -> str:
+    """The name of the model that a server has for a metric; empty where none is asked or named."""
+    try:
+        return "@".join(name for each in _served(metric) for name in each().weights.values())
+    except ConfigError:
+        return ""
+
+
 def identity_of(version: int, extractors: Sequence[type[Weighted]]) -> str:
     """A version, and what identifies models and their weights.
 
@@ -141,7 +155,12 @@ class NeedsModels(Protocol):
 
 
 def lacking(metric: NeedsModels) -> str:
-    """Why a metric is skipped on this machine; empty where all its weights are here."""
+    """Why a metric is skipped on this machine; empty where all that it computes with is here."""
+    for each in _served(metric):
+        try:
+            _ = each().weights
+        except ConfigError as error:
+            return str(error)
     missing = [name for name in weights_of(metric.extractors) if find(entry(name)) is None]
     if missing:
         names = " ".join(missing)
@@ -151,6 +170,11 @@ def lacking(metric: NeedsModels) -> str:
     if absent:
         return f"{', '.join(absent)} not installed; run `pip install 'avipipe[eval]'`"
     return ""
+
+
+def _served(metric: NeedsModels) -> list[type[Weighted]]:
+    """Models that are on a server: they have no weights here, and a name in the environment."""
+    return [each for each in metric.extractors if not each.needs]
 
 
 def _is_installed(package: str) -> bool:
@@ -167,7 +191,11 @@ def scored(metric: Metric, view: CaseView) -> Score:
 
 
 def attempted(needs: tuple[Need, ...], view: CaseView, measure: Callable[[], float]) -> Score:
-    """Measure what a case must have `needs` for; whatever happens is a score."""
+    """Measure what a case must have `needs` for; whatever happens is a score.
+
+    Raises:
+        ConfigError: no case can be measured so; the user has to mend something.
+    """
     began_s = time.process_time()
     try:
         lack = _lack(needs, view)
@@ -180,6 +208,8 @@ def attempted(needs: tuple[Need, ...], view: CaseView, measure: Callable[[], flo
         return Score("skipped", reason=str(error))
     except ItemError as error:
         return Score("failed", reason=str(error))
+    except ConfigError:
+        raise
     except MemoryError:
         return Score("failed", reason="there is too little memory for it: use fewer --workers")
     except Exception as error:
@@ -205,6 +235,16 @@ def _lack(needs: tuple[Need, ...], view: CaseView) -> Score | None:
                 return Score("skipped", reason="the case has no source prompt")
             case "target_prompt" if not view.case.target_prompt:
                 return Score("skipped", reason="the case has no target prompt")
+            case "label" if not view.case.label:
+                return Score("skipped", reason="the case has no class of the source (`label`)")
+            case "target_label" if not view.case.target_label:
+                return Score("skipped", reason="the case has no class of the target")
+            case "request" if not (view.case.instruction or view.case.target_prompt):
+                return Score("skipped", reason="the case has no instruction and no target prompt")
+            case "questions" if view.case.questions is None:
+                return Score("skipped", reason="the case has no questions of a benchmark")
+            case "checklist" if not view.case.checklist:
+                return Score("skipped", reason="the case has no checklist")
             case "sound" if not view.sound.has_sound:
                 return Score("undefined", reason="the edit has no sound")
             case "source_sound" if not view.source.has_sound:

@@ -11,12 +11,16 @@ from zipfile import BadZipFile
 import numpy as np
 
 from avipipe.evaluate.cases import Case
+from avipipe.evaluate.judge import JudgeAnswer
 from avipipe.evaluate.metric import Metric, Score
 from avipipe.evaluate.set_metric import FeatureKind, FeaturePair
 from avipipe.evaluate.views import VIEWS_VERSION, Features, MediaView
 from avipipe.files import sha256_of, written_whole
 from avipipe.manifests.records import digest
 from avipipe.manifests.rle import write_json
+
+_GIVEN = ("target_label", "questions", "checklist")
+"""What a case may bring along for some metrics alone."""
 
 _KEY_CHARS = 32
 """Digits of a hash that names a file: 128 bits, so that no two things share one."""
@@ -37,6 +41,9 @@ def case_key(case: Case) -> str:
     parts: dict[str, Any] = {name: content(path) for name, path in sorted(case.files.items())}
     for name in ("source_prompt", "target_prompt", "instruction", "label", "control", "shown"):
         parts[name] = getattr(case, name)
+    # Only where they are given, so that what was stored before there were any is found.
+    given = case.model_dump(mode="json", include=set(_GIVEN), exclude_defaults=True)
+    parts |= {name: given[name] for name in _GIVEN if name in given}
     return digest([VIEWS_VERSION, parts])[:_KEY_CHARS]
 
 
@@ -46,10 +53,14 @@ def metric_key(name: str, metric: Metric | FeatureKind) -> str:
 
 
 class StoredCase(NamedTuple):
-    """Scores of a case by key of their metric, and what was done to make it comparable."""
+    """Scores of a case by key of their metric, and what was done to make it comparable.
+
+    `asked` are the keys of what a judge answered.
+    """
 
     scores: dict[str, Score]
     notes: tuple[str, ...]
+    asked: tuple[str, ...] = ()
 
 
 class ScoreStore:
@@ -57,27 +68,48 @@ class ScoreStore:
 
     def __init__(self, folder: Path) -> None:
         self._scores, self._features = folder / "scores", folder / "features"
-        self._pairs = folder / "pairs"
+        self._pairs, self._answers = folder / "pairs", folder / "answers"
 
     def read(self, key: str) -> StoredCase:
         """What is known of a case; what is damaged counts as missing, and is made anew."""
         try:
             found = json.loads(self._file(key).read_bytes())
             scores = {name: Score(**score) for name, score in found["scores"].items()}
-            return StoredCase(scores, tuple(found["notes"]))
+            asked = map(str, found.get("asked", ()))  # which older stores have not
+            return StoredCase(scores, tuple(found["notes"]), tuple(asked))
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return StoredCase({}, ())
 
-    def add(self, key: str, scores: Mapping[str, Score], notes: Sequence[str]) -> None:
-        """Add the scores of a case that stay as they are."""
+    def add(
+        self,
+        key: str,
+        scores: Mapping[str, Score],
+        notes: Sequence[str],
+        asked: Sequence[str] = (),
+    ) -> None:
+        """Add the scores of a case that stay as they are, and what a judge was asked for them."""
         final = {name: score for name, score in scores.items() if score.is_final}
-        if not final:
+        if not final and not asked:
             return
         path = self._file(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = {**self.read(key).scores, **final}
-        told = {name: asdict(score) for name, score in kept.items()}
-        write_json(path, {"scores": told, "notes": list(notes)})
+        before = self.read(key)
+        told = {name: asdict(score) for name, score in {**before.scores, **final}.items()}
+        all_asked = dict.fromkeys((*before.asked, *asked))
+        write_json(path, {"scores": told, "notes": list(notes), "asked": list(all_asked)})
+
+    def answer(self, key: str) -> JudgeAnswer | None:
+        """What a judge answered; None where it was not asked, or that is damaged."""
+        try:
+            return JudgeAnswer(**json.loads(self._answer_file(key).read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def keep_answer(self, key: str, answer: JudgeAnswer) -> None:
+        """Keep what a judge answered."""
+        path = self._answer_file(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, asdict(answer))
 
     def feature(self, view: MediaView, name: str, make: Callable[[], Features]) -> Features:
         """An array of numbers of a file, made where it is not here yet.
@@ -118,6 +150,9 @@ class ScoreStore:
 
     def _pair_file(self, key: str, kind: str) -> Path:
         return self._pairs / key[:2] / f"{digest([key, kind])[:_KEY_CHARS]}.npz"
+
+    def _answer_file(self, key: str) -> Path:
+        return self._answers / key[:2] / f"{key[:_KEY_CHARS]}.json"
 
     def _file(self, key: str) -> Path:
         return self._scores / key[:2] / f"{key}.json"

@@ -1,4 +1,4 @@
-"""What a run leaves: `cases.jsonl`, `run.json`, and tables of clips, sets and features.
+"""What a run leaves: `cases.jsonl`, `run.json`, tables of clips, sets and features, `judge.jsonl`.
 
 Everything else, the report too, is made of these, and can be made anew from them.
 """
@@ -16,8 +16,8 @@ from avipipe.evaluate.cases import Case, read_cases, write_cases
 from avipipe.evaluate.measuring import CaseScores
 from avipipe.evaluate.metric import Status
 from avipipe.evaluate.set_metric import Rows
-from avipipe.files import written_whole
-from avipipe.manifests.rle import write_json
+from avipipe.files import write_whole, written_whole
+from avipipe.manifests.rle import canonical_json, write_json
 from avipipe.manifests.tables import schema_of
 
 CASES_NAME = "cases.jsonl"
@@ -25,6 +25,7 @@ CLIPS_NAME = "clips.parquet"
 SETS_NAME = "sets.parquet"
 FEATURES_NAME = "features.parquet"
 RUN_NAME = "run.json"
+ANSWERS_NAME = "judge.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,40 @@ class FeatureRow:
         return np.frombuffer(values, np.float32).reshape(-1, self.num_dims)
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """A line of `judge.jsonl`: what a judge was asked about a case, and what it said.
+
+    Attributes:
+        judge: the model's name on its server.
+        question: in words; `[picture]` and `[sound]` stand for what it was shown and played.
+        answer: word by word.
+    """
+
+    name: str
+    method: str
+    control: str
+    judge: str
+    question: str
+    answer: str
+
+
+def answer_rows(measured: Iterable[CaseScores]) -> list[AnswerRow]:
+    """What a judge said of all cases, by method, case and question."""
+    return [
+        AnswerRow(
+            name=each.case.name,
+            method=each.case.method,
+            control=each.case.control,
+            judge=said.judge,
+            question=said.question,
+            answer=said.answer,
+        )
+        for each in measured
+        for said in each.answers
+    ]
+
+
 def clip_scores(measured: Iterable[CaseScores]) -> list[ClipScore]:
     """The rows of all cases, by method, case and metric."""
     return [
@@ -222,6 +257,15 @@ def write_features(folder: Path, rows: Sequence[FeatureRow]) -> None:
     _write_table(folder / FEATURES_NAME, rows, FeatureRow)
 
 
+def write_answers(folder: Path, rows: Sequence[AnswerRow]) -> None:
+    """Write `judge.jsonl`, or take away that of a run before, where there are none."""
+    path = folder / ANSWERS_NAME
+    if rows:
+        write_whole(path, b"".join(canonical_json(asdict(row)) for row in rows))
+    else:
+        path.unlink(missing_ok=True)
+
+
 @dataclass(frozen=True, slots=True)
 class EvaluateRun:
     """What a run has left in its folder."""
@@ -231,6 +275,7 @@ class EvaluateRun:
     cases: Sequence[Case]
     clips: Sequence[ClipScore]
     features: Sequence[FeatureRow] = ()
+    answers: Sequence[AnswerRow] = ()
 
 
 def write_run(folder: Path, facts: Mapping[str, Any], cases: Sequence[Case]) -> None:
@@ -260,6 +305,10 @@ def read_run(folder: Path) -> EvaluateRun:
         path = folder / FEATURES_NAME  # which runs of older versions have not
         features = pq.read_table(path).to_pylist() if path.exists() else []
         embedded = [FeatureRow(**row) for row in features]
+        path = folder / ANSWERS_NAME
+        lines = path.read_bytes().splitlines() if path.exists() else []
+        answers = [AnswerRow(**json.loads(line)) for line in lines]
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         raise ManifestError(f"{folder}: its tables are damaged: {error}; run it again") from error
-    return EvaluateRun(folder, facts, read_cases(folder / CASES_NAME), clips, embedded)
+    cases = read_cases(folder / CASES_NAME)
+    return EvaluateRun(folder, facts, cases, clips, embedded, answers)

@@ -25,6 +25,7 @@ from avipipe.services.http import (
     check_key,
     check_url,
 )
+from avipipe.services.reply import Message
 
 _JPEG_QUALITY = 90
 
@@ -79,33 +80,59 @@ class ChatServer:
         self,
         messages: Sequence[dict[str, Any]],
         *,
-        schema: type[BaseModel],
+        schema: type[BaseModel] | None,
         max_tokens: int,
         strict: bool = True,
     ) -> str:
         """The model's reply as text, which may be empty.
 
         Args:
-            schema: of the JSON that is wanted; servers that can will enforce it.
+            messages: of `turn`.
+            schema: of the JSON that is wanted; servers that can will enforce it. None: plain words.
             strict: it has no optional keys, as strict enforcement wants.
         Raises:
             AnnotatorError, ConfigError: see `Service.request`.
         """
-        form = {
-            "name": schema.__name__.lower(),
-            "strict": strict,
-            "schema": schema.model_json_schema(),
-        }
-        body = {
+        body: dict[str, Any] = {
             "model": self.model,
             "messages": messages,
             "max_tokens": max_tokens,
             "temperature": 0,
             "seed": 0,
-            "response_format": {"type": "json_schema", "json_schema": form},
         }
+        if schema is not None:
+            form = {
+                "name": schema.__name__.lower(),
+                "strict": strict,
+                "schema": schema.model_json_schema(),
+            }
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
         # Without the key once more, as JSON may spell it in other characters.
         return self.service.without_key(_content(self.service.request(self.url, body)))
+
+
+def turn(message: Message) -> dict[str, Any]:
+    """A turn of a conversation as servers take it.
+
+    Args:
+        message: of texts, RGB pictures (H, W, 3), and `sound_part`s.
+    """
+    return {"role": message.role, "content": [_part(part) for part in message.content]}
+
+
+def _part(part: Any) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if isinstance(part, np.ndarray):
+        return picture_part(part)
+    told: dict[str, Any] = part
+    return told
+
+
+def sound_part(wav: bytes) -> dict[str, Any]:
+    """A WAV file as a part of a message; only servers whose models hear take it."""
+    data = base64.b64encode(wav).decode()
+    return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
 
 
 def picture_part(frame_HWC: npt.NDArray[np.uint8]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from avipipe.evaluate.benchmarks import BENCHMARKS, load_benchmark
 from avipipe.evaluate.benchmarks.loaded import Coverage
 from avipipe.evaluate.cases import AskedEdit, cases_of_asked
 from avipipe.evaluate.mask_view import MaskView
+from avipipe.evaluate.metrics.five_acc import FiveQuestions
 from avipipe.evaluate.views import MediaView
 from avipipe.manifests.shards import MEMBERS
 from tests.integration import lavfi
@@ -87,13 +88,24 @@ def davis(root: Path, listed: str, year: str = "2017") -> Path:
 
 
 def test_five_bench_has_masks_at_the_rate_of_its_videos(tmp_path: Path) -> None:
-    root = five(tmp_path / "five", item(), item("cat"))
+    asked_of = {
+        "source_yes_no_question": None,
+        "target_yes_no_question": "Is the dog blue?",
+        "multiple_choice_question": "What is it? \na) Brown \nb) Blue",
+    }
+    root = five(tmp_path / "five", item(**asked_of), item("cat"))
     film(root / "data/videos/dog.mp4", rate=12, duration_s=0.5)
     masks(root / "data/bmasks/dog", [4, 10, 16, 22, 28, 34])
     asked, coverage = load("five-bench", root)
     dog, cat = asked
     assert (dog.name, dog.label, dog.group, dog.problem) == ("edit1-dog", "3", "dog", "")
     assert (dog.source_prompt, dog.target_prompt) == ("A dog.", "A blue dog.")
+    assert dog.questions == FiveQuestions(
+        target="Is the dog blue?", choice="What is it?  a) Brown  b) Blue"
+    )
+    assert cat.questions is None
+    _, case = cases_of_asked(asked, {"ours": film(tmp_path / "ours/edit1-dog.mp4").parent})
+    assert (case.name, case.questions) == (dog.name, dog.questions)
     # Twelve a second, so each mask is of two pictures, and JPEG's halo is outside.
     found = mask_of(dog, 12, tmp_path)
     assert found[:, 0].sum(axis=1).tolist() == [4, 4, 10, 10, 16, 16, 22, 22, 28, 28, 34, 34]
@@ -216,6 +228,7 @@ def test_lists_of_edits(tmp_path: Path) -> None:
     written(tmp_path / "aved/x_1.mp4")
     (case,), _ = load("aved-bench", tmp_path / "aved")
     assert (case.target_prompt, case.label, case.problem) == ("A cat.", "dog", "")
+    assert case.target_label == "cat"
 
 
 def test_esc50_is_taken_by_fold(tmp_path: Path) -> None:

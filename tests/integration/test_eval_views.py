@@ -10,7 +10,9 @@ import pytest
 from avipipe.errors import MediaError
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.cases import Case, Control
+from avipipe.evaluate.judge import Interview
 from avipipe.evaluate.mask_view import MaskView
+from avipipe.evaluate.store import ScoreStore
 from avipipe.evaluate.views import DETAIL_STEP, FPS, MAX_S, MediaView, size_within
 from avipipe.manifests.rle import encode, write_masks
 from tests.integration import lavfi
@@ -34,6 +36,7 @@ def view_of(source: Path, edit: Path, folder: Path, control: Control = "") -> Ca
         mask=None,
         edit_mask=None,
         cached=lambda view, name, make: make(),
+        interview=Interview(ScoreStore(folder)),
     )
 
 

@@ -16,6 +16,7 @@ from avipipe.synth import render  # noqa: E402
 from avipipe.synth import write_clip as write_synth  # noqa: E402
 from avipipe.weights import entry, find  # noqa: E402
 from tests.integration import lavfi  # noqa: E402
+from tests.models.grounded_sam import write_grounding_dino  # noqa: E402
 from tests.models.locked import lock  # noqa: E402
 from tests.models.single_file import lock_file  # noqa: E402
 from tests.models.tiny_clip import write_clip  # noqa: E402
@@ -78,6 +79,32 @@ def test_what_clip_saw_is_kept_for_other_words(case: Case, tmp_path: Path) -> No
     (found,) = measure([other], ["clipt.b32", "fc.b32"], tmp_path / "work")
     assert found.num_measured == 2
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+@pytest.mark.usefixtures("clip")
+def test_clip_tells_the_class_that_was_asked_for(case: Case, tmp_path: Path) -> None:
+    pair = {"label": "a", "target_label": "z"}
+    there = case.model_copy(update=pair)
+    back = case.model_copy(update={"label": "z", "target_label": "a"})
+    same = case.model_copy(update={"label": "z", "target_label": "z"})
+    found = measure([there, back, same, case], ["obj.clip"], tmp_path / "work")
+    one, other = (value(each.scores["obj.clip"]) for each in found[:2])
+    assert one + other == pytest.approx(1.0)
+    assert found[2].scores["obj.clip"].value == 0.0, "a tie counts against it"
+    assert found[3].scores["obj.clip"].status == "skipped"
+
+
+@pytest.mark.parametrize(("bias", "share"), [(-20.0, 0.0), (20.0, 1.0)])
+def test_a_detector_finds_what_was_asked_for(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bias: float, share: float
+) -> None:
+    write_grounding_dino(tmp_path / "grounding_dino", bias=bias)
+    lock(monkeypatch, tmp_path, "grounding_dino")
+    monkeypatch.setattr("avipipe.evaluate.catalogue.embeddings.READY", {})
+    (found,) = measure(
+        [case.model_copy(update={"target_label": "dog"})], ["obj.det"], tmp_path / "work"
+    )
+    assert found.scores["obj.det"].value == share
 
 
 @pytest.mark.slow

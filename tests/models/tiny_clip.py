@@ -1,4 +1,4 @@
-"""A tiny random CLIP in the layout of OpenAI's on the hub; its words are single letters."""
+"""A tiny random CLIP in the layout of OpenAI's on the hub; it reads letter by letter."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPToken
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 BOS, EOS = len(LETTERS), len(LETTERS) + 1
+_NUM_TOKENS = 2 * len(LETTERS) + 2
 
 _LAYERS = {
     "hidden_size": 32,
@@ -19,7 +20,7 @@ _LAYERS = {
 
 def write_clip(folder: Path) -> None:
     """The architecture of ViT-B/32 with one layer a tower; pictures and texts have its sizes."""
-    text = {"vocab_size": EOS + 1, "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": EOS}
+    text = {"vocab_size": _NUM_TOKENS, "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": EOS}
     config = CLIPConfig(
         text_config=_LAYERS | text, vision_config=_LAYERS | {"patch_size": 32}, projection_dim=16
     )
@@ -28,4 +29,5 @@ def write_clip(folder: Path) -> None:
     CLIPImageProcessorPil().save_pretrained(folder)
     vocab = {f"{letter}</w>": number for number, letter in enumerate(LETTERS)}
     vocab |= {"<|startoftext|>": BOS, "<|endoftext|>": EOS}
+    vocab |= {letter: number for number, letter in enumerate(LETTERS, start=EOS + 1)}
     CLIPTokenizer(vocab=vocab, merges=[]).save_pretrained(folder)

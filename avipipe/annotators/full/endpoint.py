@@ -10,7 +10,7 @@ from typing import Any
 from avipipe.annotators.base import Frames, SceneCaption
 from avipipe.annotators.full.caption_prompt import NUM_FRAMES, question
 from avipipe.annotators.full.caption_reply import MAX_TOKENS, Reply, request_caption
-from avipipe.services.chat import ChatServer, picture_part
+from avipipe.services.chat import ChatServer, turn
 from avipipe.services.http import RetryPolicy
 from avipipe.services.reply import Message
 
@@ -61,7 +61,7 @@ class EndpointCaptioner:
 
         def reply(messages: Sequence[Message]) -> str:
             return server.complete(
-                [_to_json(message) for message in messages], schema=Reply, max_tokens=MAX_TOKENS
+                [turn(message) for message in messages], schema=Reply, max_tokens=MAX_TOKENS
             )
 
         return request_caption(reply, question(frames_THWC, evidence=evidence))
@@ -73,11 +73,3 @@ class EndpointCaptioner:
             later="later, run `avipipe retry`",
             retries=self._retries,
         )
-
-
-def _to_json(message: Message) -> dict[str, Any]:
-    parts = [
-        {"type": "text", "text": part} if isinstance(part, str) else picture_part(part)
-        for part in message.content
-    ]
-    return {"role": message.role, "content": parts}

@@ -1,15 +1,12 @@
 """A language model behind any OpenAI-compatible server: AVIPIPE_AGENT_URL, _MODEL, _API_KEY."""
 
-import base64
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 from pydantic import BaseModel
 
 from avipipe.audio_agent.files import wav_bytes
 from avipipe.audio_agent.tools import Sound
-from avipipe.services.chat import ChatServer, picture_part
+from avipipe.services.chat import ChatServer, sound_part, turn
 from avipipe.services.http import RetryPolicy
 from avipipe.services.reply import Message
 
@@ -49,10 +46,7 @@ class Endpoint:
         Raises:
             AnnotatorError, ConfigError: see `Service.request`.
         """
-        asked = [
-            {"role": message.role, "content": [_to_json(part) for part in message.content]}
-            for message in messages
-        ]
+        asked = [turn(_heard(message)) for message in messages]
         return self._server().complete(asked, schema=schema, max_tokens=MAX_TOKENS, strict=False)
 
     def _server(self) -> ChatServer:
@@ -64,10 +58,7 @@ class Endpoint:
         )
 
 
-def _to_json(part: Any) -> dict[str, Any]:
-    if isinstance(part, Sound):
-        data = base64.b64encode(wav_bytes(part)).decode()
-        return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
-    if isinstance(part, np.ndarray):
-        return picture_part(part)
-    return {"type": "text", "text": part}
+def _heard(message: Message) -> Message:
+    """With its sounds as the server takes them."""
+    parts = (sound_part(wav_bytes(p)) if isinstance(p, Sound) else p for p in message.content)
+    return Message(message.role, tuple(parts))

@@ -15,7 +15,7 @@ _COLUMNS = ("name", "src", "trg", "src_category", "trg_category")
 
 
 def load_aved(folder: Path, files: Path, split: str) -> LoadedBenchmark:
-    """All of it; the label is the category of the source."""
+    """All of it; the labels are the categories of source and target."""
     media, asked = folder_of(folder, "videos", "video"), []
     for where, row in read_rows(folder / "avedit_dataset_v3.csv", _COLUMNS):
         clip = inside(media, row["name"], where)
@@ -26,6 +26,7 @@ def load_aved(folder: Path, files: Path, split: str) -> LoadedBenchmark:
                 source_prompt=row["src"],
                 target_prompt=row["trg"],
                 label=row["src_category"],
+                target_label=row["trg_category"],
             )
         )
     return LoadedBenchmark(asked)

@@ -16,12 +16,19 @@ from avipipe.errors import ConfigError, ManifestError
 from avipipe.evaluate.benchmarks.loaded import LoadedBenchmark, folder_of, inside, read_text
 from avipipe.evaluate.benchmarks.sequences import Levels, sequence_case
 from avipipe.evaluate.cases import AskedEdit
+from avipipe.evaluate.metrics.five_acc import FiveQuestions
 from avipipe.manifests.rle import Mask
 from avipipe.text import safe_text
 
 _LISTS = tuple(f"edit{kind}_FiVE.json" for kind in range(1, 7))
 """One for each kind of edit."""
 _KEYS = ("video_name", "source_prompt", "target_prompt", "editing_type_id")
+_QUESTIONS = {
+    "source": "source_yes_no_question",
+    "target": "target_yes_no_question",
+    "choice": "multiple_choice_question",
+}
+"""Question -> its key; items without the last two have none."""
 
 _WHITE = 127
 """Levels above this are inside: the middle of 0 to 255. FiVE-Bench's own code takes all above 0, so
@@ -63,9 +70,16 @@ def _load(root: Path, files: Path, lists: list[Path]) -> LoadedBenchmark:
             "source_prompt": source_prompt,
             "target_prompt": re.sub(r"[\[\]]", "", target_prompt),  # around the words that change
             "label": label,
+            "questions": _questions(item),
         }
         asked.append(videos[name].model_copy(update=told))
     return LoadedBenchmark(asked, [path for path in lists if path not in there])
+
+
+def _questions(item: dict[str, Any]) -> FiveQuestions | None:
+    told = {name: str(item.get(key) or "").strip() for name, key in _QUESTIONS.items()}
+    safe = {name: safe_text(text) for name, text in told.items()}
+    return FiveQuestions(**safe) if safe["target"] and safe["choice"] else None
 
 
 def _is_white(levels_HW: Levels) -> Mask:

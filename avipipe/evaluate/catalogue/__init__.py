@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from avipipe.errors import ConfigError
 from avipipe.evaluate.catalogue.hearing import HEARING
 from avipipe.evaluate.catalogue.joint import JOINT
+from avipipe.evaluate.catalogue.judged import JUDGED
 from avipipe.evaluate.catalogue.lips import LIPS
 from avipipe.evaluate.catalogue.masks import MASKS
 from avipipe.evaluate.catalogue.motion import MOTION
 from avipipe.evaluate.catalogue.networks import NETWORKS
+from avipipe.evaluate.catalogue.objects import OBJECTS
 from avipipe.evaluate.catalogue.pictures import PICTURES
 from avipipe.evaluate.catalogue.sets import SETS
 from avipipe.evaluate.catalogue.sounds import SOUNDS
@@ -29,13 +31,15 @@ METRICS: dict[str, Metric] = {
     **MOTION,
     **MASKS,
     **WORDS,
+    **OBJECTS,
+    **JUDGED,
     **SOUNDS,
     **SYNCHRONY,
     **HEARING,
     **JOINT,
     **LIPS,
 }
-"""Those without weights, and those with; reports have them by family."""
+"""Those without weights, those with, and those by a judge; reports have them by family."""
 
 
 LISTED: dict[str, Metric | SetMetric] = {**METRICS, **SETS}

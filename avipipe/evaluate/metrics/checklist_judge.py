@@ -58,7 +58,9 @@ class ChecklistScore:
     num_items: int
 
 
-class _Evaluation(BaseModel):
+class Evaluation(BaseModel):
+    """The answer to one question; yes is true."""
+
     question_id: str
     answer: bool
 
@@ -71,8 +73,22 @@ class _Evaluation(BaseModel):
         return value
 
 
-class _Reply(BaseModel):
-    evaluations: list[_Evaluation]
+class ChecklistReply(BaseModel):
+    """What a judge answers with."""
+
+    evaluations: list[Evaluation]
+
+
+GENERATED = (
+    ChecklistItem("Q01", "Does it show what was asked for?", INSTRUCTION, "video"),
+    ChecklistItem(
+        "Q02",
+        "Is everything that was not to change as it is in the source?",
+        FIDELITY,
+        "video",
+    ),
+)
+"""The least list that an edit can be held to, where it has none of its own."""
 
 
 def read_answers(reply: str, items: Sequence[ChecklistItem]) -> dict[str, bool]:
@@ -86,7 +102,7 @@ def read_answers(reply: str, items: Sequence[ChecklistItem]) -> dict[str, bool]:
     """
     known = {item.question_id for item in items}
     answers: dict[str, bool] = {}
-    for each in read(reply, _Reply).evaluations:
+    for each in read(reply, ChecklistReply).evaluations:
         if each.question_id not in known:
             raise ReplyError(f"there is no question `{each.question_id}`")
         if each.question_id in answers:

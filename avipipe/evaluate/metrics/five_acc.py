@@ -4,6 +4,9 @@ The model is asked whether the source's object is there (expected: no), whether 
 (expected: yes), and which of both, where the target is always the option b). Nothing tells how much
 of a score is a liking for b): `swapped_options` asks it the other way round.
 
+The reference reads first letters; `says_yes` and `chosen_option` read words, and say where there is
+no answer.
+
 Source: Li et al., FiVE (ICCV 2025); MinghanLi/FiVE-Bench@737b30e, evaluation/metrics_calculator.py,
 `FiVEAcc_Qwen_VL.get_score`.
 """
@@ -12,11 +15,35 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from avipipe.evaluate.metrics.undefined import Undefined
+from avipipe.text import safe_text
 
 _FRAMES_WANTED = 4
 """What the reference means to show; see `shown_frames`."""
 _TWO_OPTIONS = re.compile(r"(?P<question>.*?)\ba\)\s*(?P<a>.+?)\s*\bb\)\s*(?P<b>.+?)\s*", re.DOTALL)
+_YES_OR_NO = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
+_OPTION = re.compile(r"\W*(?:(?:the )?(?:answer|option)\b(?: is)?\W*)?([ab])\s*(?:[).:,*]|$)", re.I)
+_SHOWN_CHARS = 80
+"""Of an answer that cannot be read, in its message: a line."""
+
+
+class FiveQuestions(BaseModel):
+    """The questions of one edit.
+
+    Attributes:
+        source: whether the source's object is there, "" where none was to go; the right answer is
+            no.
+        target: whether the target's is; the right answer is yes.
+        choice: which of both, as options a) and b); b) is right.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = ""
+    target: str = Field(min_length=1)
+    choice: str = Field(min_length=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +120,52 @@ def swapped_options(question: str) -> str:
     if found is None:
         raise Undefined("the question has not the two options a) and b)")
     return f"{found['question']}a) {found['b']} b) {found['a']}"
+
+
+def generated_questions(source_prompt: str, target_prompt: str) -> FiveQuestions:
+    """Questions where a benchmark has none: does it show the one prompt, the other, and which.
+
+    Raises:
+        Undefined: the prompts are the same, or hold what looks like an option.
+    """
+    if source_prompt.strip().lower() == target_prompt.strip().lower():
+        raise Undefined("source and target prompt are the same: there is nothing to choose between")
+    questions = FiveQuestions(
+        source=f'Does the video show this: "{source_prompt}"?',
+        target=f'Does the video show this: "{target_prompt}"?',
+        choice=f"Which of the two does the video show? a) {source_prompt} b) {target_prompt}",
+    )
+    if swapped_options(swapped_options(questions.choice)) != questions.choice:
+        raise Undefined("the prompts cannot be made options: one holds `b)`")
+    return questions
+
+
+def says_yes(answer: str) -> bool:
+    """Whether an answer begins with yes, and not with no.
+
+    Raises:
+        Undefined: it begins with neither.
+    """
+    found = _YES_OR_NO.match(answer)
+    if found is None:
+        raise Undefined(f"the judge answered neither yes nor no: {_excerpt(answer)}")
+    return found[1].lower() == "yes"
+
+
+def chosen_option(answer: str) -> str:
+    """The letter that an answer names first: "b", "(b)", "Answer: B) A flamingo".
+
+    Raises:
+        Undefined: it names none.
+    """
+    found = _OPTION.match(answer)
+    if found is None:
+        raise Undefined(f"the judge chose neither a) nor b): {_excerpt(answer)}")
+    return found[1].lower()
+
+
+def _excerpt(answer: str) -> str:
+    return repr(safe_text(answer.strip(), max_chars=_SHOWN_CHARS))
 
 
 def shown_frames(num_frames: int) -> list[int]:

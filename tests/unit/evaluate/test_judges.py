@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from avipipe.annotators.base import Detection
 from avipipe.evaluate.metrics.checklist_judge import (
     FIDELITY,
     INSTRUCTION,
@@ -12,7 +13,16 @@ from avipipe.evaluate.metrics.checklist_judge import (
     editing_intent,
     read_answers,
 )
-from avipipe.evaluate.metrics.five_acc import FiveAnswers, five_acc, shown_frames, swapped_options
+from avipipe.evaluate.metrics.five_acc import (
+    FiveAnswers,
+    chosen_option,
+    five_acc,
+    generated_questions,
+    says_yes,
+    shown_frames,
+    swapped_options,
+)
+from avipipe.evaluate.metrics.object_found import share_found
 from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.services.reply import ReplyError
 
@@ -91,6 +101,48 @@ def test_a_liking_for_b_is_found_by_swapping() -> None:
     always_b = FiveAnswers("no", "yes", "b")
     assert always_b.is_choice_right()
     assert not always_b.is_choice_right(is_swapped=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [("b", "b"), ("(B) A flamingo", "b"), ("Answer: a) A swan", "a"), ("The answer is b.", "b")],
+)
+def test_options_are_read_in_whatever_form(answer: str, letter: str) -> None:
+    assert chosen_option(answer) == letter
+
+
+@pytest.mark.parametrize("answer", ["A swan", "both", "I see b", ""])
+def test_what_names_no_option_is_undefined(answer: str) -> None:
+    with pytest.raises(Undefined, match="neither a\\) nor b\\)"):
+        chosen_option(answer)
+
+
+def test_yes_and_no_are_words() -> None:
+    assert says_yes("**Yes**, there is one.")
+    assert not says_yes("NO")
+    for answer in ("not sure", "nothing", "yesterday"):
+        with pytest.raises(Undefined, match="neither yes nor no"):
+            says_yes(answer)
+
+
+def test_prompts_become_questions_that_can_be_swapped() -> None:
+    questions = generated_questions("A swan on a lake.", "A flamingo on a lake.")
+    assert swapped_options(questions.choice).endswith(
+        "a) A flamingo on a lake. b) A swan on a lake."
+    )
+    with pytest.raises(Undefined, match="nothing to choose"):
+        generated_questions("A swan.", "a swan. ")
+    with pytest.raises(Undefined, match="cannot be made options"):
+        generated_questions("Gate a) open", "Gate b) shut")
+
+
+def test_an_object_is_found_in_the_pictures_that_were_looked_at() -> None:
+    box = (0.0, 0.0, 1.0, 1.0)
+    twice = [Detection(0, box, "dog", 0.9), Detection(0, box, "dog", 0.8)]
+    assert share_found(twice, [0, 4, 9]) == pytest.approx(1 / 3)
+    assert share_found([], [0]) == 0.0
+    with pytest.raises(Undefined):
+        share_found(twice, [])
 
 
 def test_nothing_to_judge_is_undefined() -> None:
