@@ -1,14 +1,18 @@
 """`avipipe eval`."""
 
 import re
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from avipipe.cli.eval_cases import cases as cases_command
+from avipipe.cli.eval_measure import measured
+from avipipe.cli.eval_paper import run_table, table_options
 from avipipe.cli.eval_study import study_, study_report_
 from avipipe.cli.options import json_option
 from avipipe.cli.output import echo, echo_json
@@ -81,6 +85,7 @@ command.add_command(study_report_)
     help="Compute FVD, FAD and Inception scores of sets below 256 clips too.",
 )
 @click.option("--dry-run", is_flag=True, help="Tell what would be measured, and what is missing.")
+@table_options
 @json_option
 def run_(
     cases_file: Path | None,
@@ -97,11 +102,15 @@ def run_(
     allow_small_n: bool,
     dry_run: bool,
     as_json: bool,
+    **paper: Any,
 ) -> None:
     """Measure cases, and write tables and a report into OUT.
 
     A run that was stopped, however it was, goes on when the same command is run again: no score is
     measured twice, whatever files are called. What cannot be measured is counted with its reason.
+
+    With --table, the edits of a paper's table are made first, and OUT/table.md has our numbers
+    beside the published ones: docs/eval.md, "Paper tables".
 
     \b
     Examples:
@@ -110,7 +119,23 @@ def run_(
       avipipe eval run --cases davis.jsonl --edit ours=edited --out measured
       avipipe eval run --cases cases.jsonl --out part-1 --shard 1/4 --work /shared/scores
       avipipe eval run --cases cases.jsonl --out measured --dry-run
+      avipipe eval run --table flowanchor-main --source FiVE --out five --dry-run
     """
+    if _is_table(paper):
+        run_table(
+            paper,
+            source,
+            cases_file,
+            out,
+            seed=seed,
+            controls=controls,
+            work=work,
+            workers=workers,
+            allow_small_n=allow_small_n,
+            dry_run=dry_run,
+            as_json=as_json,
+        )
+        return
     from avipipe.evaluate.catalogue import chosen
     from avipipe.evaluate.controls import controls_of
 
@@ -126,57 +151,31 @@ def run_(
     if dry_run:
         _show_plan(cases, metrics, as_json)
         return
-    conclusion = _measured(
-        cases, metrics, out, work, part, seed, workers, allow_small_n=allow_small_n, as_json=as_json
+    conclusion = measured(
+        cases,
+        metrics,
+        out,
+        work,
+        shard=part,
+        seed=seed,
+        workers=workers,
+        allow_small_n=allow_small_n,
+        as_json=as_json,
     )
     _show(conclusion, as_json)
 
 
-def _measured(
-    cases: "list[Case]",
-    metrics: list[str],
-    out: Path,
-    work: Path,
-    shard: tuple[int, int],
-    seed: int,
-    workers: int | None,
-    *,
-    allow_small_n: bool,
-    as_json: bool,
-) -> "Conclusion":
-    import os
-
-    from avipipe.cli.eval_progress import EvaluateProgress
-    from avipipe.evaluate.cases import select
-    from avipipe.evaluate.conclude import conclude, metric_facts
-    from avipipe.evaluate.report.render import write_report
-    from avipipe.evaluate.run import measure_all
-    from avipipe.evaluate.tables import answer_rows, clip_scores, feature_rows
-
-    out.mkdir(parents=True, exist_ok=True)
-    own = select(cases, shard)
-    with EvaluateProgress(as_json=as_json) as progress:
-        measured = measure_all(
-            own,
-            metrics,
-            work,
-            workers=workers or len(os.sched_getaffinity(0)),
-            listener=progress,
-        )
-    clips = clip_scores(measured)
-    conclusion = conclude(
-        out,
-        cases,
-        clips,
-        feature_rows(measured),
-        answer_rows(measured),
-        metrics={name: metric_facts(name) for name in metrics},
-        seed=seed,
-        allow_small_n=allow_small_n,
-        shard=shard,
-    )
-    write_report(conclusion, work)
-    return conclusion
+def _is_table(paper: Mapping[str, Any]) -> bool:
+    """Whether a paper's table is asked for; then what tells other runs is refused."""
+    is_table = paper["table"] is not None
+    wrong = {"edits", "mask", "names", "shard"} if is_table else paper.keys()
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in wrong and source is ParameterSource.COMMANDLINE:
+            instead = "goes with --table alone" if not is_table else "does not go with --table"
+            raise ConfigError(f"{parameter.opts[0]} {instead}; leave it out")
+    return is_table
 
 
 def _cases(

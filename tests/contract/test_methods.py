@@ -201,6 +201,7 @@ def test_all_weights_that_are_missing_are_named_at_once(
     with pytest.raises(WeightsError) as caught:
         method.load(method.settings())
     needed = NEEDED[name]
+    assert sorted(method.pulled(method.settings())) == sorted(needed)
     count = f"{len(needed)} weights are" if len(needed) > 1 else f"the weight `{needed[0]}` is"
     assert f"{count} missing" in str(caught.value)
     assert f"avipipe weights pull {' '.join(needed)}" in str(caught.value)

@@ -169,6 +169,11 @@ def load_components(
     )
 
 
+def pulled_of(config: ScenicModelsConfig) -> list[str]:
+    """The weights that a configuration takes of those that are pulled."""
+    return [weight for name, weight in PULLED.items() if getattr(config, name) is None]
+
+
 def _folders(config: ScenicModelsConfig) -> tuple[dict[str, Path], dict[str, str]]:
     """Where each model lies, and what to do where it does not.
 
@@ -176,7 +181,7 @@ def _folders(config: ScenicModelsConfig) -> tuple[dict[str, Path], dict[str, str
         WeightsError: weights are missing: all that are.
     """
     given: dict[str, Path | None] = {name: getattr(config, name) for name in PULLED}
-    weights.require(PULLED[name] for name, folder in given.items() if folder is None)
+    weights.require(pulled_of(config))
     folders = {name: folder or weights.locate(PULLED[name]) for name, folder in given.items()}
     remedies = {
         name: pull_again(PULLED[name])

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from avipipe.editor.audio_scenic.components import ScenicModels, load_components
+from avipipe.editor.audio_scenic.components import ScenicModels, load_components, pulled_of
 from avipipe.editor.audio_scenic.config import ScenicModelsConfig, ScenicSettings
 from avipipe.editor.audio_scenic.course import Course, follow, levels_of
 from avipipe.editor.audio_scenic.inflate import tuned
@@ -88,6 +88,11 @@ class AudioScenic(Method):
         components = load_components(config.models, settings, sizes, most_frames)
         levels_of(components.schedule, settings.num_steps)  # refused before anything is done
         return cls(components, config)
+
+    @classmethod
+    def pulled(cls, config: AudioScenicConfig) -> list[str]:
+        """Of each model for which no folder is named."""
+        return pulled_of(config.models)
 
     @property
     def num_steps(self) -> int:

@@ -81,9 +81,18 @@ def read_kinds(config: AvedModelsConfig) -> dict[ModelPart, ModelKind]:
     Raises:
         WeightsError: weights are missing, or of another kind.
     """
-    pulled = {"picture": config.picture_weights, "sound": SOUND_WEIGHTS}
-    weights.require([pulled[part] for part in PIPELINES if getattr(config, part) is None])
-    return {part: _read_kind(part, getattr(config, part), pulled[part]) for part in PIPELINES}
+    weights.require(pulled_of(config))
+    names = _names(config)
+    return {part: _read_kind(part, getattr(config, part), names[part]) for part in PIPELINES}
+
+
+def pulled_of(config: AvedModelsConfig) -> list[str]:
+    """The weights that a configuration takes of those that are pulled."""
+    return [name for part, name in _names(config).items() if getattr(config, part) is None]
+
+
+def _names(config: AvedModelsConfig) -> dict[ModelPart, str]:
+    return {"picture": config.picture_weights, "sound": SOUND_WEIGHTS}
 
 
 def check_kinds(

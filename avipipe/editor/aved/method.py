@@ -18,6 +18,7 @@ from avipipe.editor.aved.components import AvedModels, load_aved
 from avipipe.editor.aved.config import NATIVE_FPS, AvedModelsConfig, AvedSettings
 from avipipe.editor.aved.denoise import Reading, Readings
 from avipipe.editor.aved.grids import resize_maps
+from avipipe.editor.aved.kinds import pulled_of
 from avipipe.editor.aved.optimise import (
     JointEdit,
     JointEditing,
@@ -113,6 +114,11 @@ class Aved(Method):
         sizes = (output.size,) if output.size else aved.sizes
         num_frames = (_most_frames(config) - 1) // STRIDE
         return cls(load_aved(config.models, aved, sizes, num_frames), config)
+
+    @classmethod
+    def pulled(cls, config: AvedConfig) -> list[str]:
+        """Of either model for which no folder is named."""
+        return pulled_of(config.models)
 
     @property
     def num_steps(self) -> int:

@@ -90,9 +90,9 @@ def find_checkpoint(config: ModelConfig) -> Checkpoint:
         WeightsError: there is no such checkpoint, or weights have not been pulled: all of them.
         ConfigError: adapters, of which nothing says what they were trained on.
     """
-    run = None if config.network is None else _run_of(config.network)
+    run = _run_of(config.network)
     network, adapters = _parts(config.network, run)
-    encoders = config.encoders or (EncoderConfig() if run is None else run.data.encoders)
+    encoders = _encoders(config, run)
     weights.require(_pulled(network, encoders))
     return Checkpoint(
         network,
@@ -103,9 +103,24 @@ def find_checkpoint(config: ModelConfig) -> Checkpoint:
     )
 
 
-def _run_of(path: Path) -> TrainedConfig | None:
+def pulled_of(config: ModelConfig) -> list[str]:
+    """The weights that a configuration takes of those that are pulled.
+
+    Raises:
+        WeightsError: there is no such checkpoint.
+        ConfigError: adapters, of which nothing says what they were trained on.
+    """
+    run = _run_of(config.network)
+    return _pulled(_parts(config.network, run)[0], _encoders(config, run))
+
+
+def _encoders(config: ModelConfig, run: TrainedConfig | None) -> EncoderConfig:
+    return config.encoders or (EncoderConfig() if run is None else run.data.encoders)
+
+
+def _run_of(path: Path | None) -> TrainedConfig | None:
     """The configuration of the run that a folder, or the folder above it, is of."""
-    for folder in (path, path.parent):
+    for folder in () if path is None else (path, path.parent):
         if (folder / CONFIG).is_file() and (folder / MODEL).is_dir():
             return read_trained(folder)
     return None

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import torch
 from pydantic import Field, field_validator
 
+from avipipe.editor.avi_edit.checkpoints import pulled_of
 from avipipe.editor.avi_edit.components import Components, load_components
 from avipipe.editor.avi_edit.config import ModelConfig, SampleConfig
 from avipipe.editor.avi_edit.data.config import DataConfig
@@ -81,6 +82,11 @@ class AviEdit(Method):
         """
         size, num_frames = config.output.size, config.output.chunk_frames
         return cls(load_components(config.models, size=size, num_frames=num_frames), config)
+
+    @classmethod
+    def pulled(cls, config: AviEditConfig) -> list[str]:
+        """Of the network, unless one is named, and of the encoders that it was trained with."""
+        return pulled_of(config.models)
 
     @property
     def max_precision(self) -> int:

@@ -183,6 +183,15 @@ class Method(ABC):
         """
 
     @classmethod
+    @abstractmethod
+    def pulled(cls, config: Any) -> Sequence[str]:
+        """Names in the lock file of the weights that `load` takes; none that settings replace.
+
+        Args:
+            config: one of `settings`.
+        """
+
+    @classmethod
     def looks_for_target(cls) -> bool:
         """Whether what an instruction names is looked for where no mask tells; it never stays."""
         return cls.needs_mask and cls.mask_tells == "edit"

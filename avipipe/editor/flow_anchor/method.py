@@ -80,6 +80,11 @@ class FlowAnchor(Method):
         most_frames = output.chunk_frames or MOST_FRAMES
         return cls(load_components(config.models, sizes, most_frames), config)
 
+    @classmethod
+    def pulled(cls, config: FlowAnchorConfig) -> list[str]:
+        """Of Wan, unless a folder is named."""
+        return [config.models.weights] if config.models.wan is None else []
+
     @property
     def num_steps(self) -> int:
         """Steps that are made for a part."""

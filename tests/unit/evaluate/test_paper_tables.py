@@ -1,0 +1,96 @@
+"""The tables of papers: their numbers are the papers', and their rows can be made here."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from avipipe.editor.edit.methods import find_method, load_config
+from avipipe.errors import ConfigError
+from avipipe.evaluate.benchmarks import BENCHMARKS
+from avipipe.evaluate.catalogue import LISTED
+from avipipe.evaluate.paper_tables import TABLES, PaperTable, load_table
+
+LACKING = {"obj.clip"}
+"""Metrics of tables that are not bound; one that is bound leaves the list by itself."""
+
+
+@pytest.fixture(params=TABLES)
+def table(request: pytest.FixtureRequest) -> PaperTable:
+    return load_table(request.param)
+
+
+def test_all_metrics_are_bound_but_for_these() -> None:
+    asked = {column.metric for name in TABLES for column in load_table(name).columns}
+    assert asked - {None} - LISTED.keys() <= LACKING
+
+
+def test_what_is_better_goes_by_the_paper(table: PaperTable) -> None:
+    for column in table.columns:
+        known = LISTED.get(column.metric or "")
+        assert known is None or known.sense in (column.sense, "none"), column.label
+        assert column.note or column.unmeasured, column.label
+
+
+def test_every_row_is_an_edit_that_can_be_asked_for(table: PaperTable) -> None:
+    made = [row for row in table.rows if row.is_run]
+    assert table.method in {row.method for row in made}
+    ways = set()
+    for row in made:
+        config = load_config(None, [f"method={row.method}", *row.overrides])
+        method = find_method(config.method)
+        assert row.film == "edited.mp4" or method.native_fps
+        assert (row.method != table.method) or method.mask_tells == table.mask_tells
+        assert not config.output.composite, "else the source's pixels would be measured"
+        ways.add((row.mask, row.audio, row.precision, json.dumps(config.decisive())))
+    assert len(ways) == len(made), "two rows are the same edits"
+
+
+def test_benchmarks_are_known(table: PaperTable) -> None:
+    assert {benchmark.loader for benchmark in table.benchmarks.values()} <= BENCHMARKS.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "benchmark", "row", "label", "number"),
+    [
+        ("avi-edit-main", "aviset", "avi-edit", "FVD", 312.89),
+        ("avi-edit-main", "aviset", "ovi", "Sync-D", 9.12),
+        ("avi-edit-main", "aved-bench", "aved", "AC %", 20.45),
+        ("avi-edit-main", "aved-bench", "avi-edit", "Sync-C", None),
+        ("avi-edit-ablation", "aviset", "no-mask-refiner", "FVD", 372.44),
+        ("avi-edit-ablation", "aviset", "no-audio-agent", "Sync-C", 3.83),
+        ("aved-main", "aved-bench", "aved", "AV-Align", 0.42),
+        ("aved-ablation", "aved-bench", "random-patches", "DINO", 0.902),
+        ("audioscenic-main", "davis-audioset", "video-p2p", "Sem-A", 0.525),
+        ("audioscenic-ablation", "waterfall", "no-frequency-fuser", "SSIM", 0.9467),
+        ("flowanchor-main", "five-bench", "flowanchor", "L.DINO", 0.8193),
+        ("flowanchor-main", "anchor-bench", "wan-edit-mask", "M.PSNR", 26.63),
+        ("flowanchor-masks", "anchor-bench", "box", "L.CLIP-T", 21.31),
+        ("flowanchor-ablation", "anchor-bench", "tau-0.4", "Warp-Err", 1.487),
+        ("flowanchor-cost", "anchor-bench", "flowanchor", "time (s)", None),
+    ],
+)
+def test_numbers_are_the_papers(
+    name: str, benchmark: str, row: str, label: str, number: float | None
+) -> None:
+    table = load_table(name)
+    labels = [column.label for column in table.columns]
+    assert table.published(benchmark)[row][labels.index(label)] == number
+
+
+def test_names_that_are_wrong_are_told_the_right_ones() -> None:
+    table = load_table("flowanchor-main")
+    for wrong, says in (
+        (lambda: load_table("flowanchor"), "flowanchor-ablation"),
+        (lambda: table.chosen_benchmark("davis17"), "five-bench, anchor-bench"),
+        (lambda: table.chosen_rows(("ours",)), "wan-edit-mask"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            wrong()
+
+
+def test_a_table_with_too_few_numbers_is_refused() -> None:
+    told = load_table("flowanchor-masks").model_dump()
+    told["rows"][0]["published"]["anchor-bench"] = (1.0,)
+    with pytest.raises(ValidationError, match="expected 6 numbers"):
+        PaperTable.model_validate(told)
