@@ -20,7 +20,12 @@ _LAYERS = {
 
 def write_clip(folder: Path) -> None:
     """The architecture of ViT-B/32 with one layer a tower; pictures and texts have its sizes."""
-    text = {"vocab_size": _NUM_TOKENS, "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": EOS}
+    text = {
+        "vocab_size": _NUM_TOKENS,
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
+        "pad_token_id": EOS,
+    }
     config = CLIPConfig(
         text_config=_LAYERS | text, vision_config=_LAYERS | {"patch_size": 32}, projection_dim=16
     )
