@@ -6,9 +6,9 @@ A case that cannot be measured stays in the list with its problem, so that it is
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from avipipe.errors import ConfigError, ManifestError
 from avipipe.evaluate.datasets import SourceClip, is_dataset, unpacked
@@ -26,6 +26,15 @@ VIDEO_SUFFIXES = frozenset(
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff"})
 MASK_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES | {".json"}
 
+
+def _ends_after_it_begins(span: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= span[0] < span[1] < float("inf"):
+        raise ValueError("expected a beginning and a later end, in seconds")
+    return span
+
+
+EventSpan = Annotated[tuple[float, float], AfterValidator(_ends_after_it_begins)]
+
 _FILES = ("source", "edit", "mask", "edit_mask", "sound_of")
 
 
@@ -39,6 +48,8 @@ class AskedEdit(BaseModel):
         group: cases of one group are not independent: they are made of one video.
         label: the class by which the report slices.
         target_label: the class of what is there after the edit; empty where it goes.
+        events_s: when what is to be edited sounds in the source, half-open spans from its first
+            picture.
         questions: those of FiVE-Acc, for a judge.
         checklist: questions to which yes is good, for a judge.
         problem: why there is nothing to measure.
@@ -55,6 +66,7 @@ class AskedEdit(BaseModel):
     label: str = ""
     group: str = ""
     target_label: str = ""
+    events_s: tuple[EventSpan, ...] = ()
     questions: FiveQuestions | None = None
     checklist: tuple[ChecklistItem, ...] = ()
     problem: str = ""

@@ -13,6 +13,7 @@ from avipipe.evaluate.controls import CONTROLS
 from avipipe.evaluate.metric import Family, Sense
 from avipipe.evaluate.report.accounts import Accounts, accounts_of
 from avipipe.evaluate.report.figures import SENSES, decimals, number
+from avipipe.evaluate.report.offsets import OffsetLine, offset_lines
 from avipipe.evaluate.report.sets import SetLine, set_lines
 from avipipe.evaluate.tables import ClipScore, FeatureRow, SetScore, Support
 
@@ -129,6 +130,7 @@ class EvaluatePage:
     costs: tuple[MetricCost, ...]
     making: tuple[tuple[str, str, int], ...]
     sets: tuple[SetLine, ...]
+    offsets: tuple[OffsetLine, ...]
     num_cases: int
     num_groups: int
     num_tests: int
@@ -165,6 +167,7 @@ def page_of(conclusion: Conclusion) -> EvaluatePage:
         costs=tuple(_costs(run.clips)),
         making=tuple(_making(conclusion)),
         sets=tuple(set_lines(conclusion, [column.name for column in columns])),
+        offsets=tuple(offset_lines(run.clips, [column.name for column in columns])),
         num_cases=len({row.name for row in edits}),
         num_groups=len({row.group for row in edits}),
         num_tests=len(conclusion.tests),
