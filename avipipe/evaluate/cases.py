@@ -6,14 +6,15 @@ A case that cannot be measured stays in the list with its problem, so that it is
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from avipipe.errors import ConfigError, ManifestError
 from avipipe.evaluate.datasets import SourceClip, is_dataset, unpacked
 from avipipe.evaluate.metrics.checklist_judge import ChecklistItem
 from avipipe.evaluate.metrics.five_acc import FiveQuestions
+from avipipe.evaluate.metrics.si_sdr import EventSpan
 from avipipe.files import write_whole
 from avipipe.media.crop import WHOLE, Shares
 
@@ -25,15 +26,6 @@ VIDEO_SUFFIXES = frozenset(
 )
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff"})
 MASK_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES | {".json"}
-
-
-def _ends_after_it_begins(span: tuple[float, float]) -> tuple[float, float]:
-    if not 0 <= span[0] < span[1] < float("inf"):
-        raise ValueError("expected a beginning and a later end, in seconds")
-    return span
-
-
-EventSpan = Annotated[tuple[float, float], AfterValidator(_ends_after_it_begins)]
 
 _FILES = ("source", "edit", "mask", "edit_mask", "sound_of")
 
@@ -89,6 +81,7 @@ class Case(AskedEdit):
         method: who made the edit.
         edit_mask: the mask that the method came out with, of the edit's picture; compared with
             `mask`, and taken for it where there is none.
+        precision: how far the mask that the method was given may be from the exact one, 0 to P.
         shown: the part of the upright source that the edit shows.
         making_s: what it took to make the edit.
         control: how the edit is derived from the source, for a control.
@@ -99,6 +92,7 @@ class Case(AskedEdit):
     edit: Path | None = None
     edit_mask: Path | None = None
     seed: int | None = None
+    precision: int | None = Field(None, ge=0)
     shown: Shares = WHOLE
     making_s: float | None = Field(None, ge=0)
     control: Control = ""
@@ -195,8 +189,9 @@ def _group(case: Case) -> str:
 
 def _missing(case: Case, method: str) -> Case:
     problem = f"{method} has no edit of it, though {case.method} has"
-    own = {"method": method, "edit": None, "edit_mask": None, "seed": None, "making_s": None}
-    return case.model_copy(update={**own, "problem": case.problem or problem})
+    own = dict.fromkeys(("edit", "edit_mask", "seed", "precision", "making_s"))
+    told = {**own, "method": method, "problem": case.problem or problem}
+    return case.model_copy(update=told)
 
 
 def cases_of_folders(
@@ -339,7 +334,14 @@ def _batch_case(method: str, folder: Path, sources: Mapping[str, Path]) -> Case:
         return Case(name=name, method=method, source=source, problem="the edit was not finished")
     try:
         return _traced(name, method, folder, json.loads(trace.read_bytes()), source)
-    except (ValueError, KeyError, TypeError, IndexError, ZeroDivisionError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        ZeroDivisionError,
+    ) as error:
         problem = f"{trace.name} is damaged: {type(error).__name__}: {error}"
         return Case(name=name, method=method, source=source, problem=problem)
 
@@ -363,6 +365,7 @@ def _traced(
         instruction=edit["instruction"],
         group=str(video["sha256"]),
         seed=edit["seed"],
+        precision=edit.get("mask", {}).get("precision"),
         shown=_shown(video),
         making_s=trace["seconds"],
         problem=""

@@ -12,6 +12,7 @@ from avipipe.evaluate.conclude import Conclusion
 from avipipe.evaluate.controls import CONTROLS
 from avipipe.evaluate.metric import Family, Sense
 from avipipe.evaluate.report.accounts import Accounts, accounts_of
+from avipipe.evaluate.report.curves import CurveLine, curve_lines
 from avipipe.evaluate.report.figures import SENSES, decimals, number
 from avipipe.evaluate.report.offsets import OffsetLine, offset_lines
 from avipipe.evaluate.report.sets import SetLine, set_lines
@@ -131,6 +132,7 @@ class EvaluatePage:
     making: tuple[tuple[str, str, int], ...]
     sets: tuple[SetLine, ...]
     offsets: tuple[OffsetLine, ...]
+    curves: tuple[CurveLine, ...]
     num_cases: int
     num_groups: int
     num_tests: int
@@ -168,6 +170,7 @@ def page_of(conclusion: Conclusion) -> EvaluatePage:
         making=tuple(_making(conclusion)),
         sets=tuple(set_lines(conclusion, [column.name for column in columns])),
         offsets=tuple(offset_lines(run.clips, [column.name for column in columns])),
+        curves=tuple(curve_lines(conclusion.mask_curves)),
         num_cases=len({row.name for row in edits}),
         num_groups=len({row.group for row in edits}),
         num_tests=len(conclusion.tests),
