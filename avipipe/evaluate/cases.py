@@ -14,6 +14,7 @@ from avipipe.errors import ConfigError, ManifestError
 from avipipe.evaluate.datasets import SourceClip, is_dataset, unpacked
 from avipipe.evaluate.metrics.checklist_judge import ChecklistItem
 from avipipe.evaluate.metrics.five_acc import FiveQuestions
+from avipipe.evaluate.metrics.si_sdr import EventSpan
 from avipipe.files import write_whole
 from avipipe.media.crop import WHOLE, Shares
 
@@ -39,6 +40,8 @@ class AskedEdit(BaseModel):
         group: cases of one group are not independent: they are made of one video.
         label: the class by which the report slices.
         target_label: the class of what is there after the edit; empty where it goes.
+        events_s: when what is to be edited sounds in the source, half-open spans from its first
+            picture.
         questions: those of FiVE-Acc, for a judge.
         checklist: questions to which yes is good, for a judge.
         problem: why there is nothing to measure.
@@ -55,6 +58,7 @@ class AskedEdit(BaseModel):
     label: str = ""
     group: str = ""
     target_label: str = ""
+    events_s: tuple[EventSpan, ...] = ()
     questions: FiveQuestions | None = None
     checklist: tuple[ChecklistItem, ...] = ()
     problem: str = ""
@@ -77,6 +81,7 @@ class Case(AskedEdit):
         method: who made the edit.
         edit_mask: the mask that the method came out with, of the edit's picture; compared with
             `mask`, and taken for it where there is none.
+        precision: how far the mask that the method was given may be from the exact one, 0 to P.
         shown: the part of the upright source that the edit shows.
         making_s: what it took to make the edit.
         control: how the edit is derived from the source, for a control.
@@ -87,6 +92,7 @@ class Case(AskedEdit):
     edit: Path | None = None
     edit_mask: Path | None = None
     seed: int | None = None
+    precision: int | None = Field(None, ge=0)
     shown: Shares = WHOLE
     making_s: float | None = Field(None, ge=0)
     control: Control = ""
@@ -183,8 +189,9 @@ def _group(case: Case) -> str:
 
 def _missing(case: Case, method: str) -> Case:
     problem = f"{method} has no edit of it, though {case.method} has"
-    own = {"method": method, "edit": None, "edit_mask": None, "seed": None, "making_s": None}
-    return case.model_copy(update={**own, "problem": case.problem or problem})
+    own = dict.fromkeys(("edit", "edit_mask", "seed", "precision", "making_s"))
+    told = {**own, "method": method, "problem": case.problem or problem}
+    return case.model_copy(update=told)
 
 
 def cases_of_folders(
@@ -327,7 +334,14 @@ def _batch_case(method: str, folder: Path, sources: Mapping[str, Path]) -> Case:
         return Case(name=name, method=method, source=source, problem="the edit was not finished")
     try:
         return _traced(name, method, folder, json.loads(trace.read_bytes()), source)
-    except (ValueError, KeyError, TypeError, IndexError, ZeroDivisionError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        ZeroDivisionError,
+    ) as error:
         problem = f"{trace.name} is damaged: {type(error).__name__}: {error}"
         return Case(name=name, method=method, source=source, problem=problem)
 
@@ -351,6 +365,7 @@ def _traced(
         instruction=edit["instruction"],
         group=str(video["sha256"]),
         seed=edit["seed"],
+        precision=edit.get("mask", {}).get("precision"),
         shown=_shown(video),
         making_s=trace["seconds"],
         problem=""

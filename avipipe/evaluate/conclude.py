@@ -13,6 +13,7 @@ from avipipe.evaluate.aggregate import PairTest, Scores, control_tests, pair_tes
 from avipipe.evaluate.cases import Case
 from avipipe.evaluate.catalogue import LISTED, METRICS
 from avipipe.evaluate.catalogue.sets import SETS
+from avipipe.evaluate.mask_curves import EditorCurve, editor_curves
 from avipipe.evaluate.metric import served_by
 from avipipe.evaluate.set_values import SetFeatures, set_tests, set_values
 from avipipe.evaluate.tables import (
@@ -51,6 +52,7 @@ class Conclusion:
     Attributes:
         sets: means over cases; `tests` of them, `controls` of controls against a copy.
         values: numbers of whole sets; `value_tests` of them.
+        mask_curves: of each editor that was given masks of several precision factors.
     """
 
     run: EvaluateRun
@@ -59,6 +61,7 @@ class Conclusion:
     controls: Sequence[PairTest]
     values: Sequence[SetValue] = ()
     value_tests: Sequence[PairTest] = ()
+    mask_curves: Sequence[EditorCurve] = ()
 
 
 def conclude(
@@ -90,6 +93,7 @@ def conclude(
     asked = [name for name in metrics if name in SETS]
     values = set_values(gathered, asked, seed=seed, allow_small_n=allow_small_n)
     value_tests = set_tests(gathered, values, asked, seed=seed)
+    mask_curves = editor_curves(cases, clips)
     facts = {
         "version": __version__,
         "packages": {name: metadata.version(name) for name in _PACKAGES},
@@ -109,6 +113,7 @@ def conclude(
         "tests": [asdict(test) for test in tests],
         "control_tests": [asdict(test) for test in controls],
         "set_tests": [asdict(test) for test in value_tests],
+        "mask_curves": [_curve_facts(each) for each in mask_curves],
         "notes": [NO_VAE],
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -118,7 +123,20 @@ def conclude(
     write_answers(folder, answers)
     write_run(folder, facts, cases)
     run = EvaluateRun(folder, facts, cases, clips, features, answers)
-    return Conclusion(run, sets, tests, controls, values, value_tests)
+    return Conclusion(run, sets, tests, controls, values, value_tests, mask_curves)
+
+
+def _curve_facts(found: EditorCurve) -> dict[str, Any]:
+    curve = found.curve
+    return {
+        "editor": found.editor,
+        "precision": curve.precision_P.astype(int).tolist(),
+        "j": curve.j_P.tolist(),
+        "f": curve.f_P.tolist(),
+        "mean_jf": curve.mean_jf,
+        "num": found.num,
+        "num_total": found.num_total,
+    }
 
 
 def metric_facts(name: str) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def _control(case: Case, control: Control, sound_of: Path | None) -> Case:
         "control": control,
         "edit": case.source,
         "seed": None,
+        "precision": None,
         "making_s": None,
         "sound_of": sound_of if control == "shuffled" else None,
         "problem": "there is no other source whose sound it could have" if lacks_sound else "",

@@ -30,6 +30,7 @@ Need = Literal[
     "source_sound",
     "source_prompt",
     "target_prompt",
+    "events",
     "label",
     "target_label",
     "request",
@@ -37,8 +38,8 @@ Need = Literal[
     "checklist",
 ]
 """Pictures of the edit; pictures that lie on those of the source; a mask of either side, or of
-both; a sound; a prompt; a class; an instruction or a target prompt; questions of FiVE-Acc; a
-checklist."""
+both; a sound; a prompt; events of the sound; a class; an instruction or a target prompt; questions
+of FiVE-Acc; a checklist."""
 
 MIN_COMMON = 0.5
 """Share of the source that an edit must last, and the other way round, to be compared with it: less
@@ -235,6 +236,8 @@ def _lack(needs: tuple[Need, ...], view: CaseView) -> Score | None:
                 return Score("skipped", reason="the case has no source prompt")
             case "target_prompt" if not view.case.target_prompt:
                 return Score("skipped", reason="the case has no target prompt")
+            case "events" if not view.case.events_s:
+                return Score("skipped", reason="the case has no events of the sound (`events_s`)")
             case "label" if not view.case.label:
                 return Score("skipped", reason="the case has no class of the source (`label`)")
             case "target_label" if not view.case.target_label:

@@ -19,7 +19,7 @@ from avipipe.files import sha256_of, written_whole
 from avipipe.manifests.records import digest
 from avipipe.manifests.rle import write_json
 
-_GIVEN = ("target_label", "questions", "checklist")
+_GIVEN = ("target_label", "events_s", "questions", "checklist")
 """What a case may bring along for some metrics alone."""
 
 _KEY_CHARS = 32

@@ -22,8 +22,12 @@ NO_SPEECH = Speech((), 1.0)
 HEARD = "Bark"
 
 
-def write_ast(folder: Path, labels: Sequence[str]) -> None:
-    """A checkpoint that hears nothing but `HEARD`, whatever it is given, half for certain."""
+def write_ast(folder: Path, labels: Sequence[str], *, gain: float = 1.0) -> None:
+    """A checkpoint that hears nothing but `HEARD`, whatever it is given, half for certain.
+
+    Args:
+        gain: of what it is given on the scores; 1 is next to nothing.
+    """
     from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
 
     torch.manual_seed(0)
@@ -39,6 +43,7 @@ def write_ast(folder: Path, labels: Sequence[str]) -> None:
     if HEARD in labels:
         model.classifier.dense.bias.data.fill_(-9.0)
         model.classifier.dense.bias.data[labels.index(HEARD)] = 2.0
+    model.classifier.dense.weight.data *= gain
     model.save_pretrained(folder)
     extractor: Any = ASTFeatureExtractor
     extractor().save_pretrained(folder)

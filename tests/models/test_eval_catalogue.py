@@ -24,6 +24,7 @@ from tests.models.tiny_clip import write_clip  # noqa: E402
 LIPS = [
     *("syncc.syncnet", "syncd.syncnet", "syncc.at0", "syncd.at0"),
     *("syncoffset.syncnet", "syncoffset.share"),
+    *("syncc.latentsync", "syncoffset.latentsync"),
 ]
 NAMES = ["clipt.b32", "fc.b32", "fcall.b32", "sema.b32", "temps.b32", "clipt.l14"]
 
@@ -133,8 +134,15 @@ def test_lips_are_scored_where_a_face_stays(
     offset_s = value(scores["copy"]["syncoffset.syncnet"])
     assert offset_s * 25 == pytest.approx(round(offset_s * 25))
     assert value(scores["copy"]["syncoffset.share"]) == float(offset_s < 0.05)
+    # One track of more than 4 s is all that there is, for either.
+    assert value(scores[""]["syncc.latentsync"]) == pytest.approx(
+        value(scores[""]["syncc.syncnet"])
+    )
+    signed_s = value(scores[""]["syncoffset.latentsync"])
+    assert abs(signed_s) == pytest.approx(value(scores[""]["syncoffset.syncnet"]))
     (faceless,) = measure([case], LIPS, tmp_path / "work")
     assert faceless.scores["syncc.syncnet"].reason == "no face was followed for 4 s"
+    assert faceless.scores["syncc.latentsync"].reason == "no face was followed for 2 s"
 
 
 def value(score: Score) -> float:

@@ -41,7 +41,14 @@ def batch_of(root: Path, video: Path, **trace: Any) -> Path:
             "cut_left_px": 0,
             "cut_top_px": 8,
         },
-        "edits": [{"instruction": "make it blue", "prompt": "A blue dog.", "seed": 7}],
+        "edits": [
+            {
+                "instruction": "make it blue",
+                "prompt": "A blue dog.",
+                "seed": 7,
+                "mask": {"precision": 3},
+            }
+        ],
         "seconds": 12.5,
         **trace,
     }
@@ -95,6 +102,7 @@ def test_a_batch_says_what_its_edits_were_made_of(tmp_path: Path) -> None:
     assert (case.mask, case.edit_mask) == (None, batch / "dog/mask.mkv")
     assert (case.name, case.source, case.problem) == ("dog", source / "dog.mp4", "")
     assert (case.target_prompt, case.instruction, case.seed) == ("A blue dog.", "make it blue", 7)
+    assert case.precision == 3
     assert case.shown == (0.0, 8 / 720, 1.0, 712 / 720)
     assert (case.making_s, case.group) == (12.5, "ab")
 
@@ -108,7 +116,9 @@ def test_a_batch_whose_sources_are_gone_finds_them_by_name(tmp_path: Path) -> No
     assert (case.source, case.problem) == (source / "dog.mov", "")
 
 
-@pytest.mark.parametrize("trace", ["{", '{"video": 1}', "[]"])
+@pytest.mark.parametrize(
+    "trace", ["{", '{"video": {"path": ""}, "edits": ["a"]}', '{"video": 1}', "[]"]
+)
 def test_a_batch_that_is_broken_or_unfinished_is_counted(tmp_path: Path, trace: str) -> None:
     batch = batch_of(tmp_path, tmp_path / "a.mp4")
     (batch / "dog/trace.json").write_text(trace)

@@ -1,7 +1,7 @@
 """Sound tags by the Audio Spectrogram Transformer."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from avipipe.annotators.signal import check_wave, resample
 from avipipe.annotators.tagging import SHORTEST_S, Scores, tags_of, windows
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _RATE_HZ = 16000
 # In samples: 10 s, on which AST was trained, each second.
@@ -38,6 +41,7 @@ class AstTagger(Weighted):
     needs: ClassVar[tuple[str, ...]] = ("ast",)
     packages = ("torch", "transformers")
     batch_size = _BATCH_SIZE
+    sample_rate_hz = _RATE_HZ
 
     def setup(self) -> None:
         """Load the AST model, on the GPU if there is one.
@@ -83,11 +87,27 @@ class AstTagger(Weighted):
             ),
         )
 
+    def logits(self, wav_N: Wave) -> Scores:
+        """Of each class in each window (W, K), of mono audio (N,) at `sample_rate_hz`.
+
+        Classes do not exclude each other: a sigmoid makes scores of them.
+        """
+        parts = windows(wav_N.shape[0], length=_WINDOW, hop=_HOP)
+        found = run_in_batches(
+            lambda batch: list(self._logits(batch).cpu().numpy()),
+            parts.cut(wav_N),
+            self.batch_size,
+        )
+        return np.stack(found)
+
     def _scores(self, batch: Sequence[Wave]) -> list[Scores]:
-        """Of each class (K,) in each window; classes do not exclude each other."""
+        """Of each class (K,) in each window."""
+        return list(self._logits(batch).sigmoid().cpu().numpy())
+
+    def _logits(self, batch: Sequence[Wave]) -> "Tensor":
         import torch
 
         inputs = self._features(list(batch), sampling_rate=_RATE_HZ, return_tensors="pt")
         with torch.inference_mode():
             logits_BK = self._model(inputs["input_values"].to(self._device)).logits
-        return list(logits_BK.float().sigmoid().cpu().numpy())
+        return logits_BK.float()

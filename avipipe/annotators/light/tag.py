@@ -32,6 +32,7 @@ class YamnetTagger(Weighted):
     version = 1
     needs: ClassVar[tuple[str, ...]] = ("yamnet",)
     packages = ("ai-edge-litert",)
+    sample_rate_hz = _RATE_HZ
 
     def __init__(self) -> None:
         self._model: Any = None
@@ -75,13 +76,21 @@ class YamnetTagger(Weighted):
         wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=_RATE_HZ)
         parts = windows(wav_N.shape[0], length=_WINDOW, hop=_HOP)
         return tags_of(
-            np.stack([self._scores(part_N) for part_N in parts.cut(wav_N)]),
+            self.scores(wav_N),
             self._names,
             level_dbfs_W=parts.levels_dbfs(wav_N, sample_rate_hz=_RATE_HZ),
             speech_share_W=parts.speech_shares(
                 speech, num_samples=wav_N.shape[0], sample_rate_hz=_RATE_HZ
             ),
         )
+
+    def scores(self, wav_N: Wave) -> Scores:
+        """Of each class in each window (W, K), in [0, 1], of mono audio (N,) at `sample_rate_hz`.
+
+        Classes do not exclude each other.
+        """
+        parts = windows(wav_N.shape[0], length=_WINDOW, hop=_HOP)
+        return np.stack([self._scores(part_N) for part_N in parts.cut(wav_N)])
 
     def _scores(self, part_N: Wave) -> Scores:
         """Of each class (K,) in one window; its input cannot be resized to a batch."""

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from functools import partial
 
+from avipipe.annotators.full.tag import AstTagger
+from avipipe.annotators.light.tag import YamnetTagger
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.catalogue.embeddings import heard, ready
 from avipipe.evaluate.extractors.clap import SAMPLE_RATE_HZ as CLAP_HZ
@@ -11,6 +13,9 @@ from avipipe.evaluate.extractors.htsat import SAMPLE_RATE_HZ as HTSAT_HZ
 from avipipe.evaluate.extractors.htsat import HtsatBase
 from avipipe.evaluate.metric import Metric, metric_by
 from avipipe.evaluate.metrics import clap_score, lpaps
+from avipipe.evaluate.metrics.audio_kl import kl_scores
+from avipipe.evaluate.metrics.kl_divergence import kl_divergence
+from avipipe.evaluate.views import Waves
 
 
 def _clap(view: CaseView) -> float:
@@ -29,6 +34,25 @@ def _lpaps(distance: Callable[[lpaps.Stages, lpaps.Stages], float]) -> Callable[
         return lpaps.mean_over_windows(distance, list(zip(source, edit, strict=False)))
 
     return measure
+
+
+def _both(view: CaseView, rate_hz: int) -> tuple[Waves, Waves]:
+    """Both sounds, mono (N,), as long as both last."""
+    source_CN, edit_CN = view.source.wave(rate_hz), view.edit_wave(rate_hz)
+    num = min(source_CN.shape[1], edit_CN.shape[1])
+    return heard(source_CN[:, :num]), heard(edit_CN[:, :num])
+
+
+def _kl_ast(view: CaseView) -> float:
+    model = ready(AstTagger)
+    waves = _both(view, AstTagger.sample_rate_hz)
+    return kl_divergence(*(model.logits(wave_N).mean(axis=0) for wave_N in waves))
+
+
+def _kl_yamnet(view: CaseView) -> float:
+    model = ready(YamnetTagger)
+    waves = _both(view, YamnetTagger.sample_rate_hz)
+    return kl_scores(*(model.scores(wave_N).mean(axis=0) for wave_N in waves))
 
 
 _metric = partial(metric_by, family="sound")
@@ -61,6 +85,27 @@ HEARING: dict[str, Metric] = {
         "none",
         "The same, normalised as LPIPS is.",
         "As lpaps.zeus, but normalised over channels.",
+        "sound",
+        "source_sound",
+    ),
+    "kl.ast": _metric(
+        _kl_ast,
+        AstTagger,
+        "none",
+        "By how much the edit sounds of other classes than its source; 0 is the same.",
+        "KL(source || edit) in nats of the softmax over AudioSet's 527 classes, as av-benchmark, "
+        "but by AST where that has PaSST and PANNs, so that published numbers are others: mean "
+        "logits of windows of 10 s every second, mono at 16 kHz, as long as both last.",
+        "sound",
+        "source_sound",
+    ),
+    "kl.yamnet": _metric(
+        _kl_yamnet,
+        YamnetTagger,
+        "none",
+        "The same by a small network, where several classes may be heard at once.",
+        "Sum over YAMNet's 521 classes of KL(source || edit) in nats of each being there or not: "
+        "mean scores of windows of 0.975 s every 0.48 s, mono at 16 kHz, as long as both last.",
         "sound",
         "source_sound",
     ),

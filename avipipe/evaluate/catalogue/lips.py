@@ -14,9 +14,11 @@ from avipipe.evaluate.extractors.face_tracks import FaceTracker
 from avipipe.evaluate.extractors.syncnet import SyncNetV2, of_track
 from avipipe.evaluate.metric import Metric, Sense
 from avipipe.evaluate.metrics.sync import (
+    LATENTSYNC_LEAST_FRAMES,
     LEAST_FRAMES,
     LipSync,
     distances_at_offsets,
+    latentsync,
     lip_sync,
     share_in_sync,
 )
@@ -24,17 +26,19 @@ from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.evaluate.views import DETAIL_PX
 
 
-def _tracks(view: CaseView) -> npt.NDArray[np.float64]:
+def _tracks(view: CaseView, least_frames: int) -> npt.NDArray[np.float64]:
     """How lips go with the voice, (tracks, fields of `LipSync`); kept for the other metrics."""
-    found = of_film(view, SyncNetV2, lambda: _measured(view), kept_name(FaceTracker, ""))
+    form = "" if least_frames == LEAST_FRAMES else f"{least_frames}-"
+    name = kept_name(FaceTracker, form)
+    found = of_film(view, SyncNetV2, lambda: _measured(view, least_frames), name)
     return np.asarray(found, np.float64)
 
 
-def _measured(view: CaseView) -> npt.NDArray[np.float64]:
+def _measured(view: CaseView, least_frames: int) -> npt.NDArray[np.float64]:
     fps = Fraction(SyncNetV2.fps)
     frames_THWC = view.edit_sampled(fps, DETAIL_PX)
     samples_N = to_int16(view.edit_wave(SyncNetV2.sample_rate_hz).mean(axis=0))
-    tracks = ready(FaceTracker).tracks(frames_THWC, fps=fps, least_frames=LEAST_FRAMES)
+    tracks = ready(FaceTracker).tracks(frames_THWC, fps=fps, least_frames=least_frames)
     found = np.zeros((len(tracks), len(fields(LipSync))))
     for row, track in enumerate(tracks):
         features = ready(SyncNetV2).features(*of_track(frames_THWC, samples_N, track))
@@ -43,7 +47,7 @@ def _measured(view: CaseView) -> npt.NDArray[np.float64]:
 
 
 def _followed(view: CaseView) -> npt.NDArray[np.float64]:
-    found = _tracks(view)
+    found = _tracks(view, LEAST_FRAMES)
     if not len(found):
         raise Undefined("no face was followed for 4 s")
     return found
@@ -61,8 +65,21 @@ def _in_sync(view: CaseView) -> float:
     return share_in_sync([round(offset) for offset in _followed(view)[:, 0]])
 
 
+def _latentsync(view: CaseView) -> tuple[int, float]:
+    """Offset in pictures and confidence of the film."""
+    rows = _tracks(view, LATENTSYNC_LEAST_FRAMES)
+    if not len(rows):
+        raise Undefined("no face was followed for 2 s")
+    return latentsync([LipSync(round(row[0]), *row[1:].tolist()) for row in rows])
+
+
 def _metric(
-    measure: Callable[[CaseView], float], sense: Sense, words: str, protocol: str, unit: str = ""
+    measure: Callable[[CaseView], float],
+    sense: Sense,
+    words: str,
+    protocol: str,
+    unit: str = "",
+    least_s: int = 4,
 ) -> Metric:
     return Metric(
         measure=measure,
@@ -70,9 +87,9 @@ def _metric(
         sense=sense,
         family="synchrony",
         words=words,
-        protocol=f"{protocol} SyncNet v2 over tracks of faces of at least 4 s by YuNet, not by "
-        "S3FD; 25 pictures a second, short side at most 480 px, mono at 16 kHz, offsets of up to "
-        "15 pictures; mean over tracks.",
+        protocol=f"{protocol} SyncNet v2 over tracks of faces of at least {least_s} s by YuNet, "
+        "not by S3FD; 25 pictures a second, short side at most 480 px, mono at 16 kHz, offsets of "
+        "up to 15 pictures; mean over tracks.",
         unit=unit,
         extractors=(SyncNetV2, FaceTracker),
     )
@@ -106,6 +123,22 @@ LIPS: dict[str, Metric] = {
         "higher",
         "The share of faces whose lips go with the voice within a picture.",
         "Share of tracks whose offset is at most one picture, 40 ms.",
+    ),
+    "syncc.latentsync": _metric(
+        lambda view: _latentsync(view)[1],
+        "higher",
+        "The same over shorter stretches of a face too, as LatentSync measures it.",
+        "Confidence as LatentSync has it; films in which no face is followed are undefined here, "
+        "and left out there.",
+        least_s=2,
+    ),
+    "syncoffset.latentsync": _metric(
+        lambda view: _latentsync(view)[0] / SyncNetV2.fps,
+        "none",
+        "By how much the voice comes early, or late where it is negative.",
+        "Offset as LatentSync has it: the mean over tracks, cut towards 0 to a whole picture.",
+        unit="s",
+        least_s=2,
     ),
 }
 """Columns are those of what is kept of a track. At the best offset both are blind to a constant

@@ -14,6 +14,21 @@ from avipipe.evaluate.metrics.undefined import require_finite
 
 Logits = npt.NDArray[np.floating[Any]]
 
+_LEAST_SCORE = 1e-7
+"""Scores are kept this far from 0 and 1, where logits are infinite: float32's rounding at 1."""
+
+
+def kl_scores(reference_C: Logits, edit_C: Logits) -> float:
+    """As `kl_sigmoid`, of scores in [0, 1] in place of logits.
+
+    Raises:
+        Undefined: there is no score, or one is not finite.
+    """
+    scores = np.stack([reference_C, edit_C]).astype(np.float64)
+    require_finite(scores, "scores")
+    reference, edit = scipy.special.logit(scores.clip(_LEAST_SCORE, 1 - _LEAST_SCORE))
+    return kl_sigmoid(reference, edit)
+
 
 def kl_sigmoid(reference_C: Logits, edit_C: Logits) -> float:
     """Sum of the divergences of each class being there or not, in nats; 0 at best.

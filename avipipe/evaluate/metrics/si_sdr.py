@@ -9,9 +9,11 @@ Source: Le Roux et al., SDR - half-baked or well done?, ICASSP 2019.
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import AfterValidator
 
 from avipipe.annotators.base import Wave
 from avipipe.evaluate.metrics.undefined import require_same_shape, require_sound
@@ -21,6 +23,16 @@ Samples = npt.NDArray[np.bool_]
 _LIMIT_DB = 100.0
 """Scores are kept within plus and minus this, so that an exact copy has a number: below the
 rounding of 16-bit audio, 98 dB under full scale."""
+
+
+def _ends_after_it_begins(span: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= span[0] < span[1] < float("inf"):
+        raise ValueError("expected a beginning and a later end, in seconds")
+    return span
+
+
+EventSpan = Annotated[tuple[float, float], AfterValidator(_ends_after_it_begins)]
+"""[start_s, end_s) of an event, checked where a manifest is read."""
 
 
 def si_sdr_db(reference_N: Wave, estimate_N: Wave, *, counted_N: Samples | None = None) -> float:
@@ -48,7 +60,7 @@ def si_sdr_db(reference_N: Wave, estimate_N: Wave, *, counted_N: Samples | None 
     return 10.0 * float(np.log10(signal / noise))
 
 
-def in_events(events_s: Sequence[tuple[float, float]], *, num: int, sample_rate_hz: int) -> Samples:
+def in_events(events_s: Sequence[EventSpan], *, num: int, sample_rate_hz: int) -> Samples:
     """Which of `num` samples lie in an event, bool (N,).
 
     Args:

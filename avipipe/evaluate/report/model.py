@@ -12,7 +12,9 @@ from avipipe.evaluate.conclude import Conclusion
 from avipipe.evaluate.controls import CONTROLS
 from avipipe.evaluate.metric import Family, Sense
 from avipipe.evaluate.report.accounts import Accounts, accounts_of
+from avipipe.evaluate.report.curves import CurveLine, curve_lines
 from avipipe.evaluate.report.figures import SENSES, decimals, number
+from avipipe.evaluate.report.offsets import OffsetLine, offset_lines
 from avipipe.evaluate.report.sets import SetLine, set_lines
 from avipipe.evaluate.tables import ClipScore, FeatureRow, SetScore, Support
 
@@ -129,6 +131,8 @@ class EvaluatePage:
     costs: tuple[MetricCost, ...]
     making: tuple[tuple[str, str, int], ...]
     sets: tuple[SetLine, ...]
+    offsets: tuple[OffsetLine, ...]
+    curves: tuple[CurveLine, ...]
     num_cases: int
     num_groups: int
     num_tests: int
@@ -165,6 +169,8 @@ def page_of(conclusion: Conclusion) -> EvaluatePage:
         costs=tuple(_costs(run.clips)),
         making=tuple(_making(conclusion)),
         sets=tuple(set_lines(conclusion, [column.name for column in columns])),
+        offsets=tuple(offset_lines(run.clips, [column.name for column in columns])),
+        curves=tuple(curve_lines(conclusion.mask_curves)),
         num_cases=len({row.name for row in edits}),
         num_groups=len({row.group for row in edits}),
         num_tests=len(conclusion.tests),

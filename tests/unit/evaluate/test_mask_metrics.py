@@ -18,7 +18,6 @@ from avipipe.evaluate.metrics.davis import (
     match_proposals,
     region_similarity,
 )
-from avipipe.evaluate.metrics.mask_curve import mask_curve
 from avipipe.evaluate.metrics.undefined import Undefined
 
 REAL_MASKS = Path(__file__).parents[4] / "shared" / "masks"
@@ -75,17 +74,6 @@ def test_proposals_find_their_objects() -> None:
     truths = np.stack([square(10), square(100)])
     found = match_proposals(truths, np.stack([square(98), square(60), square(13)]))
     assert [(proposal, truth) for proposal, truth, _ in found] == [(0, 1), (2, 0)]
-
-
-def test_curve_over_the_precision_factor() -> None:
-    truth = square(50)
-    curve = mask_curve(truth, {4: square(62), 0: truth, 2: square(56)})
-    assert curve.precision_P.tolist() == [0, 2, 4]
-    assert curve.jf[0] == 1.0
-    assert (np.diff(curve.jf) < 0).all()
-    assert curve.mean_jf == pytest.approx((curve.jf[0] + 2 * curve.jf[1] + curve.jf[2]) / 4)
-    with pytest.raises(Undefined, match="two precision factors, got 1"):
-        mask_curve(truth, {0: truth})
 
 
 def real_masks() -> Iterator[Mask]:

@@ -6,7 +6,7 @@ import pytest
 
 from avipipe.evaluate.metrics.audio_consistency import coherent_consistency, ib_score
 from avipipe.evaluate.metrics.audio_kept import audio_kept
-from avipipe.evaluate.metrics.audio_kl import kl_sigmoid
+from avipipe.evaluate.metrics.audio_kl import kl_scores, kl_sigmoid
 from avipipe.evaluate.metrics.clap_score import clap_score
 from avipipe.evaluate.metrics.desync import OFFSETS_S, desync_s, expected_desync_s
 from avipipe.evaluate.metrics.javis import avh_score, javis_score, paired_spans, window_spans
@@ -168,3 +168,13 @@ def test_kept_sound_falls_with_noise_but_not_with_a_shift() -> None:
     assert shifted.lag_frames == -5
     with pytest.raises(Undefined, match="64 ms"):
         audio_kept(source_N, source_N[:100])
+
+
+def test_kl_of_scores_is_that_of_coins() -> None:
+    """Two coins: one is the same, the other falls otherwise nine times of ten."""
+    found = kl_scores(np.array([0.5, 0.9]), np.array([0.5, 0.1]))
+    assert found == pytest.approx(0.8 * np.log(9))
+    sure = kl_scores(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    assert 30 < sure < 35, "a sure class that is gone costs much, and not everything"
+    with pytest.raises(Undefined):
+        kl_scores(np.array([np.nan]), np.array([0.5]))
