@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from avipipe.evaluate.cases import Case
+from avipipe.evaluate.extractors.wan_vae import vae_identity
 from avipipe.evaluate.metric import Metric, Score
 from avipipe.evaluate.set_metric import FeatureKind, FeaturePair
 from avipipe.evaluate.views import VIEWS_VERSION, Features, MediaView
@@ -37,6 +38,8 @@ def case_key(case: Case) -> str:
     parts: dict[str, Any] = {name: content(path) for name, path in sorted(case.files.items())}
     for name in ("source_prompt", "target_prompt", "instruction", "label", "control", "shown"):
         parts[name] = getattr(case, name)
+    if case.vae is not None:
+        parts["vae"] = vae_identity(case.vae)
     return digest([VIEWS_VERSION, parts])[:_KEY_CHARS]
 
 
