@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from avipipe.evaluate.metrics.pixel_error import mse, mse_zero_fill, psnr_db, psnr_zero_fill_db
-from avipipe.evaluate.metrics.ssim import ssim, ssim_inside, ssim_map, ssim_zero_fill
+from avipipe.evaluate.metrics.ssim import (
+    ssim,
+    ssim_inside,
+    ssim_map,
+    ssim_uniform,
+    ssim_zero_fill,
+)
 from tests.parity.metric_fixtures import Arrays, arrays, close
 
 TOLERANCE = 1e-5
@@ -26,6 +32,7 @@ def test_whole_frames(quality: Arrays) -> None:
     close(values, quality["ssim_map"], TOLERANCE)
     for name in ("common", "pytorch_msssim", "skimage_gauss"):  # without the reflected borders
         close(values[5:-5, 5:-5].mean(), quality[f"ssim_{name}"], TOLERANCE)
+    close(ssim_uniform(*pair), quality["ssim_skimage_default"], TOLERANCE)
     black = np.zeros_like(pair[0])
     close(ssim(black, black), quality["ssim_zero_vs_zero"], TOLERANCE)
 
