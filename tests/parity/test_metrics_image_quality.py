@@ -25,7 +25,9 @@ def test_whole_frames(quality: Arrays) -> None:
     pair = quality["src"][None], quality["tgt"][None]
     close(ssim(*pair), quality["five_ssim_full"], TOLERANCE)
     close(ssim(*pair), quality["ssim_torchmetrics_range1"], TOLERANCE)
+    close(ssim(*pair), quality["ssim_torchmetrics_range255"], TOLERANCE)
     close(psnr_db(*pair), quality["five_psnr_full"], TOLERANCE)
+    close(psnr_db(*pair), quality["psnr_common"], TOLERANCE)
     close(mse(*pair), quality["five_mse_full"], TOLERANCE)
     close(psnr_db(pair[0], pair[0]), quality["psnr_common_identical"], TOLERANCE)
     values = ssim_map(quality["src"], quality["tgt"])
@@ -54,3 +56,5 @@ def test_inside_and_outside(quality: Arrays) -> None:
     close(plain, quality["ssim_fgmap_plain"], TOLERANCE)
     close(psnr_db(source, edit, ~inside), quality["psnr_bg_true"], TOLERANCE)
     close(mse(source, edit, ~inside), quality["mse_bg_true"], TOLERANCE)
+    diluted = quality["mse_bg_true"] * (1 - quality["mask_fraction"])
+    close(mse_zero_fill(source, edit, ~inside), diluted, TOLERANCE)
