@@ -73,6 +73,11 @@ command.add_command(study_report_)
     help="Only this metric, such as ssim, ssim.map, or a family such as sound; may be repeated.",
 )
 @click.option("--controls/--no-controls", default=True, show_default=True, help="Measure them too.")
+@click.option(
+    "--vae",
+    type=FOLDER,
+    help="Folder of a Wan, or of its VAE, for one more control: the source after a round trip.",
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Processes, up to 1 GB each; one a core."
@@ -95,6 +100,7 @@ def run_(
     out: Path,
     names: tuple[str, ...],
     controls: bool,
+    vae: Path | None,
     seed: int,
     workers: int | None,
     shard: str,
@@ -138,6 +144,7 @@ def run_(
         return
     from avipipe.evaluate.catalogue import chosen
     from avipipe.evaluate.controls import controls_of
+    from avipipe.evaluate.extractors.wan_vae import vae_folder
 
     metrics = chosen(names)
     part = _shard(shard)
@@ -147,7 +154,8 @@ def run_(
             work = Path(scratch.enter_context(TemporaryDirectory(prefix="avipipe-eval-")))
         cases = _cases(cases_file, source, edits, mask, work / "sources")
     given = [case for case in cases if not case.control]
-    cases = [*given, *(controls_of(given, seed) if controls else [])]
+    vae = None if vae is None else vae_folder(vae)
+    cases = [*given, *(controls_of(given, seed, vae) if controls else [])]
     if dry_run:
         _show_plan(cases, metrics, as_json)
         return

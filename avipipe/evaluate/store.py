@@ -12,6 +12,7 @@ import numpy as np
 
 from avipipe.evaluate.cases import Case
 from avipipe.evaluate.judge import JudgeAnswer
+from avipipe.evaluate.extractors.wan_vae import vae_identity
 from avipipe.evaluate.metric import Metric, Score
 from avipipe.evaluate.set_metric import FeatureKind, FeaturePair
 from avipipe.evaluate.views import VIEWS_VERSION, Features, MediaView
@@ -44,6 +45,8 @@ def case_key(case: Case) -> str:
     # Only where they are given, so that what was stored before there were any is found.
     given = case.model_dump(mode="json", include=set(_GIVEN), exclude_defaults=True)
     parts |= {name: given[name] for name in _GIVEN if name in given}
+    if case.vae is not None:
+        parts["vae"] = vae_identity(case.vae)
     return digest([VIEWS_VERSION, parts])[:_KEY_CHARS]
 
 

@@ -120,10 +120,11 @@ def _best_matches(
     of_PTC: npt.NDArray[np.float64], among_QTC: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """Similarity of each moving track with its best match, at least 0."""
-    moves_PT, among_QT = (each.any(axis=2) for each in (of_PTC, among_QTC))
+    moves_PT, among_QT = (
+        (each != 0).any(axis=2).astype(np.float64) for each in (of_PTC, among_QTC)
+    )
     is_moving = moves_PT.mean(axis=1) >= _MIN_MOVING
-    moves_PT = moves_PT[is_moving].astype(np.float64)
-    among_QT = among_QT.astype(np.float64)
+    moves_PT = moves_PT[is_moving]
     both_PQ = moves_PT @ among_QT.T
     either_PQ = moves_PT.sum(axis=1)[:, None] + among_QT.sum(axis=1)[None] - both_PQ
     cosines_PQ = np.tensordot(of_PTC[is_moving], among_QTC, axes=((1, 2), (1, 2)))
