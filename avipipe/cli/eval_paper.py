@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from avipipe.cli.eval_paper_jobs import read_asked_edits, usable, with_sounds, write_jobs
+from avipipe.cli.eval_paper_jobs import problem_of, read_asked_edits, sounds_of, write_jobs
 from avipipe.cli.eval_paper_rows import RowSettings, as_measured, by_method, make_row
 from avipipe.cli.options import needs_editor
 from avipipe.errors import ConfigError, RunError
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 TABLE_NAME = "table.md"
+_NO_SOUNDS = (
+    "the new sounds: --sounds FOLDER with one for each case, such as of ESC-50, called NAME.wav"
+)
 
 
 def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,13 +72,14 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True, slots=True)
 class PaperRun:
-    """What is asked of a table.
+    """A table, the benchmark that it is to be made on, and how.
 
     Attributes:
-        asked: edits that can be made of the benchmark; `problems` has the others.
+        asked: all that the benchmark asks for.
+        problems: case -> why it cannot be edited, of those that cannot.
         media: files of the benchmark that are missing.
-        sounds: case -> new sound.
-        needs_sounds: what to say where the table needs sounds, and none are given.
+        sounds: case -> new sound; None where none are given.
+        seed: of edits, and of what is drawn to measure them.
     """
 
     table: "PaperTable"
@@ -83,16 +87,23 @@ class PaperRun:
     rows: "Sequence[PaperRow]"
     settings: RowSettings
     asked: "Sequence[AskedEdit]"
-    every: "Sequence[AskedEdit]"
     problems: Mapping[str, str]
     media: Sequence[str]
-    sounds: "dict[str, Path]"
-    needs_sounds: str
+    sounds: "Mapping[str, Path] | None"
     seed: int
+
+    @property
+    def editable(self) -> "list[AskedEdit]":
+        """What can be edited of all that is asked."""
+        return [each for each in self.asked if each.name not in self.problems]
 
     def lack(self, row: "PaperRow") -> str:
         """What a row misses that no weights would give; empty where it can be tried."""
-        return row.missing or (self.needs_sounds if row.method else "")
+        if row.missing or row.method is None:
+            return row.missing
+        if self.table.takes_sounds and self.sounds is None:
+            return _NO_SOUNDS
+        return "" if self.editable else "no case of the benchmark can be edited"
 
     @property
     def missing(self) -> dict[str, list[str]]:
@@ -128,17 +139,17 @@ def run_table(
         files = out / "sources"
         if dry_run:
             files = Path(stack.enter_context(TemporaryDirectory(prefix="avipipe-table-")))
-        asked = _asked(told, source, cases_file, files, seed)
+        paper = _asked(told, source, cases_file, files, seed)
         if dry_run:
             from avipipe.cli.eval_paper_plan import show_plan
 
-            show_plan(asked, out, as_json=as_json)
+            show_plan(paper, out, as_json=as_json)
             return
-        outcomes, cases = _edits(asked, out, as_json=as_json)
+        outcomes, cases = _edits(paper, out, as_json=as_json)
         conclusion = None
         if cases:
             conclusion = _measured(
-                asked,
+                paper,
                 cases,
                 out,
                 work or out / "work",
@@ -147,12 +158,12 @@ def run_table(
                 allow_small_n=allow_small_n,
                 as_json=as_json,
             )
-    _tell(asked, outcomes, conclusion, out, as_json=as_json)
-    num_failed = sum(outcome.num_failed for outcome in outcomes)
+    _tell(paper, outcomes, conclusion, out, as_json=as_json)
+    num_failed = sum(len(outcome.failed) for outcome in outcomes)
     if num_failed:
         raise RunError(
-            f"{num_failed} of the edits failed; {out / TABLE_NAME} is of the others. Mend them and run "
-            "the same command again: what is done is not done again"
+            f"{num_failed} of the edits failed; {out / TABLE_NAME} is of the others. Mend them "
+            "and run the same command again: what is done is not done again"
         )
 
 
@@ -169,71 +180,47 @@ def _asked(
         {m: Path(p) for m, p in by_method(told["configs"], table.method, "--config").items()},
         told["overrides"],
     )
-    every, media = read_asked_edits(table, benchmark, source, cases_file, files)
-    sounds: dict[str, Path] = {}
-    if told["sounds"] is not None:
-        if not table.takes_sounds:
-            raise ConfigError(f"--sounds: the edits of {table.name} have their own; leave it out")
-        sounds = with_sounds(every, told["sounds"])
-    needs_sounds = ""
-    if table.takes_sounds and not told["sounds"]:
-        needs_sounds = (
-            "the new sounds: --sounds FOLDER with one for each case, such as of ESC-50, called "
-            "NAME.wav"
-        )
-    found = {each.name: usable(each, table, sounds) for each in every}
-    if needs_sounds:
-        found = {each.name: each.problem for each in every}
-    return PaperRun(
-        table,
-        benchmark,
-        rows,
-        settings,
-        [each for each in every if not found[each.name]],
-        every,
-        {name: problem for name, problem in found.items() if problem},
-        media,
-        sounds,
-        needs_sounds,
-        seed,
-    )
+    if told["sounds"] is not None and not table.takes_sounds:
+        raise ConfigError(f"--sounds: {table.name} is of videos as they sound; leave it out")
+    asked, media = read_asked_edits(table, benchmark, source, cases_file, files)
+    sounds = None if told["sounds"] is None else sounds_of(asked, told["sounds"])
+    found = {each.name: problem_of(each, table, sounds) for each in asked}
+    problems = {name: problem for name, problem in found.items() if problem}
+    return PaperRun(table, benchmark, rows, settings, asked, problems, media, sounds, seed)
 
 
-def _edits(asked: PaperRun, out: Path, *, as_json: bool) -> "tuple[list[RowOutcome], list[Case]]":
+def _edits(paper: PaperRun, out: Path, *, as_json: bool) -> "tuple[list[RowOutcome], list[Case]]":
     """Make the edits of all rows, one row after the other, and the cases to measure."""
     from avipipe.editor.edit.methods import find_method
     from avipipe.evaluate.cases import cases_of_asked, is_batch
     from avipipe.evaluate.paper_tables.filled import RowOutcome
 
     configs = {  # what is set wrongly is told before anything costs time
-        row.name: asked.settings.config_of(row, asked.table)
-        for row in asked.rows
+        row.name: paper.settings.config_of(row, paper.table)
+        for row in paper.rows
         if row.method is not None
     }
     outcomes, cases = list[RowOutcome](), list["Case"]()
-    for row in asked.rows:
-        if reason := asked.lack(row):
+    for row in paper.rows:
+        if reason := paper.lack(row):
             outcomes.append(RowOutcome(row, "missing", reason))
             continue
         if row.method is None:
             outcomes.append(RowOutcome(row, "published only"))
             continue
-        if not asked.asked:
-            outcomes.append(RowOutcome(row, "missing", "no case of the benchmark can be edited"))
-            continue
         config = configs[row.name]
         method = find_method(config.method)
-        entries = write_jobs(asked.asked, row, method, asked.sounds, out, seed=asked.seed)
-        outcome, failed = make_row(row, config, entries, out, as_json=as_json)
+        jobs = write_jobs(paper.editable, row, method, paper.sounds or {}, out, seed=paper.seed)
+        outcome = make_row(row, config, *jobs, out, as_json=as_json)
         outcomes.append(outcome)
         if outcome.state == "run" and is_batch(out / row.name):
-            made = cases_of_asked(asked.every, {row.name: out / row.name})
-            cases += [as_measured(case, row, asked.table, failed) for case in made]
+            made = cases_of_asked(paper.asked, {row.name: out / row.name})
+            cases += [as_measured(case, outcome, paper.table) for case in made]
     return outcomes, cases
 
 
 def _measured(
-    asked: PaperRun,
+    paper: PaperRun,
     cases: "list[Case]",
     out: Path,
     work: Path,
@@ -247,11 +234,11 @@ def _measured(
     from avipipe.evaluate.controls import controls_of
 
     return measured(
-        [*cases, *(controls_of(cases, asked.seed) if controls else [])],
-        asked.table.metrics,
+        [*cases, *(controls_of(cases, paper.seed) if controls else [])],
+        paper.table.metrics,
         out / "measured",
         work,
-        seed=asked.seed,
+        seed=paper.seed,
         workers=workers,
         allow_small_n=allow_small_n,
         as_json=as_json,
@@ -259,7 +246,7 @@ def _measured(
 
 
 def _tell(
-    asked: PaperRun,
+    paper: PaperRun,
     outcomes: "list[RowOutcome]",
     conclusion: "Conclusion | None",
     out: Path,
@@ -270,20 +257,20 @@ def _tell(
     from avipipe.evaluate.paper_tables.filled import filled, markdown
     from avipipe.files import write_whole
 
-    found = filled(asked.table, asked.benchmark, outcomes, conclusion)
+    found = filled(paper.table, paper.benchmark, outcomes, conclusion)
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / TABLE_NAME, markdown(found, asked.missing).encode("utf-8"))
+    write_whole(out / TABLE_NAME, markdown(found, paper.missing).encode("utf-8"))
     if as_json:
-        echo_json(_as_json(found, asked, out), indent=None)
+        echo_json(_as_json(found, paper, out), indent=None)
         return
     _show(found)
-    for heading, items in asked.missing.items():
+    for heading, items in paper.missing.items():
         if items:
             echo(f"{heading}: {len(items)}; {out / TABLE_NAME} names them", fg="yellow")
     echo(f"Table: {out / TABLE_NAME}")
 
 
-def _as_json(found: "FilledTable", asked: PaperRun, out: Path) -> dict[str, Any]:
+def _as_json(found: "FilledTable", paper: PaperRun, out: Path) -> dict[str, Any]:
     from dataclasses import asdict
 
     columns = [column.model_dump(mode="json") for column in found.table.columns]
@@ -292,7 +279,7 @@ def _as_json(found: "FilledTable", asked: PaperRun, out: Path) -> dict[str, Any]
             "name": row.outcome.row.name if row.outcome else "control: copy",
             "state": row.outcome.state if row.outcome else "control",
             "reason": row.outcome.reason if row.outcome else "",
-            "num_failed": row.outcome.num_failed if row.outcome else 0,
+            "failed": dict(row.outcome.failed) if row.outcome else {},
             "cells": [asdict(cell) for cell in row.cells],
         }
         for row in found.rows
@@ -304,7 +291,7 @@ def _as_json(found: "FilledTable", asked: PaperRun, out: Path) -> dict[str, Any]
         "benchmark": found.benchmark,
         "columns": columns,
         "rows": rows,
-        "missing": asked.missing,
+        "missing": paper.missing,
     }
 
 

@@ -1,11 +1,11 @@
 """From the cases of a benchmark to jobs of `avipipe edit --batch`, for the rows of a table."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avipipe.errors import ConfigError
+from avipipe.errors import AvipipeError, ConfigError
 from avipipe.files import write_whole
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _looked_for(asked: "AskedEdit") -> "AskedEdit":
     return asked.model_copy(update={"problem": problem})
 
 
-def with_sounds(asked: "Sequence[AskedEdit]", sounds: Path) -> "dict[str, Path]":
+def sounds_of(asked: "Sequence[AskedEdit]", sounds: Path) -> dict[str, Path]:
     """Case -> its new sound: a file of its name, or the one file for all.
 
     Raises:
@@ -73,15 +73,19 @@ def with_sounds(asked: "Sequence[AskedEdit]", sounds: Path) -> "dict[str, Path]"
     return {each.name: found[each.name] for each in asked if each.name in found}
 
 
-def usable(asked: "AskedEdit", table: "PaperTable", sounds: "dict[str, Path]") -> str:
-    """Why a case cannot be edited, whatever edits it; empty where it can."""
+def problem_of(asked: "AskedEdit", table: "PaperTable", sounds: Mapping[str, Path] | None) -> str:
+    """Why a case cannot be edited, whatever edits it; empty where it can.
+
+    Args:
+        sounds: case -> new sound; None where nobody has given any as yet.
+    """
     if asked.problem:
         return asked.problem
     if not (asked.instruction or asked.target_prompt):
         return "it says neither instruction nor target_prompt: nothing is asked"
     if table.mask_tells == "stay" and asked.mask is None:
         return "it has no mask of what stays"
-    if table.takes_sounds and asked.name not in sounds:
+    if sounds is not None and asked.name not in sounds:
         return "--sounds has no sound of its name"
     return ""
 
@@ -90,31 +94,38 @@ def write_jobs(
     asked: "Sequence[AskedEdit]",
     row: "PaperRow",
     method: "type[Method]",
-    sounds: "dict[str, Path]",
+    sounds: Mapping[str, Path],
     out: Path,
     *,
     seed: int,
-) -> "list[Entry]":
+) -> "tuple[list[Entry], dict[str, str]]":
     """Write the jobs of a row to OUT/jobs/ROW.jsonl, and the masks that they need to OUT/masks.
 
+    Returns:
+        the jobs, and case -> why there is none, such as a mask that cannot be read.
     Raises:
         ManifestError: a case has a name that no folder can have.
-        MediaError: a mask cannot be read.
     """
     from avipipe.editor.edit.batch import read_jobs
 
     path = out / "jobs" / f"{row.name}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    jobs = [_job(each, row, method, sounds, out / "masks", seed) for each in asked]
-    write_whole(path, "".join(f"{json.dumps(job)}\n" for job in jobs).encode("utf-8"))
-    return read_jobs(path)
+    lines, failed = list[str](), dict[str, str]()
+    for each in asked:
+        try:
+            job = _job(each, row, method, sounds, out / "masks", seed)
+            lines.append(f"{json.dumps(job)}\n")
+        except AvipipeError as error:
+            failed[each.name] = str(error)
+    write_whole(path, "".join(lines).encode("utf-8"))
+    return read_jobs(path) if lines else [], failed
 
 
 def _job(
     asked: "AskedEdit",
     row: "PaperRow",
     method: "type[Method]",
-    sounds: "dict[str, Path]",
+    sounds: Mapping[str, Path],
     masks: Path,
     seed: int,
 ) -> dict[str, Any]:

@@ -1,15 +1,17 @@
 """`avipipe eval run --table NAME --dry-run`: what a table would take."""
 
-import json
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avipipe.cli.eval_paper_rows import missing_weights
 from avipipe.cli.output import echo, echo_json
+from avipipe.errors import AvipipeError
 
 if TYPE_CHECKING:
     from avipipe.cli.eval_paper import PaperRun
+    from avipipe.editor.edit.config import EditConfig
     from avipipe.evaluate.paper_tables import PaperRow
 
 _NUM_SHOWN = 20
@@ -33,6 +35,7 @@ class PlannedRow:
 
     Attributes:
         missing: what it misses, and how to get it.
+        memory: what the device will hold, in words; empty where weights are missing.
         edit_s: mean time of its edits that are there; None where there are none.
     """
 
@@ -43,6 +46,7 @@ class PlannedRow:
     num_done: int
     missing: str
     weights: tuple[str, ...]
+    memory: tuple[str, ...]
     edit_s: float | None
 
     @property
@@ -51,40 +55,40 @@ class PlannedRow:
         return None if self.edit_s is None else self.edit_s * (self.num_edits - self.num_done)
 
 
-def show_plan(asked: "PaperRun", out: Path, *, as_json: bool) -> None:
+def show_plan(paper: "PaperRun", out: Path, *, as_json: bool) -> None:
     """Tell rows, weights, media and metrics; nothing is loaded or written."""
     from avipipe.evaluate.catalogue import LISTED
     from avipipe.evaluate.metric import lacking
 
-    rows = [_planned(asked, row, out) for row in asked.rows]
+    rows = [_planned(paper, row, out) for row in paper.rows]
     users: dict[str, list[str]] = {}
     for row in rows:
         for name in row.weights:
             users.setdefault(name, []).append(row.name)
-    for name in asked.table.metrics:
+    for name in paper.table.metrics:
         for weight in LISTED[name].weights:
             users.setdefault(weight, []).append(name)
     weights = [_weight(name, tuple(needed_by)) for name, needed_by in sorted(users.items())]
     lacks = {
         column.label: column.lack or (lacking(LISTED[column.metric]) if column.metric else "")
-        for column in asked.table.columns
+        for column in paper.table.columns
     }
     not_measured = {label: reason for label, reason in lacks.items() if reason}
     if as_json:
         echo_json(
             {
-                "table": asked.table.name,
-                "benchmark": asked.benchmark,
+                "table": paper.table.name,
+                "benchmark": paper.benchmark,
                 "rows": [{**asdict(row), "left_s": row.left_s} for row in rows],
                 "weights": [asdict(weight) for weight in weights],
-                "missing": asked.missing,
+                "missing": paper.missing,
                 "not_measured": not_measured,
             }
         )
         return
-    echo(f"{asked.table.paper}: {asked.table.place}, on {asked.benchmark}", bold=True)
-    echo(f"{len(asked.asked)} of {len(asked.every)} cases can be edited")
-    for heading, items in asked.missing.items():
+    echo(f"{paper.table.paper}: {paper.table.place}, on {paper.benchmark}", bold=True)
+    echo(f"{len(paper.editable)} of {len(paper.asked)} cases can be edited")
+    for heading, items in paper.missing.items():
         for item in items[:_NUM_SHOWN]:
             echo(f"  {heading.lower()}: {item}", fg="yellow")
         if len(items) > _NUM_SHOWN:
@@ -95,24 +99,46 @@ def show_plan(asked: "PaperRun", out: Path, *, as_json: bool) -> None:
         echo(f"{label}: not measured: {reason}", fg="yellow")
 
 
-def _planned(asked: "PaperRun", row: "PaperRow", out: Path) -> PlannedRow:
+def _planned(paper: "PaperRun", row: "PaperRow", out: Path) -> PlannedRow:
     if row.method is None:
-        return PlannedRow(row.name, None, (), 0, 0, row.missing, (), None)
+        return PlannedRow(row.name, None, (), 0, 0, row.missing, (), (), None)
     from avipipe.editor.edit.methods import find_method
 
-    config = asked.settings.config_of(row, asked.table)
-    traces = [out / row.name / each.name / "trace.json" for each in asked.asked]
-    times_s = [json.loads(path.read_bytes())["seconds"] for path in traces if path.is_file()]
+    config = paper.settings.config_of(row, paper.table)
+    times_s = _times_s(paper, out / row.name)
     return PlannedRow(
         row.name,
         row.method,
         tuple(row.overrides),
-        len(asked.asked),
+        len(paper.editable),
         len(times_s),
-        asked.lack(row) or missing_weights(config),
+        paper.lack(row) or missing_weights(config),
         tuple(find_method(config.method).pulled(config)),
+        _memory(config),
         sum(times_s) / len(times_s) if times_s else None,
     )
+
+
+def _times_s(paper: "PaperRun", folder: Path) -> list[float]:
+    """What each edit of a row took that is there."""
+    from avipipe.evaluate.cases import cases_of_asked, is_batch
+
+    if not is_batch(folder):
+        return []
+    names = {each.name for each in paper.editable}
+    cases = cases_of_asked(paper.asked, {folder.name: folder})
+    return [c.making_s for c in cases if c.name in names and c.making_s is not None]
+
+
+def _memory(config: "EditConfig") -> tuple[str, ...]:
+    from avipipe.editor.edit.methods import find_method
+
+    if missing_weights(config):
+        return ()
+    try:
+        return tuple(find_method(config.method).plan(config).lines())
+    except AvipipeError as error:
+        return (str(error),)
 
 
 def _weight(name: str, needed_by: tuple[str, ...]) -> PlannedWeight:
@@ -138,12 +164,20 @@ def _show_rows(rows: list[PlannedRow]) -> None:
         for row in rows
     ]
     print_table(("row", "method", "settings", "edits to make", "forecast"), shown, num_left=3)
-    reasons: dict[str, list[str]] = {}
+    for reason, names in _alike(rows, lambda row: row.missing):
+        echo(f"{names}: missing: {reason}", fg="yellow")
+    for memory, names in _alike(rows, lambda row: "\n  ".join(row.memory)):
+        echo(f"memory of {names}:\n  {memory}")
+
+
+def _alike(rows: list[PlannedRow], told: Callable[[PlannedRow], str]) -> Iterator[tuple[str, str]]:
+    """What is told of rows, and the names of those of which it is, in words."""
+    names: dict[str, list[str]] = {}
     for row in rows:
-        reasons.setdefault(row.missing, []).append(row.name)
-    for reason, names in reasons.items():
-        if reason:
-            echo(f"{', '.join(names)}: missing: {reason}", fg="yellow")
+        names.setdefault(told(row), []).append(row.name)
+    for text, own in names.items():
+        if text:
+            yield text, ", ".join(own)
 
 
 def _show_weights(weights: list[PlannedWeight]) -> None:

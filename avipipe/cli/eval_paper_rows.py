@@ -84,15 +84,17 @@ def make_row(
     row: "PaperRow",
     config: "EditConfig",
     entries: "list[Entry]",
+    without_job: Mapping[str, str],
     out: Path,
     *,
     as_json: bool,
-) -> "tuple[RowOutcome, dict[str, str]]":
+) -> "RowOutcome":
     """Make the edits of a row in OUT/ROW, as `avipipe edit --batch` does.
 
-    Returns:
-        how it went, and case -> why its edit failed. Where the models cannot be loaded, edits
-        that were made elsewhere still count.
+    Where its models cannot be loaded, edits that were made elsewhere still count.
+
+    Args:
+        without_job: case -> why there is no job for it.
     """
     from avipipe.cli.edit_progress import EditProgress
     from avipipe.editor.edit.batch import run_jobs
@@ -109,7 +111,7 @@ def make_row(
         method = load_method(config)
     except AvipipeError as error:
         state = "run" if is_batch(folder) else "missing"
-        return RowOutcome(row, state, str(error), 0, _noted_peak(folder)), {}
+        return RowOutcome(row, state, str(error), memory_bytes=_noted_peak(folder))
     with EditProgress(as_json=as_json) as progress:
         progress.said(f"{row.label}: {len(entries)} edits")
         progress.jobs(len(entries))
@@ -120,7 +122,8 @@ def make_row(
         outcomes = run_jobs(entries, folder, run, progress.ended)
         progress.summed_up(outcomes)
     failed = {outcome.name: outcome.error for outcome in outcomes if outcome.error}
-    return RowOutcome(row, "run", "", len(failed), _note_peak(folder)), failed
+    failed |= without_job
+    return RowOutcome(row, "run", failed=failed, memory_bytes=_note_peak(folder))
 
 
 def _forget_peak() -> None:
@@ -154,15 +157,13 @@ def _noted_peak(folder: Path) -> int | None:
     return int(json.loads(path.read_bytes())["memory_bytes"]) if path.is_file() else None
 
 
-def as_measured(
-    case: "Case", row: "PaperRow", table: "PaperTable", failed: Mapping[str, str]
-) -> "Case":
+def as_measured(case: "Case", outcome: "RowOutcome", table: "PaperTable") -> "Case":
     """A case of a row as its table measures it: its film, its mask, why its edit failed."""
     changes: dict[str, object] = {}
     if table.mask_tells == "stay":
         changes["mask"] = None  # then the edit's own says what was edited, which is all else
-    if case.edit is not None and (film := case.edit.with_name(row.film)).is_file():
+    if case.edit is not None and (film := case.edit.with_name(outcome.row.film)).is_file():
         changes["edit"] = film
-    if case.name in failed:
-        changes["problem"] = f"its edit failed: {failed[case.name]}"
+    if case.name in outcome.failed:
+        changes["problem"] = f"its edit failed: {outcome.failed[case.name]}"
     return case.model_copy(update=changes)

@@ -12,8 +12,8 @@ from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.cases import Case
 from avipipe.evaluate.catalogue import METRICS
 from avipipe.evaluate.catalogue.sets import SETS
-from avipipe.evaluate.judge import Interview, JudgeAnswer
 from avipipe.evaluate.extractors.wan_vae import restored
+from avipipe.evaluate.judge import Interview, JudgeAnswer
 from avipipe.evaluate.mask_view import MaskView
 from avipipe.evaluate.metric import Metric, Score, Status, lacking, scored, served_by
 from avipipe.evaluate.set_metric import CaseFeatures, FeatureKind, embedded

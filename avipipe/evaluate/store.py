@@ -11,8 +11,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from avipipe.evaluate.cases import Case
-from avipipe.evaluate.judge import JudgeAnswer
 from avipipe.evaluate.extractors.wan_vae import vae_identity
+from avipipe.evaluate.judge import JudgeAnswer
 from avipipe.evaluate.metric import Metric, Score
 from avipipe.evaluate.set_metric import FeatureKind, FeaturePair
 from avipipe.evaluate.views import VIEWS_VERSION, Features, MediaView

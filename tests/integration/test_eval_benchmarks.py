@@ -229,6 +229,7 @@ def test_lists_of_edits(tmp_path: Path) -> None:
     (case,), _ = load("aved-bench", tmp_path / "aved")
     assert (case.target_prompt, case.label, case.problem) == ("A cat.", "dog", "")
     assert case.target_label == "cat"
+    assert case.instruction == "replace the dog with cat"
 
 
 def test_esc50_is_taken_by_fold(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from avipipe.editor.common.canvas import check_sizes
 from avipipe.editor.common.diffusion import Schedule, load_schedule
 from avipipe.editor.common.dtypes import DTYPES
 from avipipe.editor.common.image_codec import IMAGE_VAE, ImageCodec, stride_of, to_uint8
+from avipipe.editor.common.memory import MemoryPlan
 from avipipe.editor.common.needs import plan_memory
 from avipipe.editor.common.placement import Placement
 from avipipe.editor.common.pretrained import identity_of, ready
@@ -112,6 +113,35 @@ class ScenicModels:
         )
 
 
+def plan_components(
+    config: ScenicModelsConfig,
+    settings: ScenicSettings,
+    sizes: Sequence[tuple[int, int]],
+    num_frames: int,
+) -> MemoryPlan:
+    """What tuning and an edit will hold, before anything but configurations is read.
+
+    Args:
+        sizes, num_frames: as of `load_components`.
+    Raises:
+        WeightsError: weights are missing, or of another kind.
+        ConfigError: there is no such device, or the network cannot take such pictures.
+    """
+    placement = Placement.of(config)
+    folders, remedies = _folders(config)
+    found = read_sizes(
+        folders["diffusion"],
+        folders["controlnet"],
+        (remedies["diffusion"], remedies["controlnet"]),
+    )
+    _check_kind(folders, found)
+    check_sizes(sizes, stride_of(found.vae) * _halvings(found.unet), "audio_scenic.sizes")
+    num_meaning, readers = read_reader_sizes(folders["clap"], folders["depth"], remedies)
+    largest = max(sizes, key=lambda size: size[0] * size[1])
+    needs = measure(found, num_meaning, largest, num_frames, config.precision, readers)
+    return plan_memory(config, needs, placement.device)
+
+
 def load_components(
     config: ScenicModelsConfig,
     settings: ScenicSettings,
@@ -128,18 +158,11 @@ def load_components(
         ConfigError: there is no such device, or the network cannot take such pictures.
         RunError: too little memory; what would help.
     """
+    plan_components(config, settings, sizes, num_frames).check()
     placement = Placement.of(config)
     folders, remedies = _folders(config)
     diffusion, dtype = folders["diffusion"], DTYPES[config.precision]
-    found = read_sizes(
-        diffusion, folders["controlnet"], (remedies["diffusion"], remedies["controlnet"])
-    )
-    _check_kind(folders, found)
-    check_sizes(sizes, stride_of(found.vae) * _halvings(found.unet), "audio_scenic.sizes")
-    num_meaning, readers = read_reader_sizes(folders["clap"], folders["depth"], remedies)
-    largest = max(sizes, key=lambda size: size[0] * size[1])
-    needs = measure(found, num_meaning, largest, num_frames, config.precision, readers)
-    plan_memory(config, needs, placement.device).check()
+    num_meaning, _ = read_reader_sizes(folders["clap"], folders["depth"], remedies)
     unet = read_model(UNET, diffusion / "unet", remedy=remedies["diffusion"], is_exact=True)
     low = LowPass(settings.space_stop, settings.time_stop, settings.response)
     placement.settle(inflate(unet, num_meaning, low))

@@ -6,7 +6,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from avipipe.editor.audio_scenic.components import ScenicModels, load_components, pulled_of
+from avipipe.editor.audio_scenic.components import (
+    ScenicModels,
+    load_components,
+    plan_components,
+    pulled_of,
+)
 from avipipe.editor.audio_scenic.config import ScenicModelsConfig, ScenicSettings
 from avipipe.editor.audio_scenic.course import Course, follow, levels_of
 from avipipe.editor.audio_scenic.inflate import tuned
@@ -20,6 +25,7 @@ from avipipe.editor.edit.method import (
     EditConfig,
     EditSpec,
     Listener,
+    MemoryPlan,
     Method,
     Part,
     Result,
@@ -82,10 +88,8 @@ class AudioScenic(Method):
                 trained with fewer steps.
             RunError: too little memory.
         """
-        output, settings = config.output, config.audio_scenic
-        sizes = (output.size,) if output.size else settings.sizes
-        most_frames = output.chunk_frames or MOST_FRAMES
-        components = load_components(config.models, settings, sizes, most_frames)
+        settings = config.audio_scenic
+        components = load_components(config.models, settings, *_most(config))
         levels_of(components.schedule, settings.num_steps)  # refused before anything is done
         return cls(components, config)
 
@@ -93,6 +97,11 @@ class AudioScenic(Method):
     def pulled(cls, config: AudioScenicConfig) -> list[str]:
         """Of each model for which no folder is named."""
         return pulled_of(config.models)
+
+    @classmethod
+    def plan(cls, config: AudioScenicConfig) -> MemoryPlan:
+        """For the largest of the sizes."""
+        return plan_components(config.models, config.audio_scenic, *_most(config))
 
     @property
     def num_steps(self) -> int:
@@ -236,3 +245,10 @@ class AudioScenic(Method):
             draw_noise(source_FChw.shape[1:], [generator])[0],
             settings.num_steps,
         )
+
+
+def _most(config: AudioScenicConfig) -> tuple[Sequence[tuple[int, int]], int]:
+    """Sizes of pictures that may be edited, and the most frames at once."""
+    output = config.output
+    sizes = (output.size,) if output.size else config.audio_scenic.sizes
+    return sizes, output.chunk_frames or MOST_FRAMES

@@ -27,6 +27,7 @@ from avipipe.editor.aved.sound import MelForm
 from avipipe.editor.common.diffusion import Schedule, schedule_of
 from avipipe.editor.common.dtypes import DTYPES
 from avipipe.editor.common.image_codec import ImageCodec
+from avipipe.editor.common.memory import MemoryPlan
 from avipipe.editor.common.placement import Placement
 from avipipe.editor.common.pretrained import identity_of
 from avipipe.editor.common.text import clean
@@ -221,6 +222,26 @@ def placed(readings: Readings, device: torch.device) -> Readings:
     return Readings(place(readings.source), place(readings.target), place(readings.away))
 
 
+def plan_aved(
+    config: AvedModelsConfig,
+    settings: AvedSettings,
+    sizes: Sequence[tuple[int, int]],
+    num_frames: int,
+) -> MemoryPlan:
+    """What an edit will hold, before anything but configurations is read.
+
+    Args:
+        sizes, num_frames: as of `load_aved`.
+    Raises:
+        WeightsError: weights are missing, or of another kind.
+        ConfigError: there is no such device or block, or the network cannot take such frames.
+    """
+    kinds = read_kinds(config)
+    check_kinds(kinds, settings, sizes)
+    largest = max(sizes, key=lambda size: size[0] * size[1])
+    return plan_joint_memory(config, settings, kinds, largest, num_frames)
+
+
 def load_aved(
     config: AvedModelsConfig,
     settings: AvedSettings,
@@ -237,10 +258,9 @@ def load_aved(
         ConfigError: there is no such device or block, or the network cannot take such frames.
         RunError: too little memory; what would help.
     """
-    placement, kinds = Placement.of(config), read_kinds(config)
-    check_kinds(kinds, settings, sizes)
-    largest = max(sizes, key=lambda size: size[0] * size[1])
-    plan_joint_memory(config, settings, kinds, largest, num_frames).check()
+    placement = Placement.of(config)
+    plan_aved(config, settings, sizes, num_frames).check()
+    kinds = read_kinds(config)
     pipelines = {part: _read(kind, DTYPES[config.precision]) for part, kind in kinds.items()}
     schedules = {
         part: schedule_of(pipelines[part].scheduler, kind.folder / "scheduler", kind.remedy)

@@ -14,7 +14,7 @@ from torch import Tensor
 from avipipe.annotators.base import Frames, Mask
 from avipipe.audio_agent.files import read_sound
 from avipipe.editor.aved.carry import KeyChange, carried
-from avipipe.editor.aved.components import AvedModels, load_aved
+from avipipe.editor.aved.components import AvedModels, load_aved, plan_aved
 from avipipe.editor.aved.config import NATIVE_FPS, AvedModelsConfig, AvedSettings
 from avipipe.editor.aved.denoise import Reading, Readings
 from avipipe.editor.aved.grids import resize_maps
@@ -41,6 +41,7 @@ from avipipe.editor.edit.method import (
     EditConfig,
     EditSpec,
     Listener,
+    MemoryPlan,
     Method,
     Part,
     Result,
@@ -110,15 +111,17 @@ class Aved(Method):
             ConfigError: there is no such device or block, or they cannot take such pictures.
             RunError: too little memory.
         """
-        output, aved = config.output, config.aved
-        sizes = (output.size,) if output.size else aved.sizes
-        num_frames = (_most_frames(config) - 1) // STRIDE
-        return cls(load_aved(config.models, aved, sizes, num_frames), config)
+        return cls(load_aved(config.models, config.aved, *_most(config)), config)
 
     @classmethod
     def pulled(cls, config: AvedConfig) -> list[str]:
         """Of either model for which no folder is named."""
         return pulled_of(config.models)
+
+    @classmethod
+    def plan(cls, config: AvedConfig) -> MemoryPlan:
+        """For the largest of the sizes."""
+        return plan_aved(config.models, config.aved, *_most(config))
 
     @property
     def num_steps(self) -> int:
@@ -328,6 +331,12 @@ def _join(part: Part, following: KeyChange) -> KeyChange:
 def _frame_step(settings: AvedSettings) -> int:
     """Frames of the video that fill a grid."""
     return STRIDE * settings.grid_side**2
+
+
+def _most(config: AvedConfig) -> tuple[Sequence[tuple[int, int]], int]:
+    """Sizes of frames that may be edited, and the most of them at once."""
+    sizes = (config.output.size,) if config.output.size else config.aved.sizes
+    return sizes, (_most_frames(config) - 1) // STRIDE
 
 
 def _most_frames(config: AvedConfig) -> int:

@@ -18,6 +18,7 @@ from avipipe.editor.avi_edit.network.transformer import EditorTransformer
 from avipipe.editor.avi_edit.sizes import Bucket
 from avipipe.editor.avi_edit.solve import Conditions, Solution, Solving, Step, solve
 from avipipe.editor.common.dtypes import DTYPES
+from avipipe.editor.common.memory import MemoryPlan
 from avipipe.editor.common.needs import plan_memory
 from avipipe.editor.common.placement import Placement
 from avipipe.media.normalize import FPS
@@ -80,6 +81,28 @@ class Components:
             return self.encoders.video.decode(latents[0]).numpy()
 
 
+def plan_components(
+    config: ModelConfig,
+    checkpoint: Checkpoint,
+    *,
+    size: tuple[int, int] | None,
+    num_frames: int | None,
+) -> MemoryPlan:
+    """What an edit will hold.
+
+    Args:
+        size, num_frames: as of `load_components`.
+    Raises:
+        ConfigError: there is no such device.
+    """
+    bucket = max(checkpoint.buckets, key=lambda bucket: bucket.num_tokens)
+    if size is not None:
+        bucket = replace(bucket, width_px=size[0], height_px=size[1])
+    if num_frames is not None:
+        bucket = replace(bucket, num_frames=num_frames)
+    return plan_memory(config, measure(checkpoint, bucket), Placement.of(config).device)
+
+
 def load_components(
     config: ModelConfig,
     *,
@@ -98,12 +121,7 @@ def load_components(
     """
     placement = Placement.of(config)
     checkpoint = find_checkpoint(config)
-    bucket = max(checkpoint.buckets, key=lambda bucket: bucket.num_tokens)
-    if size is not None:
-        bucket = replace(bucket, width_px=size[0], height_px=size[1])
-    if num_frames is not None:
-        bucket = replace(bucket, num_frames=num_frames)
-    plan_memory(config, measure(checkpoint, bucket), placement.device).check()
+    plan_components(config, checkpoint, size=size, num_frames=num_frames).check()
     encoders = load_encoders(checkpoint.encoders, placement.home)
     if config.tiled_vae:
         encoders.video.model.enable_tiling()

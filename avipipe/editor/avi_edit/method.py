@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Self
 import torch
 from pydantic import Field, field_validator
 
-from avipipe.editor.avi_edit.checkpoints import pulled_of
-from avipipe.editor.avi_edit.components import Components, load_components
+from avipipe.editor.avi_edit.checkpoints import find_checkpoint, pulled_of
+from avipipe.editor.avi_edit.components import Components, load_components, plan_components
 from avipipe.editor.avi_edit.config import ModelConfig, SampleConfig
 from avipipe.editor.avi_edit.data.config import DataConfig
 from avipipe.editor.avi_edit.masks import to_cells, to_pixels
@@ -24,6 +24,7 @@ from avipipe.editor.edit.method import (
     EditConfig,
     EditSpec,
     Listener,
+    MemoryPlan,
     Method,
     Part,
     Result,
@@ -87,6 +88,14 @@ class AviEdit(Method):
     def pulled(cls, config: AviEditConfig) -> list[str]:
         """Of the network, unless one is named, and of the encoders that it was trained with."""
         return pulled_of(config.models)
+
+    @classmethod
+    def plan(cls, config: AviEditConfig) -> MemoryPlan:
+        """For the size and the parts that are set, else the largest of training."""
+        output, checkpoint = config.output, find_checkpoint(config.models)
+        return plan_components(
+            config.models, checkpoint, size=output.size, num_frames=output.chunk_frames
+        )
 
     @property
     def max_precision(self) -> int:

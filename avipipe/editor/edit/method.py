@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 from avipipe.annotators.base import Frames, Mask, Wave
 from avipipe.editor.common.media import decode_sound
+from avipipe.editor.common.memory import MemoryPlan
 from avipipe.editor.common.tasks import Task
 from avipipe.editor.edit.config import EditConfig
 from avipipe.editor.edit.footage import Footage
@@ -26,6 +27,7 @@ __all__ = [
     "EditSpec",
     "Footage",
     "Listener",
+    "MemoryPlan",
     "Method",
     "Part",
     "Result",
@@ -189,6 +191,17 @@ class Method(ABC):
 
         Args:
             config: one of `settings`.
+        """
+
+    @classmethod
+    @abstractmethod
+    def plan(cls, config: Any) -> MemoryPlan:
+        """What the device will hold, told before anything large is read.
+
+        Args:
+            config: one of `settings`.
+        Raises:
+            WeightsError, ConfigError: as of `load`.
         """
 
     @classmethod

@@ -18,6 +18,7 @@ from avipipe.editor.common.canvas import check_sizes
 from avipipe.editor.common.cells import touched_cells
 from avipipe.editor.common.codec import VideoEncoder, load_codec
 from avipipe.editor.common.dtypes import DTYPES
+from avipipe.editor.common.memory import MemoryPlan
 from avipipe.editor.common.needs import plan_memory
 from avipipe.editor.common.placement import Placement
 from avipipe.editor.common.pretrained import identity_of
@@ -70,6 +71,36 @@ class WanModels:
         return touched_cells(mask_FHW, self.video.temporal_stride, stride).flatten()
 
 
+def plan_components(
+    config: WanConfig, sizes: Sequence[tuple[int, int]], num_frames: int
+) -> MemoryPlan:
+    """What an edit will hold, before anything but configurations is read.
+
+    Args:
+        sizes, num_frames: as of `load_components`.
+    Raises:
+        WeightsError: weights are missing, or of another kind.
+        ConfigError: there is no such device, or the network cannot take such pictures.
+    """
+    placement, (wan, remedy) = Placement.of(config), _located(config)
+    network_config, vae_config = read_sizes(wan, remedy)
+    _check_kind(wan, network_config, vae_config)
+    cell_px = vae_config["scale_factor_spatial"] * network_config["patch_size"][1]
+    check_sizes(sizes, cell_px, "flow_anchor.sizes")
+    largest = max(sizes, key=lambda size: size[0] * size[1])
+    precision = config.precision
+    read_bytes = encoders_bytes(wan, precision)
+    needs = measure(network_config, vae_config, largest, num_frames, precision, read_bytes)
+    return plan_memory(config, needs, placement.device)
+
+
+def _located(config: WanConfig) -> tuple[Path, str]:
+    """Where the Wan lies, and what to do where it is not whole."""
+    if config.wan is not None:
+        return config.wan, "Name the folder of a whole Wan"
+    return weights.locate(config.weights), pull_again(config.weights)
+
+
 def load_components(
     config: WanConfig, sizes: Sequence[tuple[int, int]], num_frames: int
 ) -> WanModels:
@@ -83,18 +114,9 @@ def load_components(
         ConfigError: there is no such device, or the network cannot take such pictures.
         RunError: too little memory; what would help.
     """
-    placement = Placement.of(config)
-    wan = config.wan or weights.locate(config.weights)
-    remedy = pull_again(config.weights) if config.wan is None else "Name the folder of a whole Wan"
-    network_config, vae_config = read_sizes(wan, remedy)
-    _check_kind(wan, network_config, vae_config)
-    cell_px = vae_config["scale_factor_spatial"] * network_config["patch_size"][1]
-    check_sizes(sizes, cell_px, "flow_anchor.sizes")
-    largest = max(sizes, key=lambda size: size[0] * size[1])
-    precision = config.precision
-    read_bytes = encoders_bytes(wan, precision)
-    needs = measure(network_config, vae_config, largest, num_frames, precision, read_bytes)
-    plan_memory(config, needs, placement.device).check()
+    placement, precision = Placement.of(config), config.precision
+    plan_components(config, sizes, num_frames).check()
+    wan, remedy = _located(config)
     video = load_codec(wan, precision, placement.home, remedy=remedy)
     if config.tiled_vae:
         video.model.enable_tiling()

@@ -16,6 +16,7 @@ from avipipe.editor.edit.method import (
     EditConfig,
     EditSpec,
     Listener,
+    MemoryPlan,
     Method,
     Part,
     Result,
@@ -25,7 +26,7 @@ from avipipe.editor.edit.method import (
     refuse,
 )
 from avipipe.editor.flow_anchor.anchors import anchor_tokens
-from avipipe.editor.flow_anchor.components import WanModels, load_components
+from avipipe.editor.flow_anchor.components import WanModels, load_components, plan_components
 from avipipe.editor.flow_anchor.config import FlowAnchorSettings, WanConfig
 from avipipe.editor.flow_anchor.flow_edit import Edit, flow_edit, sigmas_of
 from avipipe.editor.flow_anchor.sar import Anchors
@@ -75,15 +76,17 @@ class FlowAnchor(Method):
             ConfigError: there is no such device, or the network cannot take such pictures.
             RunError: too little memory.
         """
-        output = config.output
-        sizes = (output.size,) if output.size else config.flow_anchor.sizes
-        most_frames = output.chunk_frames or MOST_FRAMES
-        return cls(load_components(config.models, sizes, most_frames), config)
+        return cls(load_components(config.models, *_most(config)), config)
 
     @classmethod
     def pulled(cls, config: FlowAnchorConfig) -> list[str]:
         """Of Wan, unless a folder is named."""
         return [config.models.weights] if config.models.wan is None else []
+
+    @classmethod
+    def plan(cls, config: FlowAnchorConfig) -> MemoryPlan:
+        """For the largest of the sizes."""
+        return plan_components(config.models, *_most(config))
 
     @property
     def num_steps(self) -> int:
@@ -189,3 +192,10 @@ class FlowAnchor(Method):
 
     def _anchored(self, source: str, prompt: str, words: Sequence[str]) -> Tensor:
         return anchor_tokens(self.components.text, source, prompt, words)
+
+
+def _most(config: FlowAnchorConfig) -> tuple[Sequence[tuple[int, int]], int]:
+    """Sizes of pictures that may be edited, and the most frames at once."""
+    output = config.output
+    sizes = (output.size,) if output.size else config.flow_anchor.sizes
+    return sizes, output.chunk_frames or MOST_FRAMES

@@ -15,7 +15,7 @@ _COLUMNS = ("name", "src", "trg", "src_category", "trg_category")
 
 
 def load_aved(folder: Path, files: Path, split: str) -> LoadedBenchmark:
-    """All of it; the labels are the categories of source and target."""
+    """All of it; labels are the categories of source and target, which make the instruction, too."""
     media, asked = folder_of(folder, "videos", "video"), []
     for where, row in read_rows(folder / "avedit_dataset_v3.csv", _COLUMNS):
         clip = inside(media, row["name"], where)
@@ -25,6 +25,7 @@ def load_aved(folder: Path, files: Path, split: str) -> LoadedBenchmark:
                 source=clip.with_name(f"{clip.name}.mp4"),
                 source_prompt=row["src"],
                 target_prompt=row["trg"],
+                instruction=f"replace the {row['src_category']} with {row['trg_category']}",
                 label=row["src_category"],
                 target_label=row["trg_category"],
             )

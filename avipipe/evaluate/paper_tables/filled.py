@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
 
@@ -22,7 +22,7 @@ PROTOCOLS = {
 }
 """What a column's numbers are to the paper's, in words."""
 
-_GIB = 2**30
+GIB = 2**30
 
 RowState = Literal["published only", "missing", "run"]
 
@@ -33,14 +33,14 @@ class RowOutcome:
 
     Attributes:
         reason: what is missing, and how to get it.
-        num_failed: edits that failed.
+        failed: case -> why its edit failed.
         memory_bytes: most that was held on the device; None where nobody looked.
     """
 
     row: PaperRow
     state: RowState
     reason: str = ""
-    num_failed: int = 0
+    failed: Mapping[str, str] = field(default_factory=dict)
     memory_bytes: int | None = None
 
 
@@ -149,17 +149,17 @@ def filled(
             for column, told in numbers
         )
         rows.append(FilledRow(row.label, outcome, cells))
-    if COPY in measured:
-        rows.append(_copy(table, conclusion))
+    copy = _copy(table, conclusion) if COPY in measured else ()
+    if any(cell.ours is not None for cell in copy):
+        rows.append(FilledRow("copy of the source", None, copy))
     return FilledTable(table, benchmark, tuple(rows))
 
 
-def _copy(table: PaperTable, conclusion: Conclusion | None) -> FilledRow:
-    cells = [
+def _copy(table: PaperTable, conclusion: Conclusion | None) -> tuple[PaperCell, ...]:
+    return tuple(
         PaperCell(None) if column.cost else _cell(column, None, COPY, None, conclusion)
         for column in table.columns
-    ]
-    return FilledRow("copy of the source", None, tuple(cells))
+    )
 
 
 def _cell(
@@ -218,7 +218,7 @@ def _cost(
     memory_bytes = None if outcome is None else outcome.memory_bytes
     if memory_bytes is None:
         return PaperCell(published, reason="no GPU was at work")
-    return PaperCell(published, memory_bytes / _GIB, None, None, *count)
+    return PaperCell(published, memory_bytes / GIB, None, None, *count)
 
 
 def _scaled(value: float | None, column: PaperColumn) -> float | None:
@@ -252,8 +252,9 @@ def markdown(found: FilledTable, missing: Mapping[str, Sequence[str]]) -> str:
         "",
         f"On {found.benchmark}. Each cell has ours with its interval of 95 % and the edits that it "
         "is of, then the paper's. They are of different protocols: they stand beside each other "
-        "and do not rank.",
-        *([table.note] if table.note else []),
+        "and do not rank. Rows with other counts are of other edits; measured/report.html compares "
+        "them on those that all have.",
+        *(["", table.note] if table.note else []),
         "",
         _line(["", *found.heads]),
         _line(["---"] * (1 + len(table.columns))),
@@ -286,8 +287,9 @@ def _remarks(outcome: RowOutcome) -> list[str]:
         "missing": f"missing: {outcome.reason}",
         "published only": "published numbers only: this method is not implemented here",
     }[outcome.state]
-    failed = f"{outcome.num_failed} of its edits failed" if outcome.num_failed else ""
-    return [text for text in (told, failed, outcome.row.note) if text]
+    reasons = Counter(outcome.failed.values()).most_common()
+    failed = [f"{count} of its edits failed: {reason}" for reason, count in reasons]
+    return [text for text in (told, *failed, outcome.row.note) if text]
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -1,10 +1,13 @@
 """The tables of papers: their numbers are the papers', and their rows can be made here."""
 
 import json
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from pydantic import ValidationError
 
+from avipipe.cli import cli
 from avipipe.editor.edit.methods import find_method, load_config
 from avipipe.errors import ConfigError
 from avipipe.evaluate.benchmarks import BENCHMARKS
@@ -44,6 +47,14 @@ def test_every_row_is_an_edit_that_can_be_asked_for(table: PaperTable) -> None:
         assert not config.output.composite, "else the source's pixels would be measured"
         ways.add((row.mask, row.audio, row.precision, json.dumps(config.decisive())))
     assert len(ways) == len(made), "two rows are the same edits"
+
+
+def test_help_and_docs_name_it(table: PaperTable) -> None:
+    help_text = " ".join(CliRunner().invoke(cli, ["eval", "run", "--help"]).output.split())
+    assert table.name in help_text.replace("- ", "-")
+    docs = (Path(__file__).parents[3] / "docs" / "eval.md").read_text(encoding="utf-8")
+    (line,) = (line for line in docs.splitlines() if line.startswith(f"| `{table.name}` |"))
+    assert all(f"`{benchmark}`" in line for benchmark in table.benchmarks)
 
 
 def test_benchmarks_are_known(table: PaperTable) -> None:
