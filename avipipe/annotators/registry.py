@@ -81,6 +81,11 @@ BACKENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "qwen3_vl": f"{_FULL}.qwen3_vl:Qwen3VlCaptioner",
             "endpoint": f"{_FULL}.endpoint:EndpointCaptioner",
         },
+        "instruct": {
+            "template": "avipipe.annotators.instruct.template:TemplateInstructor",
+            "qwen3_vl": f"{_FULL}.qwen3_vl:Qwen3VlInstructor",
+            "endpoint": f"{_FULL}.endpoint:EndpointInstructor",
+        },
     }
 )
 """Role -> backend name -> `module:Class`."""
@@ -101,6 +106,7 @@ PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "segment": "grabcut",
             "propagate": "flow",
             "caption": "template",
+            "instruct": "template",
         },
         "light": {
             "vad": "silero",
@@ -116,6 +122,7 @@ PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "segment": "selfie",
             "propagate": "flow",
             "caption": "template",
+            "instruct": "template",
         },
         "full": {
             "vad": "pyannote",
@@ -131,6 +138,7 @@ PROFILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "segment": "sam2",
             "propagate": "xmem",
             "caption": "qwen3_vl",
+            "instruct": "template",
         },
     }
 )

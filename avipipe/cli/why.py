@@ -1,7 +1,7 @@
 """`avipipe why`."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,10 @@ from avipipe.cli.output import echo, echo_json
 from avipipe.decision.judge import LimitFinding
 from avipipe.decision.model import Contribution
 from avipipe.errors import ConfigError
+from avipipe.manifests.edits import read_edits
 from avipipe.manifests.evidence import FaceSeen
 from avipipe.manifests.records import Drop, Evidence, Fail, Keep, SourceLine
+from avipipe.manifests.samples import EDITS_MEMBER
 from avipipe.manifests.uris import local_path
 from avipipe.pipeline import words
 from avipipe.pipeline.accounting import ItemState, Survey
@@ -49,7 +51,7 @@ def command(item: str, out: str, work: Path | None, as_json: bool) -> None:
             echo_json([_as_json(state) for state in states])
             return
         for state in states:
-            _tell(state)
+            _tell(state, survey.folder)
 
 
 def _matching(
@@ -72,7 +74,7 @@ class _Line(NamedTuple):
     colour: str | None = None
 
 
-def _tell(state: ItemState) -> None:
+def _tell(state: ItemState, folder: Callable[[str], Path]) -> None:
     """Print the story of an item."""
     source = state.row.source
     echo(state.clip_id or state.source_id or source.line_id, bold=True)
@@ -83,6 +85,9 @@ def _tell(state: ItemState) -> None:
     for visit in state.visits:
         for line in _chapter(visit, told):
             echo(line.text, fg=line.colour)
+        if visit.stage.name == "instruct" and visit.record and visit.record.status == "keep":
+            for line in _edits(folder(visit.key) / EDITS_MEMBER):
+                echo(line.text, fg=line.colour)
     echo("")
 
 
@@ -129,6 +134,13 @@ def _evidence(evidence: Evidence, told: set[str]) -> Iterator[_Line]:
             continue
         text = json.dumps(measured)
         yield _Line(f"      {key} = {text if len(text) <= 100 else text[:97] + '...'}")
+
+
+def _edits(path: Path) -> Iterator[_Line]:
+    for pair in read_edits(path.read_bytes()):
+        yield _Line(f"      {pair.name}, precision {pair.precision}: {pair.instruction}")
+        yield _Line(f"        sound: {pair.sound_instruction or 'stays'}")
+        yield _Line(f"        then: {pair.target_caption}")
 
 
 def _decision(evidence: Evidence, told: set[str]) -> Iterator[_Line]:

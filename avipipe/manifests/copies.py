@@ -1,4 +1,4 @@
-"""`manifest/clips.parquet` and `manifest/sources.parquet`: copies under names that stay.
+"""`manifest/clips.parquet`, `sources.parquet` and `edits.parquet`: copies under names that stay.
 
 What `dataset.json` lists has its hash in its name and is never written over. Readers that do not
 ask the index find the newest manifests under these plain names; nothing here reads them.
@@ -11,9 +11,7 @@ from avipipe.errors import ManifestError
 from avipipe.manifests.dataset import INDEX_NAME, DatasetIndex, FileEntry, hashed_name
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.stores.base import FileDigest
-from avipipe.manifests.tables import CLIPS_NAME, SOURCES_NAME
-
-PLAIN_NAMES = (CLIPS_NAME, SOURCES_NAME)
+from avipipe.manifests.tables import TABLE_NAMES
 
 
 def refuse_lost_index(destination: Destination) -> None:
@@ -22,7 +20,7 @@ def refuse_lost_index(destination: Destination) -> None:
     Raises:
         ManifestError: a dataset was published there once.
     """
-    for name in PLAIN_NAMES:
+    for name in TABLE_NAMES:
         if destination.exists(name):
             raise ManifestError(
                 f"{destination.url} has {name} and no {INDEX_NAME}: a dataset was published there, "
@@ -56,7 +54,7 @@ class Copy:
 def copies(destination: Destination, index: DatasetIndex) -> Iterator[Copy]:
     """Compare each copy with the manifest that it should be."""
     known = None
-    for name in PLAIN_NAMES:
+    for name in TABLE_NAMES:
         original = index.manifest(name)
         if original is None or original == name:
             continue
@@ -87,7 +85,7 @@ def keep_unhashed(destination: Destination, index: DatasetIndex) -> None:
     """Give manifests that were published before names had hashes such a name, too: their plain
     name is about to be a copy of the next ones."""
     for name, entry in index.manifests.items():
-        if name in PLAIN_NAMES:
+        if name in TABLE_NAMES:
             destination.copy(name, hashed_name(name, entry.sha256))
 
 

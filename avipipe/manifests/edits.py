@@ -1,4 +1,4 @@
-"""`edits.json`: the edits that a clip is to be measured by, as an editor is asked for them."""
+"""`edits.json`: the edits that a clip is given to be measured by, as an editor is asked."""
 
 import json
 from collections import Counter

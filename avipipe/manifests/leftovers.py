@@ -15,7 +15,7 @@ from avipipe.manifests.destination import Destination
 from avipipe.manifests.lease import LEASE_NAME
 from avipipe.manifests.shards import FOLDER as SHARDS
 from avipipe.manifests.shards import is_shard_name
-from avipipe.manifests.tables import CLIPS_NAME, SOURCES_NAME
+from avipipe.manifests.tables import TABLE_NAMES
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def find_leftovers(destination: Destination, *indexes: DatasetIndex) -> Iterator
 
     Looks where they would be listed: among the shards and the manifests.
     """
-    listed = {CLIPS_NAME, SOURCES_NAME}
+    listed = set(TABLE_NAMES)
     for index in indexes:
         listed |= {shard.name for shard in index.shards} | set(index.manifests)
     for folder in _FOLDERS:
@@ -74,4 +74,4 @@ def remove_leftovers(destination: Destination, *indexes: DatasetIndex) -> None:
 
 def _is_manifest_name(name: str) -> bool:
     plain = plain_name(name)
-    return name != plain and plain in (CLIPS_NAME, SOURCES_NAME)
+    return name != plain and plain in TABLE_NAMES

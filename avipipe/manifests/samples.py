@@ -20,8 +20,11 @@ FPS = int(normalize.FPS)
 DECIDED_AFTER = ("mask", "look", "listen")
 """The stages after which clips are decided, the last one first."""
 
-_OWN_PLACE = frozenset({"caption", "cut", "fingerprint"})
+_OWN_PLACE = frozenset({"caption", "cut", "fingerprint", "instruct"})
 """Stages whose evidence a sample's `json` shows in other places, or not at all."""
+
+EDITS_MEMBER = "edits.json"
+"""Member of samples that come with edits."""
 
 
 def last_decision(evidence: Mapping[str, Evidence]) -> Evidence:
@@ -106,7 +109,7 @@ class ClipRecord:
         reason: why it was dropped or failed; empty for a kept clip.
         evidence: of each stage that kept it, and of the one that dropped it, by stage.
         provenance: of each stage that ran on it: version, settings with backends and weights, key.
-        files: of a kept clip: `mp4`, `flac`, `masks.json` and `pairs.json`.
+        files: of a kept clip: `mp4`, `flac`, `masks.json`, `pairs.json` and `edits.json`.
     """
 
     clip_id: str
@@ -122,6 +125,11 @@ class ClipRecord:
     def probability(self) -> float | None:
         """Probability that the clip is good, by the last decision; None where there was none."""
         return probability_of(self.evidence)
+
+    @property
+    def num_edits(self) -> int:
+        """Number of edits that it was given, whether they are published or not."""
+        return int(self.evidence.get("instruct", {}).get("num_edits", 0))
 
     def split_clip(self) -> SplitClip:
         """What the clip is grouped by for its split."""
@@ -144,14 +152,19 @@ def split_clip(clip_id: str, source_id: str, channel: str, fingerprint: Evidence
     )
 
 
-def sample_members(record: ClipRecord, split: str) -> dict[str, Member]:
-    """Make the members of a kept clip's sample."""
-    facts = canonical_json(sample_facts(record, split))
-    return {**record.files, "json": facts}
+def sample_members(record: ClipRecord, split: str, *, has_edits: bool) -> dict[str, Member]:
+    """Make the members of a kept clip's sample.
+
+    Args:
+        has_edits: whether it comes with its edits; without, nothing of it depends on them.
+    """
+    files = {name: path for name, path in record.files.items() if has_edits or name != EDITS_MEMBER}
+    facts = canonical_json(sample_facts(record, split, has_edits=has_edits))
+    return {**files, "json": facts}
 
 
-def sample_facts(record: ClipRecord, split: str) -> dict[str, Any]:
-    """Make the `json` member: everything about a sample but its media and masks.
+def sample_facts(record: ClipRecord, split: str, *, has_edits: bool) -> dict[str, Any]:
+    """Make the `json` member: everything about a sample but its media, masks and edits.
 
     Readers such as `datasets` infer the type of every part from the first few samples, so each has
     the same keys and types in all of them: what is unknown is empty text, not null, and what has
@@ -159,6 +172,7 @@ def sample_facts(record: ClipRecord, split: str) -> dict[str, Any]:
     """
     caption, cut = record.evidence["caption"], record.evidence["cut"]
     source = record.source
+    made_by = {k: v for k, v in record.provenance.items() if has_edits or k != "instruct"}
     return {
         "clip_id": record.clip_id,
         "split": split,
@@ -184,7 +198,7 @@ def sample_facts(record: ClipRecord, split: str) -> dict[str, Any]:
         "evidence": _text({k: v for k, v in record.evidence.items() if k not in _OWN_PLACE}),
         "licence": source.licence,
         "channel": source.channel,
-        "provenance": _text(record.provenance),
+        "provenance": _text(made_by),
     }
 
 

@@ -23,6 +23,9 @@ from avipipe.manifests.records import ID_PATTERN
 MEMBERS = ("flac", "json", "masks.json", "mp4", "pairs.json")
 """Members of a sample, in the order in which they stand in a shard."""
 
+OPTIONAL_MEMBERS = ("edits.json",)
+"""Members that a sample may have besides."""
+
 FOLDER = "shards"
 _BLOCK_BYTES = 512
 """Block of a tar file."""
@@ -151,9 +154,10 @@ class _OpenShard:
     ) -> None:
         assert ID_PATTERN.fullmatch(key), f"{key!r} cannot be the key of a sample"
         assert key > self._last_key, f"{key} after {self._last_key}"
-        assert set(members) == set(MEMBERS), sorted(members)
-        for name in MEMBERS:
-            self._add_member(f"{key}.{name}", members[name], sizes[name])
+        assert set(members) - set(OPTIONAL_MEMBERS) == set(MEMBERS), sorted(members)
+        for name in (*MEMBERS, *OPTIONAL_MEMBERS):
+            if name in members:
+                self._add_member(f"{key}.{name}", members[name], sizes[name])
         self._last_key = key
         self.num_samples += 1
         self.duration_s += duration_s
@@ -231,7 +235,7 @@ def read_shard(file: BinaryIO, name: str) -> Iterator[tuple[str, dict[str, bytes
 
 
 def _whole(name: str, key: str, members: dict[str, bytes]) -> dict[str, bytes]:
-    if set(members) != set(MEMBERS):
+    if set(members) - set(OPTIONAL_MEMBERS) != set(MEMBERS):
         raise ManifestError(
             f"{name}: expected {', '.join(MEMBERS)} of {key}, found {', '.join(sorted(members))}"
         )

@@ -1,4 +1,4 @@
-"""The Parquet manifests: every clip ever considered, and every line of the list.
+"""The Parquet manifests: every clip ever considered, every line of the list, every edit.
 
 Rows are sorted and written in groups, so that memory stays flat and the same rows give the same
 bytes with the same version of Arrow.
@@ -19,6 +19,7 @@ from avipipe.errors import ManifestError
 from avipipe.manifests import evidence as evidence_models
 from avipipe.manifests.dataset import DatasetIndex
 from avipipe.manifests.destination import Destination
+from avipipe.manifests.edits import EditPair
 from avipipe.manifests.rle import canonical_json
 from avipipe.manifests.samples import ClipRecord, SourceRecord
 from avipipe.manifests.stores.base import HashedFile, read_digest
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 CLIPS_NAME = "manifest/clips.parquet"
 SOURCES_NAME = "manifest/sources.parquet"
+EDITS_NAME = "manifest/edits.parquet"
+
+TABLE_NAMES = (CLIPS_NAME, SOURCES_NAME, EDITS_NAME)
 
 Row = dict[str, Any]
 """One row of a manifest, by column."""
@@ -57,6 +61,11 @@ _SOURCE_COLUMNS: Mapping[str, Any] = {
     **dict.fromkeys(("probe.audio.rate_hz", "probe.audio.channels"), int),
     "probe": str,
     "metadata": str,
+}
+_EDIT_COLUMNS: Mapping[str, Any] = {
+    **dict.fromkeys(("clip_id", "split", "shard"), str),
+    **dict.fromkeys(EditPair.model_fields, str),
+    "precision": int,
 }
 
 
@@ -95,6 +104,12 @@ def _models() -> dict[str, type[BaseModel]]:
 def sources_schema() -> "pa.Schema":
     """Columns of `sources.parquet`."""
     return schema_of(_SOURCE_COLUMNS)
+
+
+@functools.cache
+def edits_schema() -> "pa.Schema":
+    """Columns of `edits.parquet`: the sample, then the fields of `EditPair`."""
+    return schema_of(_EDIT_COLUMNS)
 
 
 def schema_of(columns: Mapping[str, Any]) -> "pa.Schema":
@@ -174,6 +189,13 @@ def source_row(record: SourceRecord) -> Row:
         if "." in name
     }
     return {**fixed, **measures}
+
+
+def edit_rows(clip_id: str, edits: Iterable[EditPair], *, split: str, shard: str) -> Iterator[Row]:
+    """Make the rows of a published sample's edits, in their order."""
+    for pair in edits:
+        place = {"clip_id": clip_id, "split": split, "shard": shard}
+        yield {**place, **pair.model_dump(mode="json")}
 
 
 def write_rows(file: HashedFile, rows: Iterable[Row], schema: "pa.Schema") -> int:

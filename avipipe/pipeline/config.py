@@ -13,6 +13,7 @@ from avipipe.stages.caption import CaptionConfig
 from avipipe.stages.cut import CutConfig
 from avipipe.stages.decide import DecideConfig
 from avipipe.stages.fetch import Fetch, FetchConfig
+from avipipe.stages.instruct import InstructConfig
 from avipipe.stages.listen import ListenConfig
 from avipipe.stages.look import LookConfig
 from avipipe.stages.mask import MaskConfig
@@ -36,6 +37,7 @@ class StagesConfig(BaseModel):
     cut: CutConfig = CutConfig()
     mask: MaskConfig = MaskConfig()
     caption: CaptionConfig = CaptionConfig()
+    instruct: InstructConfig = InstructConfig()
     pair: PairConfig = PairConfig()
     publish: PublishConfig = PublishConfig()
 

@@ -1,7 +1,7 @@
 """The stage graph, and the way of one item through it.
 
 fetch -> probe -> shots => listen -> decide -> look -> decide -> cut -> fingerprint -> mask
--> decide -> caption -> pair
+-> decide -> caption -> instruct -> pair
 
 `=>` is the fan-out from a source to its clips. `decide` stands wherever new evidence has come in,
 so that nothing dear is done to a clip whose fate the cheap evidence has settled.
@@ -36,6 +36,7 @@ from avipipe.stages.decide import Decide
 from avipipe.stages.eyes import Eyes
 from avipipe.stages.fetch import Fetch, of_line
 from avipipe.stages.fingerprint import Fingerprint
+from avipipe.stages.instruct import Instruct
 from avipipe.stages.listen import Listen
 from avipipe.stages.look import Look
 from avipipe.stages.mask import Mask
@@ -135,6 +136,11 @@ class Graph:
             ),
             Decide(judge, after="mask"),
             Caption(stages.caption, captioner=annotator("caption")),
+            Instruct(
+                stages.instruct,
+                instructor=annotator("instruct"),
+                num_levels=stages.pair.num_levels,
+            ),
             Pair(stages.pair),
         )
 

@@ -12,7 +12,7 @@ from avipipe.manifests.dataset import read_index
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.lease import Lease
 from avipipe.manifests.records import Drop, Fail, Keep, SourceLine, Span
-from avipipe.manifests.samples import ClipRecord, SourceFacts, SourceRecord
+from avipipe.manifests.samples import EDITS_MEMBER, ClipRecord, SourceFacts, SourceRecord
 from avipipe.manifests.tables import CLIPS_NAME, PublishedTables
 from avipipe.media import ffmpeg
 from avipipe.media.normalize import AUDIO_NAME, VIDEO_NAME
@@ -28,6 +28,7 @@ MEMBERS = {
     "flac": ("cut", AUDIO_NAME),
     "masks.json": ("mask", "masks.json"),
     "pairs.json": ("pair", "pairs.json"),
+    EDITS_MEMBER: ("instruct", EDITS_MEMBER),
 }
 """Origin of each member of a sample: the stage that makes it, and its name there."""
 

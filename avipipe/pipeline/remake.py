@@ -1,6 +1,6 @@
 """Makes damaged and missing files of a dataset again, byte for byte, from what is still there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 
 from avipipe.errors import AvipipeError, ManifestError
@@ -11,7 +11,7 @@ from avipipe.manifests.lease import Lease
 from avipipe.manifests.samples import sample_members
 from avipipe.manifests.shards import Member, ShardEntry, drafted_shard
 from avipipe.manifests.stores.base import FileDigest
-from avipipe.manifests.tables import CLIPS_NAME, PublishedTables
+from avipipe.manifests.tables import CLIPS_NAME, EDITS_NAME, PublishedTables
 from avipipe.pipeline.publication import Clips
 from avipipe.pipeline.verify import check_file, require_index
 from avipipe.pipeline.workspace import Workspace
@@ -61,32 +61,37 @@ def _remake_shards(
     if not wrong:
         return
     try:
-        names = _names(destination, index, wrong)
+        names, edited = _names(destination, index, wrong)
         with workspace.survey() as (survey, lines):
             clips = Clips(survey, lines)
             for shard in wrong:
-                yield _remake_shard(destination, shard, names[shard.name], clips)
+                yield _remake_shard(destination, shard, names[shard.name], edited, clips)
     except AvipipeError as error:
         yield f"{', '.join(shard.name for shard in wrong)}: cannot be made again: {error}"
 
 
 def _names(
     destination: Destination, index: DatasetIndex, shards: Sequence[ShardEntry]
-) -> dict[str, list[str]]:
-    """Shard -> ids of its clips, in order."""
+) -> tuple[dict[str, list[str]], set[str]]:
+    """Shard -> ids of its clips, in order; and the ids of all clips that come with edits."""
     names: dict[str, list[str]] = {shard.name: [] for shard in shards}
     with PublishedTables(destination, index) as tables:
         for row in tables.rows(CLIPS_NAME, ["clip_id", "shard"]):
             if row["shard"] in names:
                 names[row["shard"]].append(row["clip_id"])
-    return names
+        edited = {row["clip_id"] for row in tables.rows(EDITS_NAME, ["clip_id"])}
+    return names, edited
 
 
 def _remake_shard(
-    destination: Destination, shard: ShardEntry, names: Sequence[str], clips: Clips
+    destination: Destination,
+    shard: ShardEntry,
+    names: Sequence[str],
+    edited: Collection[str],
+    clips: Clips,
 ) -> str:
     try:
-        with drafted_shard(destination, _samples(shard, names, clips)) as draft:
+        with drafted_shard(destination, _samples(shard, names, edited, clips)) as draft:
             if draft.written.sha256 != shard.sha256:
                 return (
                     f"{shard.name}: cannot be made again: what work/ holds gives other bytes; "
@@ -98,12 +103,14 @@ def _remake_shard(
     return f"{shard.name}: made again from work/"
 
 
-def _samples(shard: ShardEntry, names: Sequence[str], clips: Clips) -> Samples:
+def _samples(
+    shard: ShardEntry, names: Sequence[str], edited: Collection[str], clips: Clips
+) -> Samples:
     for name in names:
         record = clips.kept(name)
         if record is None or not all(path.is_file() for path in record.files.values()):
             raise ManifestError(f"work/ does not hold {name} any more")
-        members = sample_members(record, shard.split)
+        members = sample_members(record, shard.split, has_edits=name in edited)
         yield name, members, record.evidence["cut"]["duration_s"]
 
 

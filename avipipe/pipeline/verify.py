@@ -3,8 +3,8 @@
 import hashlib
 import io
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, cast
 
 import av
@@ -19,15 +19,16 @@ from avipipe.manifests.dataset import (
     read_index,
 )
 from avipipe.manifests.destination import Destination
+from avipipe.manifests.edits import EditPair, read_edits
 from avipipe.manifests.leftovers import find_leftovers
 from avipipe.manifests.pairs import Pairs, check_pairs
 from avipipe.manifests.records import ID_PATTERN
 from avipipe.manifests.rle import MaskTrack
-from avipipe.manifests.samples import split_clip
+from avipipe.manifests.samples import EDITS_MEMBER, split_clip
 from avipipe.manifests.shards import ShardEntry, read_shard
 from avipipe.manifests.splits import check_splits
 from avipipe.manifests.stores.base import BLOCK_BYTES, FileDigest
-from avipipe.manifests.tables import CLIPS_NAME, PublishedTables
+from avipipe.manifests.tables import CLIPS_NAME, EDITS_NAME, PublishedTables, Row, edit_rows
 from avipipe.media.container import open_bytes
 from avipipe.media.normalize import FPS, SAMPLE_RATE_HZ
 from avipipe.pipeline.remeasure import Remeasure
@@ -35,6 +36,9 @@ from avipipe.pipeline.remeasure import Remeasure
 MAX_OFFSET_MS = 20.0
 """Most that sound and picture may be apart: about half a frame of 24 fps: the limit of
 `out_of_sync`."""
+Edits = dict[str, list[Row]]
+"""Clip id -> the rows of its edits."""
+
 _PRINTS = ("video_phash", "audio_chromaprint")
 _DAMAGE = (ManifestError, av.FFmpegError, ValueError, LookupError, TypeError, AttributeError)
 """What is raised at a member that is not what it should be."""
@@ -64,14 +68,20 @@ def verify(out: str, *, deep: bool = True, again: Remeasure | None = None) -> It
         elif not (copy.is_right or copy.is_old):
             yield _fault(copy.name, copy.found, copy.entry)
     places: dict[str, str] = {}
+    edits: Edits = {}
     for shard in index.shards:
         if deep:
-            yield from _check_shard(destination, shard, places, again)
+            yield from _check_shard(destination, shard, places, edits, again)
         else:
             yield from check_file(destination, shard.name, shard)
     if CLIPS_NAME not in damaged:
         try:
             yield from _check_rows(destination, index, places if deep else None)
+        except ManifestError as error:
+            yield str(error)
+    if deep and EDITS_NAME not in damaged:
+        try:
+            yield from _check_edits(destination, index, edits)
         except ManifestError as error:
             yield str(error)
     for name, is_own in find_leftovers(destination, index):
@@ -132,6 +142,7 @@ def _check_shard(
     destination: Destination,
     shard: ShardEntry,
     places: dict[str, str],
+    edits: Edits,
     again: Remeasure | None,
 ) -> Iterator[str]:
     """Read a shard once: its samples, and its bytes."""
@@ -147,7 +158,7 @@ def _check_shard(
                 if key in places:
                     yield f"{shard.name}: {key} is in {places[key]} too"
                 places[key] = shard.name
-                for fault in _check_sample(key, members, shard, again):
+                for fault in _check_sample(key, members, shard, edits, again):
                     yield f"{shard.name}: {key}: {fault}"
         except ManifestError as error:
             yield str(error)
@@ -181,7 +192,11 @@ class _HashedReader(io.RawIOBase):
 
 
 def _check_sample(
-    key: str, members: Mapping[str, bytes], shard: ShardEntry, again: Remeasure | None
+    key: str,
+    members: Mapping[str, bytes],
+    shard: ShardEntry,
+    edits: Edits,
+    again: Remeasure | None,
 ) -> Iterator[str]:
     if not ID_PATTERN.fullmatch(key):
         yield "its id has characters that a WebDataset key must not have"
@@ -192,6 +207,10 @@ def _check_sample(
         yield from _check_facts(key, facts, masks, shard)
         yield from check_pairs(pairs, masks)
         yield from _check_media(members, facts)
+        if EDITS_MEMBER in members:
+            pairs_of_edits = read_edits(members[EDITS_MEMBER])
+            edits[key] = list(edit_rows(key, pairs_of_edits, split=shard.split, shard=shard.name))
+            yield from _check_precisions(pairs_of_edits, pairs)
         if again is not None:
             yield from again.check(facts, members)
     except _DAMAGE as error:
@@ -223,6 +242,13 @@ def _check_facts(
         yield f"sound and picture are {offset_ms:+g} ms apart, more than {MAX_OFFSET_MS:g} ms"
     if not facts["caption"]["text"]:
         yield "its caption is empty"
+
+
+def _check_precisions(edits: Iterable[EditPair], pairs: Pairs) -> Iterator[str]:
+    most = pairs.law.num_levels
+    for pair in edits:
+        if pair.precision > most:
+            yield f"edit {pair.name}: its precision factor is {pair.precision}, the most is {most}"
 
 
 def _check_media(members: Mapping[str, bytes], facts: Mapping[str, Any]) -> Iterator[str]:
@@ -280,3 +306,21 @@ def _check_rows(
     if retracted != set(index.retracted):
         yield f"dataset.json retracts {len(index.retracted)} clips, the manifest {len(retracted)}"
     yield from check_splits(relatives, splits)
+
+
+def _check_edits(destination: Destination, index: DatasetIndex, edits: Edits) -> Iterator[str]:
+    """Whether the table of edits says what the samples hold.
+
+    Args:
+        edits: clip id -> the rows that its sample should have there.
+    """
+    listed: defaultdict[str, list[Row]] = defaultdict(list)
+    with PublishedTables(destination, index) as tables:
+        for row in tables.rows(EDITS_NAME):
+            listed[row["clip_id"]].append(row)
+    for name in sorted(set(listed) | set(edits)):
+        if (found := listed.get(name, [])) != (right := edits.get(name, [])):
+            yield (
+                f"{EDITS_NAME}: the {len(found)} edits of {name} are not the {len(right)} that its "
+                "sample holds"
+            )

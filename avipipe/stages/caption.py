@@ -40,7 +40,10 @@ class Caption(AnnotatedStage):
         self._captioner = captioner
 
     def run(self, item: Item, folder: Path) -> Outcome:
-        caption = self._captioner.caption(self._frames(item), evidence=item.evidence)
+        frames_THWC = frames_of(
+            item, wanted=self._captioner.num_frames, height_px=self.config.height_px
+        )
+        caption = self._captioner.caption(frames_THWC, evidence=item.evidence)
         if not caption.text.strip():
             raise AnnotatorError(message=f"{self._captioner.name} gave an empty caption")
         return Keep(
@@ -52,19 +55,23 @@ class Caption(AnnotatedStage):
             }
         )
 
-    def _frames(self, item: Item) -> Frames:
-        """As many frames as the backend asks for, evenly spread over the clip."""
-        wanted = self._captioner.num_frames
-        if wanted == 0:
-            return np.zeros((0, 1, 1, 3), dtype=np.uint8)
-        path = item.folders["cut"] / VIDEO_NAME
-        info = probe(path)
-        duration_s = item.evidence["cut"]["duration_s"]
-        return read_frames(
-            path,
-            info,
-            start_s=0.0,
-            end_s=duration_s,
-            fps=wanted / Fraction(duration_s).limit_denominator(1000),
-            height_px=self.config.height_px,
-        )
+
+def frames_of(item: Item, *, wanted: int, height_px: int) -> Frames:
+    """Frames (T, H, W, 3) for a model, evenly spread over a clip; `item` needs `cut`.
+
+    Args:
+        wanted: T; 0 decodes nothing.
+    """
+    if wanted == 0:
+        return np.zeros((0, 1, 1, 3), dtype=np.uint8)
+    path = item.folders["cut"] / VIDEO_NAME
+    info = probe(path)
+    duration_s = item.evidence["cut"]["duration_s"]
+    return read_frames(
+        path,
+        info,
+        start_s=0.0,
+        end_s=duration_s,
+        fps=wanted / Fraction(duration_s).limit_denominator(1000),
+        height_px=height_px,
+    )

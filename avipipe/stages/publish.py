@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from heapq import merge
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, Self
 
@@ -37,19 +38,29 @@ from avipipe.manifests.dataset import (
 )
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.duplicates import SplitClip
+from avipipe.manifests.edits import read_edits
 from avipipe.manifests.lease import Lease
 from avipipe.manifests.leftovers import MANIFESTS, remove_leftovers
 from avipipe.manifests.records import DropReason
-from avipipe.manifests.samples import ClipRecord, SourceRecord, sample_members, split_clip
+from avipipe.manifests.samples import (
+    EDITS_MEMBER,
+    ClipRecord,
+    SourceRecord,
+    sample_members,
+    split_clip,
+)
 from avipipe.manifests.shards import ShardEntry, ShardLimits, ShardWriter
 from avipipe.manifests.splits import assign_splits
 from avipipe.manifests.tables import (
     CLIPS_NAME,
+    EDITS_NAME,
     SOURCES_NAME,
     PublishedTables,
     Row,
     clip_row,
     clips_schema,
+    edit_rows,
+    edits_schema,
     source_row,
     sources_schema,
     write_rows,
@@ -71,6 +82,9 @@ class PublishConfig(BaseModel):
         description="Name of each split -> share of the groups of clips.",
     )
     split_seed: int = Field(0, ge=0, description="Another one draws the splits differently.")
+    edit_splits: tuple[str, ...] = Field(
+        ("test",), description="Splits whose samples come with the edits of `stages.instruct`."
+    )
 
     @model_validator(mode="after")
     def _check_splits(self) -> Self:
@@ -132,7 +146,7 @@ def publish(
 
     Args:
         out: local folder or fsspec URL.
-        clips: every clip ever considered, by id, in any order. Each is looked up at most three
+        clips: every clip ever considered, by id, in any order. Each is looked up at most four
             times and not held, so the mapping may make them as it is asked.
         sources: every line of the list, in any order.
         lease: on `out`, that is held already; without one, it is taken for the while.
@@ -154,9 +168,12 @@ def publish(
             sweep = _Sweep(destination, old.generation + 1, clips, shelved, splits, config)
             sweep.write_shards()
             clips_file = sweep.write_clips(tables)
+            edits_files = sweep.write_edits(tables)
             sources_file, num_lines = _write_sources(destination, sources, tables)
         keep_unhashed(destination, old)
-        index = _next_index(old, facts, config, sweep, dict((clips_file, sources_file)))
+        index = _next_index(
+            old, facts, config, sweep, dict((clips_file, sources_file, *edits_files))
+        )
         held.check()
         _make_sure_of(destination, sweep.shards, index.manifests)
         swap_index(destination, index, found)
@@ -212,8 +229,8 @@ def _assign(
 
 
 class _Sweep:
-    """Goes through all clips in the order of their ids: for the shards, then for the rows, which
-    name them."""
+    """Goes through all clips in the order of their ids: for the shards, then for the rows of
+    clips and of edits, which name them."""
 
     def __init__(
         self,
@@ -235,6 +252,7 @@ class _Sweep:
             split: ShardWriter(destination, split, generation, limits)
             for split in sorted(set(filter(None, splits.values())))
         }
+        self._edit_splits = frozenset(config.edit_splits)
         self._places: dict[str, tuple[str, int]] = {}
         self.tally = ClipTally()
         self.retracted: list[str] = []
@@ -259,14 +277,34 @@ class _Sweep:
         record = self._clips[name]
         return self._writers[split].add(
             name,
-            sample_members(record, split),
+            sample_members(record, split, has_edits=self._has_edits(record, split)),
             duration_s=record.evidence["cut"]["duration_s"],
         )
+
+    def _has_edits(self, record: ClipRecord, split: str) -> bool:
+        return split in self._edit_splits and record.num_edits > 0
 
     def write_clips(self, tables: PublishedTables) -> tuple[str, FileEntry]:
         """Write `clips.parquet`; return its name in the index, and its entry."""
         rows = self._counted(self._rows(tables))
         return _write_table(self._destination, CLIPS_NAME, rows, clips_schema())
+
+    def write_edits(self, tables: PublishedTables) -> list[tuple[str, FileEntry]]:
+        """Write `edits.parquet`, as `write_clips` does; nothing where no sample has edits."""
+        old = (row for row in tables.rows(EDITS_NAME) if row["clip_id"] in self._shelved)
+        rows = merge(old, self._new_edits(), key=itemgetter("clip_id"))
+        first = list(islice(rows, 1))
+        if not first:
+            return []
+        return [_write_table(self._destination, EDITS_NAME, chain(first, rows), edits_schema())]
+
+    def _new_edits(self) -> Iterator[Row]:
+        for name in self._names:
+            split, number = self._places.get(name, ("", 0))
+            if split in self._edit_splits and self._has_edits(record := self._clips[name], split):
+                shard = self._writers[split].entries[number].name
+                edits = read_edits(record.files[EDITS_MEMBER].read_bytes())
+                yield from edit_rows(name, edits, split=split, shard=shard)
 
     def _rows(self, tables: PublishedTables) -> Iterator[Row]:
         """Published rows that still hold, and those of all other clips of this run."""

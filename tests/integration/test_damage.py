@@ -77,7 +77,7 @@ def ledger_bytes(out: Path) -> int:
     return (out / "work" / "ledger" / FILE_NAME).stat().st_size
 
 
-FROM_MASK = {"mask", "decide_mask", "caption", "pair"}
+FROM_MASK = {"mask", "decide_mask", "caption", "instruct", "pair"}
 
 
 def test_flipped_bits_are_found_before_they_are_published(

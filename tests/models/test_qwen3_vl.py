@@ -11,7 +11,7 @@ import yaml
 from avipipe.annotators.base import Frames
 from avipipe.annotators.full.caption_prompt import question
 from avipipe.annotators.full.caption_reply import MAX_TOKENS
-from avipipe.annotators.full.qwen3_vl import Qwen3VlCaptioner
+from avipipe.annotators.full.qwen3_vl import Qwen3VlCaptioner, Qwen3VlInstructor
 from avipipe.annotators.registry import create
 from avipipe.errors import AnnotatorError, FailKind, WeightsError
 from avipipe.services.reply import Message
@@ -204,6 +204,25 @@ def test_what_never_fits_says_so(located: Path) -> None:
     with pytest.raises(AnnotatorError, match=r"stages\.caption\.height_px") as caught:
         cramped(room=0).caption(frames(), evidence=EVIDENCE)
     assert caught.value.kind is FailKind.OUT_OF_MEMORY
+
+
+class Terse(Qwen3VlInstructor):
+    """Says little, so that its babble costs little."""
+
+    max_tokens = 24
+
+
+def test_babble_about_edits_is_the_clips_failure(located: Path) -> None:
+    instructor = Terse()
+    instructor.setup()
+    caption = {"text": "A dog barks.", "label": "dog", "backend": "x@1"}
+    with pytest.raises(AnnotatorError, match="no usable edits in two replies") as caught:
+        instructor.instruct(
+            frames(2), evidence={**EVIDENCE, "caption": caption}, kinds=["delete"], seed=0
+        )
+    assert caught.value.kind is FailKind.ANNOTATOR_FAILED
+    assert instructor._model.generation_config.max_new_tokens == 24
+    assert create("instruct", "qwen3_vl").weights == instructor.weights
 
 
 def test_the_weights_stand_in_the_key(located: Path) -> None:

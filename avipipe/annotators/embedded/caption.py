@@ -68,10 +68,21 @@ class TemplateCaptioner:
         """
         listen = evidence["listen"]
         label, sound = _seen_source(evidence) or _source(listen)
-        boxes = [box for box in evidence["mask"].get("boxes", []) if box is not None]
-        subject = f"{_with_article(label).capitalize()} {_place(boxes)}, {_movement(boxes)},"
-        text = f"{subject} makes {sound}{_times(listen)}."
+        text = sentence(_with_article(label).capitalize(), f"makes {sound}", evidence)
         return SceneCaption(text=text, label=label, confidence=None)
+
+
+def sentence(subject: str, does: str, evidence: Mapping[str, Any]) -> str:
+    """A sentence on a scene: what is where, how it moves, what it does, and when that is heard.
+
+    Args:
+        subject: such as "A dog".
+        does: such as "barks".
+        evidence: of the stages `listen` and `mask`.
+    """
+    boxes = [box for box in evidence["mask"].get("boxes", []) if box is not None]
+    where = f"{_place(boxes)}, {_movement(boxes)}"
+    return f"{subject} {where}, {does}{_times(evidence['listen'])}."
 
 
 def _seen_source(evidence: Mapping[str, Any]) -> tuple[str, str] | None:

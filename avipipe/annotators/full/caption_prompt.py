@@ -53,8 +53,26 @@ def question(frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Message:
     Raises:
         AnnotatorError: there are no frames.
     """
+    pictures, outlined = shown(frames_THWC, evidence=evidence)
+    task = _TASK.format(
+        num_frames=len(frames_THWC),
+        duration_s=evidence["cut"]["duration_s"],
+        outlined=outlined,
+        hints="; ".join(hints(evidence)) or "none",
+    )
+    return Message("user", (*pictures, task))
+
+
+def shown(frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> tuple[list[str | Frames], str]:
+    """The frames with their times, and what to say of those in which the instance is outlined.
+
+    Args:
+        evidence: of the stages `cut` and `mask`.
+    Raises:
+        AnnotatorError: there are no frames.
+    """
     if len(frames_THWC) == 0:
-        raise AnnotatorError(message="no frames to caption; expected at least one")
+        raise AnnotatorError(message="no frames to show a model; expected at least one")
     duration_s = evidence["cut"]["duration_s"]
     content: list[str | Frames] = []
     any_outlined = False
@@ -64,15 +82,7 @@ def question(frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> Message:
         any_outlined |= box is not None
         content.append(f"{time_s:.1f} s{', instance outlined' if box else ''}:")
         content.append(frame_HWC if box is None else outline(frame_HWC, box))
-    content.append(
-        _TASK.format(
-            num_frames=len(frames_THWC),
-            duration_s=duration_s,
-            outlined=_OUTLINED if any_outlined else "",
-            hints="; ".join(hints(evidence)) or "none",
-        )
-    )
-    return Message("user", tuple(content))
+    return content, _OUTLINED if any_outlined else ""
 
 
 def outline(frame_HWC: Frames, box: Sequence[float]) -> Frames:

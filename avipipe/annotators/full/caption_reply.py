@@ -25,7 +25,12 @@ _LEAK = re.compile(
 )
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """The text in one line.
+
+    Raises:
+        ValueError: it is empty, or holds what cannot be stored.
+    """
     words = " ".join(text.split())
     if not words:
         raise ValueError("must not be empty")
@@ -34,8 +39,13 @@ def _clean(text: str) -> str:
     return words
 
 
-def _check_caption(text: str) -> str:
-    text = _clean(text)
+def check_caption(text: str) -> str:
+    """A caption as it may be stored.
+
+    Raises:
+        ValueError: it is none; the message tells a model what to mend. So do the checks beside it.
+    """
+    text = clean(text)
     if len(text) > MAX_CAPTION_CHARS:
         raise ValueError(
             f"must be one to three sentences of at most {MAX_CAPTION_CHARS} characters, "
@@ -48,8 +58,9 @@ def _check_caption(text: str) -> str:
     return text
 
 
-def _check_label(text: str) -> str:
-    text = _ARTICLE.sub("", _clean(text).rstrip(" .,;:!"))
+def check_label(text: str) -> str:
+    """A noun phrase without its article. Raises ValueError: it is none."""
+    text = _ARTICLE.sub("", clean(text).rstrip(" .,;:!"))
     if not any(map(str.isalnum, text)):
         raise ValueError("must name the instance")
     if len(text) > MAX_LABEL_CHARS:
@@ -78,8 +89,8 @@ class Reply(BaseModel):
         },
     )
 
-    caption: Annotated[str, AfterValidator(_check_caption)]
-    label: Annotated[str, AfterValidator(_check_label)]
+    caption: Annotated[str, AfterValidator(check_caption)]
+    label: Annotated[str, AfterValidator(check_label)]
     sounding: float | None = Field(None, ge=0, le=1)
 
 

@@ -1,8 +1,8 @@
-"""Captions by Qwen3-VL in this process."""
+"""Captions and edits by Qwen3-VL in this process."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 import cv2
 import numpy as np
@@ -10,25 +10,33 @@ import numpy as np
 from avipipe.annotators.base import Frames, SceneCaption
 from avipipe.annotators.full.caption_prompt import NUM_FRAMES, question
 from avipipe.annotators.full.caption_reply import MAX_TOKENS, request_caption
+from avipipe.annotators.full.instruct_prompt import edit_question
+from avipipe.annotators.full.instruct_reply import MAX_EDIT_TOKENS, request_edits
+from avipipe.annotators.instruct.base import ProposedEdit
 from avipipe.annotators.loading import device, load, load_model
 from avipipe.annotators.weighted import Weighted
 from avipipe.errors import AnnotatorError, FailKind
+from avipipe.manifests.edits import EditKind
 from avipipe.services.reply import Message
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 
-class Qwen3VlCaptioner(Weighted):
-    """Captions by Qwen3-VL, decoding greedily; bfloat16 on a GPU, float32 without one.
+class Qwen3Vl(Weighted):
+    """Qwen3-VL, decoding greedily; bfloat16 on a GPU, float32 without one.
 
     Source: Bai et al., "Qwen3-VL Technical Report" (arXiv 2511.21631); any checkpoint that
     `AutoModelForImageTextToText` loads and whose chat template takes images will do.
     """
 
     name = "qwen3_vl"
-    version = 1
     gpu = True
     num_frames = NUM_FRAMES
+    role: ClassVar[str]
+    max_tokens: ClassVar[int]
+    """Most tokens of a reply."""
     needs: ClassVar[tuple[str, ...]] = ("qwen3_vl",)
     packages = ("torch", "transformers")
 
@@ -48,34 +56,34 @@ class Qwen3VlCaptioner(Weighted):
         # The checkpoint's own settings sample; greedy decoding gives the same words each time.
         model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False,
-            max_new_tokens=MAX_TOKENS,
+            max_new_tokens=self.max_tokens,
             eos_token_id=model.generation_config.eos_token_id,
             pad_token_id=self._processor.tokenizer.pad_token_id,
         )
         self._model, self._device = model, model.device
 
-    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> SceneCaption:
-        """Caption a clip; what does not fit into memory is tried once more at half the size.
+    def _asked(self, frames_THWC: Frames, ask: Callable[[Frames], T]) -> T:
+        """Ask about frames; what does not fit into memory is tried once more at half the size.
 
         Raises:
-            AnnotatorError: the model's replies are unusable, or (`out_of_memory`) it lacks room.
+            AnnotatorError: as `ask`, or (`out_of_memory`) the model lacks room.
         """
         import torch
 
         try:
-            return request_caption(self._reply, question(frames_THWC, evidence=evidence))
+            return ask(frames_THWC)
         except torch.OutOfMemoryError:
-            _log.warning("out of memory: captioning at half the size")
+            _log.warning("out of memory: asking for the %s at half the size", self.role)
         # Only here has the failed attempt let go of what it held.
         torch.cuda.empty_cache()
         try:
-            return request_caption(self._reply, question(_halved(frames_THWC), evidence=evidence))
+            return ask(_halved(frames_THWC))
         except torch.OutOfMemoryError as error:
             raise AnnotatorError(
                 FailKind.OUT_OF_MEMORY,
                 f"{len(frames_THWC)} frames do not fit into GPU memory beside the model, not even "
-                "at half the size; lower stages.caption.height_px, give the stage a larger share "
-                "of the GPU, or caption by `endpoint`",
+                f"at half the size; lower stages.{self.role}.height_px, give the stage a larger "
+                f"share of the GPU, or choose annotators.{self.role}=endpoint",
             ) from error
 
     def _reply(self, messages: Sequence[Message]) -> str:
@@ -96,6 +104,56 @@ class Qwen3VlCaptioner(Weighted):
             return_dict=True,
             return_tensors="pt",
         ).to(self._device)
+
+
+class Qwen3VlCaptioner(Qwen3Vl):
+    """Captions by Qwen3-VL."""
+
+    version = 1
+    role = "caption"
+    max_tokens = MAX_TOKENS
+
+    def caption(self, frames_THWC: Frames, *, evidence: Mapping[str, Any]) -> SceneCaption:
+        """Caption a clip.
+
+        Raises:
+            AnnotatorError: the model's replies are unusable, or (`out_of_memory`) it lacks room.
+        """
+        return self._asked(
+            frames_THWC,
+            lambda seen: request_caption(self._reply, question(seen, evidence=evidence)),
+        )
+
+
+class Qwen3VlInstructor(Qwen3Vl):
+    """Edits by Qwen3-VL."""
+
+    version = 1
+    role = "instruct"
+    max_tokens = MAX_EDIT_TOKENS
+
+    def instruct(
+        self,
+        frames_THWC: Frames,
+        *,
+        evidence: Mapping[str, Any],
+        kinds: Sequence[EditKind],
+        seed: int,
+    ) -> list[ProposedEdit]:
+        """See `Instructor`. It decodes greedily, so nothing is drawn.
+
+        Raises:
+            AnnotatorError: the model's replies are unusable, or (`out_of_memory`) it lacks room.
+        """
+        return self._asked(
+            frames_THWC,
+            lambda seen: request_edits(
+                self._reply,
+                edit_question(seen, evidence=evidence, kinds=kinds),
+                caption=evidence["caption"],
+                kinds=kinds,
+            ),
+        )
 
 
 def _to_chat(message: Message) -> dict[str, Any]:

@@ -15,7 +15,7 @@ _COLUMNS = ("name", "src", "trg", "src_category", "trg_category")
 
 
 def load_aved(folder: Path, files: Path, split: str) -> LoadedBenchmark:
-    """All of it; labels are the categories of source and target, which make the instruction, too."""
+    """All of it; labels, and the instruction, are the categories of source and target."""
     media, asked = folder_of(folder, "videos", "video"), []
     for where, row in read_rows(folder / "avedit_dataset_v3.csv", _COLUMNS):
         clip = inside(media, row["name"], where)
