@@ -23,6 +23,9 @@ from avipipe.manifests.records import ID_PATTERN
 MEMBERS = ("flac", "json", "masks.json", "mp4", "pairs.json")
 """Members of a sample, in the order in which they stand in a shard."""
 
+OPTIONAL_MEMBERS = ("edits.json",)
+"""Members that a sample may have besides."""
+
 FOLDER = "shards"
 _BLOCK_BYTES = 512
 """Block of a tar file."""
@@ -231,7 +234,7 @@ def read_shard(file: BinaryIO, name: str) -> Iterator[tuple[str, dict[str, bytes
 
 
 def _whole(name: str, key: str, members: dict[str, bytes]) -> dict[str, bytes]:
-    if set(members) != set(MEMBERS):
+    if set(members) - set(OPTIONAL_MEMBERS) != set(MEMBERS):
         raise ManifestError(
             f"{name}: expected {', '.join(MEMBERS)} of {key}, found {', '.join(sorted(members))}"
         )

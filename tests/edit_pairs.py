@@ -1,0 +1,52 @@
+"""Edit pairs, and published datasets whose samples have some."""
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from avipipe.manifests.edits import EditKind, EditPair, edits_to_json
+from avipipe.manifests.rle import canonical_json
+
+
+def edit_pair(kind: EditKind = "same_class", number: int = 1, **changes: Any) -> EditPair:
+    """A pair that is whole; only what is told of it is another."""
+    told: dict[str, Any] = {
+        "name": f"{kind}-{number}",
+        "kind": kind,
+        "source_caption": "A dog barks in a garden.",
+        "target_caption": f"A cat meows in a garden, {number}.",
+        "source_label": "dog",
+        "target_label": None if kind == "delete" else "cat",
+        "instruction": "replace the dog with a cat",
+        "sound_instruction": None,
+        "precision": 0,
+        "made_by": "template@1",
+    }
+    return EditPair.model_validate({**told, **changes})
+
+
+def member_of(*pairs: EditPair) -> bytes:
+    """The content of `edits.json`."""
+    return canonical_json(edits_to_json(pairs))
+
+
+def put_edits(dataset: Path, edits: Mapping[str, bytes]) -> None:
+    """Write `edits.json` (clip -> its content) into the shards of a published dataset."""
+    listing = json.loads((dataset / "dataset.json").read_bytes())
+    for entry in listing["shards"]:
+        path, content = dataset / entry["name"], io.BytesIO()
+        with tarfile.open(path) as old, tarfile.open(fileobj=content, mode="w") as new:
+            for header in old:
+                new.addfile(header, old.extractfile(header))
+                key, _, member = header.name.partition(".")
+                if member == "flac" and key in edits:
+                    added = tarfile.TarInfo(f"{key}.edits.json")
+                    added.size = len(edits[key])
+                    new.addfile(added, io.BytesIO(edits[key]))
+        path.write_bytes(content.getvalue())
+        entry["sha256"] = sha256(content.getvalue()).hexdigest()
+    (dataset / "dataset.json").write_text(json.dumps(listing))
