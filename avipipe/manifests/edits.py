@@ -106,7 +106,7 @@ class ClipEdit(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    clip_id: str = Field(pattern=ID_PATTERN.pattern)
+    clip_id: str = Field(pattern=f"^{ID_PATTERN.pattern}$")
     pair: EditPair
 
     @property

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CLIPS_NAME = "manifest/clips.parquet"
 SOURCES_NAME = "manifest/sources.parquet"
+EDITS_NAME = "manifest/edits.parquet"
 
 Row = dict[str, Any]
 """One row of a manifest, by column."""

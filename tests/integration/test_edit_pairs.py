@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -195,3 +196,23 @@ def test_corrections_of_what_there_is_not_are_refused(
         words = asked_for(dataset, tmp_path / "out", "--pairs", path)
         code, message = refused(words, capsys)
         assert (code, told in message) == (3, True), message
+
+
+@pytest.mark.slow  # from shards to a report: 15 s
+def test_what_was_edited_is_measured_by_kind(
+    dataset: Path, names: list[str], fresh: Path, tmp_path: Path
+) -> None:
+    out, run = tmp_path / "out", tmp_path / "run"
+    put_edits(dataset, {names[0]: member_of(edit_pair(precision=4), edit_pair("delete"))})
+    done = called(*asked_for(dataset, out, "--pairs"), "--model", fresh, *QUICK)
+    assert done.exit_code == 0, done.output
+    words = ["run", f"--source={dataset}", f"--edit=tiny={out}", f"--out={run}", "--workers=1"]
+    done = CliRunner().invoke(cli, ["eval", *words, "--metric=leakage.mean", "--no-controls"])
+    assert done.exit_code == 0, done.output
+    rows = pq.read_table(run / "clips.parquet").to_pylist()
+    assert {row["name"]: (row["kind"], row["status"]) for row in rows} == {
+        f"{names[0]}-delete-1": ("delete", "ok"),
+        f"{names[0]}-same_class-1": ("same_class", "ok"),
+    }
+    assert {row["group"] for row in rows} == {names[0].split("_")[0]}
+    assert "By kind of edit" in (run / "report.html").read_text()

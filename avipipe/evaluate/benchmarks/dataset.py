@@ -25,7 +25,7 @@ def load_dataset(
     """
     corrections = {} if pairs is None else read_corrections_of(pairs, str(folder))
     clips = unpacked(folder, files, split=split)
-    if any(clip.edits or clip.problem for clip in clips.values()):
+    if corrections or any(clip.edits or clip.problem for clip in clips.values()):
         asked = [each for name, clip in clips.items() for each in _asked(name, clip, corrections)]
     else:
         asked = [_case(name, clip, {}) for name, clip in clips.items()]
