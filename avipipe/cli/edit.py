@@ -94,6 +94,14 @@ def edit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--edit", "spec_file", type=FILE, help="YAML or JSON with several edits.")
 @click.option("--batch", metavar="JSONL|DATASET", help="Many jobs, or all clips of a dataset.")
 @click.option("--split", default="test", show_default=True, help="Of the dataset.")
+@click.option(
+    "--pairs",
+    is_flag=False,
+    flag_value="",
+    metavar="[JSONL]",
+    help="Make the edit pairs of the dataset's clips, as they were built, or as people corrected "
+    "them (`avipipe review`); in place of --instruction, --prompt, --precision.",
+)
 @click.option("--method", help="avi_edit (default), flow_anchor, aved or audio_scenic: what edits.")
 @click.option("--profile", help="embedded (default), light or full: what looks for words.")
 @click.option(
@@ -124,6 +132,7 @@ def command(
     spec_file: Path | None,
     batch: str | None,
     split: str,
+    pairs: str | None,
     method: str | None,
     profile: str | None,
     model: str | None,
@@ -154,6 +163,8 @@ def command(
       avipipe edit a.mp4 --method audio_scenic --instruction "let it rain" --mask car.png
         --audio rain.wav --out rain
       avipipe edit --batch jobs.jsonl --out results
+      avipipe edit --batch my-dataset --pairs --audio agent --out results
+      avipipe edit --batch my-dataset --pairs edits.jsonl --out results
     """
     with needs_editor("editing"):
         from avipipe.editor.edit.methods import find_method, load_config, load_method
@@ -174,8 +185,10 @@ def command(
 
     if batch is not None:
         _refuse("--batch", "video", "spec_file")
-        entries = _entries(batch, split, told, out, kind)
+        entries = _entries(batch, split, pairs, told, out, kind)
     else:
+        if pairs is not None:
+            raise ConfigError("expected --batch DATASET with --pairs, got none; say which dataset")
         job = _job(video, spec_file, told)
         job.check(names_target=kind.looks_for_target())
     editor = load_method(config)
@@ -202,15 +215,62 @@ def _job(video: Path | None, spec_file: Path | None, told: Mapping[str, Any]) ->
 
 
 def _entries(
-    batch: str, split: str, told: Mapping[str, Any], out: Path, kind: "type[Method]"
+    batch: str,
+    split: str,
+    pairs: str | None,
+    told: Mapping[str, Any],
+    out: Path,
+    kind: "type[Method]",
 ) -> "list[Entry]":
-    from avipipe.editor.edit.batch import read_dataset, read_jobs
+    from avipipe.editor.edit.batch import read_jobs
+    from avipipe.editor.edit.clips import read_clips
 
     if batch.endswith((".jsonl", ".ndjson")):
-        _refuse("--batch JSONL", *told)
+        _refuse("--batch JSONL", "pairs", *told)
         return read_jobs(Path(batch))
+    folder = out / ".clips"
+    if pairs is not None:
+        return _pair_entries(batch, split, pairs, told, folder, kind)
     _refuse("--batch DATASET", "mask_box", "mask_polygon", "mask_file", "mask_words")
-    return read_dataset(batch, split, _spec(told), out / ".clips", kind)
+    return read_clips(batch, split, _spec(told), folder, kind)
+
+
+def _pair_entries(
+    dataset: str,
+    split: str,
+    pairs: str,
+    told: Mapping[str, Any],
+    folder: Path,
+    kind: "type[Method]",
+) -> "list[Entry]":
+    from avipipe.editor.edit.clips import read_pairs
+    from avipipe.manifests.corrections import read_corrections_of
+
+    _refuse("--pairs", *(name for name in told if name not in ("audio", "seed")))
+    audio = told["audio"]
+    if audio not in ("keep", "agent"):
+        raise ConfigError(f"--audio {audio}: expected keep or agent with --pairs; leave it out")
+    found = read_pairs(
+        dataset,
+        split,
+        folder,
+        kind,
+        audio=audio,
+        seed=told["seed"],
+        corrections=read_corrections_of(Path(pairs), dataset) if pairs else {},
+    )
+    echo(f"{len(found.entries)} edits of {found.num_clips} clips", err=True)
+    if found.num_bare:
+        echo(f"{found.num_bare} of the clips have no edit pairs", err=True)
+    if found.num_rejected:
+        echo(f"{found.num_rejected} edit pairs were rejected, and are left out", err=True)
+    if found.num_sounds and audio == "keep" and kind.keeps_sound:
+        echo(
+            f"{found.num_sounds} edits ask for another sound, which stays as it is: --audio agent "
+            "edits it",
+            err=True,
+        )
+    return found.entries
 
 
 def _refuse(way: str, *names: str) -> None:

@@ -360,7 +360,7 @@ def _show(conclusion: "Conclusion", as_json: bool) -> None:
 
     run = conclusion.run
     if as_json:
-        sets = [asdict(row) for row in conclusion.sets if not row.label]
+        sets = [asdict(row) for row in conclusion.sets if not row.is_slice]
         values = [asdict(value) for value in conclusion.values]
         told = {"event": "end", "out": str(run.folder), "sets": sets, "values": values}
         echo_json(told, indent=None)

@@ -23,8 +23,21 @@ _NUM_SHOWN = 20
 @click.option(
     "--split", help="Such as val of davis17, edit3 of five-bench, a fold of esc50; else its usual."
 )
+@click.option(
+    "--pairs",
+    type=FOLDER,
+    metavar="JSONL",
+    help="Edit pairs of a dataset as people corrected them (`avipipe review`).",
+)
 @json_option
-def cases(benchmark: str, folder: Path, out: Path, split: str | None, as_json: bool) -> None:
+def cases(
+    benchmark: str,
+    folder: Path,
+    out: Path,
+    split: str | None,
+    pairs: Path | None,
+    as_json: bool,
+) -> None:
     """Write what BENCHMARK in FOLDER asks for as cases, and tell what is missing of it.
 
     BENCHMARK is dataset, aved-bench, five-bench, anchor-bench, davis16, davis17, vggsound,
@@ -37,13 +50,15 @@ def cases(benchmark: str, folder: Path, out: Path, split: str | None, as_json: b
     Examples:
       avipipe eval cases davis17 DAVIS --out davis.jsonl
       avipipe eval cases dataset out --split test --out test.jsonl
+      avipipe eval cases dataset out --pairs edits.jsonl --out test.jsonl
       avipipe eval run --cases davis.jsonl --edit ours=edited --out measured
     """
     from avipipe.evaluate.benchmarks import load_benchmark
     from avipipe.evaluate.cases import write_cases
 
     require_folder(out)
-    asked, coverage = load_benchmark(benchmark, folder, out.with_name(f"{out.stem}-files"), split)
+    files = out.with_name(f"{out.stem}-files")
+    asked, coverage = load_benchmark(benchmark, folder, files, split, pairs)
     write_cases(out, asked)
     if as_json:
         from dataclasses import asdict

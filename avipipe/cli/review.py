@@ -43,20 +43,33 @@ PLAIN_STEPS = 10
     type=click.FloatRange(min=0.5),
     help="Largest size of the page; videos get coarser until it holds.",
 )
+@click.option(
+    "--pairs",
+    is_flag=True,
+    help="Only clips with edit pairs, to correct what editors will be asked.",
+)
 @work_option
 def command(
-    dataset: str, path: Path, count: int, seed: int, max_mb: float, work: Path | None
+    dataset: str,
+    path: Path,
+    count: int,
+    seed: int,
+    max_mb: float,
+    pairs: bool,
+    work: Path | None,
 ) -> None:
     """Write a page on which people judge a sample of a dataset's clips.
 
     DATASET is the --out of a build. The page is one file that loads nothing else: open it in a
     browser, judge with the keys K, D, M and U, export. Kept and dropped clips are drawn by turns,
-    evenly over probabilities and over reasons; the same seed draws the same ones.
+    evenly over probabilities and over reasons; the same seed draws the same ones. Edit pairs of a
+    clip stand beside it, to be corrected or rejected, and are exported to a file of their own.
 
     \b
     Example:
       avipipe review my-dataset --out review.html
       avipipe review my-dataset --out more.html --count 120 --seed 1
+      avipipe review my-dataset --out edits.html --count 500 --pairs
     """
     from avipipe.pipeline.report.render import format_bytes
     from avipipe.pipeline.review.write import write_review
@@ -71,6 +84,7 @@ def command(
             seed=seed,
             max_bytes=round(max_mb * 1e6),
             listener=told,
+            only_pairs=pairs,
         )
     if written.unreadable:
         echo(f"{written.unreadable} clips that were drawn have no video any more", err=True)

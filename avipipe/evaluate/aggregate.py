@@ -51,6 +51,7 @@ class Scores:
         self.names: dict[str, set[str]] = {}
         self.groups: dict[str, str] = {}
         self.labels: dict[str, str] = {}
+        self.kinds: dict[str, str] = {}
         self.controls: dict[str, str] = {}
         self.metrics: dict[str, None] = {}
         for clip in clips:
@@ -60,6 +61,7 @@ class Scores:
             self.names.setdefault(clip.method, set()).add(clip.name)
             self.groups[clip.name] = clip.group
             self.labels[clip.name] = clip.label
+            self.kinds[clip.name] = clip.kind
             self.controls[clip.method] = clip.control
             self.metrics[clip.metric] = None
 
@@ -85,7 +87,7 @@ class Scores:
 
 
 def set_scores(scores: Scores, *, seed: int) -> list[SetScore]:
-    """Means of all methods and controls by metric: over both supports, then by class."""
+    """Means of all methods and controls by metric: over both supports, by class, by kind."""
     rows = []
     for metric in scores.metrics:
         common = scores.common(metric)
@@ -94,8 +96,10 @@ def set_scores(scores: Scores, *, seed: int) -> list[SetScore]:
             rows.append(_with_interval(scores, metric, method, names, "complete", seed))
             rows.append(_with_interval(scores, metric, method, common & names, "common", seed))
             labels = sorted({scores.labels[name] for name in names} - {""})
+            kinds = sorted({scores.kinds[name] for name in names} - {""})
+            slices = [{"label": label} for label in labels] + [{"kind": kind} for kind in kinds]
             rows += [
-                _mean(scores, metric, method, common & names, "common", label) for label in labels
+                _mean(scores, metric, method, common & names, "common", **own) for own in slices
             ]
     return rows
 
@@ -116,16 +120,28 @@ def _with_interval(
 
 
 def _mean(
-    scores: Scores, metric: str, method: str, cases: set[str], support: Support, label: str = ""
+    scores: Scores,
+    metric: str,
+    method: str,
+    cases: set[str],
+    support: Support,
+    *,
+    label: str = "",
+    kind: str = "",
 ) -> SetScore:
-    """Of the cases of a class, or of all."""
-    names = {name for name in scores.names[method] if label in ("", scores.labels[name])}
+    """Of the cases of a class or of a kind, or of all."""
+    names = {
+        name
+        for name in scores.names[method]
+        if label in ("", scores.labels[name]) and kind in ("", scores.kinds[name])
+    }
     values = scores.of(metric, method, cases & names)
     return SetScore(
         method=method,
         control=scores.controls[method],
         metric=metric,
         label=label,
+        kind=kind,
         support=support,
         mean=float(np.mean(list(values.values()))) if values else None,
         low=None,

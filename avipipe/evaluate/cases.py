@@ -16,6 +16,7 @@ from avipipe.evaluate.metrics.checklist_judge import ChecklistItem
 from avipipe.evaluate.metrics.five_acc import FiveQuestions
 from avipipe.evaluate.metrics.si_sdr import EventSpan
 from avipipe.files import write_whole
+from avipipe.manifests.edits import ClipEdit, EditPair, clip_of
 from avipipe.media.crop import WHOLE, Shares
 
 Control = Literal["", "copy", "frozen", "vae", "shuffled", "shifted"]
@@ -44,6 +45,7 @@ class AskedEdit(BaseModel):
             picture.
         questions: those of FiVE-Acc, for a judge.
         checklist: questions to which yes is good, for a judge.
+        kind: what kind of edit it is; the report slices by that, too.
         problem: why there is nothing to measure.
     """
 
@@ -56,6 +58,7 @@ class AskedEdit(BaseModel):
     target_prompt: str = ""
     instruction: str = ""
     label: str = ""
+    kind: str = ""
     group: str = ""
     target_label: str = ""
     events_s: tuple[EventSpan, ...] = ()
@@ -214,7 +217,8 @@ def cases_of_folders(
     clips: dict[str, SourceClip] = {}
     if source is not None and is_dataset(source):
         names = {name for folder in edits.values() for name in _edit_names(folder)}
-        clips = unpacked(source, unpack_into, names=names)
+        found = unpacked(source, unpack_into, names={clip_of(name) for name in names})
+        clips = {name: found[clip_of(name)] for name in names if clip_of(name) in found}
         sources = {name: clip.video for name, clip in clips.items()}
     else:
         sources = {} if source is None else _by_name(source, VIDEO_SUFFIXES)
@@ -271,9 +275,24 @@ def _with_more(case: Case, masks: Mapping[str, Path], clips: Mapping[str, Source
     """With its mask, and what a dataset says of its source."""
     told: dict[str, Any] = {"mask": masks.get(case.name)}
     if (clip := clips.get(case.name)) is not None:
-        told |= {"label": clip.label, "group": clip.group}
-        told["source_prompt"] = case.source_prompt or clip.caption
+        told["group"] = clip.group
+        own = {"label": clip.label, "source_prompt": clip.caption}
+        for pair in clip.edits:
+            if case.name.endswith(f"-{pair.name}"):
+                own = told_by(pair)
+        told |= {key: value for key, value in own.items() if not getattr(case, key)}
     return case.model_copy(update=told)
+
+
+def told_by(pair: EditPair) -> dict[str, str]:
+    """What an edit pair says of a case of it."""
+    return {
+        "source_prompt": pair.source_caption,
+        "target_prompt": pair.target_caption,
+        "instruction": pair.instruction,
+        "label": pair.source_label,
+        "kind": pair.kind,
+    }
 
 
 def _edit_names(folder: Path) -> Iterator[str]:
@@ -352,6 +371,14 @@ def _traced(
     name: str, method: str, folder: Path, trace: Mapping[str, Any], source: Path | None
 ) -> Case:
     video, edit = trace["video"], trace["edits"][-1]
+    # Of a pair, what was asked counts, not in which words the method was told.
+    asked = trace.get("asked")
+    said = {
+        "source_prompt": edit.get("source_prompt") or "",
+        "target_prompt": edit["prompt"],
+        "instruction": edit["instruction"],
+        **(told_by(ClipEdit.model_validate(asked).pair) if asked else {}),
+    }
     own = Path(video["path"])
     if source is None and own.is_file():
         source = own
@@ -362,9 +389,7 @@ def _traced(
         source=source,
         edit=folder / "edited.mp4",
         edit_mask=mask if is_only and mask.is_file() else None,
-        source_prompt=edit.get("source_prompt") or "",
-        target_prompt=edit["prompt"],
-        instruction=edit["instruction"],
+        **said,
         group=str(video["sha256"]),
         seed=edit["seed"],
         precision=edit.get("mask", {}).get("precision"),

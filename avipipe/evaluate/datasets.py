@@ -1,7 +1,7 @@
 """Takes the clips of a published dataset out of its shards, as sources of edits."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json import loads
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from avipipe.errors import ConfigError, ManifestError
 from avipipe.files import write_whole
 from avipipe.manifests.dataset import INDEX_NAME, read_index
 from avipipe.manifests.destination import Destination
+from avipipe.manifests.edits import EditPair, read_edits
 from avipipe.manifests.records import ID_PATTERN
 from avipipe.manifests.shards import read_shard
 
@@ -20,6 +21,8 @@ class SourceClip:
     Attributes:
         group: the source that it was cut from.
         licence: of the source; empty where it is not known.
+        edits: its edit pairs.
+        problem: why they cannot be read, if so.
     """
 
     video: Path
@@ -28,6 +31,8 @@ class SourceClip:
     label: str
     group: str
     licence: str
+    edits: tuple[EditPair, ...] = ()
+    problem: str = ""
 
 
 def is_dataset(folder: Path) -> bool:
@@ -83,4 +88,9 @@ def _written(key: str, members: dict[str, bytes], into: Path, where: str) -> Sou
         raise ManifestError(f"{where}.json breaks the data contract: {error!r}") from error
     write_whole(video, members["mp4"])
     write_whole(mask, members["masks.json"])
-    return clip
+    if "edits.json" not in members:
+        return clip
+    try:
+        return replace(clip, edits=read_edits(members["edits.json"]))
+    except ManifestError as error:
+        return replace(clip, problem=f"its edit pairs are damaged: {error}")

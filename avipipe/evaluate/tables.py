@@ -51,6 +51,7 @@ class ClipScore:
     reason: str
     notes: str
     seconds: float
+    kind: str = ""
 
 
 Support = Literal["complete", "common"]
@@ -63,7 +64,7 @@ class SetScore:
     """A row of `sets.parquet`: a metric of one method over many cases.
 
     Attributes:
-        label: the class of the cases; empty for all of them.
+        label, kind: the class of the cases, or the kind of edit; both empty for all of them.
         low, high: interval of 95 %, drawn by source video; None where there is none.
         num_ok: cases the mean is of, of `num_total` that there are.
         reason: why there is no mean, or no interval.
@@ -81,6 +82,12 @@ class SetScore:
     num_total: int
     num_groups: int
     reason: str = ""
+    kind: str = ""
+
+    @property
+    def is_slice(self) -> bool:
+        """Whether it is of some of the cases only."""
+        return bool(self.label or self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +207,7 @@ def clip_scores(measured: Iterable[CaseScores]) -> list[ClipScore]:
             reason=score.reason,
             notes="; ".join(each.notes),
             seconds=score.seconds,
+            kind=each.case.kind,
         )
         for each in measured
         for metric, score in each.scores.items()

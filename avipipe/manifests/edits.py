@@ -1,6 +1,7 @@
 """`edits.json`: the edits that a clip is given to be measured by, as an editor is asked."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal, Self, get_args
@@ -8,6 +9,7 @@ from typing import Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from avipipe.errors import ManifestError
+from avipipe.manifests.records import ID_PATTERN
 
 EditKind = Literal["same_class", "other_class", "attribute", "delete", "insert", "sound"]
 """What an edit changes.
@@ -21,6 +23,9 @@ EditKind = Literal["same_class", "other_class", "attribute", "delete", "insert",
 """
 
 EDIT_KINDS: tuple[EditKind, ...] = get_args(EditKind)
+
+_CLIP_EDIT = re.compile(rf"(.+)-(?:{'|'.join(EDIT_KINDS)})-[1-9][0-9]*")
+"""No clip id ends so: it ends in the times of its span."""
 
 
 class EditPair(BaseModel):
@@ -94,3 +99,23 @@ def read_edits(text: bytes) -> tuple[EditPair, ...]:
     except ValueError as error:
         raise ManifestError(f"edits.json: expected JSON: {error}") from error
     return edits_from_json(data)
+
+
+class ClipEdit(BaseModel):
+    """An edit pair, and the clip that it is of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clip_id: str = Field(pattern=f"^{ID_PATTERN.pattern}$")
+    pair: EditPair
+
+    @property
+    def name(self) -> str:
+        """What jobs, results and cases of it are called: `CLIP_ID-KIND-N`."""
+        return f"{self.clip_id}-{self.pair.name}"
+
+
+def clip_of(name: str) -> str:
+    """The clip that a result or a case is of, whose name is that of a `ClipEdit` or a clip id."""
+    found = _CLIP_EDIT.fullmatch(name)
+    return found[1] if found else name

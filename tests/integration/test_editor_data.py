@@ -432,7 +432,7 @@ def test_a_shard_that_changes_later_is_noticed(
     stream = ClipStream(config, encoders, batch_size=2)
     path = next(damaged.glob("shards/*.tar"))
     content = bytearray(path.read_bytes())
-    place = dataset_of(config).samples[1].place("flac")
+    place = dataset_of(config).samples[1].places["flac"]
     content[place.offset_bytes + place.num_bytes // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(ManifestError, match=rf"{path.name}: .*\.flac is not what was published"):

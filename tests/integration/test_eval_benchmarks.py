@@ -19,6 +19,8 @@ from avipipe.evaluate.mask_view import MaskView
 from avipipe.evaluate.metrics.five_acc import FiveQuestions
 from avipipe.evaluate.views import MediaView
 from avipipe.manifests.shards import MEMBERS
+from avipipe.stages.publish import PublishConfig
+from tests.edit_pairs import edit_pair, member_of, put_edits
 from tests.integration import lavfi
 from tests.publishing import by_id, publish_all, record
 
@@ -350,3 +352,39 @@ def test_cases_are_measured_with_edits_of_their_names(tmp_path: Path) -> None:
         ("dog-1", "dog", False),
         ("gone-1", "gone", True),
     ]
+
+
+def test_edit_pairs_of_a_dataset_are_what_is_asked(tmp_path: Path) -> None:
+    clips = by_id(record(tmp_path, number) for number in range(4))
+    publish_all(tmp_path / "out", clips, PublishConfig(splits={"test": 1.0}))
+    one, two, three, _ = sorted(clips)
+    cat, gone = edit_pair(sound_instruction="let it meow"), edit_pair("delete")
+    edits = {one: member_of(cat, gone), two: member_of(), three: b"{"}
+    put_edits(tmp_path / "out", edits)
+    asked, coverage = load("dataset", tmp_path / "out")
+    assert [each.name for each in asked] == [f"{one}-same_class-1", f"{one}-delete-1", three]
+    assert (coverage.num_asked, coverage.num_found) == (3, 2)
+    assert "its edit pairs are damaged: edits.json" in asked[2].problem
+    first = asked[0]
+    assert (first.kind, first.label, first.group) == ("same_class", "dog", asked[1].group)
+    assert first.source_prompt == cat.source_caption
+    assert (first.target_prompt, first.instruction) == (cat.target_caption, cat.instruction)
+    assert first.source is not None
+    assert first.source.read_bytes() == clips[one].files["mp4"].read_bytes()
+    assert first.mask is not None
+    assert first.mask.read_bytes() == clips[one].files["masks.json"].read_bytes()
+
+    mended = cat.model_copy(update={"target_caption": "A lion roars.", "made_by": "person"})
+    told = {"clip_id": one, "dataset": "set", "reviewed_at": "2026-01-02T03:04:05Z"}
+    lines = [
+        {**told, "name": cat.name, "pair": mended.model_dump()},
+        {**told, "name": gone.name, "pair": None},
+    ]
+    path = written(tmp_path / "edits.jsonl", "".join(f"{json.dumps(line)}\n" for line in lines))
+    words = ["eval", "cases", "dataset", f"{tmp_path / 'out'}", "--out", f"{tmp_path / 'c.jsonl'}"]
+    done = CliRunner().invoke(cli, [*words, "--pairs", str(path)], catch_exceptions=False)
+    assert "1 of 2 cases are there" in done.output
+    told_case = json.loads((tmp_path / "c.jsonl").read_text().splitlines()[0])
+    assert (told_case["target_prompt"], told_case["kind"]) == ("A lion roars.", "same_class")
+    with pytest.raises(ConfigError, match="davis17 has no edit pairs"):
+        load_benchmark("davis17", tmp_path, tmp_path, None, path)

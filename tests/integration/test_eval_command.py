@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from avipipe.cli import cli
 from avipipe.errors import ConfigError
+from avipipe.evaluate.cases import Case, write_cases
 from avipipe.evaluate.datasets import unpacked
 from avipipe.evaluate.report.accounts import accounts_of
 from avipipe.evaluate.tables import read_run
@@ -178,6 +179,32 @@ def test_clips_of_a_dataset_are_sources_with_their_masks(tmp_path: Path) -> None
     assert all(case.source_prompt and case.mask and case.group != str(case.source) for case in own)
     values = {clip.value for clip in run.clips if clip.method in ("same", "control: copy")}
     assert values == {0.0}
+
+
+def test_the_report_slices_by_kind_of_edit(folder: Path, tmp_path: Path) -> None:
+    cases = [
+        Case(
+            name=f"{number}-{kind}-1",
+            method="good",
+            source=folder / f"source/{number}.mp4",
+            edit=folder / f"good/{number}.mp4",
+            kind=kind,
+        )
+        for number, kind in enumerate(("delete", "same_class"))
+    ]
+    write_cases(tmp_path / "cases.jsonl", cases)
+    words = ["run", f"--cases={tmp_path / 'cases.jsonl'}", f"--out={tmp_path / 'out'}"]
+    done = invoke(*words, "--metric=ssim.full", "--no-controls", "--workers=1")
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "out/report.html").read_text()
+    table = page.partition('<section id="kinds">')[2].partition("</section>")[0]
+    assert [kind for kind in ("delete", "same_class") if f'"row">{kind}<' in table] == [
+        "delete",
+        "same_class",
+    ]
+    assert '<section id="classes">' not in page
+    rows = pq.read_table(tmp_path / "out/clips.parquet").to_pylist()
+    assert {row["name"]: row["kind"] for row in rows} == {each.name: each.kind for each in cases}
 
 
 @in_browser

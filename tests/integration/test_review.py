@@ -14,6 +14,7 @@ from avipipe.errors import ConfigError
 from avipipe.manifests.rle import read_masks
 from avipipe.pipeline.review.write import write_review
 from avipipe.pipeline.workspace import Workspace
+from tests.edit_pairs import edit_pair, member_of, put_edits
 from tests.integration.builds import Ended, avipipe
 from tests.integration.reviewing import ReviewPage, read_page
 from tests.s3 import Bucket
@@ -198,6 +199,30 @@ def test_clips_that_do_not_fit_are_refused(built: Path, tmp_path: Path) -> None:
             Workspace.at(str(built)), path, count=5, seed=0, max_bytes=120_000, listener=Silent()
         )
     assert not path.exists()
+
+
+def test_edit_pairs_stand_beside_their_clip(built: Path, page: ReviewPage, tmp_path: Path) -> None:
+    dataset = tmp_path / "dataset"
+    shutil.copytree(built, dataset, ignore=shutil.ignore_patterns("work"))
+    kept = [name for name, clip in page.clips.items() if clip["decision"] == "keep"]
+    cat, gone = edit_pair(), edit_pair("delete")
+    put_edits(dataset, {kept[0]: member_of(cat, gone)})
+    done = review(dataset, tmp_path / "all.html")
+    assert done.code == 0, done.err
+    found = read_page(tmp_path / "all.html").clips
+    assert found.keys() == page.clips.keys()
+    assert {name: len(clip["edits"]) for name, clip in found.items() if clip["edits"]} == {
+        kept[0]: 2
+    }
+    assert found[kept[0]]["edits"] == [cat.model_dump(), gone.model_dump()]
+    assert found[kept[0]]["max_precision"] == 4
+    done = review(dataset, tmp_path / "pairs.html", "--pairs")
+    assert "drawing 1 of 1 kept and 0 dropped clips" in done.err
+    assert list(read_page(tmp_path / "pairs.html").clips) == kept[:1]
+    put_edits(dataset, {})
+    done = review(dataset, tmp_path / "none.html", "--pairs")
+    assert done.code == 2
+    assert "has no clip with edit pairs" in done.err
 
 
 def test_asking_for_more_clips_than_there_are_costs_nothing(

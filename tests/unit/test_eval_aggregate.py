@@ -1,6 +1,7 @@
 """Means, intervals and tests of methods, on scores that are known."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,8 +31,8 @@ def rows(method: str, values: Mapping[str, float | None], control: str = "") -> 
 
 
 def of_all(found: list[SetScore]) -> list[SetScore]:
-    """Without slices by class."""
-    return [row for row in found if not row.label]
+    """Without slices."""
+    return [row for row in found if not row.is_slice]
 
 
 def names(num_groups: int, each: int = 2) -> list[str]:
@@ -86,6 +87,16 @@ def test_classes_are_sliced() -> None:
         "x": (2.0, 2),
         "y": (5.0, 1),
     }
+
+
+def test_kinds_of_edits_are_sliced_beside_classes() -> None:
+    clips = rows("a", {"g0-x": 1.0, "g1-x": 3.0, "g2-y": 5.0})
+    kinds = ("delete", "sound", "sound")
+    clips = [replace(clip, kind=kind) for clip, kind in zip(clips, kinds, strict=True)]
+    found = set_scores(Scores(clips), seed=0)
+    own = {row.kind: (row.label, row.mean, row.num_ok, row.num_total) for row in found if row.kind}
+    assert own == {"delete": ("", 1.0, 1, 1), "sound": ("", 4.0, 2, 2)}
+    assert [row.mean for row in of_all(found)] == [3.0, 3.0]
 
 
 def test_the_order_of_rows_changes_nothing() -> None:

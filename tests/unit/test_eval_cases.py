@@ -19,6 +19,8 @@ from avipipe.evaluate.cases import (
     write_cases,
 )
 from avipipe.evaluate.controls import CONTROLS, controls_of
+from tests.edit_pairs import edit_pair, member_of, put_edits
+from tests.publishing import by_id, publish_all, record
 
 
 def folder_of(root: Path, name: str, *files: str) -> Path:
@@ -232,3 +234,44 @@ def test_shards_part_the_cases_and_keep_groups_whole() -> None:
     assert sorted(case.name for part in parts for case in part) == [f"{n}" for n in range(9)]
     groups = [{case.group for case in part} for part in parts]
     assert not groups[0] & groups[1] | groups[1] & groups[2] | groups[0] & groups[2]
+
+
+def test_results_of_pairs_are_cases_of_their_kinds(tmp_path: Path) -> None:
+    clips = by_id(record(tmp_path, number) for number in range(2))
+    publish_all(tmp_path / "set", clips)
+    one, two = sorted(clips)
+    cat, gone = edit_pair(), edit_pair("delete")
+    put_edits(tmp_path / "set", {one: member_of(cat, gone)})
+    batch = batch_of(tmp_path, tmp_path / "gone.mp4")
+    mended = cat.model_copy(update={"target_caption": "A lion roars.", "made_by": "person"})
+    trace = json.loads((batch / "dog/trace.json").read_text())
+    trace["asked"] = {"clip_id": one, "pair": mended.model_dump()}
+    (batch / "dog/trace.json").write_text(json.dumps(trace))
+    (batch / "dog").rename(batch / f"{one}-same_class-1")
+    folder_of(batch, f"{one}-delete-1.partial", "job.json")
+    films = folder_of(tmp_path, "films", f"{one}-delete-1.mp4", f"{two}.mp4")
+    edits = {"batch": batch, "films": films}
+    cases = cases_of_folders(tmp_path / "set", edits, None, tmp_path / "into")
+    found = {(case.method, case.name): case for case in cases}
+    assert len(found) == 2 * 3
+    # What was asked goes before what the method was told, and before what the dataset says.
+    asked = found["batch", f"{one}-same_class-1"]
+    assert (asked.kind, asked.label, asked.problem) == ("same_class", "dog", "")
+    assert (asked.target_prompt, asked.instruction) == ("A lion roars.", mended.instruction)
+    film = found["films", f"{one}-delete-1"]
+    assert (film.kind, film.target_prompt) == ("delete", gone.target_caption)
+    assert film.edit == films / f"{one}-delete-1.mp4"
+    unfinished = found["batch", f"{one}-delete-1"]
+    assert (unfinished.kind, unfinished.problem) == ("delete", "the edit was not finished")
+    plain = found["films", two]
+    assert (plain.kind, plain.label, plain.source_prompt) == ("", "thing", "A thing knocks.")
+    assert {case.group for case in cases} == {
+        clips[one].source.source_id,
+        clips[two].source.source_id,
+    }
+    for case in cases:
+        assert case.source is not None
+        assert case.mask is not None
+        clip = clips[one if case.name.startswith(one) else two]
+        assert case.source.read_bytes() == clip.files["mp4"].read_bytes()
+        assert case.mask.read_bytes() == clip.files["masks.json"].read_bytes()

@@ -93,7 +93,7 @@ def test_a_line_that_is_not_json(tmp_path: Path) -> None:
         (line("clip-1", colour="red"), "colour"),
         (line(""), "clip_id"),
         ("[1, 2]\n", "the line"),
-        ('{"clip_id": "clip-1"}\n', "verdict"),
+        ('{"clip_id": "clip-1"}\n', "dataset"),
     ],
 )
 def test_a_line_that_is_not_a_label(tmp_path: Path, text: str, at: str) -> None:
@@ -105,7 +105,7 @@ def test_a_line_that_is_not_a_label(tmp_path: Path, text: str, at: str) -> None:
 def test_clips_that_are_not_in_the_dataset(tmp_path: Path) -> None:
     strangers = [f"other-{n}" for n in range(5)]
     said = error_of(tmp_path, line("clip-1") + "".join(map(line, strangers + strangers)))
-    assert "5 of 6 labelled clips are not in the dataset: other-0, other-1, other-2, " in said
+    assert "5 of 6 clips with labels are not in the dataset: other-0, other-1, other-2, " in said
     assert "other-3" not in said
     assert "and 2 more" in said
 

@@ -11,7 +11,7 @@ import json
 import os
 import tarfile
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,11 +26,11 @@ from avipipe.manifests.destination import Destination
 from avipipe.manifests.pairs import Pairs
 from avipipe.manifests.rle import MaskTrack, area, canonical_json
 from avipipe.manifests.samples import FPS
-from avipipe.manifests.shards import MEMBERS, ShardEntry
+from avipipe.manifests.shards import MEMBERS, OPTIONAL_MEMBERS, ShardEntry
 from avipipe.media.normalize import SAMPLE_RATE_HZ
 from avipipe.weights.digests import cache_folder
 
-_VERSION = 2
+_VERSION = 3
 _BLOCK_BYTES = 1 << 20
 _DAMAGE = (ManifestError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What is raised at a member that is not what it should be."""
@@ -59,7 +59,7 @@ class Sample:
         size: height and width in pixels.
         num_visible: frames in which the instance is seen.
         num_levels: P of its mask pairs.
-        places: of the members, in the order of `MEMBERS`.
+        places: member -> where it lies; one that a sample need not have may be missing.
     """
 
     key: str
@@ -68,11 +68,7 @@ class Sample:
     size: tuple[int, int]
     num_visible: int
     num_levels: int
-    places: tuple[Place, ...]
-
-    def place(self, member: str) -> Place:
-        """Where a member lies."""
-        return self.places[MEMBERS.index(member)]
+    places: Mapping[str, Place]
 
 
 _SAMPLES = TypeAdapter(tuple[Sample, ...])
@@ -132,7 +128,7 @@ class ShardDataset:
         return self._opened[1]
 
     def _read(self, file: BinaryIO, sample: Sample, member: str) -> bytes:
-        place = sample.place(member)
+        place = sample.places[member]
         file.seek(place.offset_bytes)
         content = file.read(place.num_bytes)
         if len(content) != place.num_bytes or zlib.crc32(content) != place.crc32:
@@ -237,7 +233,7 @@ def _walk(file: BinaryIO, shard: str, where: str) -> Iterator[Sample]:
 def _sample(
     key: str, shard: str, contents: dict[str, bytes], places: dict[str, Place], where: str
 ) -> Sample:
-    if set(contents) != set(MEMBERS):
+    if set(contents) - set(OPTIONAL_MEMBERS) != set(MEMBERS):
         raise ManifestError(
             f"{where}: expected {', '.join(MEMBERS)} of {key}, found "
             f"{', '.join(sorted(contents))}; publish it with this version of avipipe"
@@ -253,9 +249,8 @@ def _sample(
         raise ManifestError(
             f"{where}: {key} breaks the data contract: {error}; publish it again"
         ) from error
-    ordered = tuple(places[member] for member in MEMBERS)
     num_levels = pairs.law.num_levels
-    return Sample(key, shard, num_frames, masks.size, num_visible, num_levels, ordered)
+    return Sample(key, shard, num_frames, masks.size, num_visible, num_levels, places)
 
 
 def _check(facts: dict[str, Any], masks: MaskTrack, pairs: Pairs) -> None:

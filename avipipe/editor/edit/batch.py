@@ -9,12 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from avipipe.editor.common.shards import Sample, ShardDataset, index_folder
-from avipipe.editor.edit.job import EditSpec, Job, MaskSpec, job_of
-from avipipe.editor.edit.method import Method
+from avipipe.editor.edit.job import Job, job_of
 from avipipe.errors import DISK_ERRNOS, AvipipeError, ConfigError, ManifestError
-from avipipe.files import write_whole
-from avipipe.manifests.rle import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -66,27 +62,6 @@ def read_jobs(path: Path) -> list[Entry]:
     return list(entries.values())
 
 
-def read_dataset(
-    url: str, split: str, spec: EditSpec, folder: Path, method: type[Method]
-) -> list[Entry]:
-    """A job for each clip of a published dataset, with its own mask and sound.
-
-    Args:
-        spec: what to do with each. The mask is the exact one, or that of `spec.mask.precision`.
-        folder: gets the files of a clip when its turn comes.
-        method: of one that reads how the scene is, the clip's caption is the source prompt, if
-            there is none; else the prompt.
-    Raises:
-        ManifestError: there is no such dataset or split, or it is damaged.
-    """
-    dataset = ShardDataset(url, split, index=index_folder())
-    return [
-        Entry(sample.key, partial(_clip_job, dataset, sample, spec, place, method), place)
-        for sample in dataset.samples
-        for place in (folder / sample.key,)
-    ]
-
-
 def run_jobs(
     entries: Sequence[Entry],
     out: Path,
@@ -121,32 +96,3 @@ def run_jobs(
 
 def _job(line: str, path: Path) -> Job:
     return job_of(json.loads(line), where=path).below(path.parent)
-
-
-def _clip_job(
-    dataset: ShardDataset, sample: Sample, spec: EditSpec, folder: Path, method: type[Method]
-) -> Job:
-    members = dataset.read(sample, ("mp4", "flac", "masks.json", "pairs.json", "json"))
-    precision = spec.mask.precision or 0
-    if precision > sample.num_levels:
-        raise ConfigError(f"expected a precision of 0 to {sample.num_levels}, got {precision}")
-    masks = json.loads(members["masks.json"])
-    if precision:
-        masks["frames"] = json.loads(members["pairs.json"])["levels"][precision - 1]["frames"]
-    folder.mkdir(parents=True, exist_ok=True)
-    video, sound, mask = (folder / name for name in ("video.mp4", "sound.flac", "masks.json"))
-    write_whole(video, members["mp4"])  # another run may be reading it
-    write_whole(sound, members["flac"])
-    write_json(mask, masks)
-    captioned = "source_prompt" if method.reads_source else "prompt"
-    is_kept = spec.audio == "keep" and method.keeps_sound
-    own = spec.model_copy(
-        update={
-            "mask": MaskSpec(file=mask, precision=precision),
-            captioned: getattr(spec, captioned)
-            or str(json.loads(members["json"])["caption"]["text"]),
-            # The reference sound is kept, not the mp4's copy for players.
-            "audio": str(sound) if is_kept else spec.audio,
-        }
-    )
-    return Job(video=video, edits=(own,))

@@ -10,6 +10,7 @@ from avipipe.config_file import told, validated
 from avipipe.editor.common.tasks import Task
 from avipipe.editor.edit.instruction import noun, read_instruction
 from avipipe.errors import ConfigError
+from avipipe.manifests.edits import ClipEdit
 
 AUDIO_WAYS = ("keep", "agent")
 
@@ -77,11 +78,20 @@ class EditSpec(_Section):
     audio: str = Field(
         "keep", description="`keep`, `agent` (edited as the instruction says), or a file."
     )
+    sound_instruction: str | None = Field(
+        None, min_length=1, description="What the agent is asked; else the instruction."
+    )
     controls: dict[str, Path] = Field(
         default_factory=dict, description="Kind (scribble, pose) -> video or image of the control."
     )
     references: tuple[Path, ...] = Field((), description="Images of what shall be seen.")
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.sound_instruction is not None and self.audio != "agent":
+            raise ValueError("only the agent reads a sound instruction: say `audio: agent`")
+        return self
 
     def below(self, folder: Path) -> Self:
         """With paths that are relative to a folder."""
@@ -142,6 +152,7 @@ class Job(_Section):
     name: str = Field("", description="Of its folder, in a batch; else the number of its line.")
     video: Path
     edits: tuple[EditSpec, ...] = Field(min_length=1)
+    asked: ClipEdit | None = Field(None, description="The edit pair of a dataset that it is.")
 
     def below(self, folder: Path) -> Self:
         """With paths that are relative to a folder."""

@@ -165,6 +165,7 @@ def _make(
     trace = Trace(
         video=_video_trace(job, source, files),
         edits=_with_audio_traces(folder, edits),
+        asked=job.asked,
         models=dict(method.identity),
         settings=method.config.model_dump(mode="json"),
         seconds=round(time.monotonic() - began_s, 3),

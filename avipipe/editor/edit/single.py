@@ -177,7 +177,7 @@ class SingleEdit:
             self.spec.audio,
             self.scene.sound,
             self.folder / "sound",
-            instruction=self.spec.instruction,
+            instruction=self.spec.sound_instruction or self.spec.instruction,
             scene=prompt,
             seed=self.spec.seed,
             tools=self.config.audio_tools,

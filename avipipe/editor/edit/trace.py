@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from avipipe import __version__
 from avipipe.editor.common.tasks import Task
+from avipipe.manifests.edits import ClipEdit
 from avipipe.manifests.rle import write_json
 from avipipe.pages.render import environment, joined
 
@@ -108,11 +109,17 @@ class VideoTrace(_Record):
 
 
 class Trace(_Record):
-    """The whole run. `outputs`: name of a file beside this one -> sha256."""
+    """The whole run.
+
+    Attributes:
+        asked: the edit pair of a dataset that it is.
+        outputs: name of a file beside this one -> sha256.
+    """
 
     version: str = __version__
     video: VideoTrace
     edits: tuple[EditTrace, ...]
+    asked: ClipEdit | None = None
     models: dict[str, Any]
     settings: dict[str, Any]
     seconds: float

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from avipipe.errors import ConfigError
@@ -49,7 +50,11 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 
 def load_benchmark(
-    name: str, folder: Path, files: Path, split: str | None = None
+    name: str,
+    folder: Path,
+    files: Path,
+    split: str | None = None,
+    pairs: Path | None = None,
 ) -> tuple[list[AskedEdit], Coverage]:
     """The edits that a benchmark asks for, and how much of it is there.
 
@@ -57,6 +62,7 @@ def load_benchmark(
 
     Args:
         files: folder for what is made of it: videos of images, masks as `masks.json`.
+        pairs: file of edit pairs as people corrected them, of a dataset.
     Raises:
         ConfigError: there is no such benchmark, folder, list or split.
         ManifestError: a list is not what the benchmark has.
@@ -68,7 +74,12 @@ def load_benchmark(
         raise ConfigError(f"expected the folder of {name} at {folder}, found none; check the path")
     if split is not None and benchmark.split is None:
         raise ConfigError(f"--split {split}: {name} has no splits; leave it out")
+    load = benchmark.load
+    if pairs is not None:
+        if name != "dataset":
+            raise ConfigError(f"--pairs {pairs}: {name} has no edit pairs; leave it out")
+        load = partial(load_dataset, pairs=pairs)
     asked_split = benchmark.split if split is None else split
     # Paths in what comes out hold wherever it is read from.
-    loaded = benchmark.load(folder.absolute(), files.absolute(), asked_split or "")
+    loaded = load(folder.absolute(), files.absolute(), asked_split or "")
     return covered(loaded, f"{folder} as {name}", benchmark.licence)

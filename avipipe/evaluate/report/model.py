@@ -1,8 +1,9 @@
 """What the report says, ready to be drawn: tables, strips, controls, slices, cost."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from statistics import fmean
 from typing import Any
 
@@ -127,6 +128,7 @@ class EvaluatePage:
     controls: tuple[ControlLine, ...]
     statuses: Mapping[str, int]
     slices: tuple[SliceTable, ...]
+    kinds: tuple[SliceTable, ...]
     accounts: Accounts
     costs: tuple[MetricCost, ...]
     making: tuple[tuple[str, str, int], ...]
@@ -152,7 +154,9 @@ def page_of(conclusion: Conclusion) -> EvaluatePage:
     run = conclusion.run
     rows: list[ClipScore | FeatureRow] = [*run.clips, *run.features]
     columns = tuple(_columns(rows))
-    sets = {(row.metric, row.method, row.support): row for row in conclusion.sets if not row.label}
+    sets = {
+        (row.metric, row.method, row.support): row for row in conclusion.sets if not row.is_slice
+    }
     measured = {row.metric for row in conclusion.sets if row.mean is not None}
     lines = [
         _line(metric, columns, sets, conclusion.tests) for metric in METRICS if metric in measured
@@ -164,7 +168,8 @@ def page_of(conclusion: Conclusion) -> EvaluatePage:
         families=tuple(_families(lines)),
         controls=tuple(_control_lines(conclusion, columns, lines, sets)),
         statuses=Counter(clip.status for clip in run.clips),
-        slices=tuple(_slices(conclusion.sets, columns)),
+        slices=tuple(_slices(conclusion.sets, columns, attrgetter("label"))),
+        kinds=tuple(_slices(conclusion.sets, columns, attrgetter("kind"))),
         accounts=accounts_of(run, measured),
         costs=tuple(_costs(run.clips)),
         making=tuple(_making(conclusion)),
@@ -336,11 +341,13 @@ def _best(
     return max(found, key=lambda row: sign * (row.mean or 0.0), default=None)
 
 
-def _slices(sets: Sequence[SetScore], columns: Sequence[Column]) -> Iterator[SliceTable]:
-    labels = sorted({row.label for row in sets} - {""})
+def _slices(
+    sets: Sequence[SetScore], columns: Sequence[Column], label_of: Callable[[SetScore], str]
+) -> Iterator[SliceTable]:
+    labels = sorted({label_of(row) for row in sets} - {""})
     if len(labels) < 2:
         return
-    by_key = {(row.metric, row.method, row.label): row for row in sets if row.label}
+    by_key = {(row.metric, row.method, label_of(row)): row for row in sets if label_of(row)}
     for metric, own in METRICS.items():
         rows = [row for row in by_key.values() if row.metric == metric and row.mean is not None]
         if not rows:

@@ -8,21 +8,24 @@ source is there.
 import json
 import shutil
 import tarfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+from pydantic import ValidationError
 
 from avipipe.errors import FailKind, ManifestError, MediaError
 from avipipe.files import sha256_of
 from avipipe.manifests import tables
 from avipipe.manifests.dataset import read_index
 from avipipe.manifests.destination import Destination
+from avipipe.manifests.edits import EditPair
 from avipipe.manifests.records import Evidence, SourceLine, Span
 from avipipe.manifests.rle import MaskTrack, read_masks
 from avipipe.manifests.samples import probability_of
-from avipipe.manifests.tables import CLIPS_NAME, PublishedTables
+from avipipe.manifests.tables import CLIPS_NAME, EDITS_NAME, PublishedTables
 from avipipe.manifests.uris import is_url, local_path
 from avipipe.media.normalize import VIDEO_NAME
 from avipipe.media.probe import MediaInfo, probe
@@ -55,6 +58,7 @@ class ReviewClip:
         reason: of a drop; empty for a kept clip.
         evidence: by stage, of all that it came to.
         metadata: what the list says of its source.
+        edits: its published edit pairs.
     """
 
     clip_id: str
@@ -66,6 +70,7 @@ class ReviewClip:
     evidence: Mapping[str, Evidence]
     footage: ClipMedia
     metadata: Mapping[str, str] = field(default_factory=dict)
+    edits: tuple[EditPair, ...] = ()
 
 
 class WorkClips:
@@ -157,6 +162,24 @@ class PublishedClips:
                 band = band_of(probability_of(json.loads(row["evidence"])))
                 stratum = Stratum(row["decision"], band, row["reason"])
                 yield Candidate(row["clip_id"], stratum, row)
+
+    def edits(self) -> dict[str, tuple[EditPair, ...]]:
+        """Read the edit pairs of all clips that have some, by clip id.
+
+        Raises:
+            ManifestError: their manifest is damaged.
+        """
+        index = read_index(self._destination)
+        found = defaultdict[str, list[EditPair]](list)
+        if index is None:
+            return {}
+        with PublishedTables(self._destination, index) as published:
+            for row in published.rows(EDITS_NAME, ["clip_id", *EditPair.model_fields]):
+                try:
+                    found[row.pop("clip_id")].append(EditPair.model_validate(row))
+                except ValidationError as error:
+                    raise ManifestError(f"{EDITS_NAME}: expected edit pairs: {error}") from error
+        return {clip_id: tuple(pairs) for clip_id, pairs in found.items()}
 
     def clip(self, row: tables.Row) -> ReviewClip:
         """Load all of a clip.

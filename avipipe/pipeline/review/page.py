@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from markupsafe import Markup
 
@@ -43,6 +43,8 @@ class PageClip:
     Attributes:
         because: why it was dropped, in a sentence; empty for a kept one.
         no_mask: why there is none, in a sentence; empty where there is one.
+        edits: its edit pairs, as in `edits.json`.
+        max_precision: of the masks that they may be given; 0 where it is not known.
     """
 
     clip_id: str
@@ -61,6 +63,8 @@ class PageClip:
     width: int
     height: int
     num_frames: int
+    edits: tuple[Mapping[str, Any], ...] = ()
+    max_precision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,8 @@ def page_clip(clip: ReviewClip, film: Film) -> PageClip:
         width=film.width,
         height=film.height,
         num_frames=film.num_frames,
+        edits=tuple(pair.model_dump(mode="json") for pair in clip.edits),
+        max_precision=len(evidence.get("pair", {}).get("mean_iou", ())),
     )
 
 
@@ -137,7 +143,8 @@ def render(page: Page, films: Sequence[Film]) -> str:
     A content security policy in the page forbids every request and every script but its own, so
     not even a hostile caption could change that.
     """
-    script = '"use strict";\n' + shared(*EDITOR_SCRIPTS) + joined(_HERE / "review.js")
+    own = joined(_HERE / "edits.js", _HERE / "review.js")
+    script = '"use strict";\n' + shared(*EDITOR_SCRIPTS) + own
     data = {**asdict(page), "page_id": page.page_id}
     return (
         environment(_HERE)
@@ -157,4 +164,9 @@ def render(page: Page, films: Sequence[Film]) -> str:
 def _styles() -> str:
     """What pages share, the report's, the editor's, and the page's own."""
     report = joined(_HERE.parent / "report" / "report.css")
-    return shared("base.css") + report + shared(*EDITOR_STYLES) + joined(_HERE / "review.css")
+    return (
+        shared("base.css")
+        + report
+        + shared(*EDITOR_STYLES)
+        + joined(_HERE / "review.css", _HERE / "edits.css")
+    )

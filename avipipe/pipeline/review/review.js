@@ -9,7 +9,7 @@ const video = part("video"), overlay = part("overlay"), pen = overlay.getContext
 
 /* What is judged. Every change goes to the browser's store at once. */
 
-let state = { at: 0, labels: {}, undo: [] };
+let state = { at: 0, labels: {}, edits: {}, undo: [] };
 let kept = true;
 
 function load() {
@@ -35,10 +35,18 @@ function save() {
 const labelOf = (clip) => state.labels[clip.clip_id];
 const numJudged = () => clips.filter(labelOf).length;
 
-function change(changes) {
+function change(changes, edits = []) {
   const before = changes.map(([id]) => [id, state.labels[id] || null]);
-  state.undo.push({ at: state.at, before });
+  const edits_before = edits.map(([id, name]) => [id, name, correction_of(id, name) || null]);
+  state.undo.push({ at: state.at, before, edits: edits_before });
   put(changes);
+  put_edits(edits);
+}
+
+/* When, and by whom, if that is told. */
+function signed() {
+  const name = part("reviewer").value.trim();
+  return { reviewed_at: new Date().toISOString(), ...(name ? { reviewer: name } : {}) };
 }
 
 function put(changes) {
@@ -51,10 +59,7 @@ function put(changes) {
 function judge(verdict) {
   const clip = clips[state.at];
   if (!clip || (verdict === "wrong_mask" && clip.no_mask)) return;
-  const label = { verdict, reviewed_at: new Date().toISOString() };
-  const name = part("reviewer").value.trim();
-  if (name) label.reviewer = name;
-  change([[clip.clip_id, label]]);
+  change([[clip.clip_id, { verdict, ...signed() }]]);
   say("");
   go(nextOpen());
 }
@@ -62,8 +67,10 @@ function judge(verdict) {
 function undo() {
   const last = state.undo.pop();
   if (!last) return;
+  const edits = last.edits || [], number = last.before.length + edits.length;
   put(last.before);
-  say(last.before.length === 1 ? "Taken back." : `${last.before.length} verdicts taken back.`);
+  put_edits(edits);
+  say(number === 1 ? "Taken back." : `${number} ${edits.length ? "changes" : "verdicts"} taken back.`);
   go(last.at);
 }
 
@@ -108,9 +115,9 @@ function parsed(text) {
     } catch {
       if (n === lines.length - 1) throw new Error(`the file ends in the middle of line ${n + 1}`);
     }
-    const whole = label && typeof label.clip_id === "string" && Object.hasOwn(WORDS, label.verdict)
-      && !Number.isNaN(Date.parse(label.reviewed_at));
-    if (!whole) throw new Error(`line ${n + 1} is not a label`);
+    const whole = label && typeof label.clip_id === "string" && !Number.isNaN(Date.parse(label.reviewed_at))
+      && (Object.hasOwn(WORDS, label.verdict) || is_correction(label));
+    if (!whole) throw new Error(`line ${n + 1} is not a label, nor an edit`);
     return [label];
   });
 }
@@ -123,17 +130,28 @@ function take_in(text) {
     say(`Nothing was imported: ${error.message}. Export it again.`);
     return;
   }
-  const known = new Set(clips.map((clip) => clip.clip_id));
-  const changes = new Map();
+  const known = new Map(clips.map((clip) => [clip.clip_id, clip]));
+  const changes = new Map(), edits = new Map();
   let strange = 0, other = 0;
-  for (const { clip_id, verdict, reviewed_at, reviewer } of labels) {
-    const here = changes.get(clip_id) || state.labels[clip_id];
-    if (!known.has(clip_id)) strange += 1;
-    else if (!here) changes.set(clip_id, { verdict, reviewed_at, ...(reviewer ? { reviewer } : {}) });
-    else if (here.verdict !== verdict) other += 1;
+  for (const { clip_id, verdict, name, pair, reviewed_at, reviewer } of labels) {
+    const clip = known.get(clip_id), how = { reviewed_at, ...(reviewer ? { reviewer } : {}) };
+    if (verdict) {
+      const here = changes.get(clip_id) || state.labels[clip_id];
+      if (!clip) strange += 1;
+      else if (!here) changes.set(clip_id, { verdict, ...how });
+      else if (here.verdict !== verdict) other += 1;
+    } else {
+      const key = JSON.stringify([clip_id, name]), given = edits.get(key);
+      const here = (given && given[2]) || correction_of(clip_id, name);
+      if (!clip || !clip.edits.some((own) => own.name === name)) strange += 1;
+      else if (!here) edits.set(key, [clip_id, name, { pair, ...how }]);
+      else if (!is_alike(here.pair, pair)) other += 1;
+    }
   }
-  if (changes.size) change([...changes]);
-  let told = `${changes.size} of ${labels.length} labels imported`;
+  const number = changes.size + edits.size;
+  if (number) change([...changes], [...edits.values()]);
+  const noun = labels.every((label) => label.verdict) ? "labels" : "lines";
+  let told = `${number} of ${labels.length} ${noun} imported`;
   if (strange) told += `; ${strange} are of clips that are not on this page`;
   if (other) told += `; ${other} say otherwise than what is judged here, which stays`;
   say(`${told}.`);
@@ -303,6 +321,7 @@ function draw_clip(clip) {
   part("no-mask").hidden = !clip.no_mask;
   part("mask").disabled = Boolean(clip.no_mask);
   draw_mend();
+  draw_edits(clip);
   part("decision").className = `verdict ${clip.decision}`;
   part("decision").textContent = clip.decision === "keep" ? "kept" : `dropped: ${clip.reason.replaceAll("_", " ")}`;
   part("because").textContent = clip.because;
@@ -351,6 +370,7 @@ function draw_points(list, clip, sign) {
 }
 
 function draw_done() {
+  draw_edit_files();
   part("done-count").textContent = `${numJudged()} of ${clips.length} clips`;
   part("tally").replaceChildren();
   for (const verdict of Object.keys(WORDS)) {
@@ -381,6 +401,7 @@ const KEYS = {
   z: undo,
   n: () => go(nextOpen()),
   e: save_as_file,
+  x: save_edits_as_file,
   o: () => toggle("mask"),
   s: () => toggle("sound"),
   i: () => { part("thought").open = !part("thought").open; },
@@ -400,7 +421,7 @@ document.addEventListener("keydown", (event) => {
   }
   const act = KEYS[event.key.toLowerCase()];
   const undoes = event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey);
-  const typing = event.target.matches("input[type=text]") || part("help").open;
+  const typing = event.target.matches("input[type=text]") || part("help").open || corrector.open;
   if (!act || typing || ((event.ctrlKey || event.metaKey || event.altKey) && !undoes)) return;
   event.preventDefault();
   if (!event.repeat || ",.".includes(event.key)) act();
@@ -410,7 +431,7 @@ for (const button of document.querySelectorAll("[data-verdict]")) {
   button.addEventListener("click", () => judge(button.dataset.verdict));
 }
 const CLICKS = {
-  undo, export: save_as_file, "export-all": save_as_file, play: turn, start: turn,
+  undo, export: save_as_file, "export-edits": save_edits_as_file, "export-all": save_as_file, play: turn, start: turn,
   back: KEYS.arrowleft, next: KEYS.arrowright, "help-open": KEYS["?"], import: () => part("file").click(),
   mask: KEYS.o, sound: KEYS.s, mend, "mender-close": () => mender.close(),
 };

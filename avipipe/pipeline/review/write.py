@@ -3,14 +3,15 @@
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from avipipe.errors import ConfigError, MediaError
 from avipipe.files import write_whole
+from avipipe.manifests.edits import EditPair
 from avipipe.media.normalize import NormalizeConfig
 from avipipe.pages.film import Film, film, mask_bytes
 from avipipe.pipeline.graph import Row
@@ -64,24 +65,36 @@ def write_review(
     seed: int,
     max_bytes: int,
     listener: ReviewListener,
+    only_pairs: bool = False,
 ) -> ReviewSummary:
     """Write a page with `count` clips, or as many as there are.
 
     Args:
         max_bytes: of the page; videos get coarser until it holds.
+        only_pairs: show only clips with edit pairs.
     Raises:
         ConfigError: the dataset has no clip to show, or they do not fit.
         RunError: the page cannot be written.
     """
     config = workspace.require_config()
     with _open(workspace) as clips:
-        draw, counts = SeededDraw(count, seed), Counter[str]()
+        draw, counts, paired = SeededDraw(count, seed), Counter[str](), Counter[str]()
         for candidate in clips.candidates(counts):
-            draw.offer(candidate)
+            has_pairs = candidate.clip_id in clips.edits
+            paired[candidate.stratum.decision] += has_pairs
+            if has_pairs or not only_pairs:
+                draw.offer(candidate)
+        counts = paired if only_pairs else counts
         wanted = min(count, counts["keep"] + counts["drop"] - counts["without_video"])
         listener.drew(wanted, counts)
         max_film_bytes = max_bytes - _PAGE_BYTES - wanted * _WORDS_BYTES
         shown, unreadable = _filmed(clips, draw, wanted, max_film_bytes, listener)
+    if only_pairs and not paired.total():
+        raise ConfigError(
+            f"{workspace.out} has no clip with edit pairs; publish them with the dataset, into a "
+            "new folder (`avipipe build --set stages.publish.edit_splits=[test]`), or leave out "
+            "--pairs"
+        )
     if not shown:
         raise ConfigError(_nothing_to_show(workspace.out, counts))
     # Not in the order of the draw, in which kept and dropped ones take turns.
@@ -106,6 +119,7 @@ class _Clips:
     work: WorkClips | None
     published: PublishedClips
     scratch: Path
+    edits: Mapping[str, tuple[EditPair, ...]]
 
     def candidates(self, counts: Counter[str]) -> Iterator[Candidate]:
         if self.work is not None:
@@ -115,8 +129,10 @@ class _Clips:
     def clip(self, candidate: Candidate) -> ReviewClip:
         if isinstance(candidate.row, Row):
             assert self.work is not None
-            return self.work.clip(candidate.row)
-        return self.published.clip(candidate.row)
+            found = self.work.clip(candidate.row)
+        else:
+            found = self.published.clip(candidate.row)
+        return replace(found, edits=self.edits.get(candidate.clip_id, ()))
 
 
 @contextmanager
@@ -128,7 +144,8 @@ def _open(workspace: Workspace) -> Iterator[_Clips]:
             work = WorkClips(*stack.enter_context(workspace.survey()))
         (scratch / "taken").mkdir()
         (scratch / "film").mkdir()
-        yield _Clips(work, PublishedClips(workspace.out, scratch / "taken"), scratch / "film")
+        published = PublishedClips(workspace.out, scratch / "taken")
+        yield _Clips(work, published, scratch / "film", published.edits())
 
 
 def _filmed(

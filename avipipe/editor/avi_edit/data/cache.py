@@ -161,7 +161,7 @@ def part_names(
     take = take_number(config, turn)
     size = f"{bucket.num_frames}x{bucket.height_px}x{bucket.width_px}"
     masks, video, audio = (
-        f"{sample.place(member).crc32:08x}" for member in ("masks.json", "mp4", "flac")
+        f"{sample.places[member].crc32:08x}" for member in ("masks.json", "mp4", "flac")
     )
     part = f"{size}/{config.seed}-{take}/{masks}"
     return (
