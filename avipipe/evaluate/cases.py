@@ -291,6 +291,7 @@ def told_by(pair: EditPair) -> dict[str, str]:
         "target_prompt": pair.target_caption,
         "instruction": pair.instruction,
         "label": pair.source_label,
+        "target_label": pair.target_label or "",
         "kind": pair.kind,
     }
 
