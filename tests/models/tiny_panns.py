@@ -14,7 +14,8 @@ def panns_state() -> dict[str, torch.Tensor]:
     random = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=random) / max(1, shape[-1]) ** 0.5
+        drawn: torch.Tensor = torch.randn(shape, generator=random) / max(1, shape[-1]) ** 0.5
+        return drawn
 
     num_bins = WINDOW // 2 + 1
     angle_KN = 2 * torch.pi * torch.outer(torch.arange(num_bins), torch.arange(WINDOW)) / WINDOW

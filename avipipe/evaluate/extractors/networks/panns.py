@@ -55,7 +55,8 @@ class _Block(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         maps = self.bn1(self.conv1(maps)).relu()
-        return self.bn2(self.conv2(maps)).relu()
+        found: Tensor = self.bn2(self.conv2(maps)).relu()
+        return found
 
 
 class Cnn14(nn.Module):
