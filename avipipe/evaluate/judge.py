@@ -64,13 +64,12 @@ class JudgeAnswer:
     """What a judge was asked and what it said.
 
     Attributes:
-        judge: the model's name; `version` of how it is asked.
+        judge: the model's name on its server.
         question: in words; `[picture]` and `[sound]` stand for what it was shown and played.
         answer: word by word.
     """
 
     judge: str
-    version: int
     question: str
     answer: str
 
@@ -159,18 +158,16 @@ class Interview:
                 pass
         said = answer()
         read = read_reply(said)
-        told = JudgeAnswer(server.model, EditJudge.version, _in_words(question), said)
+        told = JudgeAnswer(server.model, _in_words(question), said)
         self.store.keep_answer(key, told)
         return read
 
 
 def _in_words(question: Message) -> str:
-    parts: list[Any] = list(question.content)
-    return "\n".join(
-        part
-        if isinstance(part, str)
-        else "[picture]"
-        if isinstance(part, np.ndarray)
-        else "[sound]"
-        for part in parts
-    )
+    return "\n".join(map(_part_in_words, question.content))
+
+
+def _part_in_words(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    return "[picture]" if isinstance(part, np.ndarray) else "[sound]"

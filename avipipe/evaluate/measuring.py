@@ -112,7 +112,7 @@ class _Bench:
                     self._store.add_pair(key, self._keys[name], each.pair)
             told = {**new, **{name: each.score for name, each in made.items()}}
             ended = {self._keys[name]: score for name, score in told.items()}
-            self._store.add(key, ended, notes, interview.keys)
+            self._store.add(key, ended, notes, interview.keys[len(stored.asked) :])
             scores, features = {**scores, **new}, {**features, **made}
         return CaseScores(
             case,

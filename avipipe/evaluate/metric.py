@@ -241,7 +241,9 @@ def _lack(needs: tuple[Need, ...], view: CaseView) -> Score | None:
             case "label" if not view.case.label:
                 return Score("skipped", reason="the case has no class of the source (`label`)")
             case "target_label" if not view.case.target_label:
-                return Score("skipped", reason="the case has no class of the target")
+                return Score(
+                    "skipped", reason="the case has no class of the target (`target_label`)"
+                )
             case "request" if not (view.case.instruction or view.case.target_prompt):
                 return Score("skipped", reason="the case has no instruction and no target prompt")
             case "questions" if view.case.questions is None:

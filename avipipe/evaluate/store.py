@@ -1,4 +1,4 @@
-"""Where scores and features are kept, by what they depend on, so that nothing is measured twice."""
+"""Where scores, features and answers are kept, by what they depend on: nothing is made twice."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

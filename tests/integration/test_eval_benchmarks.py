@@ -90,7 +90,7 @@ def davis(root: Path, listed: str, year: str = "2017") -> Path:
 
 
 def test_five_bench_has_masks_at_the_rate_of_its_videos(tmp_path: Path) -> None:
-    asked_of = {
+    asked_of: dict[str, Any] = {
         "source_yes_no_question": None,
         "target_yes_no_question": "Is the dog blue?",
         "multiple_choice_question": "What is it? \na) Brown \nb) Blue",

@@ -141,14 +141,17 @@ def values(found: CaseScores) -> dict[str, float | None]:
 def test_a_judge_that_looks_tells_an_edit_from_a_copy(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = next(each for each in controls_of([case], seed=0) if each.control == "copy")
+    controls = [each for each in controls_of([case], seed=0) if not each.problem]
     with chat_server(looks) as server:
         use(server, monkeypatch)
-        own, copied = measure([case, copy], ALL, tmp_path)
+        own, *unedited = measure([case, *controls], ALL, tmp_path)
+        num_asked = len(server.requests)
     # "(b) that one" is wrong by its first letter, and right by what it says.
     first_letters = {"fiveacc.mean": 0.5, "fiveacc.choice": 0.0, "fiveacc.both": 0.0}
     assert values(own) == {**dict.fromkeys(ALL, 1.0), **first_letters}
-    assert values(copied) == dict.fromkeys(ALL, 0.0)
+    assert [each.case.control for each in unedited] == ["copy", "frozen", "shifted"]
+    assert [values(each) for each in unedited] == [dict.fromkeys(ALL, 0.0)] * 3
+    assert num_asked == 2 * (4 + 4 + 1 + 2), "what looks alike is asked about once"
     assert [colours_of(body) for body in server.requests[:1]] == [["red"] * 3]
     assert server.requests[0]["temperature"] == 0
     orders = [colours_of(b) for b in server.requests if "response_format" in b][:2]

@@ -109,5 +109,5 @@ class AstTagger(Weighted):
 
         inputs = self._features(list(batch), sampling_rate=_RATE_HZ, return_tensors="pt")
         with torch.inference_mode():
-            logits_BK = self._model(inputs["input_values"].to(self._device)).logits
+            logits_BK: Tensor = self._model(inputs["input_values"].to(self._device)).logits
         return logits_BK.float()

@@ -11,6 +11,7 @@ from avipipe.evaluate.extractors.clap import SAMPLE_RATE_HZ as CLAP_HZ
 from avipipe.evaluate.extractors.clap import ClapHtsat
 from avipipe.evaluate.extractors.htsat import SAMPLE_RATE_HZ as HTSAT_HZ
 from avipipe.evaluate.extractors.htsat import HtsatBase
+from avipipe.evaluate.extractors.panns import PannsCnn14
 from avipipe.evaluate.metric import Metric, metric_by
 from avipipe.evaluate.metrics import clap_score, lpaps
 from avipipe.evaluate.metrics.audio_kl import kl_scores
@@ -41,6 +42,12 @@ def _both(view: CaseView, rate_hz: int) -> tuple[Waves, Waves]:
     source_CN, edit_CN = view.source.wave(rate_hz), view.edit_wave(rate_hz)
     num = min(source_CN.shape[1], edit_CN.shape[1])
     return heard(source_CN[:, :num]), heard(edit_CN[:, :num])
+
+
+def _kl_panns(view: CaseView) -> float:
+    model = ready(PannsCnn14)
+    waves = _both(view, PannsCnn14.sample_rate_hz)
+    return kl_divergence(*(model.logits(wave_N - wave_N.mean()) for wave_N in waves))
 
 
 def _kl_ast(view: CaseView) -> float:
@@ -88,14 +95,24 @@ HEARING: dict[str, Metric] = {
         "sound",
         "source_sound",
     ),
+    "kl.panns": _metric(
+        _kl_panns,
+        PannsCnn14,
+        "none",
+        "By how much the edit sounds of other classes than its source; 0 is the same.",
+        "KL(source || edit) in nats of the softmax over AudioSet's 527 classes by PANNs' Cnn14 for "
+        "16 kHz, as av-benchmark's KL-PANNS-softmax, of the whole mono sound without its mean, as "
+        "long as both last; av-benchmark takes the first 8 s.",
+        "sound",
+        "source_sound",
+    ),
     "kl.ast": _metric(
         _kl_ast,
         AstTagger,
         "none",
-        "By how much the edit sounds of other classes than its source; 0 is the same.",
-        "KL(source || edit) in nats of the softmax over AudioSet's 527 classes, as av-benchmark, "
-        "but by AST where that has PaSST and PANNs, so that published numbers are others: mean "
-        "logits of windows of 10 s every second, mono at 16 kHz, as long as both last.",
+        "The same by a transformer.",
+        "As kl.panns, but by AST, where published numbers are of PaSST or PANNs: mean logits of "
+        "windows of 10 s every second, mono at 16 kHz, as long as both last.",
         "sound",
         "source_sound",
     ),

@@ -94,10 +94,11 @@ def _both_ways(questions: Callable[[CaseView], five.FiveQuestions]) -> Callable[
 
     def measure(view: CaseView) -> float:
         asked = questions(view)
+        swapped_choice = five.swapped_options(asked.choice)
         is_gone = not asked.source or not five.says_yes(_yes_no(view, asked.source))
         is_there = five.says_yes(_yes_no(view, asked.target))
         chosen = five.chosen_option(_choice(view, asked.choice))
-        swapped = five.chosen_option(_choice(view, five.swapped_options(asked.choice)))
+        swapped = five.chosen_option(_choice(view, swapped_choice))
         is_right = is_gone and is_there
         return five.five_acc([(is_right, chosen == "b"), (is_right, swapped == "a")]).mean
 

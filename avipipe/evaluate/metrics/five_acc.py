@@ -146,7 +146,7 @@ def says_yes(answer: str) -> bool:
     Raises:
         Undefined: it begins with neither.
     """
-    found = _YES_OR_NO.match(answer)
+    found = _YES_OR_NO.match(_said(answer))
     if found is None:
         raise Undefined(f"the judge answered neither yes nor no: {_excerpt(answer)}")
     return found[1].lower() == "yes"
@@ -158,14 +158,19 @@ def chosen_option(answer: str) -> str:
     Raises:
         Undefined: it names none.
     """
-    found = _OPTION.match(answer)
+    found = _OPTION.match(_said(answer))
     if found is None:
         raise Undefined(f"the judge chose neither a) nor b): {_excerpt(answer)}")
     return found[1].lower()
 
 
+def _said(answer: str) -> str:
+    """Without the thoughts that some models write before it."""
+    return answer.rpartition("</think>")[2].strip()
+
+
 def _excerpt(answer: str) -> str:
-    return repr(safe_text(answer.strip(), max_chars=_SHOWN_CHARS))
+    return repr(safe_text(_said(answer), max_chars=_SHOWN_CHARS))
 
 
 def shown_frames(num_frames: int) -> list[int]:

@@ -105,7 +105,13 @@ def test_a_liking_for_b_is_found_by_swapping() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "letter"),
-    [("b", "b"), ("(B) A flamingo", "b"), ("Answer: a) A swan", "a"), ("The answer is b.", "b")],
+    [
+        ("b", "b"),
+        ("(B) A flamingo", "b"),
+        ("Answer: a) A swan", "a"),
+        ("The answer is b.", "b"),
+        ("<think>a) or b)?</think>\nb", "b"),
+    ],
 )
 def test_options_are_read_in_whatever_form(answer: str, letter: str) -> None:
     assert chosen_option(answer) == letter
