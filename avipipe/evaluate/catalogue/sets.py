@@ -13,6 +13,7 @@ from avipipe.evaluate.extractors.i3d import I3dStyleganV, I3dVideoGpt
 from avipipe.evaluate.extractors.inception import InceptionFid
 from avipipe.evaluate.extractors.vggish import VggishAudio
 from avipipe.evaluate.extractors.videomae import VideoMaeV2
+from avipipe.evaluate.metric import Need
 from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.evaluate.set_metric import FeatureKind, FeaturePair, SetMetric
 from avipipe.evaluate.statistics.set_statistics import Frechet, InceptionOfSet, KernelDistance
@@ -135,7 +136,7 @@ _CDFVD_VIDEOMAE = FeatureKind(
     ("pictures",),
     (VideoMaeV2,),
 )
-_SOUNDS = ("sound", "source_sound")
+_SOUNDS: tuple[Need, ...] = ("sound", "source_sound")
 _VGGISH = FeatureKind(
     "vggish",
     _of_sounds(VggishAudio, VggishAudio.features),
