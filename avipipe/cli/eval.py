@@ -124,6 +124,7 @@ def run_(
       avipipe eval run --edit avi_edit=results --metric picture --out measured
       avipipe eval run --cases davis.jsonl --edit ours=edited --out measured
       avipipe eval run --cases cases.jsonl --out part-1 --shard 1/4 --work /shared/scores
+      avipipe eval run --cases cases.jsonl --out measured --vae Wan2.2-TI2V-5B-Diffusers
       avipipe eval run --cases cases.jsonl --out measured --dry-run
       avipipe eval run --table flowanchor-main --source FiVE --out five --dry-run
     """
@@ -148,13 +149,16 @@ def run_(
 
     metrics = chosen(names)
     part = _shard(shard)
+    if vae is not None:
+        if not controls:
+            raise ConfigError("--vae is for a control: leave out --no-controls")
+        vae = vae_folder(vae)
     work = work or out / "work"
     with ExitStack() as scratch:
         if dry_run:
             work = Path(scratch.enter_context(TemporaryDirectory(prefix="avipipe-eval-")))
         cases = _cases(cases_file, source, edits, mask, work / "sources")
     given = [case for case in cases if not case.control]
-    vae = None if vae is None else vae_folder(vae)
     cases = [*given, *(controls_of(given, seed, vae) if controls else [])]
     if dry_run:
         _show_plan(cases, metrics, as_json)

@@ -109,8 +109,10 @@ class CaseView:
         return place.masks(self.num_frames, self.sizes[1], DETAIL_STEP)
 
     def edit_wave(self, rate_hz: int) -> Waves:
-        """The sound of the edit, (2, N) float32, as long as its pictures; a control's are as long
-        as its source's, whatever a file rounds its times to.
+        """The sound of the edit, (2, N) float32, as long as its pictures.
+
+        Of a control that is as long as those of its source: the film of a round trip through a VAE
+        rounds its times to milliseconds.
         """
         own = self.sound.wave(rate_hz)
         pictures = self.source if self.control else self.edit

@@ -21,6 +21,8 @@ from avipipe.evaluate.extractors import wan_vae  # noqa: E402
 from avipipe.evaluate.extractors.wan_vae import restored, vae_folder  # noqa: E402
 from avipipe.evaluate.measuring import measure  # noqa: E402
 from avipipe.evaluate.metric import Score  # noqa: E402
+from avipipe.evaluate.views import MediaView  # noqa: E402
+from avipipe.media.lossless import write_lossless  # noqa: E402
 from tests.integration import lavfi  # noqa: E402
 from tests.wan_models import WAN22_VAE, vae  # noqa: E402
 
@@ -81,6 +83,13 @@ def test_any_number_of_pictures_of_any_size_comes_back(
     np.testing.assert_array_equal(round_trip(wan, frames), np.concatenate(parts))
 
 
+def test_the_film_of_a_control_shows_what_came_back(tmp_path: Path) -> None:
+    frames = pictures(50, 28, 36)
+    write_lossless(tmp_path / "film.mkv", iter(frames), "rgb24")
+    view = MediaView(tmp_path / "film.mkv", tmp_path)
+    np.testing.assert_array_equal(view.pictures.motion_THWC, frames)
+
+
 def test_the_control_has_the_pictures_of_the_vae_and_the_sound_of_the_source(
     wan: Path, clip: Path, tmp_path: Path
 ) -> None:
@@ -139,5 +148,7 @@ def test_the_command_takes_a_vae_or_says_what_to_give(
     told = CliRunner().invoke(cli, [*words, f"--vae={tmp_path}"])
     assert isinstance(told.exception, ConfigError)
     assert "found no config.json" in str(told.exception)
+    told = CliRunner().invoke(cli, [*words, f"--vae={wan}", "--no-controls"])
+    assert isinstance(told.exception, ConfigError)
     planned = CliRunner().invoke(cli, [*words, f"--vae={wan}", "--dry-run"])
     assert "control: vae" in planned.output

@@ -20,6 +20,8 @@ _HEAD = 64
 """Numbers of each attention head in every CLIP."""
 _GELU = 1.702
 """Of CLIP's sigmoid in place of GELU."""
+_PLACES = ("class_embedding", "positional_embedding", "temporal_positional_embedding", "proj")
+"""What the video tower holds beside its layers."""
 _UNUSED = "temp"
 """The temperature of the training."""
 
@@ -64,10 +66,8 @@ class _VideoTower(nn.Module):
         # The checkpoint's tokens are in the order of places, then times; attention has no order.
         tokens_BND = torch.cat([first_B1D, patches_BTND.flatten(1, 2)], dim=1)
         tokens_BND = self.transformer(self.ln_pre(tokens_BND))
-        return self.ln_post(tokens_BND[:, 0]) @ projection
-
-
-_PLACES = ("class_embedding", "positional_embedding", "temporal_positional_embedding", "proj")
+        found_BD: Tensor = self.ln_post(tokens_BND[:, 0]) @ projection
+        return found_BD
 
 
 class _TextTower(nn.Module):
@@ -97,7 +97,8 @@ class _TextTower(nn.Module):
         later_NN = torch.ones(num, num, dtype=torch.bool, device=tokens_BN.device).triu(1)
         hidden_BND = self.ln_final(self.transformer(hidden_BND, later_NN))
         ends = torch.arange(len(tokens_BN), device=tokens_BN.device), tokens_BN.argmax(dim=1)
-        return hidden_BND[ends] @ self.get_parameter("text_projection")
+        found_BD: Tensor = hidden_BND[ends] @ self.get_parameter("text_projection")
+        return found_BD
 
 
 class _Transformer(nn.Module):
@@ -127,7 +128,8 @@ class _Block(nn.Module):
             tokens_BND + self.attn(seen, seen, seen, need_weights=False, attn_mask=hidden_NN)[0]
         )
         inner: Tensor = self.mlp["c_fc"](self.ln_2(tokens_BND))
-        return tokens_BND + self.mlp["c_proj"](inner * torch.sigmoid(_GELU * inner))
+        found_BND: Tensor = tokens_BND + self.mlp["c_proj"](inner * torch.sigmoid(_GELU * inner))
+        return found_BND
 
 
 def load_viclip(weight: str) -> ViClip:
