@@ -101,7 +101,7 @@ def make_row(
     from avipipe.editor.edit.methods import load_method
     from avipipe.editor.edit.run import edit
     from avipipe.evaluate.cases import is_batch
-    from avipipe.evaluate.paper_tables.filled import RowOutcome
+    from avipipe.evaluate.paper_tables.filled import RowOutcome, RowState
 
     folder = out / row.name
     _forget_peak()
@@ -110,7 +110,7 @@ def make_row(
             raise WeightsError(missing)
         method = load_method(config)
     except AvipipeError as error:
-        state = "run" if is_batch(folder) else "missing"
+        state: RowState = "run" if is_batch(folder) else "missing"
         return RowOutcome(row, state, str(error), memory_bytes=_noted_peak(folder))
     with EditProgress(as_json=as_json) as progress:
         progress.said(f"{row.label}: {len(entries)} edits")

@@ -1,7 +1,7 @@
 """Tables of papers on tiny components: edits, metrics, our numbers beside the published ones."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ METHODS = {each.__name__: each for each in (avi_edit, flow_anchor, aved, audio_s
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     """From a method to the `--config` with which tiny components of it edit."""
 
     @cache

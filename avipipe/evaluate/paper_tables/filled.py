@@ -6,12 +6,10 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
 
-from avipipe.evaluate.catalogue import LISTED
-from avipipe.evaluate.catalogue.sets import SETS
 from avipipe.evaluate.conclude import Conclusion
-from avipipe.evaluate.metric import lacking
 from avipipe.evaluate.paper_tables import PaperColumn, PaperRow, PaperTable
 from avipipe.evaluate.report.figures import SENSES, number
+from avipipe.evaluate.tables import SetScore, SetValue
 
 COPY = "control: copy"
 """The row of the source itself: what doing nothing is worth."""
@@ -174,31 +172,38 @@ def _cell(
         return PaperCell(published, reason=column.lack)
     if column.metric is None:
         return _cost(column, published, method, outcome, conclusion)
-    if reason := lacking(LISTED[column.metric]):
-        return PaperCell(published, reason=reason)
-    found = [
-        (each.mean, each)
-        for each in conclusion.sets
-        if (each.metric, each.method, each.support, each.label)
-        == (column.metric, method, "complete", "")
-    ]
-    values = [
-        (each.value, each)
-        for each in conclusion.values
-        if (each.metric, each.method) == (column.metric, method)
-    ]
-    for ours, each in [*found, *values]:
-        reason = each.reason if column.metric in SETS else _why(conclusion, column.metric, method)
-        return PaperCell(
-            published,
-            _scaled(ours, column),
-            _scaled(each.low, column),
-            _scaled(each.high, column),
-            each.num_ok,
-            each.num_total,
-            reason if ours is None else "",
-        )
+    for score in conclusion.sets:
+        key = (score.metric, score.method, score.support, score.label)
+        if key == (column.metric, method, "complete", ""):
+            why = _why(conclusion, column.metric, method)
+            return _numbers(column, published, score, score.mean, why)
+    for value in conclusion.values:
+        if (value.metric, value.method) == (column.metric, method):
+            return _numbers(column, published, value, value.value, value.reason)
     return PaperCell(published, reason="nothing was measured")
+
+
+def _numbers(
+    column: PaperColumn,
+    published: float | None,
+    measured: SetScore | SetValue,
+    ours: float | None,
+    reason: str,
+) -> PaperCell:
+    """A cell in the paper's unit; the reason is told where there is no number."""
+
+    def scaled(value: float | None) -> float | None:
+        return None if value is None else value * column.scale
+
+    return PaperCell(
+        published,
+        scaled(ours),
+        scaled(measured.low),
+        scaled(measured.high),
+        measured.num_ok,
+        measured.num_total,
+        reason if ours is None else "",
+    )
 
 
 def _cost(
@@ -219,10 +224,6 @@ def _cost(
     if memory_bytes is None:
         return PaperCell(published, reason="no GPU was at work")
     return PaperCell(published, memory_bytes / GIB, None, None, *count)
-
-
-def _scaled(value: float | None, column: PaperColumn) -> float | None:
-    return None if value is None else value * column.scale
 
 
 def _why(conclusion: Conclusion, metric: str, method: str) -> str:

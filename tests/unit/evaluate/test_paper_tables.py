@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -11,8 +12,12 @@ from avipipe.cli import cli
 from avipipe.editor.edit.methods import find_method, load_config
 from avipipe.errors import ConfigError
 from avipipe.evaluate.benchmarks import BENCHMARKS
+from avipipe.evaluate.cases import Case
 from avipipe.evaluate.catalogue import LISTED
+from avipipe.evaluate.conclude import Conclusion
 from avipipe.evaluate.paper_tables import TABLES, PaperTable, load_table
+from avipipe.evaluate.paper_tables.filled import RowOutcome, filled, markdown
+from avipipe.evaluate.tables import ClipScore, EvaluateRun, SetScore
 
 LACKING = {"obj.clip"}
 """Metrics of tables that are not bound; one that is bound leaves the list by itself."""
@@ -98,6 +103,67 @@ def test_names_that_are_wrong_are_told_the_right_ones() -> None:
     ):
         with pytest.raises(ConfigError, match=says):
             wrong()
+
+
+def concluded(*sets: SetScore, clips: tuple[ClipScore, ...] = ()) -> Conclusion:
+    cases = [
+        Case(name="a", method=method, making_s=seconds, source=Path("a.mp4"))
+        for method, seconds in (("flowanchor", 2.0), ("wan-edit", None), ("control: copy", None))
+    ]
+    return Conclusion(EvaluateRun(Path("out"), {}, cases, clips), sets, (), ())
+
+
+def score(method: str, metric: str, mean: float | None, **more: Any) -> SetScore:
+    told = {"low": None, "high": None, "num_ok": 3, "num_total": 4, "num_groups": 3, **more}
+    return SetScore(method, "", metric, "", "complete", mean, **told)
+
+
+def test_ours_stand_beside_the_papers_in_its_unit() -> None:
+    table = load_table("flowanchor-main")
+    rows = {row.name: row for row in table.rows}
+    outcomes = [
+        RowOutcome(rows["tokenflow"], "published only"),
+        RowOutcome(rows["wan-edit"], "run", failed={"a": "too dark", "b": "too dark"}),
+        RowOutcome(rows["flowanchor"], "run"),
+    ]
+    clip = ClipScore("a", "wan-edit", "", "a", "", 0, "fc.l14", "skipped", None, "no eyes", "", 0)
+    conclusion = concluded(
+        score("flowanchor", "fc.l14", 96.5, low=96.0, high=97.0),
+        score("wan-edit", "fc.l14", None, num_ok=0),
+        clips=(clip,),
+    )
+    found = filled(table, "five-bench", outcomes, conclusion)
+    place = [column.label for column in table.columns].index("CLIP-F")
+    theirs, none, ours = (row.cells[place] for row in found.rows)
+    assert (theirs.published, theirs.ours) == (0.963, None)
+    assert (none.ours, none.reason) == (None, "no eyes")
+    assert (ours.ours, ours.low, ours.high) == pytest.approx((0.965, 0.96, 0.97))
+    assert ours.lines(4) == ["0.9650", "[0.9600, 0.9700]", "3 of 4", "paper 0.9703"]
+    page = markdown(found, {"Missing files": ["a|b.mp4\nc"], "Nothing": []})
+    assert "| 0.9650<br>[0.9600, 0.9700]<br>3 of 4<br>paper 0.9703 |" in page
+    assert "- Wan-Edit: 2 of its edits failed: too dark" in page
+    assert "CLIP-T: nothing was measured" in page
+    assert "- a|b.mp4; c\n" in page
+    assert "Nothing" not in page
+
+
+def test_what_an_edit_costs_is_of_those_that_were_made() -> None:
+    table = load_table("flowanchor-cost")
+    row = next(row for row in table.rows if row.name == "flowanchor")
+    outcome = RowOutcome(row, "run", memory_bytes=3 * 2**30)
+    found = filled(table, "anchor-bench", [outcome], concluded())
+    time_s, memory_gib = found.rows[0].cells
+    assert (time_s.ours, time_s.num_ok, memory_gib.ours) == (2.0, 1, 3.0)
+    assert len(found.rows) == 1, "a copy costs nothing, and has no row"
+
+
+def test_without_a_run_the_published_numbers_stay() -> None:
+    table = load_table("avi-edit-main")
+    outcomes = [RowOutcome(row, "missing", "weights") for row in table.rows]
+    found = filled(table, "aved-bench", outcomes, None)
+    assert [row.cells[0].published for row in found.rows] == [413.82, None, None, 349.31]
+    assert found.rows[0].cells[0].reason == "weights"
+    assert "people are asked" in found.unmeasured["overall preference %"]
 
 
 def test_a_table_with_too_few_numbers_is_refused() -> None:
