@@ -5,6 +5,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from avipipe.annotators.instruct.base import ProposedEdit
 from avipipe.errors import AnnotatorError, ConfigError
 from avipipe.manifests.dataset import DatasetIndex
 from avipipe.manifests.edits import read_edits
-from avipipe.manifests.samples import split_clip
+from avipipe.manifests.samples import ClipRecord, split_clip
 from avipipe.manifests.splits import assign_splits
 from avipipe.manifests.stores.base import read_digest
 from avipipe.manifests.tables import CLIPS_NAME, EDITS_NAME
@@ -105,8 +106,8 @@ def test_edits_come_with_the_test_split_alone(halved: tuple[Path, tuple[str, ...
         if name.endswith("edits.json")
     }
     assert len(table) == sum(map(len, found.values())) >= 3
-    for (clip_id, name), row in table.set_index(["clip_id", "name"]).iterrows():
-        (pair,) = (pair for pair in found[clip_id] if pair.name == name)
+    for row in table.to_dict("records"):
+        (pair,) = (pair for pair in found[row["clip_id"]] if pair.name == row["name"])
         assert (row["kind"], row["instruction"], row["precision"]) == (
             pair.kind,
             pair.instruction,
@@ -193,9 +194,9 @@ def test_verify_finds_edits_that_are_not_the_published_ones(
 # ---- published with made-up clips ----
 
 
-def edited(folder: Path, number: int, **more: Any) -> Any:
+def edited(folder: Path, number: int) -> ClipRecord:
     """A clip with an edit."""
-    made = record(folder, number, **more)
+    made = record(folder, number)
     pair = ProposedEdit("delete", "Nothing.", None, "Remove the thing.", "Remove its sound.")
     data = {
         "name": "delete-1",
@@ -207,9 +208,12 @@ def edited(folder: Path, number: int, **more: Any) -> Any:
     }
     path = made.files["mp4"].with_name("edits.json")
     path.write_text(json.dumps({"edits": [data]}))
-    made.evidence["instruct"] = {"num_edits": 1, "kinds": ["delete"], "backend": "template@1"}
-    made.files["edits.json"] = path
-    return made
+    given = {"num_edits": 1, "kinds": ["delete"], "backend": "template@1"}
+    return replace(
+        made,
+        evidence={**made.evidence, "instruct": given},
+        files={**made.files, "edits.json": path},
+    )
 
 
 def test_a_later_generation_keeps_the_rows_of_the_first(tmp_path: Path) -> None:

@@ -72,17 +72,18 @@ class TemplateCaptioner:
         return SceneCaption(text=text, label=label, confidence=None)
 
 
-def sentence(subject: str, does: str, evidence: Mapping[str, Any]) -> str:
+def sentence(subject: str, does: str, evidence: Mapping[str, Any], *, goes_on: bool = False) -> str:
     """A sentence on a scene: what is where, how it moves, what it does, and when that is heard.
 
     Args:
         subject: such as "A dog".
         does: such as "barks".
         evidence: of the stages `listen` and `mask`.
+        goes_on: whether it does so all the time, whenever sounds begin.
     """
     boxes = [box for box in evidence["mask"].get("boxes", []) if box is not None]
-    where = f"{_place(boxes)}, {_movement(boxes)}"
-    return f"{subject} {where}, {does}{_times(evidence['listen'])}."
+    times = " throughout" if goes_on else _times(evidence["listen"])
+    return f"{subject} {_place(boxes)}, {_movement(boxes)}, {does}{times}."
 
 
 def _seen_source(evidence: Mapping[str, Any]) -> tuple[str, str] | None:

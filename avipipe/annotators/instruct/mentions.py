@@ -164,14 +164,14 @@ def verb_in(text: str, verbs: Collection[str]) -> tuple[str, int] | None:
 
 def with_verb(text: str, verb: str, other: str) -> str:
     """The text with each form of a verb turned into that of another one."""
-    for old, new in zip(forms(verb), forms(other), strict=True):
-        text = re.sub(
-            rf"\b{re.escape(old)}\b",
-            lambda found, new=new: capitalised(new) if found[0][0].isupper() else new,
-            text,
-            flags=re.IGNORECASE,
-        )
-    return text
+    turned = dict(zip(forms(verb), forms(other), strict=True))
+    pattern = rf"\b(?:{'|'.join(map(re.escape, sorted(turned, key=len, reverse=True)))})\b"
+
+    def turn(found: re.Match[str]) -> str:
+        new = turned[found[0].lower()]
+        return capitalised(new) if found[0][0].isupper() else new
+
+    return re.sub(pattern, turn, text, flags=re.IGNORECASE)
 
 
 def names_any(text: str, words: Collection[str]) -> bool:

@@ -104,11 +104,13 @@ class _Scene:
         """What is heard of it: "the sound of the dog barking"."""
         return _sound(self.kind, self.the, self.heard, is_plural=self.instance.is_plural)
 
-    def composed(self, phrase: str, verb: str, *, is_plural: bool) -> str:
-        """A sentence of its own on the scene, with something else where the instance is."""
-        subject = phrase if is_plural or self.instance.is_mass else with_article(phrase)
+    def composed(self, kind: SoundingClass, phrase: str, verb: str, *, is_plural: bool) -> str:
+        """A sentence of its own on the scene, with something of a class in the instance's place."""
+        has_article = not (is_plural or kind.form == "mass")
+        subject = capitalised(with_article(phrase) if has_article else phrase)
         said = does(verb, is_plural=is_plural) if verb else "makes its sound"
-        return sentence(capitalised(subject), said, self.evidence)
+        goes_on = " " in verb or verb == "play" or kind.family in _DRIVEN
+        return sentence(subject, said, self.evidence, goes_on=goes_on)
 
 
 class TemplateInstructor:
@@ -195,7 +197,7 @@ def _same_class(scene: _Scene) -> ProposedEdit:
             has_article=scene.has_article,
         )
     else:
-        target = scene.composed(phrase, _verb(scene), is_plural=instance.is_plural)
+        target = scene.composed(kind, phrase, _verb(scene), is_plural=instance.is_plural)
     asked = f"Replace {scene.the} with {_indefinite(scene, phrase)}."
     return ProposedEdit("same_class", target, instance.noun, asked, sound)
 
@@ -208,7 +210,7 @@ def _other_class(scene: _Scene) -> ProposedEdit:
     verb = scene.heard if other.has_voice and scene.heard in other.sounds else other.sounds[0]
     target = _swapped(scene, other, verb)
     if target is None:
-        target = scene.composed(other.name, verb, is_plural=other.is_plural)
+        target = scene.composed(other, other.name, verb, is_plural=other.is_plural)
     new = other.name if other.is_plural else with_article(other.name)
     after = _sound(other, new, verb, is_plural=other.is_plural)
     return ProposedEdit(
@@ -224,6 +226,8 @@ def _swapped(scene: _Scene, other: SoundingClass, verb: str) -> str | None:
     """The caption with another class in it; None where something of the first would be left."""
     source = scene.kind
     told = _FUR.search(scene.text) is not None
+    # "makes pet sounds" is nothing that a wolf does; "makes speech" fits whoever speaks.
+    told |= scene.is_composed and not other.has_voice
     if not scene.mentions or scene.instance.is_plural or other.is_plural or told:
         return None
     text = replaced(scene.text, scene.mentions, lambda each, first: other.name)
@@ -259,7 +263,7 @@ def _attribute(scene: _Scene) -> ProposedEdit:
         target = replaced(scene.text, scene.mentions, with_look, has_article=scene.has_article)
     else:
         phrase = f"{look} {instance.phrase}"
-        target = scene.composed(phrase, _verb(scene), is_plural=instance.is_plural)
+        target = scene.composed(kind, phrase, _verb(scene), is_plural=instance.is_plural)
     asked = f"Make {scene.the} {look}."
     return ProposedEdit("attribute", target, instance.noun, asked, None)
 
@@ -315,7 +319,7 @@ def _sound_change(scene: _Scene) -> ProposedEdit:
     others = [verb for verb in kind.sounds if verb != (scene.heard or kind.sounds[0])]
     verb = scene.drawn(others, "sound")
     if scene.is_composed:
-        target = scene.composed(instance.phrase, verb, is_plural=instance.is_plural)
+        target = scene.composed(kind, instance.phrase, verb, is_plural=instance.is_plural)
     elif scene.heard and " " not in scene.heard + verb and kind.family not in _DRIVEN:
         target = with_verb(scene.text, scene.heard, verb)
     else:
