@@ -30,6 +30,8 @@ CLIPS_NAME = "manifest/clips.parquet"
 SOURCES_NAME = "manifest/sources.parquet"
 EDITS_NAME = "manifest/edits.parquet"
 
+TABLE_NAMES = (CLIPS_NAME, SOURCES_NAME, EDITS_NAME)
+
 Row = dict[str, Any]
 """One row of a manifest, by column."""
 
