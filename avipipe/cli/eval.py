@@ -197,7 +197,8 @@ def _cases(
     mask: Path | None,
     unpack_into: Path,
 ) -> "list[Case]":
-    from avipipe.evaluate.cases import cases_of_asked, cases_of_folders, read_asked, read_cases
+    from avipipe.evaluate.case_folders import cases_of_asked, cases_of_folders
+    from avipipe.evaluate.cases import read_asked, read_cases
 
     methods = dict(_method(text) for text in edits)
     if len(methods) < len(edits):

@@ -192,7 +192,7 @@ def _asked(
 def _edits(paper: PaperRun, out: Path, *, as_json: bool) -> "tuple[list[RowOutcome], list[Case]]":
     """Make the edits of all rows, one row after the other, and the cases to measure."""
     from avipipe.editor.edit.methods import find_method
-    from avipipe.evaluate.cases import cases_of_asked, is_batch
+    from avipipe.evaluate.case_folders import cases_of_asked, is_batch
     from avipipe.evaluate.paper_tables.filled import RowOutcome
 
     configs = {  # what is set wrongly is told before anything costs time

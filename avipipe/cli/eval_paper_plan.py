@@ -121,7 +121,7 @@ def _planned(paper: "PaperRun", row: "PaperRow", out: Path) -> PlannedRow:
 
 def _times_s(paper: "PaperRun", folder: Path) -> list[float]:
     """What each edit of a row took that is there."""
-    from avipipe.evaluate.cases import cases_of_asked, is_batch
+    from avipipe.evaluate.case_folders import cases_of_asked, is_batch
 
     if not is_batch(folder):
         return []

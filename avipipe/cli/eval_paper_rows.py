@@ -100,7 +100,7 @@ def make_row(
     from avipipe.editor.edit.batch import run_jobs
     from avipipe.editor.edit.methods import load_method
     from avipipe.editor.edit.run import edit
-    from avipipe.evaluate.cases import is_batch
+    from avipipe.evaluate.case_folders import is_batch
     from avipipe.evaluate.paper_tables.filled import RowOutcome, RowState
 
     folder = out / row.name

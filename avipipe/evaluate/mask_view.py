@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avipipe.errors import FailKind, MediaError
-from avipipe.evaluate.cases import IMAGE_SUFFIXES
+from avipipe.evaluate.case_folders import IMAGE_SUFFIXES
 from avipipe.evaluate.views import DETAIL_PX, FPS, Frames, MediaView, cut, resized, size_within
 from avipipe.manifests.rle import read_masks
 from avipipe.media.crop import WHOLE, Shares

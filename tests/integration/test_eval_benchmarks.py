@@ -14,7 +14,8 @@ from avipipe.cli import cli
 from avipipe.errors import AvipipeError, ConfigError, ManifestError
 from avipipe.evaluate.benchmarks import BENCHMARKS, load_benchmark
 from avipipe.evaluate.benchmarks.loaded import Coverage
-from avipipe.evaluate.cases import AskedEdit, cases_of_asked
+from avipipe.evaluate.case_folders import cases_of_asked
+from avipipe.evaluate.cases import AskedEdit
 from avipipe.evaluate.mask_view import MaskView
 from avipipe.evaluate.metrics.five_acc import FiveQuestions
 from avipipe.evaluate.views import MediaView

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from avipipe.errors import ConfigError, ManifestError
+from avipipe.evaluate.case_folders import cases_of_asked, cases_of_folders
 from avipipe.evaluate.cases import (
     AskedEdit,
     Case,
-    cases_of_asked,
-    cases_of_folders,
     completed,
     read_asked,
     read_cases,

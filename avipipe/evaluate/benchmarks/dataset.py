@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from avipipe.evaluate.benchmarks.loaded import LoadedBenchmark
-from avipipe.evaluate.cases import AskedEdit, told_by
+from avipipe.evaluate.case_folders import told_by
+from avipipe.evaluate.cases import AskedEdit
 from avipipe.evaluate.datasets import SourceClip, unpacked
 from avipipe.manifests.corrections import Corrections, corrected, read_corrections_of
 from avipipe.manifests.edits import ClipEdit
