@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchvision import transforms
 
 from avipipe.errors import WeightsError
 from avipipe.evaluate.cases import Case, completed
@@ -23,7 +24,7 @@ from tests.models.tiny_clip import BOS, EOS, write_clip
 
 State = dict[str, Tensor]
 NUM_FRAMES, PATCH_PX, NUM_TOKENS, NUM_DIMS = 4, 112, 6, 8
-FILE = "ViClip-InternVid-10M-FLT.pth"
+FILE = "viclip/ViClip-InternVid-10M-FLT.pth"
 
 
 def checkpoint() -> dict[str, Any]:
@@ -71,6 +72,7 @@ def checkpoint() -> dict[str, Any]:
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_clip(tmp_path / "clip_vitl14")
     lock(monkeypatch, tmp_path, "clip_vitl14")
+    (tmp_path / FILE).parent.mkdir()
     torch.save(checkpoint(), tmp_path / FILE)
     return tmp_path / FILE
 
@@ -144,6 +146,24 @@ def test_the_embedding_of_a_text_is_read_at_its_end(viclip: ViClipL14) -> None:
     np.testing.assert_allclose(viclip.text("a b"), expected, atol=1e-5)
     np.testing.assert_array_equal(viclip.text("a b c d"), viclip.text("a b c d e f"))  # cut
     assert np.abs(viclip.text("b a") - viclip.text("a b")).max() > 1e-3
+
+
+@pytest.mark.parametrize(("height", "width"), [(240, 426), (426, 240), (48, 64)])
+def test_pictures_are_prepared_as_by_vbench(height: int, width: int) -> None:
+    prepare = transforms.Compose(
+        [
+            transforms.Resize(224, transforms.InterpolationMode.BICUBIC, antialias=False),
+            transforms.CenterCrop(224),
+            transforms.Lambda(lambda pictures: pictures.float().div(255.0)),
+            transforms.Normalize(
+                (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+            ),
+        ]
+    )
+    rng = np.random.default_rng(0)
+    frames_THWC = rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    expected = prepare(torch.from_numpy(frames_THWC).permute(0, 3, 1, 2))
+    np.testing.assert_allclose(ViClipL14().shown(frames_THWC), expected, atol=1e-6)
 
 
 def test_frames_are_the_middles_of_equal_parts() -> None:

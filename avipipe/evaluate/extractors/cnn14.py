@@ -3,7 +3,7 @@
 N samples at 32 kHz, D = 2048 numbers of an embedding.
 
 Source: Kong et al., PANNs: Large-scale pretrained audio neural networks for audio pattern
-recognition (TASLP 2020), as gudgud96/frechet-audio-distance takes it.
+recognition (TASLP 2020), as frechet-audio-distance 0.3.4 takes it.
 """
 
 from typing import ClassVar

@@ -2,7 +2,7 @@
 
 T frames, D numbers of an embedding.
 
-Source: Wang et al., InternVid (ICLR 2024), as Vchitect/VBench asks it (overall_consistency.py).
+Source: Wang et al., InternVid (ICLR 2024), as VBench 0.1.5 asks it (overall_consistency.py).
 """
 
 from typing import TYPE_CHECKING, ClassVar
@@ -30,7 +30,7 @@ _STD = (0.26862954, 0.26130258, 0.27577711)
 def middles(num_frames: int, num_taken: int) -> npt.NDArray[np.int64]:
     """The frame in the middle of each of equal parts; of too few, all, and the last one again.
 
-    Source: Vchitect/VBench, utils.py (`get_frame_indices`, "middle").
+    Source: VBench 0.1.5, utils.py (`get_frame_indices`, "middle").
     """
     edges = np.linspace(0, num_frames, min(num_taken, num_frames) + 1).astype(np.int64)
     found = (edges[:-1] + edges[1:] - 1) // 2
@@ -90,17 +90,20 @@ class ViClipL14(Weighted):
         return np.asarray(found_1D[0].cpu().numpy())
 
     def shown(self, frames_THWC: Frames) -> "Tensor":
-        """What the network sees of frames: short side 224 with antialias, the middle of it.
+        """What the network sees of frames: short side 224 without antialias, the middle of it.
 
-        In whole grey levels, as torchvision resizes them; (T, 3, 224, 224).
+        In whole grey levels; (T, 3, 224, 224).
+
+        Source: VBench 0.1.5, utils.py (`clip_transform`).
         """
         import torch
         from torchvision.transforms.v2 import InterpolationMode, functional
 
-        pictures = torch.tensor(frames_THWC).permute(0, 3, 1, 2)
+        # Of whole levels torchvision's second version makes others, by up to 29 in noise.
+        pictures = torch.tensor(frames_THWC).permute(0, 3, 1, 2).float()
         pictures = functional.resize(
-            pictures, [_SIZE_PX], InterpolationMode.BICUBIC, antialias=True
+            pictures, [_SIZE_PX], InterpolationMode.BICUBIC, antialias=False
         )
-        pictures = functional.center_crop(pictures, [_SIZE_PX, _SIZE_PX]).float() / 255
-        coloured: Tensor = functional.normalize(pictures, list(_MEAN), list(_STD))
+        pictures = functional.center_crop(pictures, [_SIZE_PX, _SIZE_PX]).round().clamp(0, 255)
+        coloured: Tensor = functional.normalize(pictures / 255, list(_MEAN), list(_STD))
         return coloured

@@ -8,6 +8,6 @@ def video_text_similarity(video_D: Features, text_D: Features) -> float:
 
     Raises:
         Undefined: an embedding is zero or not finite.
-    Source: Vchitect/VBench, overall_consistency.py, not times 100.
+    Source: VBench 0.1.5, overall_consistency.py, not times 100.
     """
     return float(unit(video_D) @ unit(text_D))

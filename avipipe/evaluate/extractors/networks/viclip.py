@@ -2,7 +2,7 @@
 
 B videos of T frames, N tokens, D numbers each. Sizes are those of the checkpoint's tensors.
 
-Source: Wang et al., InternVid (ICLR 2024); OpenGVLab/InternVideo (Apache-2.0), as Vchitect/VBench
+Source: Wang et al., InternVid (ICLR 2024); OpenGVLab/InternVideo (Apache-2.0), as VBench 0.1.5
 reads it (third_party/ViCLIP).
 """
 
@@ -16,6 +16,7 @@ from avipipe import weights
 from avipipe.annotators.reading import pull_again, reading
 from avipipe.evaluate.extractors.networks.running import built, with_numpy
 
+_FILE = "ViClip-InternVid-10M-FLT.pth"
 _HEAD = 64
 """Numbers of each attention head in every CLIP."""
 _GELU = 1.702
@@ -138,7 +139,7 @@ def load_viclip(weight: str) -> ViClip:
     Raises:
         WeightsError: it is missing, corrupted, or holds no whole ViCLIP.
     """
-    path = weights.locate(weight)
+    path = weights.locate(weight) / _FILE
     with reading(path, "a ViCLIP", pull_again(weight)), with_numpy():
         checkpoint: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         state = {name: each for name, each in checkpoint["model"].items() if name != _UNUSED}
