@@ -52,9 +52,13 @@ command.add_command(study_report_)
     "--cases",
     "cases_file",
     type=FOLDER,
-    help="Manifest of cases, JSON lines; with --edit, what `avipipe eval cases` wrote.",
+    help="Manifest of cases, JSON lines; with --edit or --table, what `avipipe eval cases` wrote.",
 )
-@click.option("--source", type=FOLDER, help="Folder of the source videos, or a dataset.")
+@click.option(
+    "--source",
+    type=FOLDER,
+    help="Folder of the source videos, a dataset, or with --table a benchmark.",
+)
 @click.option(
     "--edit",
     "edits",

@@ -109,7 +109,11 @@ class PaperRun:
     def missing(self) -> dict[str, list[str]]:
         """Heading -> what is missing of the benchmark."""
         told = [f"{name}: {problem}" for name, problem in self.problems.items()]
-        return {"Missing files": list(self.media), "Cases that cannot be edited": told}
+        found = {"Missing files": list(self.media), "Cases that cannot be edited": told}
+        if self.media or told:
+            words = self.table.benchmarks[self.benchmark].words
+            found["Where it comes from"] = [f"{self.benchmark}: {words}"]
+        return found
 
 
 def run_table(
@@ -200,7 +204,9 @@ def _edits(paper: PaperRun, out: Path, *, as_json: bool) -> "tuple[list[RowOutco
         for row in paper.rows
         if row.method is not None
     }
-    outcomes, cases = list[RowOutcome](), list["Case"]()
+    outcomes: list[RowOutcome] = []
+    cases: list[Case] = []
+    names = {each.name for each in paper.asked}
     for row in paper.rows:
         if reason := paper.lack(row):
             outcomes.append(RowOutcome(row, "missing", reason))
@@ -215,6 +221,7 @@ def _edits(paper: PaperRun, out: Path, *, as_json: bool) -> "tuple[list[RowOutco
         outcomes.append(outcome)
         if outcome.state == "run" and is_batch(out / row.name):
             made = cases_of_asked(paper.asked, {row.name: out / row.name})
+            made = [case for case in made if case.name in names]  # not what was asked once
             cases += [as_measured(case, outcome, paper.table) for case in made]
     return outcomes, cases
 
@@ -266,7 +273,8 @@ def _tell(
     _show(found)
     for heading, items in paper.missing.items():
         if items:
-            echo(f"{heading}: {len(items)}; {out / TABLE_NAME} names them", fg="yellow")
+            said = items[0] if len(items) == 1 else f"{len(items)}, named in {out / TABLE_NAME}"
+            echo(f"{heading}: {said}", fg="yellow")
     echo(f"Table: {out / TABLE_NAME}")
 
 

@@ -90,7 +90,7 @@ def show_plan(paper: "PaperRun", out: Path, *, as_json: bool) -> None:
     echo(f"{len(paper.editable)} of {len(paper.asked)} cases can be edited")
     for heading, items in paper.missing.items():
         for item in items[:_NUM_SHOWN]:
-            echo(f"  {heading.lower()}: {item}", fg="yellow")
+            echo(f"{heading}: {item}", fg="yellow")
         if len(items) > _NUM_SHOWN:
             echo(f"  and {len(items) - _NUM_SHOWN} more; --json names all", fg="yellow")
     _show_rows(rows)
