@@ -138,7 +138,8 @@ So is `datasets.load_dataset("webdataset", data_files=[…])` with the shards th
 lists, and any reader of Parquet for `manifest/`.
 
 `mp4` is the video (24 fps), `flac` the reference sound (48 kHz, sample 2000 n belongs to frame n),
-`pairs.json` the degraded masks and the law that made them. What differs from sample to sample in
+`pairs.json` the degraded masks and the law that made them; `edits.json`, in splits that have it,
+what editors are asked for, as in `manifest/edits.parquet`. What differs from sample to sample in
 its keys is JSON as text within `json`: `evidence`, `provenance`, and `origin` and `metadata` of
 `source`. `dataset.json` lists the shards with their sha256; skip the keys that it lists under
 `retracted`."""
