@@ -69,6 +69,11 @@ command.add_command(study_report_)
     help="Only this metric, such as ssim, ssim.map, or a family such as sound; may be repeated.",
 )
 @click.option("--controls/--no-controls", default=True, show_default=True, help="Measure them too.")
+@click.option(
+    "--vae",
+    type=FOLDER,
+    help="Folder of a Wan, or of its VAE, for one more control: the source after a round trip.",
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Processes, up to 1 GB each; one a core."
@@ -90,6 +95,7 @@ def run_(
     out: Path,
     names: tuple[str, ...],
     controls: bool,
+    vae: Path | None,
     seed: int,
     workers: int | None,
     shard: str,
@@ -109,20 +115,26 @@ def run_(
       avipipe eval run --edit avi_edit=results --metric picture --out measured
       avipipe eval run --cases davis.jsonl --edit ours=edited --out measured
       avipipe eval run --cases cases.jsonl --out part-1 --shard 1/4 --work /shared/scores
+      avipipe eval run --cases cases.jsonl --out measured --vae Wan2.2-TI2V-5B-Diffusers
       avipipe eval run --cases cases.jsonl --out measured --dry-run
     """
     from avipipe.evaluate.catalogue import chosen
     from avipipe.evaluate.controls import controls_of
+    from avipipe.evaluate.extractors.wan_vae import vae_folder
 
     metrics = chosen(names)
     part = _shard(shard)
+    if vae is not None:
+        if not controls:
+            raise ConfigError("--vae is for a control: leave out --no-controls")
+        vae = vae_folder(vae)
     work = work or out / "work"
     with ExitStack() as scratch:
         if dry_run:
             work = Path(scratch.enter_context(TemporaryDirectory(prefix="avipipe-eval-")))
         cases = _cases(cases_file, source, edits, mask, work / "sources")
     given = [case for case in cases if not case.control]
-    cases = [*given, *(controls_of(given, seed) if controls else [])]
+    cases = [*given, *(controls_of(given, seed, vae) if controls else [])]
     if dry_run:
         _show_plan(cases, metrics, as_json)
         return

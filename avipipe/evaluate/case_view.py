@@ -39,8 +39,9 @@ class CaseView:
 
     Attributes:
         case: what was asked, and which control it is.
-        source, edit: the files; a control's edit is its source.
-        sound: the file whose sound the edit has; the edit itself but for a shuffled control.
+        source, edit: the files; a control's edit is its source, but for the round trip through a
+            VAE, whose pictures were made.
+        sound: the file whose sound the edit has; of most cases the edit.
         mask: of the source, cut to what the edit shows; edit_mask: of the edit. None for none.
         cached: keeps arrays by the content of a file, across cases and runs.
         interview: with a judge, about this case.
@@ -79,7 +80,7 @@ class CaseView:
     @cached_property
     def edit_pictures(self) -> Pictures:
         """Of the edit, all of them, at the sizes of the source's where the shapes are alike."""
-        if self.control:
+        if self.edit is self.source:
             own = self.source.pictures
             return own.frozen() if self.control == "frozen" else own
         return self.edit.pictures_at(self.sizes)
@@ -108,9 +109,14 @@ class CaseView:
         return place.masks(self.num_frames, self.sizes[1], DETAIL_STEP)
 
     def edit_wave(self, rate_hz: int) -> Waves:
-        """The sound of the edit, (2, N) float32, as long as its pictures."""
+        """The sound of the edit, (2, N) float32, as long as its pictures.
+
+        Of a control that is as long as those of its source: the film of a round trip through a VAE
+        rounds its times to milliseconds.
+        """
         own = self.sound.wave(rate_hz)
-        length = num_ticks(self.edit.looked_s, rate_hz)
+        pictures = self.source if self.control else self.edit
+        length = num_ticks(pictures.looked_s, rate_hz)
         late = round(SHIFT_S * rate_hz) if self.control == "shifted" else 0
         wave_CN = np.zeros((2, length), np.float32)
         heard = own[:, : max(0, length - late)]

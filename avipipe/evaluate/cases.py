@@ -18,7 +18,7 @@ from avipipe.evaluate.metrics.si_sdr import EventSpan
 from avipipe.files import write_whole
 from avipipe.media.crop import WHOLE, Shares
 
-Control = Literal["", "copy", "frozen", "shuffled", "shifted"]
+Control = Literal["", "copy", "frozen", "vae", "shuffled", "shifted"]
 """How a control is made of a source; empty for an edit."""
 
 VIDEO_SUFFIXES = frozenset(
@@ -86,6 +86,7 @@ class Case(AskedEdit):
         making_s: what it took to make the edit.
         control: how the edit is derived from the source, for a control.
         sound_of: the file whose sound a shuffled control has.
+        vae: the folder of the VAE through which a control goes.
     """
 
     method: str = Field(min_length=1)
@@ -97,6 +98,7 @@ class Case(AskedEdit):
     making_s: float | None = Field(None, ge=0)
     control: Control = ""
     sound_of: Path | None = None
+    vae: Path | None = None
 
 
 _Line = TypeVar("_Line", bound=AskedEdit)
@@ -190,8 +192,7 @@ def _group(case: Case) -> str:
 def _missing(case: Case, method: str) -> Case:
     problem = f"{method} has no edit of it, though {case.method} has"
     own = dict.fromkeys(("edit", "edit_mask", "seed", "precision", "making_s"))
-    told = {**own, "method": method, "problem": case.problem or problem}
-    return case.model_copy(update=told)
+    return case.model_copy(update={**own, "method": method, "problem": case.problem or problem})
 
 
 def cases_of_folders(

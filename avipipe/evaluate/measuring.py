@@ -12,12 +12,15 @@ from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.cases import Case
 from avipipe.evaluate.catalogue import METRICS
 from avipipe.evaluate.catalogue.sets import SETS
+from avipipe.evaluate.extractors.wan_vae import restored
 from avipipe.evaluate.judge import Interview, JudgeAnswer
 from avipipe.evaluate.mask_view import MaskView
 from avipipe.evaluate.metric import Metric, Score, Status, lacking, scored, served_by
 from avipipe.evaluate.set_metric import CaseFeatures, FeatureKind, embedded
 from avipipe.evaluate.store import ScoreStore, StoredCase, case_key, metric_key
-from avipipe.evaluate.views import MediaView
+from avipipe.evaluate.views import MediaView, resized
+from avipipe.manifests.records import digest
+from avipipe.media.lossless import write_lossless
 
 logger = logging.getLogger(__name__)
 
@@ -178,6 +181,8 @@ class _Bench:
             source = self._source = MediaView(case.source, self._folder, case.shown)
         edit = source if case.control else MediaView(case.edit, self._folder)
         sound = edit if case.sound_of is None else MediaView(case.sound_of, self._folder)
+        if case.vae is not None:
+            edit = MediaView(self._round_trip(source, case.vae), self._folder)
         for view in (source, edit, sound):
             _ = view.file
         return CaseView(
@@ -190,6 +195,16 @@ class _Bench:
             cached=self._store.feature,
             interview=interview,
         )
+
+    def _round_trip(self, source: MediaView, vae: Path) -> Path:
+        """The pictures of the source, as large as metrics look at, after a VAE; without sound."""
+        name = digest([str(source.path), list(source.shown), str(vae)])
+        path = self._folder / f"{name}.mkv"
+        if not path.exists():
+            size = source.own_sizes[1]
+            seen = (resized(frame, size) for frame in source.frames(max(size), min(size)))
+            write_lossless(path, restored(vae, seen), "rgb24")
+        return path
 
 
 def _parted(metrics: Sequence[str]) -> tuple[list[str], dict[str, FeatureKind]]:

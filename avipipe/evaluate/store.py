@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from avipipe.evaluate.cases import Case
+from avipipe.evaluate.extractors.wan_vae import vae_identity
 from avipipe.evaluate.judge import JudgeAnswer
 from avipipe.evaluate.metric import Metric, Score
 from avipipe.evaluate.set_metric import FeatureKind, FeaturePair
@@ -41,6 +42,8 @@ def case_key(case: Case) -> str:
     parts: dict[str, Any] = {name: content(path) for name, path in sorted(case.files.items())}
     for name in ("source_prompt", "target_prompt", "instruction", "label", "control", "shown"):
         parts[name] = getattr(case, name)
+    if case.vae is not None:
+        parts["vae"] = vae_identity(case.vae)
     # Only where they are given, so that what was stored before there were any is found.
     given = case.model_dump(mode="json", include=set(_GIVEN), exclude_defaults=True)
     parts |= {name: given[name] for name in _GIVEN if name in given}

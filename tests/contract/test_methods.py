@@ -17,10 +17,11 @@ from scipy.io import wavfile
 
 from avipipe.annotators.base import Frames
 from avipipe.editor.edit.config import OutputConfig
-from avipipe.editor.edit.footage import Footage, read_lossless
+from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.method import Method
 from avipipe.editor.edit.methods import METHODS, find_method
 from avipipe.errors import WeightsError
+from avipipe.media.lossless import read_lossless
 from avipipe.synth import generate
 from tests.aved_models import SETTINGS, tiny_pictures, tiny_sounds
 from tests.edit_models import beyond, fresh_run, sha256

@@ -18,7 +18,7 @@ from avipipe.annotators.base import Frames, Mask
 from avipipe.audio_agent.files import read_sound
 from avipipe.editor.avi_edit.method import AviEdit
 from avipipe.editor.edit.chunks import plan_chunks
-from avipipe.editor.edit.footage import Footage, read_lossless
+from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.job import Job
 from avipipe.editor.edit.method import Part
 from avipipe.editor.edit.run import edit
@@ -26,6 +26,7 @@ from avipipe.editor.edit.trace import Trace
 from avipipe.errors import AnnotatorError, ConfigError, RunError
 from avipipe.manifests import rle
 from avipipe.media.ffmpeg import run as ffmpeg
+from avipipe.media.lossless import read_lossless
 from avipipe.media.probe import probe
 from tests.edit_models import Quiet, avi_edit, beyond, fresh_run, sha256
 

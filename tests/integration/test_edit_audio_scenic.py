@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from scipy.io import wavfile
 
 from avipipe.cli import cli
-from avipipe.editor.edit.footage import Footage, read_lossless
+from avipipe.editor.edit.footage import Footage
 from avipipe.manifests import rle
+from avipipe.media.lossless import read_lossless
 from avipipe.media.probe import probe
 from tests.edit_models import refused, with_options
 from tests.scenic_models import tiny_scenic

@@ -17,10 +17,11 @@ from avipipe.editor.avi_edit.masks import to_cells
 from avipipe.editor.avi_edit.train.config import TrainConfig
 from avipipe.editor.common.media import cut_mask
 from avipipe.editor.common.shards import ShardDataset, mask_pairs, mask_track
-from avipipe.editor.edit.footage import Footage, read_lossless
+from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.video import fit_sound, write_video
 from avipipe.manifests import rle
 from avipipe.media.ffmpeg import run as ffmpeg
+from avipipe.media.lossless import read_lossless
 
 STEPS = 120
 

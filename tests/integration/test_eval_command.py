@@ -53,7 +53,7 @@ def asked(folder: Path) -> list[str]:
 
 def test_a_run_leaves_a_row_for_everything(run: Path) -> None:
     clips = pq.read_table(run / "clips.parquet").to_pylist()
-    assert len(clips) == 3 * (2 + 4) * 6
+    assert len(clips) == 3 * (2 + 4) * 7
     status = {(c["method"], c["name"], c["metric"]): c["status"] for c in clips}
     assert status["good", "0", "ssim.full"] == "ok"
     assert status["bad", "2", "ssim.full"] == "failed"

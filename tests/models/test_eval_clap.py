@@ -54,3 +54,16 @@ def test_long_sound_is_heard_whole_and_alike_every_time(clap: ClapHtsat) -> None
     np.testing.assert_array_equal(once, again)
     with pytest.raises(AnnotatorError, match="at least one"):
         clap.audio(sound(0), sample_rate_hz=RATE_HZ)
+
+
+def test_windows_from_each_second_on_end_in_zeros(clap: ClapHtsat) -> None:
+    wave = sound(2.5)
+    found_KD = clap.each_second(wave, sample_rate_hz=RATE_HZ)
+    assert len(found_KD) == 3
+    for second, found_D in enumerate(found_KD):
+        shown = np.zeros(10 * RATE_HZ, np.float32)
+        shown[: wave.size - second * RATE_HZ] = wave[second * RATE_HZ :]
+        (alone_D,) = clap.audio(shown, sample_rate_hz=RATE_HZ)
+        np.testing.assert_allclose(found_D, alone_D, atol=1e-6)
+    with pytest.raises(AnnotatorError, match="at least one"):
+        clap.each_second(sound(0), sample_rate_hz=RATE_HZ)

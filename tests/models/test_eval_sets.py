@@ -21,6 +21,10 @@ from avipipe.evaluate.extractors.networks.vggish import Vggish  # noqa: E402
 from avipipe.evaluate.measuring import measure  # noqa: E402
 from avipipe.evaluate.tables import read_run  # noqa: E402
 from tests.integration import lavfi  # noqa: E402
+from tests.models.locked import lock  # noqa: E402
+from tests.models.tiny_cnn14 import FILE as CNN14_FILE  # noqa: E402
+from tests.models.tiny_cnn14 import NUM_HIDDEN, checkpoint  # noqa: E402
+from tests.models.tiny_matchers import write_clap  # noqa: E402
 
 NUM_SOURCES = 8
 METRICS = ("fvd.styleganv16", "fvd.cdfvd_i3d", "fvd.centrecrop", "kvd.i3d", "fad.vggish")
@@ -160,3 +164,29 @@ def test_features_of_networks_at_their_sizes(
         np.testing.assert_array_equal(copied.edit_MD, own.source_ND)
         assert np.abs(own.edit_MD - own.source_ND).max() > 0
     assert (found[0].scores["is.clip"].value or 0) >= 1
+
+
+def test_features_of_sounds_by_clap_and_cnn14(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_clap(tmp_path / "clap")
+    torch.save(checkpoint(), tmp_path / CNN14_FILE)
+    lock(monkeypatch, tmp_path, "clap")
+    monkeypatch.setattr("avipipe.evaluate.catalogue.embeddings.READY", {})
+    files = {"source": folder / "source/0.mp4", "edit": folder / "bad/0.mp4"}
+    (case,) = completed([Case(name="0", method="bad", **files)], "test")
+    controls = {each.control: each for each in controls_of([case], seed=0)}
+    names = ["fad.clap", "fad.cnn14"]
+    found = measure([case, controls["copy"], controls["shifted"]], names, tmp_path / "work")
+    for kind, shape in (("clap", (2, None)), ("cnn14", (1, NUM_HIDDEN))):
+        own, copy, shifted = (each.features[kind].pair for each in found)
+        assert own is not None, found[0].features[kind]
+        assert own.edit_MD.shape[0] == shape[0]  # of 1.1 s
+        assert shape[1] in (None, own.edit_MD.shape[1])
+        assert copy is not None
+        assert shifted is not None
+        np.testing.assert_array_equal(copy.edit_MD, own.source_ND)
+        assert np.abs(shifted.edit_MD - own.source_ND).max() > 0
+    silent = case.model_copy(update={"edit": folder / "bad/7.mp4"})
+    (none,) = measure([silent], names, tmp_path / "work")
+    assert {each.score.reason for each in none.features.values()} == {"the edit has no sound"}

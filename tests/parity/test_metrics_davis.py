@@ -46,6 +46,7 @@ def test_frames_and_their_means(davis: Arrays) -> None:
     close(statistics, davis["stats_M_R_D"], EXACT)
     whole = [mask_agreement(*pair, given_ends=False) for pair in zip(truths, masks, strict=True)]
     close([each.region_T for each in whole], davis["J_all_frames"], EXACT)
+    close([each.boundary_T for each in whole], davis["F_all_frames"], EXACT)
 
 
 def test_a_missing_object_counts_as_empty(davis: Arrays) -> None:

@@ -87,6 +87,20 @@ def test_extrapolation(frechet: Arrays) -> None:
     close([found.value, found.slope, found.r_squared], frechet["fadinf_score_slope_r2"], 1e-6)
 
 
+def test_points_of_fadtk_by_its_draws(frechet: Arrays) -> None:
+    """It draws the edits' features with replacement, after a seed that is not stored."""
+    base, edits = frechet["fadinf_base"], frechet["fadinf_eval"]
+    sizes, distances = frechet["fadinf_points"].T
+
+    def found(seed: int, num_points: int) -> list[float]:
+        draws = np.random.RandomState(seed)
+        rows = [draws.choice(len(edits), size=int(size)) for size in sizes[:num_points]]
+        return [frechet_distance(base, edits[each]) for each in rows]
+
+    (seed,) = (s for s in range(100) if abs(found(s, 1)[0] - distances[0]) < 1e-6 * distances[0])
+    close(found(seed, len(sizes)), distances, 1e-6)
+
+
 def test_kernels(frechet: Arrays) -> None:
     pair = frechet["tall_real"], frechet["tall_fake"]
     close(kid(*pair), frechet["kid_unbiased"], 1e-9)

@@ -86,6 +86,9 @@ def test_sign_flips(statistics: Arrays) -> None:
         differences = statistics[f"{name}_a"] - statistics[f"{name}_b"]
         found = sign_flip_p(differences, np.arange(len(differences)), seed=0)
         close(found, statistics[f"{name}_p_two_sided"], TOLERANCE)
+        close(found, statistics[f"{name}_p_abs"], TOLERANCE)
+        sides = [statistics[f"{name}_p_{side}"] for side in ("less", "greater")]
+        close(found, np.minimum(1.0, 2 * np.min(sides)), TOLERANCE)
     found = sign_flip_p(statistics["permc_diff"], statistics["permc_cluster"], seed=0)
     close(found, statistics["permc_p_two_sided"], TOLERANCE)
 

@@ -198,7 +198,11 @@ def many(num: int) -> list[Case]:
 def test_controls_are_one_of_each_kind_a_source_whoever_edited_it() -> None:
     cases = many(4) + [case.model_copy(update={"method": "n"}) for case in many(4)]
     controls = controls_of(cases, seed=0)
-    assert len(controls) == 4 * len(CONTROLS)
+    assert len(controls) == 4 * (len(CONTROLS) - 1)
+    through_vae = controls_of(cases, seed=0, vae=Path("vae"))
+    assert len(through_vae) == 4 * len(CONTROLS)
+    assert {case.vae for case in through_vae if case.control == "vae"} == {Path("vae")}
+    assert {case.vae for case in through_vae if case.control != "vae"} == {None}
     assert {case.edit == case.source for case in controls} == {True}
 
 

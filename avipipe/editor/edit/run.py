@@ -18,7 +18,6 @@ from pydantic import ValidationError
 from avipipe import __version__
 from avipipe.annotators.base import Frames, Mask
 from avipipe.config_file import difference
-from avipipe.editor.edit.footage import write_lossless
 from avipipe.editor.edit.inputs import read_inputs
 from avipipe.editor.edit.job import Job
 from avipipe.editor.edit.kept import NAME as KEPT_NAME
@@ -40,6 +39,7 @@ from avipipe.errors import ConfigError, RunError
 from avipipe.files import locked, sha256_of
 from avipipe.manifests.rle import MaskTrack, write_json
 from avipipe.manifests.samples import FPS
+from avipipe.media.lossless import write_lossless
 
 JOB_NAME = "job.json"
 WORK_NAME = "work"

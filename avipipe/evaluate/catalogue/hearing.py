@@ -9,9 +9,9 @@ from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.catalogue.embeddings import heard, ready
 from avipipe.evaluate.extractors.clap import SAMPLE_RATE_HZ as CLAP_HZ
 from avipipe.evaluate.extractors.clap import ClapHtsat
+from avipipe.evaluate.extractors.cnn14 import Cnn14Classes
 from avipipe.evaluate.extractors.htsat import SAMPLE_RATE_HZ as HTSAT_HZ
 from avipipe.evaluate.extractors.htsat import HtsatBase
-from avipipe.evaluate.extractors.panns import PannsCnn14
 from avipipe.evaluate.metric import Metric, metric_by
 from avipipe.evaluate.metrics import clap_score, lpaps
 from avipipe.evaluate.metrics.audio_kl import kl_scores
@@ -45,8 +45,8 @@ def _both(view: CaseView, rate_hz: int) -> tuple[Waves, Waves]:
 
 
 def _kl_panns(view: CaseView) -> float:
-    model = ready(PannsCnn14)
-    waves = _both(view, PannsCnn14.sample_rate_hz)
+    model = ready(Cnn14Classes)
+    waves = _both(view, Cnn14Classes.sample_rate_hz)
     return kl_divergence(*(model.logits(wave_N - wave_N.mean()) for wave_N in waves))
 
 
@@ -97,7 +97,7 @@ HEARING: dict[str, Metric] = {
     ),
     "kl.panns": _metric(
         _kl_panns,
-        PannsCnn14,
+        Cnn14Classes,
         "none",
         "By how much the edit sounds of other classes than its source; 0 is the same.",
         "KL(source || edit) in nats of the softmax over AudioSet's 527 classes by PANNs' Cnn14 for "

@@ -45,6 +45,14 @@ PICTURES: dict[str, Metric] = {
         words="How alike edit and source are, everywhere.",
         protocol=f"SSIM, Gaussian window of 11 px, sigma 1.5, of {DETAIL}.",
     ),
+    "ssim.skimage": Metric(
+        measure=_whole(ssim.ssim_uniform),
+        needs=("pairs",),
+        sense="none",
+        family="picture",
+        words="The same as scikit-image has it where it is told nothing.",
+        protocol=f"SSIM, flat window of 7 px, variances of a sample, without borders, of {DETAIL}.",
+    ),
     "ssim.map": Metric(
         measure=_outside(ssim.ssim_inside),
         needs=("pairs", "mask"),

@@ -6,11 +6,14 @@ from typing import Any
 from avipipe.annotators.weighted import Weighted
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.catalogue.embeddings import Embeddings, kept_name, ready
-from avipipe.evaluate.extractors import fvd_views, vggish
+from avipipe.evaluate.extractors import fvd_views
+from avipipe.evaluate.extractors.clap import ClapHtsat
+from avipipe.evaluate.extractors.cnn14 import Cnn14Audio
 from avipipe.evaluate.extractors.i3d import I3dStyleganV, I3dVideoGpt
 from avipipe.evaluate.extractors.inception import InceptionFid
 from avipipe.evaluate.extractors.vggish import VggishAudio
 from avipipe.evaluate.extractors.videomae import VideoMaeV2
+from avipipe.evaluate.metric import Need
 from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.evaluate.set_metric import FeatureKind, FeaturePair, SetMetric
 from avipipe.evaluate.statistics.set_statistics import Frechet, InceptionOfSet, KernelDistance
@@ -53,24 +56,29 @@ def _of_videos(
     return embed
 
 
-def _of_sounds(view: CaseView) -> FeaturePair:
-    """VGGish's embeddings of each whole 0.96 s of both sounds, as long as both last."""
-    rate_hz = VggishAudio.sample_rate_hz
-    waves = [w.mean(axis=0) for w in (view.source.wave(rate_hz), view.edit_wave(rate_hz))]
-    num = min(map(len, waves))
+def _of_sounds(
+    extractor: type[Any], hear: Callable[[Any, Waves], Embeddings]
+) -> Callable[[CaseView], FeaturePair]:
+    """What a model makes of both sounds, as long as both last; kept by the content of the file."""
+    rate_hz: int = extractor.sample_rate_hz
 
-    def side(media: MediaView, wave_N: Waves, derived: str) -> Embeddings:
-        name = kept_name(VggishAudio, f"{num}-{derived}")
-        return view.cached(media, name, lambda: ready(VggishAudio).features(wave_N[:num]))
+    def embed(view: CaseView) -> FeaturePair:
+        waves = [w.mean(axis=0) for w in (view.source.wave(rate_hz), view.edit_wave(rate_hz))]
+        num = min(map(len, waves))
 
-    derived = "shifted" if view.control == "shifted" else ""
-    pair = FeaturePair(side(view.source, waves[0], ""), side(view.sound, waves[1], derived))
-    if not len(pair.edit_MD):
-        raise Undefined(
-            f"the sounds both last {num / rate_hz:.2f} s, and VGGish hears "
-            f"{vggish.EXAMPLE_FRAMES / 100:.2f} s at a time"
-        )
-    return pair
+        def side(media: MediaView, wave_N: Waves, derived: str) -> Embeddings:
+            name = kept_name(extractor, f"{num}-{derived}")
+            return view.cached(media, name, lambda: hear(ready(extractor), wave_N[:num]))
+
+        derived = "shifted" if view.control == "shifted" else ""
+        pair = FeaturePair(side(view.source, waves[0], ""), side(view.sound, waves[1], derived))
+        if not len(pair.edit_MD):
+            raise Undefined(
+                f"the sounds both last {num / rate_hz:.2f} s: too short for {extractor.name}"
+            )
+        return pair
+
+    return embed
 
 
 def _of_middles(view: CaseView) -> FeaturePair:
@@ -128,7 +136,23 @@ _CDFVD_VIDEOMAE = FeatureKind(
     ("pictures",),
     (VideoMaeV2,),
 )
-_VGGISH = FeatureKind("vggish", _of_sounds, ("sound", "source_sound"), (VggishAudio,))
+_SOUNDS: tuple[Need, ...] = ("sound", "source_sound")
+_VGGISH = FeatureKind(
+    "vggish",
+    _of_sounds(VggishAudio, VggishAudio.features),
+    _SOUNDS,
+    (VggishAudio,),
+)
+_CLAP = FeatureKind(
+    "clap",
+    _of_sounds(
+        ClapHtsat,
+        lambda model, wave_N: model.each_second(wave_N, sample_rate_hz=model.sample_rate_hz),
+    ),
+    _SOUNDS,
+    (ClapHtsat,),
+)
+_CNN14 = FeatureKind("cnn14", _of_sounds(Cnn14Audio, Cnn14Audio.features), _SOUNDS, (Cnn14Audio,))
 _INCEPTION = FeatureKind("inception.middle", _of_middles, ("pictures",), (InceptionFid,))
 
 SETS: dict[str, SetMetric] = {
@@ -191,6 +215,25 @@ SETS: dict[str, SetMetric] = {
         "Fréchet distance of VGGish's embeddings of each whole 0.96 s, mono at 16 kHz, without PCA "
         "and the last rectifier, as frechet-audio-distance and av-benchmark have it, covariances "
         f"divided by N - 1. {_BIASED}",
+    ),
+    "fad.clap": SetMetric(
+        _CLAP,
+        Frechet(ddof=1),
+        "lower",
+        "The same by a model that knows words for sounds.",
+        "Fréchet distance of embeddings of LAION-CLAP (HTSAT-tiny, unfused), as fadtk's "
+        "clap-laion-audio has it: 10 s from each second on, zeros beyond the end, mono at 48 kHz, "
+        "covariances divided by N - 1; without its rounding to 16 bits, and by the checkpoint "
+        f"that transformers was made for. {_BIASED}",
+    ),
+    "fad.cnn14": SetMetric(
+        _CNN14,
+        Frechet(ddof=1),
+        "lower",
+        "The same by a model that tells sounds apart.",
+        "Fréchet distance of embeddings of PANNs' Cnn14 at 32 kHz, one for each whole sound, mono, "
+        "as frechet-audio-distance has them, covariances divided by N - 1; av-benchmark takes the "
+        f"network for 16 kHz. {_BIASED}",
     ),
     "is.set": SetMetric(
         _INCEPTION,

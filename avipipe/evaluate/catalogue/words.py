@@ -1,14 +1,22 @@
-"""Metrics by CLIP: does an edit show what was asked for, and do its pictures go together?"""
+"""Metrics by CLIP and ViCLIP: does an edit show what was asked for, and do its pictures match?"""
 
 from collections.abc import Callable
 from typing import Any
 
 from avipipe.evaluate.case_view import CaseView
-from avipipe.evaluate.catalogue.embeddings import Embeddings, clip_frames, clip_text, ready
+from avipipe.evaluate.catalogue.embeddings import (
+    Embeddings,
+    clip_frames,
+    clip_text,
+    of_edit,
+    ready,
+)
 from avipipe.evaluate.extractors.clip import ClipVitB32, ClipVitL14
 from avipipe.evaluate.extractors.local_views import cropped_views, masked_views
+from avipipe.evaluate.extractors.viclip import ViClipL14
 from avipipe.evaluate.metric import Family, Metric, Need, metric_by
 from avipipe.evaluate.metrics import clip_score
+from avipipe.evaluate.metrics.video_text import video_text_similarity
 
 _PERCENT = 100.0
 """Tables print cosines and shares times this."""
@@ -50,6 +58,11 @@ def _local(show: Callable[..., object]) -> Callable[[CaseView], float]:
         return _PERCENT * clip_score.text_similarity(ready(ClipVitL14).images(shown), text_D)
 
     return measure
+
+
+def _as_video(view: CaseView) -> float:
+    video_D = of_edit(view, ViClipL14, lambda model, frames_THWC: model.video(frames_THWC))
+    return video_text_similarity(video_D, ready(ViClipL14).text(view.case.target_prompt))
 
 
 def _metric(
@@ -127,5 +140,17 @@ WORDS |= {
         "Steadiness times fit with the target prompt.",
         f"fcall.b32 / 100 times clipt.b32 (AudioScenic's Temp-S), {_FRAMES}.",
         "target_prompt",
+    ),
+    "viclip.vbench": metric_by(
+        _as_video,
+        ViClipL14,
+        "higher",
+        "How well the video as a whole, with its motion, fits the target prompt.",
+        "As VBench's overall consistency: cosine of ViCLIP ViT-L/14 (InternVid-10M-FLT) of 8 "
+        "pictures, from the middles of equal parts, with the first 32 tokens of the prompt, "
+        f"{_FRAMES}; VBench takes them at the size of the file.",
+        "pictures",
+        "target_prompt",
+        family="text",
     ),
 }

@@ -58,11 +58,32 @@ class ClapHtsat(Weighted):
         Raises:
             AnnotatorError: no samples, or one that is not finite.
         """
+        wav_N = self._resampled(wav_N, sample_rate_hz)
+        return self._embedded(np.array_split(wav_N, -(-wav_N.size // self._mel.nb_max_samples)))
+
+    def each_second(self, wav_N: Wave, *, sample_rate_hz: int) -> Embeddings:
+        """Embeddings (K, D) of 10 s from each second on, with zeros beyond the end.
+
+        Args:
+            wav_N: mono in [-1, 1].
+        Raises:
+            AnnotatorError: no samples, or one that is not finite.
+        Source: microsoft/fadtk, model_loader.py (`CLAPLaionModel`), which also rounds samples to 16
+            bits and embeddings to float16.
+        """
+        wav_N = self._resampled(wav_N, sample_rate_hz)
+        length: int = self._mel.nb_max_samples
+        padded_N = np.pad(wav_N, (0, length))
+        begins = range(0, wav_N.size, SAMPLE_RATE_HZ)
+        return self._embedded([padded_N[first : first + length] for first in begins])
+
+    def _resampled(self, wav_N: Wave, sample_rate_hz: int) -> Wave:
+        check_wave(wav_N, sample_rate_hz=sample_rate_hz)
+        return resample(wav_N, from_hz=sample_rate_hz, to_hz=SAMPLE_RATE_HZ)
+
+    def _embedded(self, windows: Sequence[Wave]) -> Embeddings:
         from avipipe.evaluate.extractors.networks.running import exact
 
-        check_wave(wav_N, sample_rate_hz=sample_rate_hz)
-        wav_N = resample(wav_N, from_hz=sample_rate_hz, to_hz=SAMPLE_RATE_HZ)
-        windows = np.array_split(wav_N, -(-wav_N.size // self._mel.nb_max_samples))
         found = []
         for first in range(0, len(windows), _WINDOWS_AT_ONCE):
             inputs = self._mel(

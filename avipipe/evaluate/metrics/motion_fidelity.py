@@ -13,6 +13,10 @@ from avipipe.evaluate.metrics.undefined import Undefined, require_finite
 
 Tracks = npt.NDArray[np.floating[Any]]
 
+MIN_STEP_PX = 0.5
+"""A shorter step is none: what the chained flow of still pictures wanders. A choice."""
+_MIN_MOVING = 0.5
+"""Share of its steps in which a track must move, to be asked for its like. A choice."""
 STILL_PX = 1e-8
 """Added to the length of a step, so that a point that stands still has no direction: far below
 what a tracker can tell."""
@@ -68,6 +72,63 @@ def fidelity_symmetric(edit_PTC: Tracks, source_QTC: Tracks) -> float:
     matrix_PQ = step_similarity(edit_PTC, source_QTC, still_px=STILL_PX)
     require_finite(matrix_PQ, "tracks")
     return float((matrix_PQ.max(axis=1).mean() + matrix_PQ.max(axis=0).mean()) / 2)
+
+
+def fidelity_moving(
+    edit_WPTC: Tracks, source_WQTC: Tracks, *, min_step_px: float = MIN_STEP_PX
+) -> float:
+    """Mean of the best match of every track that moves, of the edit and of the source, in [0, 1].
+
+    Two tracks are compared over the steps in which either moves; a step of one alone adds 0. So an
+    unedited video has 1 however much of it stands still, and a still one has 0. A track that
+    nothing moves like adds 0, and so does a side of which nothing moves.
+
+    Args:
+        edit_WPTC, source_WQTC: of W windows, each with tracks of its own; a track that holds NaN is
+            left out.
+        min_step_px: shorter steps are none.
+    Raises:
+        Undefined: nothing moves in the source, or another number of windows or frames.
+    Source: Yatim et al., Space-Time Diffusion Features (CVPR 2024), equation 9, which has no value
+        for what stands still.
+    """
+    if edit_WPTC.shape[::2] != source_WQTC.shape[::2]:
+        raise Undefined(
+            f"tracks of {edit_WPTC.shape[::2]} windows and frames against "
+            f"{source_WQTC.shape[::2]} of the source"
+        )
+    edit_bests, source_bests = [], []
+    for edit_PTC, source_QTC in zip(edit_WPTC, source_WQTC, strict=True):
+        edit, source = (_long_steps(each, min_step_px) for each in (edit_PTC, source_QTC))
+        edit_bests.append(_best_matches(edit, source))
+        source_bests.append(_best_matches(source, edit))
+    of_edit, of_source = np.concatenate(edit_bests), np.concatenate(source_bests)
+    if not len(of_source):
+        raise Undefined("nothing that can be followed moves in the source")
+    return float(of_source.mean() + (of_edit.mean() if len(of_edit) else 0.0)) / 2
+
+
+def _long_steps(tracks_PTC: Tracks, min_step_px: float) -> npt.NDArray[np.float64]:
+    """Directions (P, T - 1, xy) of the steps of whole tracks, 0 for a step that is none."""
+    whole_PTC = tracks_PTC[np.isfinite(tracks_PTC).all(axis=(1, 2))].astype(np.float64)
+    steps = np.diff(whole_PTC, axis=1)
+    lengths = np.linalg.norm(steps, axis=-1, keepdims=True)
+    return np.where(lengths >= min_step_px, steps / np.maximum(lengths, min_step_px), 0.0)
+
+
+def _best_matches(
+    of_PTC: npt.NDArray[np.float64], among_QTC: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Similarity of each moving track with its best match, at least 0."""
+    moves_PT, among_QT = (
+        (each != 0).any(axis=2).astype(np.float64) for each in (of_PTC, among_QTC)
+    )
+    is_moving = moves_PT.mean(axis=1) >= _MIN_MOVING
+    moves_PT = moves_PT[is_moving]
+    both_PQ = moves_PT @ among_QT.T
+    either_PQ = moves_PT.sum(axis=1)[:, None] + among_QT.sum(axis=1)[None] - both_PQ
+    cosines_PQ = np.tensordot(of_PTC[is_moving], among_QTC, axes=((1, 2), (1, 2)))
+    return np.asarray((cosines_PQ / either_PQ).max(axis=1, initial=0.0))
 
 
 def box_five(masks_THW: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,6 @@ from markupsafe import Markup
 from avipipe import __version__
 from avipipe.evaluate.catalogue import LISTED
 from avipipe.evaluate.conclude import Conclusion
-from avipipe.evaluate.controls import CONTROLS
 from avipipe.evaluate.metric import lacking
 from avipipe.evaluate.report.figures import SENSES
 from avipipe.evaluate.report.model import EvaluatePage, page_of
@@ -44,7 +43,7 @@ def render(page: EvaluatePage, worst: Sequence[WorstCase]) -> str:
             worst=[(case, Markup(case.source.video), Markup(case.edit.video)) for case in worst],
             metrics=LISTED,
             senses=SENSES,
-            controls=CONTROLS,
+            controls={each.control: each.words for each in page.columns if each.control},
             lacking={name: lacking(LISTED[name]) for name in page.facts["metrics"]},
             css=Markup(shared("base.css") + joined(_HERE / "report.css")),
             script=Markup(script),

@@ -11,12 +11,12 @@ import pytest
 
 from avipipe.annotators.base import Mask
 from avipipe.editor.common.media import Take
-from avipipe.editor.edit.footage import write_lossless
 from avipipe.editor.edit.job import MaskSpec
 from avipipe.editor.edit.masks_in import UserMask, read_mask, turned
 from avipipe.errors import ConfigError
 from avipipe.manifests import rle
 from avipipe.manifests.rle import MaskTrack
+from avipipe.media.lossless import write_lossless
 
 SHAPE = (200, 100)
 """Width and height of the picture; it is scaled to 128 x 64, of which the middle 96 are edited."""

@@ -9,7 +9,7 @@ import pytest
 from avipipe.annotators.base import Frames, Mask
 from avipipe.evaluate.metrics.leakage import background_leakage
 from avipipe.evaluate.metrics.pixel_error import mse, mse_zero_fill, psnr_db, psnr_zero_fill_db
-from avipipe.evaluate.metrics.ssim import ssim, ssim_inside, ssim_zero_fill
+from avipipe.evaluate.metrics.ssim import ssim, ssim_inside, ssim_uniform, ssim_zero_fill
 from avipipe.evaluate.metrics.undefined import Undefined
 from avipipe.evaluate.metrics.warp_error import dis_flows, warp_error
 
@@ -149,3 +149,18 @@ def test_warp_error_refuses_what_has_no_flow() -> None:
         warp_error(video, [flow + 500])
     with pytest.raises(Undefined, match="NaN"):
         warp_error(video, [flow * np.nan])
+
+
+def test_one_flat_window_has_the_ssim_of_its_formula() -> None:
+    rng = np.random.default_rng(5)
+    source, edit = (rng.integers(0, 256, (1, 7, 7, 3), np.uint8) for _ in range(2))
+    expected = []
+    for channel in range(3):
+        x, y = (each[0, ..., channel].ravel() / 255 for each in (source, edit))
+        (var_x, both), (_, var_y) = np.cov(x, y)
+        means = (2 * x.mean() * y.mean() + 1e-4) / (x.mean() ** 2 + y.mean() ** 2 + 1e-4)
+        expected.append(means * (2 * both + 9e-4) / (var_x + var_y + 9e-4))
+    assert ssim_uniform(source, edit) == pytest.approx(np.mean(expected), abs=1e-5)
+    assert ssim_uniform(source, source) == pytest.approx(1.0)
+    with pytest.raises(Undefined, match="no window"):
+        ssim_uniform(source[:, :6], edit[:, :6])

@@ -10,14 +10,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import ClapAudioConfig, ClapAudioModel
 
 from avipipe import weights
 from avipipe.annotators.reading import pull_again, reading
-from avipipe.evaluate.extractors.networks.running import filled
+from avipipe.evaluate.extractors.networks.running import filled, with_numpy
 
 _FILE = "music_speech_epoch_15_esc_89.25.pt"
 _TOWER = "audio_branch."
@@ -63,17 +62,8 @@ def stages(network: ClapAudioModel, log_mel_B1FM: Tensor) -> list[Tensor]:
 
 
 def _tower(weight: str) -> Iterator[tuple[str, Tensor]]:
-    # Beside its tensors the checkpoint tells epochs as numpy's numbers, in names of numpy 1.
-    scalar = np.float64(0).__reduce__()[0]
-    known: list[Any] = [
-        *((scalar, f"{package}.multiarray.scalar") for package in ("numpy.core", "numpy._core")),
-        *(np.dtype, np.dtypes.Float64DType, np.dtypes.Int64DType),
-    ]
     path = weights.locate(weight) / _FILE
-    with (
-        reading(path, "LAION-CLAP", pull_again(weight)),
-        torch.serialization.safe_globals(known),
-    ):
+    with reading(path, "LAION-CLAP", pull_again(weight)), with_numpy():
         checkpoint: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         tensors = checkpoint.get("state_dict", checkpoint)
     for name, tensor in tensors.items():

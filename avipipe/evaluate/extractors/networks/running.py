@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +28,27 @@ def read_state(weight: str) -> dict[str, Tensor]:
     with reading(path, f"`{weight}`", pull_again(weight)):
         state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         return dict(state.items())
+
+
+@contextmanager
+def with_numpy() -> Iterator[None]:
+    """Read checkpoints here that hold numbers and arrays of numpy beside their tensors.
+
+    Trainers save losses and the order of their samples so, in names of numpy 1 or 2. None of it can
+    run code.
+    """
+    makers = {
+        "scalar": np.float64(0).__reduce__()[0],
+        "_reconstruct": np.zeros(0).__reduce__()[0],
+    }
+    known: list[Any] = [
+        (maker, f"{package}.multiarray.{name}")
+        for name, maker in makers.items()
+        for package in ("numpy.core", "numpy._core")
+    ]
+    known += [np.ndarray, np.dtype, np.dtypes.Float64DType, np.dtypes.Int64DType]
+    with torch.serialization.safe_globals(known):
+        yield
 
 
 def built(
