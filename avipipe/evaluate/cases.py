@@ -188,8 +188,7 @@ def _group(case: Case) -> str:
 def _missing(case: Case, method: str) -> Case:
     problem = f"{method} has no edit of it, though {case.method} has"
     own = dict.fromkeys(("edit", "edit_mask", "seed", "precision", "making_s"))
-    told = {**own, "method": method, "problem": case.problem or problem}
-    return case.model_copy(update=told)
+    return case.model_copy(update={**own, "method": method, "problem": case.problem or problem})
 
 
 def select(cases: Sequence[Case], shard: tuple[int, int]) -> list[Case]:

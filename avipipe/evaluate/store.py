@@ -42,11 +42,11 @@ def case_key(case: Case) -> str:
     parts: dict[str, Any] = {name: content(path) for name, path in sorted(case.files.items())}
     for name in ("source_prompt", "target_prompt", "instruction", "label", "control", "shown"):
         parts[name] = getattr(case, name)
+    if case.vae is not None:
+        parts["vae"] = vae_identity(case.vae)
     # Only where they are given, so that what was stored before there were any is found.
     given = case.model_dump(mode="json", include=set(_GIVEN), exclude_defaults=True)
     parts |= {name: given[name] for name in _GIVEN if name in given}
-    if case.vae is not None:
-        parts["vae"] = vae_identity(case.vae)
     return digest([VIEWS_VERSION, parts])[:_KEY_CHARS]
 
 

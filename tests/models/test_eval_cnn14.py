@@ -10,15 +10,8 @@ import torch
 from torch import Tensor
 
 from avipipe.errors import AnnotatorError, WeightsError
-from avipipe.evaluate.cases import Case, completed
-from avipipe.evaluate.controls import controls_of
 from avipipe.evaluate.extractors.cnn14 import Cnn14Audio
-from avipipe.evaluate.extractors.cnn14_classes import Cnn14Classes
-from avipipe.evaluate.extractors.networks.cnn14 import load_cnn14
-from avipipe.evaluate.measuring import measure
-from avipipe.evaluate.metrics.undefined import Undefined
-from tests.integration import lavfi
-from tests.models.tiny_cnn14 import FILE, NUM_CLASSES, NUM_HIDDEN, checkpoint
+from tests.models.tiny_cnn14 import FILE, NUM_HIDDEN, checkpoint
 
 RATE_HZ = 32_000
 
@@ -91,43 +84,3 @@ def test_a_part_of_a_network_is_refused(path: Path, lost: str) -> None:
     torch.save(checkpoint()["model"], path)
     with pytest.raises(WeightsError, match="weights pull cnn14"):
         Cnn14Audio().setup()
-
-
-@pytest.fixture
-def classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cnn14Classes:
-    monkeypatch.setenv("AVIPIPE_WEIGHTS_DIR", str(tmp_path))
-    monkeypatch.setattr("avipipe.evaluate.catalogue.embeddings.READY", {})
-    torch.save(checkpoint(window=512), tmp_path / "Cnn14_16k_mAP=0.438.pth")
-    found = Cnn14Classes()
-    found.setup()
-    return found
-
-
-def test_classes_are_a_layer_above_the_embedding(classes: Cnn14Classes, tmp_path: Path) -> None:
-    wav_N = sound(0.5)
-    state = torch.load(tmp_path / "Cnn14_16k_mAP=0.438.pth", weights_only=False)["model"]
-    with torch.inference_mode():
-        (embedding_D,) = load_cnn14("cnn14_16k")(torch.from_numpy(wav_N)[None])
-    expected_C = state["fc_audioset.weight"] @ embedding_D + state["fc_audioset.bias"]
-    found_C = classes.logits(wav_N)
-    assert found_C.shape == (NUM_CLASSES,)
-    np.testing.assert_allclose(found_C, expected_C.numpy(), rtol=1e-4, atol=1e-4)
-    with pytest.raises(Undefined, match=r"0\.30 s, under 0\.32 s"):
-        classes.logits(sound(0.15))
-
-
-@pytest.mark.usefixtures("classes")
-def test_kl_is_that_of_the_softmax(tmp_path: Path) -> None:
-    sounds = {"source": "sine=f=440:d=1", "edit": "anoisesrc=a=0.3:seed=1:d=1"}
-    files = {
-        name: lavfi.write(tmp_path / f"{name}.mkv", video="color=s=64x48:r=24:d=1", audio=graph)
-        for name, graph in sounds.items()
-    }
-    cases = completed([Case(name="a", method="m", **files)], "test")
-    copy = next(each for each in controls_of(cases, seed=0) if each.control == "copy")
-    own, copied = (
-        each.scores["kl.panns"] for each in measure([*cases, copy], ["kl.panns"], tmp_path)
-    )
-    assert own.value is not None
-    assert own.value > 1e-3
-    assert copied.value == pytest.approx(0.0, abs=1e-9)

@@ -1,6 +1,7 @@
-"""KL of what taggers hear in source and edit: AST as it is loaded, and YAMNet's own weights."""
+"""KL of what taggers hear: Cnn14 and AST as they are loaded, and YAMNet's own weights."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,16 @@ from avipipe.annotators import audioset  # noqa: E402
 from avipipe.annotators.full.tag import AstTagger  # noqa: E402
 from avipipe.evaluate.cases import Case, completed  # noqa: E402
 from avipipe.evaluate.controls import controls_of  # noqa: E402
+from avipipe.evaluate.extractors.cnn14 import Cnn14Classes  # noqa: E402
 from avipipe.evaluate.measuring import measure  # noqa: E402
+from avipipe.evaluate.metrics.undefined import Undefined  # noqa: E402
 from avipipe.evaluate.views import MediaView  # noqa: E402
 from avipipe.weights import entry, find  # noqa: E402
 from tests.integration import lavfi  # noqa: E402
 from tests.models.locked import lock  # noqa: E402
+from tests.models.single_file import lock_file  # noqa: E402
 from tests.models.test_ast import write_ast  # noqa: E402
+from tests.models.tiny_cnn14 import checkpoint  # noqa: E402
 
 PICTURE = "color=s=64x48:r=24:d=2"
 
@@ -41,6 +46,51 @@ def case(tmp_path: Path) -> Case:
     }
     (found,) = completed([Case(name="a", method="m", **files)], "test")
     return found
+
+
+def _moderate() -> dict[str, Any]:
+    """A checkpoint whose classes are not sure of anything."""
+    found = checkpoint(num_bins=257, num_classes=527)
+    found["model"]["fc_audioset.weight"] *= 0.01
+    return found
+
+
+@pytest.fixture
+def cnn14(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cnn14Classes:
+    path = tmp_path / "Cnn14_16k_mAP=0.438.pth"
+    torch.save(_moderate(), path)
+    lock_file(monkeypatch, path, "cnn14_16k")
+    extractor = Cnn14Classes()
+    extractor.setup()
+    return extractor
+
+
+def test_panns_give_the_divergence_of_their_classes(
+    case: Case, tmp_path: Path, cnn14: Cnn14Classes
+) -> None:
+    copy = next(each for each in controls_of([case], seed=0) if each.control == "copy")
+    own, copied = measure([case, copy], ["kl.panns"], tmp_path / "work")
+    assert case.source is not None
+    assert case.edit is not None
+    waves = (MediaView(p, tmp_path).wave(16_000).mean(axis=0) for p in (case.source, case.edit))
+    source, edit = (
+        scipy.special.softmax(cnn14.logits(wave_N - wave_N.mean()).astype(float))
+        for wave_N in waves
+    )
+    expected = float(scipy.stats.entropy(source, edit))
+    assert expected > 1e-3
+    assert own.scores["kl.panns"].value == pytest.approx(expected, rel=1e-3)
+    assert copied.scores["kl.panns"].value == pytest.approx(0.0, abs=1e-9)
+
+
+def test_classes_are_made_of_the_embedding_every_10_ms(cnn14: Cnn14Classes) -> None:
+    wave_N = (0.1 * np.random.default_rng(0).standard_normal(8000)).astype(np.float32)
+    (embedding_D,) = cnn14.features(wave_N)
+    expected_C = _moderate()["model"]["fc_audioset.weight"].numpy() @ embedding_D
+    np.testing.assert_allclose(cnn14.logits(wave_N), expected_C, rtol=1e-4, atol=1e-4)
+    assert cnn14.logits(wave_N[:4960]).shape == (527,), "32 frames are enough"
+    with pytest.raises(Undefined, match=r"0\.30 s, under 0\.31 s"):
+        cnn14.logits(wave_N[:4800])
 
 
 def test_ast_gives_the_divergence_of_its_classes(

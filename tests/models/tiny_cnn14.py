@@ -7,19 +7,18 @@ import torch
 from torch import Tensor, nn
 
 FILE = "Cnn14_mAP=0.431.pth"
-NUM_MELS, NUM_CLASSES = 40, 5
+NUM_MELS, NUM_BINS = 40, 513
 CHANNELS = (4, 4, 6, 6, 8, 8)
 NUM_HIDDEN = 12
 
 
-def checkpoint(window: int = 1024) -> dict[str, Any]:
+def checkpoint(num_bins: int = NUM_BINS, num_classes: int = 3) -> dict[str, Any]:
     """What PANNs' trainer saves: the network under `model`, and the state of its sampler.
 
     Args:
-        window: samples of a window: 1024 at 32 kHz, 512 at 16 kHz.
+        num_bins: of the spectrum, 513 at 32 kHz and 257 at 16.
     """
     torch.manual_seed(0)
-    num_bins = window // 2 + 1
     state: dict[str, Tensor] = {}
     before = 1
     for number, after in enumerate(CHANNELS, start=1):
@@ -34,10 +33,10 @@ def checkpoint(window: int = 1024) -> dict[str, Any]:
     norm.running_var = torch.full((NUM_MELS,), 100.0)
     state |= {f"bn0.{key}": value for key, value in norm.state_dict().items()}
     state["logmel_extractor.melW"] = torch.rand(num_bins, NUM_MELS) / num_bins
-    state["spectrogram_extractor.stft.conv_real.weight"] = torch.zeros(num_bins, 1, window)
-    state["fc1.weight"] = torch.randn(NUM_HIDDEN, before)
-    # Small, so that no class is certain.
-    state["fc_audioset.weight"] = 0.1 * torch.randn(NUM_CLASSES, NUM_HIDDEN)
-    for name, size in (("fc1", NUM_HIDDEN), ("fc_audioset", NUM_CLASSES)):
+    state["spectrogram_extractor.stft.conv_real.weight"] = torch.zeros(
+        num_bins, 1, 2 * num_bins - 2
+    )
+    for name, size in (("fc1", NUM_HIDDEN), ("fc_audioset", num_classes)):
+        state[f"{name}.weight"] = torch.randn(size, before if name == "fc1" else NUM_HIDDEN)
         state[f"{name}.bias"] = torch.zeros(size)
     return {"iteration": 1, "model": state, "sampler": {"indexes": np.arange(3)}}

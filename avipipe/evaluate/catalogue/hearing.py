@@ -9,7 +9,7 @@ from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.catalogue.embeddings import heard, ready
 from avipipe.evaluate.extractors.clap import SAMPLE_RATE_HZ as CLAP_HZ
 from avipipe.evaluate.extractors.clap import ClapHtsat
-from avipipe.evaluate.extractors.cnn14_classes import Cnn14Classes
+from avipipe.evaluate.extractors.cnn14 import Cnn14Classes
 from avipipe.evaluate.extractors.htsat import SAMPLE_RATE_HZ as HTSAT_HZ
 from avipipe.evaluate.extractors.htsat import HtsatBase
 from avipipe.evaluate.metric import Metric, metric_by

@@ -1,13 +1,14 @@
 """Cnn14 of PANNs, in the names and shapes of its public weights.
 
-B sounds of N samples, F frames, M mel bands. Sizes, also of windows, are those of the checkpoint's
-tensors; its filters of mel bands are part of it.
+B sounds of N samples, F frames, M mel bands. Sizes are those of the checkpoint's tensors; its
+filters of mel bands are part of it.
 
 Source: Kong et al., PANNs: Large-scale pretrained audio neural networks for audio pattern
 recognition (TASLP 2020); qiuqiangkong/audioset_tagging_cnn (MIT), pytorch/models.py.
 """
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -18,18 +19,18 @@ from avipipe import weights
 from avipipe.annotators.reading import pull_again, reading
 from avipipe.evaluate.extractors.networks.running import built, with_numpy
 
-_HOPS = 5 / 16
-"""From a window to the next, of its length: 10 ms of 32 ms, at each rate there is one for."""
+HOPS_IN_WINDOW = Fraction(16, 5)
+"""Of frames: 10 ms of windows of 32 ms, at 16 and at 32 kHz."""
 _LEAST_POWER = 1e-10
 """Below which power counts as this much, before the logarithm."""
 _BLOCKS = tuple(f"conv_block{number}" for number in range(1, 7))
 """All but the last are followed by a halving."""
 _UNUSED = "spectrogram_extractor."
-"""The kernels of a Fourier transform, which torch has."""
+"""The kernels of a Fourier transform."""
 
 
 class Cnn14(nn.Module):
-    """The network from sound to embeddings, and to logits of AudioSet's C = 527 classes.
+    """The network from sound to embeddings, and from those to AudioSet's classes.
 
     Args:
         state: tensors of a checkpoint, for their sizes.
@@ -48,11 +49,6 @@ class Cnn14(nn.Module):
         self.fc1 = nn.Linear(before, len(state["fc1.bias"]))
         self.fc_audioset = nn.Linear(len(state["fc1.bias"]), len(state["fc_audioset.bias"]))
 
-    def logits(self, waves_BN: Tensor) -> Tensor:
-        """Of each class (B, C), of whole sounds of at least 32 frames."""
-        found_BC: Tensor = self.fc_audioset(self(waves_BN))
-        return found_BC
-
     def forward(self, waves_BN: Tensor) -> Tensor:
         """Embeddings (B, D), one for each whole sound, of at least 32 frames."""
         maps_BCFM = self.logmel_extractor(waves_BN)[:, None]
@@ -63,6 +59,11 @@ class Cnn14(nn.Module):
                 maps_BCFM = functional.avg_pool2d(maps_BCFM, 2)
         maps_BCF = maps_BCFM.mean(dim=3)
         return functional.relu(self.fc1(maps_BCF.amax(dim=2) + maps_BCF.mean(dim=2)))
+
+    def logits(self, waves_BN: Tensor) -> Tensor:
+        """Of each class (B, C), before the sigmoid."""
+        logits_BC: Tensor = self.fc_audioset(self(waves_BN))
+        return logits_BC
 
 
 class _MelBands(nn.Module):
@@ -77,14 +78,10 @@ class _MelBands(nn.Module):
     def forward(self, waves_BN: Tensor) -> Tensor:
         """Of frames every 10 ms, centred, the sound mirrored at its ends, (B, F, M)."""
         length = 2 * (len(self.melW) - 1)
+        hop = int(length / HOPS_IN_WINDOW)
         window = torch.hann_window(length, device=waves_BN.device)
         spectra_BKF = torch.stft(
-            waves_BN,
-            length,
-            round(_HOPS * length),
-            window=window,
-            pad_mode="reflect",
-            return_complex=True,
+            waves_BN, length, hop, window=window, pad_mode="reflect", return_complex=True
         )
         power_BFM = spectra_BKF.abs().square().transpose(1, 2) @ self.melW
         return 10 * power_BFM.clamp(min=_LEAST_POWER).log10()
