@@ -41,8 +41,7 @@ def cases_of_folders(
         sources = {name: clip.video for name, clip in clips.items()}
     else:
         sources = {} if source is None else _by_name(source, VIDEO_SUFFIXES)
-    masks = {name: clip.mask for name, clip in clips.items()}
-    masks |= {} if mask is None else _by_name(mask, MASK_SUFFIXES)
+    masks = {} if mask is None else _by_name(mask, MASK_SUFFIXES)
     cases: list[Case] = []
     for method, folder in edits.items():
         if source is None and not is_batch(folder):
@@ -100,6 +99,7 @@ def _with_more(case: Case, masks: Mapping[str, Path], clips: Mapping[str, Source
             if case.name.endswith(f"-{pair.name}"):
                 own = told_by(pair)
         told |= {key: value for key, value in own.items() if not getattr(case, key)}
+        told["mask"] = told["mask"] or clip.mask_of(told.get("kind", case.kind))
     return case.model_copy(update=told)
 
 

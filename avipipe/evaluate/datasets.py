@@ -10,7 +10,10 @@ from avipipe.files import write_whole
 from avipipe.manifests.dataset import INDEX_NAME, read_index
 from avipipe.manifests.destination import Destination
 from avipipe.manifests.edits import EditPair, read_edits
+from avipipe.manifests.insertion import beside
 from avipipe.manifests.records import ID_PATTERN
+from avipipe.manifests.rle import read_masks, write_masks
+from avipipe.manifests.samples import EDITS_MEMBER
 from avipipe.manifests.shards import read_shard
 
 
@@ -33,6 +36,19 @@ class SourceClip:
     licence: str
     edits: tuple[EditPair, ...] = ()
     problem: str = ""
+
+    def mask_of(self, kind: str) -> Path:
+        """Where an edit of a kind is to change the picture, without degradation.
+
+        What is inserted comes beside the instance.
+        """
+        if kind != "insert":
+            return self.mask
+        path = self.mask.with_name(f"{self.video.stem}.beside.masks.json")
+        if not path.exists():
+            track = read_masks(self.mask)
+            write_masks(path, beside(track.frames, track.frames, track.size), size=track.size)
+        return path
 
 
 def is_dataset(folder: Path) -> bool:
@@ -88,9 +104,9 @@ def _written(key: str, members: dict[str, bytes], into: Path, where: str) -> Sou
         raise ManifestError(f"{where}.json breaks the data contract: {error!r}") from error
     write_whole(video, members["mp4"])
     write_whole(mask, members["masks.json"])
-    if "edits.json" not in members:
+    if EDITS_MEMBER not in members:
         return clip
     try:
-        return replace(clip, edits=read_edits(members["edits.json"]))
+        return replace(clip, edits=read_edits(members[EDITS_MEMBER]))
     except ManifestError as error:
         return replace(clip, problem=f"its edit pairs are damaged: {error}")

@@ -10,6 +10,7 @@ from avipipe.annotators.instruct import ontology
 from avipipe.annotators.instruct.base import Instructor, ProposedEdit
 from avipipe.errors import AnnotatorError
 from avipipe.manifests.edits import EDIT_KINDS, EditKind, EditPair, edits_to_json
+from avipipe.manifests.insertion import has_room
 from avipipe.manifests.records import Keep, Outcome, digest
 from avipipe.manifests.rle import canonical_json
 from avipipe.manifests.samples import EDITS_MEMBER
@@ -61,7 +62,7 @@ class Instruct(AnnotatedStage):
 
     def run(self, item: Item, folder: Path) -> Outcome:
         seed = int(digest([self.config.seed, item.id])[:16], 16)
-        kinds = self._kinds(item.evidence["caption"]["label"], seed)
+        kinds = self._kinds(item.evidence, seed)
         proposed = self._proposed(item, kinds, seed)
         edits = self._edits(proposed, item.evidence["caption"], seed)
         (folder / EDITS_MEMBER).write_bytes(canonical_json(edits_to_json(edits)))
@@ -72,11 +73,15 @@ class Instruct(AnnotatedStage):
         }
         return Keep(evidence, files=(EDITS_MEMBER,))
 
-    def _kinds(self, label: str, seed: int) -> list[EditKind]:
-        """The kinds drawn for a clip, of those that make sense for its label; none without one."""
+    def _kinds(self, evidence: Mapping[str, Any], seed: int) -> list[EditKind]:
+        """The kinds drawn for a clip, of those that make sense for its label and its mask; none
+        without a label."""
+        label = evidence["caption"]["label"]
         if not label.strip():
             return []
         sensible = set(ontology.resolve(label).kinds())
+        if not has_room([box for box in evidence["mask"]["boxes"] if box is not None], 1.0):
+            sensible -= {"insert"}
         kinds = [kind for kind in EDIT_KINDS if kind in sensible and kind in self.config.kinds]
         return sorted(kinds, key=lambda kind: digest([seed, kind]))[: self.config.per_clip]
 

@@ -10,9 +10,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from avipipe.cli import cli
+from avipipe.editor.avi_edit.method import AviEdit
 from avipipe.editor.common.shards import ShardDataset
+from avipipe.editor.edit.clips import read_pairs
+from avipipe.evaluate.benchmarks.dataset import load_dataset
 from avipipe.manifests.corrections import EditCorrection
 from avipipe.manifests.edits import EditPair
+from avipipe.manifests.rle import area, decode, read_masks
 from tests.edit_models import fresh_run, refused
 from tests.edit_pairs import edit_pair, member_of, put_edits
 from tests.integration.editor_shards import Scene, publish_scenes
@@ -196,6 +200,30 @@ def test_corrections_of_what_there_is_not_are_refused(
         words = asked_for(dataset, tmp_path / "out", "--pairs", path)
         code, message = refused(words, capsys)
         assert (code, told in message) == (3, True), message
+
+
+def test_what_is_inserted_comes_beside_the_instance(
+    dataset: Path, names: list[str], tmp_path: Path
+) -> None:
+    """The same place for who edits it and for who measures it."""
+    name = names[0]
+    put_edits(dataset, {name: member_of(edit_pair("insert"), edit_pair("attribute"))})
+    jobs = read_pairs(
+        str(dataset), "train", tmp_path / "jobs", AviEdit, audio="keep", seed=0, corrections={}
+    )
+    inserted, changed = (entry.load().edits[0] for entry in jobs.entries)
+    there, exact = (read_masks(each.mask.file) for each in (inserted, changed) if each.mask.file)
+    assert inserted.task == "insertion"
+    for moved, instance in zip(there.frames, exact.frames, strict=True):
+        assert not (decode(moved, there.size) & decode(instance, there.size)).any()
+    moved_px, instance_px = (
+        sum(area(c, each.size) for c in each.frames) for each in (there, exact)
+    )
+    assert moved_px > 0.5 * instance_px
+    asked = load_dataset(dataset, tmp_path / "files", "train").asked
+    masks = {case.name: case.mask for case in asked if case.mask is not None}
+    assert read_masks(masks[f"{name}-insert-1"]) == there
+    assert read_masks(masks[f"{name}-attribute-1"]) == exact
 
 
 @pytest.mark.slow  # from shards to a report: 15 s

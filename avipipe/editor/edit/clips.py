@@ -16,9 +16,9 @@ from avipipe.errors import ConfigError, ManifestError
 from avipipe.files import write_whole
 from avipipe.manifests.corrections import Corrections, corrected
 from avipipe.manifests.edits import ClipEdit, EditKind, EditPair, read_edits
+from avipipe.manifests.insertion import beside
 from avipipe.manifests.rle import write_json
-
-_EDITS = "edits.json"
+from avipipe.manifests.samples import EDITS_MEMBER
 
 _TASKS: Mapping[EditKind, Task] = {"delete": "deletion", "insert": "insertion"}
 """What is no plain edit."""
@@ -121,9 +121,9 @@ def read_pairs(
 
 
 def _edits(dataset: ShardDataset, sample: Sample) -> tuple[EditPair, ...]:
-    if _EDITS not in sample.places:
+    if EDITS_MEMBER not in sample.places:
         return ()
-    content = dataset.read(sample, [_EDITS])[_EDITS]
+    content = dataset.read(sample, [EDITS_MEMBER])[EDITS_MEMBER]
     try:
         return read_edits(content)
     except ManifestError as error:
@@ -170,21 +170,35 @@ def _pair_job(
     folder: Path,
     method: type[Method],
 ) -> Job:
-    job = _own_job(dataset, sample, spec, folder, method)
+    is_beside = asked.pair.kind == "insert"
+    job = _own_job(dataset, sample, spec, folder, method, is_beside=is_beside)
     return job.model_copy(update={"asked": asked})
 
 
 def _own_job(
-    dataset: ShardDataset, sample: Sample, spec: EditSpec, folder: Path, method: type[Method]
+    dataset: ShardDataset,
+    sample: Sample,
+    spec: EditSpec,
+    folder: Path,
+    method: type[Method],
+    *,
+    is_beside: bool = False,
 ) -> Job:
-    """A job with the files of a clip: its video, its mask, and its sound where that is kept."""
+    """A job with the files of a clip: its video, its mask, and its sound where that is kept.
+
+    Args:
+        is_beside: the mask is to be beside the clip's instance, not on it.
+    """
     members = dataset.read(sample, ("mp4", "flac", "masks.json", "pairs.json"))
     precision = spec.mask.precision or 0
     if precision > sample.num_levels:
         raise ConfigError(f"expected a precision of 0 to {sample.num_levels}, got {precision}")
     masks = json.loads(members["masks.json"])
+    exact = masks["frames"]
     if precision:
         masks["frames"] = json.loads(members["pairs.json"])["levels"][precision - 1]["frames"]
+    if is_beside:
+        masks["frames"] = beside(exact, masks["frames"], tuple(masks["size"]))
     folder.mkdir(parents=True, exist_ok=True)
     video, sound, mask = (folder / name for name in ("video.mp4", "sound.flac", "masks.json"))
     write_whole(video, members["mp4"])  # another run may be reading it

@@ -41,7 +41,8 @@ def _asked(name: str, clip: SourceClip, corrections: Corrections) -> Iterator[As
         yield _case(name, clip, {"problem": clip.problem})
         return
     for pair in corrected(name, clip.edits, corrections):
-        yield _case(ClipEdit(clip_id=name, pair=pair).name, clip, told_by(pair))
+        told = {"mask": clip.mask_of(pair.kind), **told_by(pair)}
+        yield _case(ClipEdit(clip_id=name, pair=pair).name, clip, told)
 
 
 def _case(name: str, clip: SourceClip, told: dict[str, Any]) -> AskedEdit:
