@@ -254,6 +254,11 @@ def test_clothes_are_dyed_where_the_caption_has_some() -> None:
             "Another dog in a garden, with nothing else in view; it is quiet.",
         ),
         (
+            "A motorcycle is parked on a street while its rider revs its engine.",
+            "motorcycle",
+            "A rider on a street, with nothing else in view; it is quiet.",
+        ),
+        (
             "A dog barks.",
             "dog",
             "An empty scene: only the background is left, and it is quiet.",
