@@ -153,6 +153,7 @@ def test_a_voice_is_changed_for_those_that_have_one_alone() -> None:
         ("old washing machine", "old", "washing machine", ""),
         ("French horn", "", "French horn", ""),
         ("odd gizmo", "", "odd gizmo", ""),
+        ("old golden retriever", "old", "golden retriever", ""),
     ],
 )
 def test_a_label_is_read(label: str, adjectives: str, noun: str, tail: str) -> None:
@@ -218,6 +219,15 @@ def test_a_look_replaces_the_one_that_was() -> None:
     assert recoloured("young", "red-haired") == "young red-haired"
 
 
+def test_there_is_always_something_else_to_ask_for() -> None:
+    """Even where the caption has every look and every variety that the tables know of."""
+    kind = ontology.classes()["dog"]
+    text = f"A {' '.join(kind.looks)} dog, {', a '.join(kind.varieties)} in one, barks."
+    for seed in range(20):
+        for found in proposed(text, "golden retriever", seed=seed):
+            assert found.target_caption != text
+
+
 def test_clothes_are_dyed_where_the_caption_has_some() -> None:
     found = edit("A man in a red shirt speaks at a desk.", "man in red shirt", "attribute")
     assert re.fullmatch(r"A man in a \w+ shirt speaks at a desk\.", found.target_caption)
@@ -242,6 +252,11 @@ def test_clothes_are_dyed_where_the_caption_has_some() -> None:
             "Two dogs play in a garden while one of them barks.",
             "dog",
             "Another dog in a garden, with nothing else in view; it is quiet.",
+        ),
+        (
+            "A motorcycle is parked on a street while its rider revs its engine.",
+            "motorcycle",
+            "A rider on a street, with nothing else in view; it is quiet.",
         ),
         (
             "A dog barks.",

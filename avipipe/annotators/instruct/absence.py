@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from avipipe.annotators.instruct import ontology
-from avipipe.annotators.instruct.grammar import capitalised
+from avipipe.annotators.instruct.grammar import capitalised, with_article
 from avipipe.annotators.instruct.mentions import find_mentions, names_any, names_several
 
 _EMPTY = "An empty scene: only the background is left, and it is quiet."
@@ -68,6 +68,7 @@ def _people(text: str, names: Collection[str]) -> Iterator[str]:
         if kind.family in _LIVING and gone.isdisjoint(map(str.lower, kind.names)):
             for mention in (find_mentions(text, kind.names) or [])[:1]:
                 phrase = text[mention.start : mention.end]
+                phrase = with_article(mention.noun) if mention.is_own else phrase
                 yield phrase[0].lower() + phrase[1:]
 
 

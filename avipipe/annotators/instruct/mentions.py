@@ -82,7 +82,7 @@ def find_mentions(text: str, names: Collection[str]) -> list[Mention] | None:
             match.end(),
             match["det"] or "",
             (match["mods"] or "").strip(),
-            by_name[match["noun"].lower()],
+            by_name.get(match["noun"].lower(), match["noun"]),
         )
         for match in pattern.finditer(text)
     ]
@@ -118,9 +118,9 @@ def replaced(
     """The text with other words for an instance.
 
     Args:
-        has_article: whether one of it takes an article; "fireworks" and "water" do not.
         name: the phrase without an article for a mention, and for whether it is the first one,
             which brings the instance in: "a", and "the" from then on.
+        has_article: whether one of it takes an article; "fireworks" and "water" do not.
     """
     parts, end = list[str](), 0
     for index, mention in enumerate(mentions):
@@ -168,7 +168,7 @@ def with_verb(text: str, verb: str, other: str) -> str:
     pattern = rf"\b(?:{'|'.join(map(re.escape, sorted(turned, key=len, reverse=True)))})\b"
 
     def turn(found: re.Match[str]) -> str:
-        new = turned[found[0].lower()]
+        new = turned.get(found[0].lower(), found[0])
         return capitalised(new) if found[0][0].isupper() else new
 
     return re.sub(pattern, turn, text, flags=re.IGNORECASE)

@@ -178,7 +178,15 @@ def _is_plural(noun: str) -> bool:
 
 @cache
 def _by_name() -> Mapping[str, SoundingClass]:
-    return {name.lower(): kind for kind in classes().values() for name in kind.names}
+    known = classes()
+    # A "dalmatian" is a dog, if nothing is called so itself; in "small drum" the noun is "drum".
+    varieties = {
+        name.lower(): kind
+        for kind in known.values()
+        for name in kind.varieties
+        if not name.endswith(kind.name)
+    }
+    return varieties | {name.lower(): kind for kind in known.values() for name in kind.names}
 
 
 @cache

@@ -104,6 +104,10 @@ class _Scene:
         """What is heard of it: "the sound of the dog barking"."""
         return _sound(self.kind, self.the, self.heard, is_plural=self.instance.is_plural)
 
+    def renamed(self, name: Callable[[Mention, bool], str]) -> str:
+        """The caption with other words for the instance; see `replaced`."""
+        return replaced(self.text, self.mentions, name, has_article=self.has_article)
+
     def composed(self, kind: SoundingClass, phrase: str, verb: str, *, is_plural: bool) -> str:
         """A sentence of its own on the scene, with something of a class in the instance's place."""
         has_article = not (is_plural or kind.form == "mass")
@@ -189,14 +193,8 @@ def _same_class(scene: _Scene) -> ProposedEdit:
     if kind.sounds:
         after = _sound(kind, _indefinite(scene, phrase), scene.heard, is_plural=instance.is_plural)
         sound = f"Replace {scene.sound()} with {after}; {_kept(kind)}."
-    if scene.mentions:
-        target = replaced(
-            scene.text,
-            scene.mentions,
-            lambda each, first: variety if first else each.noun,
-            has_article=scene.has_article,
-        )
-    else:
+    target = scene.renamed(lambda each, first: variety if first else each.noun)
+    if target == scene.text:
         target = scene.composed(kind, phrase, _verb(scene), is_plural=instance.is_plural)
     asked = f"Replace {scene.the} with {_indefinite(scene, phrase)}."
     return ProposedEdit("same_class", target, instance.noun, asked, sound)
@@ -259,9 +257,8 @@ def _attribute(scene: _Scene) -> ProposedEdit:
         before = recoloured(mention.adjectives, look) if has_look else ""
         return f"{before} {mention.noun}".strip()
 
-    if scene.mentions and not scene.looks_told:
-        target = replaced(scene.text, scene.mentions, with_look, has_article=scene.has_article)
-    else:
+    target = scene.text if scene.looks_told else scene.renamed(with_look)
+    if target == scene.text:
         phrase = f"{look} {instance.phrase}"
         target = scene.composed(kind, phrase, _verb(scene), is_plural=instance.is_plural)
     asked = f"Make {scene.the} {look}."
