@@ -31,10 +31,18 @@ from avipipe.editor.audio_scenic.readers import (
     load_sound_reader,
     read_blank,
 )
+from avipipe.editor.audio_scenic.trained import FOLDER as TRAINED
+from avipipe.editor.audio_scenic.trained import load_trained
 from avipipe.editor.common.canvas import check_sizes
 from avipipe.editor.common.diffusion import Schedule, load_schedule
 from avipipe.editor.common.dtypes import DTYPES
-from avipipe.editor.common.image_codec import IMAGE_VAE, ImageCodec, stride_of, to_uint8
+from avipipe.editor.common.image_codec import (
+    ImageCodec,
+    channels_of,
+    read_image_codec,
+    stride_of,
+    to_uint8,
+)
 from avipipe.editor.common.needs import plan_memory
 from avipipe.editor.common.placement import Placement
 from avipipe.editor.common.pretrained import identity_of, ready
@@ -143,13 +151,14 @@ def load_components(
     unet = read_model(UNET, diffusion / "unet", remedy=remedies["diffusion"], is_exact=True)
     low = LowPass(settings.space_stop, settings.time_stop, settings.response)
     placement.settle(inflate(unet, num_meaning, low))
+    load_trained(unet, diffusion, remedies["diffusion"])
     unet.enable_gradient_checkpointing()
     for weight in tuned(unet).values():
         weight.requires_grad_(True)
     controlnet = read_model(
         CONTROLNET, folders["controlnet"], remedy=remedies["controlnet"], torch_dtype=dtype
     )
-    vae = read_model(IMAGE_VAE, diffusion / "vae", remedy=remedies["diffusion"], torch_dtype=dtype)
+    vae = read_image_codec(diffusion / "vae", dtype, remedy=remedies["diffusion"])
     if config.tiled_vae:
         vae.enable_tiling()
     sound = load_sound_reader(folders["clap"], remedies["clap"])
@@ -190,7 +199,7 @@ def _folders(config: ScenicModelsConfig) -> tuple[dict[str, Path], dict[str, str
 def _identity(config: ScenicModelsConfig, folders: Mapping[str, Path]) -> dict[str, str]:
     """What all depends on that the models compute."""
     parts: dict[str, tuple[Path, ...]] = {name: (folder,) for name, folder in folders.items()}
-    of_diffusion = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+    of_diffusion = ("unet", "vae", "text_encoder", "tokenizer", "scheduler", TRAINED)
     parts["diffusion"] = tuple(folders["diffusion"] / part for part in of_diffusion)
     return {name: identity_of(config.precision, *each) for name, each in parts.items()}
 
@@ -201,7 +210,7 @@ def _check_kind(folders: Mapping[str, Path], sizes: ScenicSizes) -> None:
     Raises:
         WeightsError: it is not.
     """
-    unet, latent = sizes.unet, sizes.vae["latent_channels"]
+    unet, latent = sizes.unet, channels_of(sizes.vae)
     taken, given = unet["in_channels"], unet["out_channels"]
     more = [
         key

@@ -21,7 +21,7 @@ from avipipe.editor.audio_scenic.hearing import NUM_BANDS, Heard
 from avipipe.editor.audio_scenic.inflate import inflate, tuned
 from avipipe.editor.audio_scenic.network import SceneNetwork
 from avipipe.editor.common.dtypes import DTYPES, Precision
-from avipipe.editor.common.image_codec import IMAGE_VAE, stride_of
+from avipipe.editor.common.image_codec import blank_image_codec, read_image_config, stride_of
 from avipipe.editor.common.memory import peak_bytes, weight_bytes, without_storage
 from avipipe.editor.common.needs import SLACK, Needs, image_decoding_needs
 from avipipe.editor.common.placement import PlacementConfig
@@ -81,7 +81,7 @@ def read_sizes(diffusion: Path, controlnet: Path, remedies: tuple[str, str]) -> 
     """
     with reading(diffusion, "Stable Diffusion in diffusers' layout", remedies[0]):
         unet = whole_config(UNET, diffusion / "unet")
-        vae = whole_config(IMAGE_VAE, diffusion / "vae")
+        vae = read_image_config(diffusion / "vae")
     with reading(controlnet, "a ControlNet in diffusers' layout", remedies[1]):
         return ScenicSizes(unet, whole_config(CONTROLNET, controlnet), vae)
 
@@ -137,7 +137,7 @@ def measure(
     num_tuned = sum(weight.numel() for weight in tuned(network.unet).values())
     latents = _LATENTS_HELD * given[0].nbytes
     with torch.device("meta"):
-        vae = weight_bytes(IMAGE_VAE.from_config(sizes.vae), dtype)
+        vae = weight_bytes(blank_image_codec(sizes.vae), dtype)
     decoding, decoding_tiles = image_decoding_needs(sizes.vae, size, dtype)
     return ScenicNeeds(
         network=unet + weight_bytes(network.controlnet),
