@@ -14,13 +14,19 @@ from avipipe.annotators.reading import pull_again
 from avipipe.editor.audio_scenic.config import ScenicModelsConfig, ScenicSettings
 from avipipe.editor.audio_scenic.frequency import LowPass
 from avipipe.editor.audio_scenic.hearing import Heard, loudness, mel_bands, scene_cells
+from avipipe.editor.audio_scenic.imagebind_reader import (
+    ImageBindReader,
+    imagebind_sizes,
+    load_imagebind_reader,
+)
 from avipipe.editor.audio_scenic.inflate import inflate, tuned
 from avipipe.editor.audio_scenic.memory import (
     CONTROLNET,
     UNET,
     ScenicSizes,
+    clap_sizes,
+    depth_bytes,
     measure,
-    read_reader_sizes,
     read_sizes,
 )
 from avipipe.editor.audio_scenic.network import SceneNetwork
@@ -47,6 +53,7 @@ from avipipe.editor.common.needs import plan_memory
 from avipipe.editor.common.placement import Placement
 from avipipe.editor.common.pretrained import identity_of, ready
 from avipipe.errors import WeightsError
+from avipipe.weights.digests import digest
 
 PULLED = {
     "diffusion": "stable_diffusion_15",
@@ -69,7 +76,7 @@ class ScenicModels:
     network: SceneNetwork
     schedule: Schedule
     codec: ImageCodec
-    sound: SoundReader
+    sound: SoundReader | ImageBindReader
     depth: DepthReader
     placement: Placement
     untuned: Sequence[Tensor]
@@ -144,7 +151,11 @@ def load_components(
     )
     _check_kind(folders, found)
     check_sizes(sizes, stride_of(found.vae) * _halvings(found.unet), "audio_scenic.sizes")
-    num_meaning, readers = read_reader_sizes(folders["clap"], folders["depth"], remedies)
+    num_meaning, hearing = _sound_sizes(config, folders, remedies)
+    readers = {
+        "hearing": hearing,
+        "seeing depth": depth_bytes(folders["depth"], remedies["depth"]),
+    }
     largest = max(sizes, key=lambda size: size[0] * size[1])
     needs = measure(found, num_meaning, largest, num_frames, config.precision, readers)
     plan_memory(config, needs, placement.device).check()
@@ -161,7 +172,7 @@ def load_components(
     vae = read_image_codec(diffusion / "vae", dtype, remedy=remedies["diffusion"])
     if config.tiled_vae:
         vae.enable_tiling()
-    sound = load_sound_reader(folders["clap"], remedies["clap"])
+    sound = _sound_reader(config, folders, remedies)
     depth = load_depth_reader(folders["depth"], remedies["depth"])
     for model in (controlnet, vae, sound.model, depth.model):
         ready(model, placement.home)
@@ -185,6 +196,8 @@ def _folders(config: ScenicModelsConfig) -> tuple[dict[str, Path], dict[str, str
         WeightsError: weights are missing: all that are.
     """
     given: dict[str, Path | None] = {name: getattr(config, name) for name in PULLED}
+    if config.imagebind is not None:
+        del given["clap"]
     weights.require(PULLED[name] for name, folder in given.items() if folder is None)
     folders = {name: folder or weights.locate(PULLED[name]) for name, folder in given.items()}
     remedies = {
@@ -201,7 +214,25 @@ def _identity(config: ScenicModelsConfig, folders: Mapping[str, Path]) -> dict[s
     parts: dict[str, tuple[Path, ...]] = {name: (folder,) for name, folder in folders.items()}
     of_diffusion = ("unet", "vae", "text_encoder", "tokenizer", "scheduler", TRAINED)
     parts["diffusion"] = tuple(folders["diffusion"] / part for part in of_diffusion)
-    return {name: identity_of(config.precision, *each) for name, each in parts.items()}
+    found = {name: identity_of(config.precision, *each) for name, each in parts.items()}
+    return found if config.imagebind is None else {**found, "imagebind": digest(config.imagebind)}
+
+
+def _sound_sizes(
+    config: ScenicModelsConfig, folders: Mapping[str, Path], remedies: Mapping[str, str]
+) -> tuple[int, int]:
+    """Size of a sound's embedding, and bytes of the weights of what reads it."""
+    if config.imagebind is not None:
+        return imagebind_sizes(config.imagebind)
+    return clap_sizes(folders["clap"], remedies["clap"])
+
+
+def _sound_reader(
+    config: ScenicModelsConfig, folders: Mapping[str, Path], remedies: Mapping[str, str]
+) -> SoundReader | ImageBindReader:
+    if config.imagebind is not None:
+        return load_imagebind_reader(config.imagebind)
+    return load_sound_reader(folders["clap"], remedies["clap"])
 
 
 def _check_kind(folders: Mapping[str, Path], sizes: ScenicSizes) -> None:

@@ -86,25 +86,31 @@ def read_sizes(diffusion: Path, controlnet: Path, remedies: tuple[str, str]) -> 
         return ScenicSizes(unet, whole_config(CONTROLNET, controlnet), vae)
 
 
-def read_reader_sizes(
-    clap: Path, depth: Path, remedies: Mapping[str, str]
-) -> tuple[int, dict[str, int]]:
-    """Size of CLAP's embeddings, and what is read -> bytes of the weights of what reads it.
+def clap_sizes(folder: Path, remedy: str) -> tuple[int, int]:
+    """Size of the embeddings of a CLAP, and bytes of its weights.
 
     Args:
-        remedies: what to do where a folder has none, for `clap` and `depth`.
+        remedy: what to do where there is none.
     Raises:
-        WeightsError: they cannot be read.
+        WeightsError: it cannot be read.
     """
-    with reading(clap, "CLAP", remedies["clap"]), torch.device("meta"):
-        hearing = ClapModel(ClapConfig.from_pretrained(clap, local_files_only=True))
-    with reading(depth, "Depth Anything", remedies["depth"]), torch.device("meta"):
-        config = DepthAnythingConfig.from_pretrained(depth, local_files_only=True)
-        seeing = DepthAnythingForDepthEstimation(config)
-    models = {"hearing": hearing, "seeing depth": seeing}
-    return hearing.config.projection_dim, {
-        name: weight_bytes(model, torch.float32) for name, model in models.items()
-    }
+    with reading(folder, "CLAP", remedy), torch.device("meta"):
+        model = ClapModel(ClapConfig.from_pretrained(folder, local_files_only=True))
+    return model.config.projection_dim, weight_bytes(model, torch.float32)
+
+
+def depth_bytes(folder: Path, remedy: str) -> int:
+    """Bytes of the weights of a Depth Anything.
+
+    Args:
+        remedy: what to do where there is none.
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    with reading(folder, "Depth Anything", remedy), torch.device("meta"):
+        config = DepthAnythingConfig.from_pretrained(folder, local_files_only=True)
+        model = DepthAnythingForDepthEstimation(config)
+    return weight_bytes(model, torch.float32)
 
 
 def measure(
