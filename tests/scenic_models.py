@@ -1,20 +1,12 @@
 """Random tiny models of AudioScenic, in the layouts of the hub."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
-from transformers import (
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPTokenizer,
-    DepthAnythingConfig,
-    DepthAnythingForDepthEstimation,
-    Dinov2Config,
-)
 
+from examples.tiny.scenic_parts import depth_reader, write_text_reader
 from tests.models.tiny_matchers import write_clap
 
 UNET: Any = UNet2DConditionModel
@@ -76,7 +68,7 @@ def tiny_scenic(folder: Path, *, of_unet: Any = None, of_controlnet: Any = None)
         unet(**(of_unet or {})).save_pretrained(diffusion / "unet")
         vae().save_pretrained(diffusion / "vae")
         SCHEDULER(beta_schedule="scaled_linear").save_pretrained(diffusion / "scheduler")
-        _write_text(diffusion)
+        write_text_reader(diffusion, TEXT_DIM, num_tokens=77)
         shapes = controlnet(**(of_controlnet or {}))
         with (
             torch.no_grad()
@@ -84,52 +76,6 @@ def tiny_scenic(folder: Path, *, of_unet: Any = None, of_controlnet: Any = None)
             for weight in shapes.parameters():
                 weight.add_(0.05 * torch.randn_like(weight))
         shapes.save_pretrained(folder / "controlnet")
-        _depth().save_pretrained(folder / "depth")
+        depth_reader().save_pretrained(folder / "depth")
         write_clap(folder / "clap")
     return {name: folder / name for name in MODELS}
-
-
-def _write_text(folder: Path) -> None:
-    config = CLIPTextConfig(
-        vocab_size=8,
-        hidden_size=TEXT_DIM,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=77,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
-    CLIPTextModel(config).save_pretrained(folder / "text_encoder")
-    words = folder / "tokenizer"
-    words.mkdir()
-    vocabulary = {"<|startoftext|>": 0, "<|endoftext|>": 1, "a": 2, "a</w>": 3}
-    (words / "vocab.json").write_text(json.dumps(vocabulary))
-    (words / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer: Any = CLIPTokenizer
-    tokenizer.from_pretrained(words).save_pretrained(words)
-
-
-def _depth() -> Any:
-    kind: Any = Dinov2Config  # its stub does not know the names of its features
-    backbone = kind(
-        hidden_size=12,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        mlp_ratio=1,
-        image_size=28,
-        patch_size=14,
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-        reshape_hidden_states=False,
-        apply_layernorm=True,
-    )
-    return DepthAnythingForDepthEstimation(
-        DepthAnythingConfig(
-            backbone_config=backbone,
-            reassemble_hidden_size=12,
-            neck_hidden_sizes=[4, 4, 4, 4],
-            fusion_hidden_size=4,
-            head_hidden_size=4,
-        )
-    )

@@ -13,17 +13,24 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 from avipipe.annotators.base import HEARING_HZ  # noqa: E402
+from avipipe.annotators.imagebind.views import audio_views  # noqa: E402
 from avipipe.editor.audio_scenic import tune as tuning  # noqa: E402
-from avipipe.editor.audio_scenic.inflate import tuned  # noqa: E402
+from avipipe.editor.audio_scenic.config import ScenicModelsConfig  # noqa: E402
+from avipipe.editor.audio_scenic.frequency import LowPass  # noqa: E402
+from avipipe.editor.audio_scenic.inflate import inflate, tuned  # noqa: E402
 from avipipe.editor.audio_scenic.method import AudioScenic, AudioScenicConfig  # noqa: E402
+from avipipe.editor.audio_scenic.trained import load_trained, save_trained  # noqa: E402
 from avipipe.editor.audio_scenic.tune import restore  # noqa: E402
+from avipipe.editor.common.patch_codec import PatchCodec  # noqa: E402
 from avipipe.editor.edit.footage import Footage  # noqa: E402
 from avipipe.editor.edit.job import EditSpec, MaskSpec  # noqa: E402
 from avipipe.editor.edit.method import Part, Scene  # noqa: E402
 from avipipe.editor.edit.video import fit_sound  # noqa: E402
 from avipipe.errors import ConfigError, RunError, WeightsError  # noqa: E402
+from avipipe.evaluate.extractors.imagebind import ImageBindHuge  # noqa: E402
 from tests.edit_models import Quiet  # noqa: E402
-from tests.scenic_models import tiny_scenic  # noqa: E402
+from tests.models.tiny_imagebind import imagebind_state  # noqa: E402
+from tests.scenic_models import tiny_scenic, unet  # noqa: E402
 from tests.sounds import harmonics, noise  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -276,6 +283,92 @@ def test_a_folder_of_something_else_is_told(
 ) -> None:
     with pytest.raises(WeightsError, match=f"Name the folder of a whole one in models.{name}"):
         AudioScenic.load(settings({**folders, name: tmp_path}))
+
+
+@pytest.fixture
+def trained(folders: dict[str, Path], tmp_path: Path) -> tuple[dict[str, Path], list[Any]]:
+    """Folders with what was trained on many videos, and its values."""
+    diffusion = tmp_path / "diffusion"
+    shutil.copytree(folders["diffusion"], diffusion)
+    video = inflate(unet(), 8, LowPass(0.25, 0.25), seed=7)
+    with torch.no_grad():
+        video.time_embedding.meaning.weight.fill_(0.5)
+    save_trained(video, diffusion)
+    return {**folders, "diffusion": diffusion}, [*tuned(video).values()]
+
+
+def test_tuning_begins_with_what_was_trained_before(
+    loaded: AudioScenic, trained: tuple[dict[str, Path], list[Any]]
+) -> None:
+    where, values = trained
+    method = AudioScenic.load(settings(where))
+    assert is_equal(list(method.components.untuned), values)
+    assert is_equal(weights_of(method), values)
+    differing = {name for name, value in method.identity.items() if value != loaded.identity[name]}
+    assert differing == {"diffusion"}
+
+
+def test_what_was_trained_of_another_network_is_refused(
+    trained: tuple[dict[str, Path], list[Any]],
+) -> None:
+    folder = trained[0]["diffusion"]
+    with pytest.raises(WeightsError, match=r"time_embedding.meaning.weight"):
+        load_trained(inflate(unet(), 16, LowPass(0.25, 0.25)), folder, "")
+    with pytest.raises(WeightsError, match=r"it lacks \d+ of its tensors"):
+        load_trained(inflate(unet(layers_per_block=2), 8, LowPass(0.25, 0.25)), folder, "")
+    save_trained(inflate(unet(layers_per_block=2), 8, LowPass(0.25, 0.25)), folder)
+    with pytest.raises(WeightsError, match=r"found \d+ more tensors"):
+        load_trained(inflate(unet(), 8, LowPass(0.25, 0.25)), folder, "")
+
+
+def test_a_codec_may_stand_in_place_of_the_vae(tmp_path: Path) -> None:
+    channels = {"in_channels": 12, "out_channels": 12}
+    other = tiny_scenic(tmp_path, of_unet=channels, of_controlnet={"in_channels": 12})
+    shutil.rmtree(other["diffusion"] / "vae")
+    PatchCodec(z_dim=12).save_config(other["diffusion"] / "vae")
+    method = AudioScenic.load(settings(other))
+    blocks = pictures()[:, ::4, ::4].repeat(4, axis=1).repeat(4, axis=2)
+    latents = method.components.encode(blocks)
+    assert latents.shape == (FRAMES, 12, SIZE[1] // 8, SIZE[0] // 8)
+    assert np.array_equal(method.components.decode(latents), blocks)
+    assert edited(method, part(), tmp_path).shape == blocks.shape
+
+
+@pytest.fixture
+def imagebind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny checkpoint of ImageBind, where what measures finds it, too."""
+    monkeypatch.setenv("AVIPIPE_WEIGHTS_DIR", str(tmp_path))
+    torch.save(imagebind_state(), tmp_path / "imagebind_huge.pth")
+    return tmp_path / "imagebind_huge.pth"
+
+
+def test_imagebind_may_read_sounds_in_place_of_clap(
+    folders: dict[str, Path], imagebind: Path, tmp_path: Path
+) -> None:
+    others = {name: folder for name, folder in folders.items() if name != "clap"}
+    method = AudioScenic.load(settings(others, {"imagebind": imagebind}))
+    models = method.components
+    assert method.identity.keys() == {*others, "imagebind"}
+    wave_N = noise(0.1, duration_s=3)
+    views = audio_views(wave_N[None], sample_rate_hz=HEARING_HZ, is_shared=False)
+    measuring = ImageBindHuge()
+    measuring.setup()
+    found = models.sound.meaning(wave_N)
+    np.testing.assert_allclose(found.numpy(), measuring.audio(views).mean(axis=0), atol=1e-6)
+    assert models.network.unet.time_embedding.meaning.in_features == len(found)
+    assert edited(method, part(), tmp_path).shape == part().frames_FHWC.shape
+
+
+def test_what_is_no_imagebind_is_told(folders: dict[str, Path], imagebind: Path) -> None:
+    others = {name: folder for name, folder in folders.items() if name != "clap"}
+    lost = imagebind_state()
+    del lost["modality_trunks.audio.blocks.1.attn.bias_k"]
+    for tensors, told in ((lost, "blocks.1.attn.bias_k"), ({"a": torch.ones(1)}, "KeyError")):
+        torch.save(tensors, imagebind)
+        with pytest.raises(WeightsError, match=rf"{told}.*models.imagebind"):
+            AudioScenic.load(settings(others, {"imagebind": imagebind}))
+    with pytest.raises(ValueError, match="clap is not read beside imagebind"):
+        ScenicModelsConfig(clap=folders["clap"], imagebind=imagebind)
 
 
 def test_sizes_that_are_no_cells_are_refused(folders: dict[str, Path]) -> None:

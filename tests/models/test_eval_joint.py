@@ -13,7 +13,8 @@ from avipipe.evaluate.controls import controls_of  # noqa: E402
 from avipipe.evaluate.measuring import measure  # noqa: E402
 from avipipe.evaluate.metric import Score  # noqa: E402
 from tests.integration import lavfi  # noqa: E402
-from tests.models import test_eval_imagebind, test_eval_synchformer  # noqa: E402
+from tests.models import test_eval_synchformer  # noqa: E402
+from tests.models.tiny_imagebind import imagebind_state  # noqa: E402
 
 DESYNC = ["desync.synchformer", "desync.expected"]
 BOUND = ["javis.score", "javis.avh", "ac.avbench", "ac.imagebind", "ac.coherent"]
@@ -23,7 +24,7 @@ BOUND = ["javis.score", "javis.avh", "ac.avbench", "ac.imagebind", "ac.coherent"
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both networks, under the names of the public files."""
     monkeypatch.setenv("AVIPIPE_WEIGHTS_DIR", str(tmp_path))
-    torch.save(test_eval_imagebind.state(), tmp_path / "imagebind_huge.pth")
+    torch.save(imagebind_state(), tmp_path / "imagebind_huge.pth")
     torch.save(test_eval_synchformer.state(), tmp_path / "synchformer_state_dict.pth")
     monkeypatch.setattr("avipipe.evaluate.catalogue.embeddings.READY", {})
 

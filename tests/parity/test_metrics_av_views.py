@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from avipipe.evaluate.extractors.imagebind_views import (
+from avipipe.annotators.imagebind.views import (
     ClipRule,
     audio_views,
     av_benchmark_frames,

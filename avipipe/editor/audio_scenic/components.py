@@ -14,13 +14,19 @@ from avipipe.annotators.reading import pull_again
 from avipipe.editor.audio_scenic.config import ScenicModelsConfig, ScenicSettings
 from avipipe.editor.audio_scenic.frequency import LowPass
 from avipipe.editor.audio_scenic.hearing import Heard, loudness, mel_bands, scene_cells
+from avipipe.editor.audio_scenic.imagebind_reader import (
+    ImageBindReader,
+    imagebind_sizes,
+    load_imagebind_reader,
+)
 from avipipe.editor.audio_scenic.inflate import inflate, tuned
 from avipipe.editor.audio_scenic.memory import (
     CONTROLNET,
     UNET,
     ScenicSizes,
+    clap_sizes,
+    depth_bytes,
     measure,
-    read_reader_sizes,
     read_sizes,
 )
 from avipipe.editor.audio_scenic.network import SceneNetwork
@@ -31,15 +37,24 @@ from avipipe.editor.audio_scenic.readers import (
     load_sound_reader,
     read_blank,
 )
+from avipipe.editor.audio_scenic.trained import FOLDER as TRAINED
+from avipipe.editor.audio_scenic.trained import load_trained
 from avipipe.editor.common.canvas import check_sizes
 from avipipe.editor.common.diffusion import Schedule, load_schedule
 from avipipe.editor.common.dtypes import DTYPES
-from avipipe.editor.common.image_codec import IMAGE_VAE, ImageCodec, stride_of, to_uint8
+from avipipe.editor.common.image_codec import (
+    ImageCodec,
+    channels_of,
+    read_image_codec,
+    stride_of,
+    to_uint8,
+)
 from avipipe.editor.common.memory import MemoryPlan
 from avipipe.editor.common.needs import plan_memory
 from avipipe.editor.common.placement import Placement
 from avipipe.editor.common.pretrained import identity_of, ready
 from avipipe.errors import WeightsError
+from avipipe.weights.digests import digest
 
 PULLED = {
     "diffusion": "stable_diffusion_15",
@@ -62,7 +77,7 @@ class ScenicModels:
     network: SceneNetwork
     schedule: Schedule
     codec: ImageCodec
-    sound: SoundReader
+    sound: SoundReader | ImageBindReader
     depth: DepthReader
     placement: Placement
     untuned: Sequence[Tensor]
@@ -136,7 +151,11 @@ def plan_components(
     )
     _check_kind(folders, found)
     check_sizes(sizes, stride_of(found.vae) * _halvings(found.unet), "audio_scenic.sizes")
-    num_meaning, readers = read_reader_sizes(folders["clap"], folders["depth"], remedies)
+    num_meaning, hearing = _sound_sizes(config, folders, remedies)
+    readers = {
+        "hearing": hearing,
+        "seeing depth": depth_bytes(folders["depth"], remedies["depth"]),
+    }
     largest = max(sizes, key=lambda size: size[0] * size[1])
     needs = measure(found, num_meaning, largest, num_frames, config.precision, readers)
     return plan_memory(config, needs, placement.device)
@@ -162,20 +181,21 @@ def load_components(
     placement = Placement.of(config)
     folders, remedies = _folders(config)
     diffusion, dtype = folders["diffusion"], DTYPES[config.precision]
-    num_meaning, _ = read_reader_sizes(folders["clap"], folders["depth"], remedies)
+    num_meaning, _ = _sound_sizes(config, folders, remedies)
     unet = read_model(UNET, diffusion / "unet", remedy=remedies["diffusion"], is_exact=True)
     low = LowPass(settings.space_stop, settings.time_stop, settings.response)
     placement.settle(inflate(unet, num_meaning, low))
+    load_trained(unet, diffusion, remedies["diffusion"])
     unet.enable_gradient_checkpointing()
     for weight in tuned(unet).values():
         weight.requires_grad_(True)
     controlnet = read_model(
         CONTROLNET, folders["controlnet"], remedy=remedies["controlnet"], torch_dtype=dtype
     )
-    vae = read_model(IMAGE_VAE, diffusion / "vae", remedy=remedies["diffusion"], torch_dtype=dtype)
+    vae = read_image_codec(diffusion / "vae", dtype, remedy=remedies["diffusion"])
     if config.tiled_vae:
         vae.enable_tiling()
-    sound = load_sound_reader(folders["clap"], remedies["clap"])
+    sound = _sound_reader(config, folders, remedies)
     depth = load_depth_reader(folders["depth"], remedies["depth"])
     for model in (controlnet, vae, sound.model, depth.model):
         ready(model, placement.home)
@@ -194,7 +214,10 @@ def load_components(
 
 def pulled_of(config: ScenicModelsConfig) -> list[str]:
     """The weights that a configuration takes of those that are pulled."""
-    return [weight for name, weight in PULLED.items() if getattr(config, name) is None]
+    named = {name for name in PULLED if getattr(config, name) is not None}
+    if config.imagebind is not None:
+        named.add("clap")  # it hears in its place
+    return [weight for name, weight in PULLED.items() if name not in named]
 
 
 def _folders(config: ScenicModelsConfig) -> tuple[dict[str, Path], dict[str, str]]:
@@ -205,6 +228,8 @@ def _folders(config: ScenicModelsConfig) -> tuple[dict[str, Path], dict[str, str
     """
     given: dict[str, Path | None] = {name: getattr(config, name) for name in PULLED}
     weights.require(pulled_of(config))
+    if config.imagebind is not None:
+        del given["clap"]
     folders = {name: folder or weights.locate(PULLED[name]) for name, folder in given.items()}
     remedies = {
         name: pull_again(PULLED[name])
@@ -218,9 +243,27 @@ def _folders(config: ScenicModelsConfig) -> tuple[dict[str, Path], dict[str, str
 def _identity(config: ScenicModelsConfig, folders: Mapping[str, Path]) -> dict[str, str]:
     """What all depends on that the models compute."""
     parts: dict[str, tuple[Path, ...]] = {name: (folder,) for name, folder in folders.items()}
-    of_diffusion = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+    of_diffusion = ("unet", "vae", "text_encoder", "tokenizer", "scheduler", TRAINED)
     parts["diffusion"] = tuple(folders["diffusion"] / part for part in of_diffusion)
-    return {name: identity_of(config.precision, *each) for name, each in parts.items()}
+    found = {name: identity_of(config.precision, *each) for name, each in parts.items()}
+    return found if config.imagebind is None else {**found, "imagebind": digest(config.imagebind)}
+
+
+def _sound_sizes(
+    config: ScenicModelsConfig, folders: Mapping[str, Path], remedies: Mapping[str, str]
+) -> tuple[int, int]:
+    """Size of a sound's embedding, and bytes of the weights of what reads it."""
+    if config.imagebind is not None:
+        return imagebind_sizes(config.imagebind)
+    return clap_sizes(folders["clap"], remedies["clap"])
+
+
+def _sound_reader(
+    config: ScenicModelsConfig, folders: Mapping[str, Path], remedies: Mapping[str, str]
+) -> SoundReader | ImageBindReader:
+    if config.imagebind is not None:
+        return load_imagebind_reader(config.imagebind)
+    return load_sound_reader(folders["clap"], remedies["clap"])
 
 
 def _check_kind(folders: Mapping[str, Path], sizes: ScenicSizes) -> None:
@@ -229,7 +272,7 @@ def _check_kind(folders: Mapping[str, Path], sizes: ScenicSizes) -> None:
     Raises:
         WeightsError: it is not.
     """
-    unet, latent = sizes.unet, sizes.vae["latent_channels"]
+    unet, latent = sizes.unet, channels_of(sizes.vae)
     taken, given = unet["in_channels"], unet["out_channels"]
     more = [
         key

@@ -1,9 +1,9 @@
 """How AudioScenic tunes and edits, which models do it, and how they fit into memory."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from avipipe.editor.audio_scenic.frequency import Response
 from avipipe.editor.common.dtypes import Precision
@@ -55,4 +55,15 @@ class ScenicModelsConfig(PlacementConfig):
     controlnet: Path | None = Field(None, description="Instead of the pulled one, of depth.")
     depth: Path | None = Field(None, description="Instead of the pulled Depth Anything.")
     clap: Path | None = Field(None, description="Instead of the pulled CLAP.")
+    imagebind: Path | None = Field(
+        None,
+        description="Instead of CLAP, a checkpoint of ImageBind in its own layout, such as "
+        "imagebind_huge.pth: the paper's reader of sounds, not for commercial use.",
+    )
     precision: Precision = Field("bf16", description="That the models compute in.")
+
+    @model_validator(mode="after")
+    def _hears_by_one(self) -> Self:
+        if self.clap is not None and self.imagebind is not None:
+            raise ValueError("clap is not read beside imagebind; give one of them")
+        return self

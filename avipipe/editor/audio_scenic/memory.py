@@ -21,7 +21,7 @@ from avipipe.editor.audio_scenic.hearing import NUM_BANDS, Heard
 from avipipe.editor.audio_scenic.inflate import inflate, tuned
 from avipipe.editor.audio_scenic.network import SceneNetwork
 from avipipe.editor.common.dtypes import DTYPES, Precision
-from avipipe.editor.common.image_codec import IMAGE_VAE, stride_of
+from avipipe.editor.common.image_codec import blank_image_codec, read_image_config, stride_of
 from avipipe.editor.common.memory import peak_bytes, weight_bytes, without_storage
 from avipipe.editor.common.needs import SLACK, Needs, image_decoding_needs
 from avipipe.editor.common.placement import PlacementConfig
@@ -81,30 +81,36 @@ def read_sizes(diffusion: Path, controlnet: Path, remedies: tuple[str, str]) -> 
     """
     with reading(diffusion, "Stable Diffusion in diffusers' layout", remedies[0]):
         unet = whole_config(UNET, diffusion / "unet")
-        vae = whole_config(IMAGE_VAE, diffusion / "vae")
+        vae = read_image_config(diffusion / "vae")
     with reading(controlnet, "a ControlNet in diffusers' layout", remedies[1]):
         return ScenicSizes(unet, whole_config(CONTROLNET, controlnet), vae)
 
 
-def read_reader_sizes(
-    clap: Path, depth: Path, remedies: Mapping[str, str]
-) -> tuple[int, dict[str, int]]:
-    """Size of CLAP's embeddings, and what is read -> bytes of the weights of what reads it.
+def clap_sizes(folder: Path, remedy: str) -> tuple[int, int]:
+    """Size of the embeddings of a CLAP, and bytes of its weights.
 
     Args:
-        remedies: what to do where a folder has none, for `clap` and `depth`.
+        remedy: what to do where there is none.
     Raises:
-        WeightsError: they cannot be read.
+        WeightsError: it cannot be read.
     """
-    with reading(clap, "CLAP", remedies["clap"]), torch.device("meta"):
-        hearing = ClapModel(ClapConfig.from_pretrained(clap, local_files_only=True))
-    with reading(depth, "Depth Anything", remedies["depth"]), torch.device("meta"):
-        config = DepthAnythingConfig.from_pretrained(depth, local_files_only=True)
-        seeing = DepthAnythingForDepthEstimation(config)
-    models = {"hearing": hearing, "seeing depth": seeing}
-    return hearing.config.projection_dim, {
-        name: weight_bytes(model, torch.float32) for name, model in models.items()
-    }
+    with reading(folder, "CLAP", remedy), torch.device("meta"):
+        model = ClapModel(ClapConfig.from_pretrained(folder, local_files_only=True))
+    return model.config.projection_dim, weight_bytes(model, torch.float32)
+
+
+def depth_bytes(folder: Path, remedy: str) -> int:
+    """Bytes of the weights of a Depth Anything.
+
+    Args:
+        remedy: what to do where there is none.
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    with reading(folder, "Depth Anything", remedy), torch.device("meta"):
+        config = DepthAnythingConfig.from_pretrained(folder, local_files_only=True)
+        model = DepthAnythingForDepthEstimation(config)
+    return weight_bytes(model, torch.float32)
 
 
 def measure(
@@ -137,7 +143,7 @@ def measure(
     num_tuned = sum(weight.numel() for weight in tuned(network.unet).values())
     latents = _LATENTS_HELD * given[0].nbytes
     with torch.device("meta"):
-        vae = weight_bytes(IMAGE_VAE.from_config(sizes.vae), dtype)
+        vae = weight_bytes(blank_image_codec(sizes.vae), dtype)
     decoding, decoding_tiles = image_decoding_needs(sizes.vae, size, dtype)
     return ScenicNeeds(
         network=unet + weight_bytes(network.controlnet),

@@ -58,7 +58,7 @@ class AudioScenicConfig(EditConfig):
         "--steps": "audio_scenic.num_steps",
     }
     not_decisive: ClassVar = frozenset(
-        {"diffusion", "controlnet", "depth", "clap", "device", "offload"}
+        {"diffusion", "controlnet", "depth", "clap", "imagebind", "device", "offload"}
     )
 
     method: str = "audio_scenic"
@@ -80,7 +80,7 @@ class AudioScenic(Method):
 
     @classmethod
     def load(cls, config: AudioScenicConfig) -> Self:
-        """Load Stable Diffusion, its ControlNet, Depth Anything and CLAP.
+        """Load Stable Diffusion, its ControlNet, Depth Anything, and CLAP or ImageBind.
 
         Raises:
             WeightsError: weights are missing, not whole, or of another kind.

@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from avipipe.annotators.imagebind import views as imagebind_views
 from avipipe.evaluate.case_view import CaseView
 from avipipe.evaluate.catalogue.embeddings import Embeddings, heard, of_edit, of_film, ready
-from avipipe.evaluate.extractors import imagebind_views
 from avipipe.evaluate.extractors.imagebind import ImageBindHuge
 from avipipe.evaluate.extractors.synchformer import SynchformerAudioSet
 from avipipe.evaluate.metric import Metric, metric_by

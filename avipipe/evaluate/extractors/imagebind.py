@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from avipipe.annotators.imagebind.views import Views
 from avipipe.annotators.loading import device
 from avipipe.annotators.weighted import Weighted
-from avipipe.evaluate.extractors.imagebind_views import Views
 
 if TYPE_CHECKING:
-    from avipipe.evaluate.extractors.networks.imagebind import ImageBindTower, Tower
+    from avipipe.annotators.imagebind.network import ImageBindTower, Tower
 
 _VIEWS_AT_ONCE = 15
 """Those of one video; a choice that bounds the memory."""
 
 
 class ImageBindHuge(Weighted):
-    """Embeddings by ImageBind-Huge; views are made by `imagebind_views`."""
+    """Embeddings by ImageBind-Huge; views are made by `annotators.imagebind.views`."""
 
     name = "imagebind"
     version = 1
@@ -36,7 +36,7 @@ class ImageBindHuge(Weighted):
         Raises:
             WeightsError: it is missing, corrupted or not whole.
         """
-        from avipipe.evaluate.extractors.networks.imagebind import ImageBindTower, own_part
+        from avipipe.annotators.imagebind.network import ImageBindTower, own_part
         from avipipe.evaluate.extractors.networks.running import built, read_state
 
         (weight,) = self.needs

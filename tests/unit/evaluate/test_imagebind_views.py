@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from avipipe.errors import AnnotatorError
-from avipipe.evaluate.extractors.imagebind_views import (
+from avipipe.annotators.imagebind.views import (
     audio_views,
     audio_window_views,
     clip_frames,
     video_views,
 )
+from avipipe.errors import AnnotatorError
 
 
 def sound(seconds: float) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
