@@ -57,6 +57,13 @@ _FUR = re.compile(
 )
 """Says, as `_HAIR` does of people, how something looks apart from its noun: another look would
 contradict it."""
+_PARTICULAR = re.compile(
+    r"\b(?:comb|crest|beak|wings?|feathers|throat|mane|trunk|tusks|horns?|antlers|hooves|exhaust|"
+    r"engine|siren|whistle|propellers?|rotors?|bow|strings|strumming|plucking|bowing|beard|bearded|"
+    r"moustache)\b",
+    re.IGNORECASE,
+)
+"""What one class has or does, and another one of its family may not."""
 _OF_ONE_SEX = re.compile(
     r"\b(?:dress|skirt|gown|blouse|bikini|beard|bearded|moustache)\b", re.IGNORECASE
 )
@@ -186,7 +193,7 @@ def _same_class(scene: _Scene) -> ProposedEdit:
     said |= {*instance.adjectives.lower().split(), *instance.noun.lower().split()}
     new = [each for each in kind.varieties if not said & _apart(each, kind.name)]
     variety = scene.drawn(new or kind.varieties, "same_class")
-    if kind.family in _PEOPLE:
+    if kind.family in _PEOPLE or instance.is_plural != kind.is_plural:
         variety = variety.removesuffix(kind.name) + instance.noun
     phrase = f"{variety} {instance.tail}".strip()
     sound = None
@@ -223,7 +230,7 @@ def _other_class(scene: _Scene) -> ProposedEdit:
 def _swapped(scene: _Scene, other: SoundingClass, verb: str) -> str | None:
     """The caption with another class in it; None where something of the first would be left."""
     source = scene.kind
-    told = _FUR.search(scene.text) is not None
+    told = any(each.search(scene.text) for each in (_FUR, _PARTICULAR))
     # "makes pet sounds" is nothing that a wolf does; "makes speech" fits whoever speaks.
     told |= scene.is_composed and not other.has_voice
     if not scene.mentions or scene.instance.is_plural or other.is_plural or told:
