@@ -66,6 +66,8 @@ from avipipe.manifests.tables import (
     write_rows,
 )
 
+_EDIT_SPLITS = ("test",)
+
 
 class PublishConfig(BaseModel):
     """How samples are laid out, and which splits there are."""
@@ -83,7 +85,7 @@ class PublishConfig(BaseModel):
     )
     split_seed: int = Field(0, ge=0, description="Another one draws the splits differently.")
     edit_splits: tuple[str, ...] = Field(
-        ("test",), description="Splits whose samples come with the edits of `stages.instruct`."
+        _EDIT_SPLITS, description="Splits whose samples come with the edits of `stages.instruct`."
     )
 
     @model_validator(mode="after")
@@ -93,6 +95,11 @@ class PublishConfig(BaseModel):
             raise ValueError("expected shares of the splits from 0 to 1 that add up to 1")
         if not all(re.fullmatch("[a-z]+", name) for name in self.splits):
             raise ValueError("expected names of splits in small letters, such as train")
+        # The default may name one that there is not: such a dataset comes without edits.
+        if strangers := sorted({*self.edit_splits} - {*self.splits, *_EDIT_SPLITS}):
+            raise ValueError(
+                f"expected edit_splits of {', '.join(self.splits)}, got {', '.join(strangers)}"
+            )
         return self
 
 

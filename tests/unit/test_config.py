@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from avipipe.config_file import difference
 from avipipe.errors import ConfigError
 from avipipe.pipeline.config import BuildConfig, load_config, with_overrides
+from avipipe.stages.publish import PublishConfig
 
 
 def test_defaults_file_and_overrides_in_that_order(tmp_path: Path) -> None:
@@ -86,3 +88,10 @@ def test_a_long_value_is_told_by_its_beginning() -> None:
     assert line.startswith("model: None -> {'measure-0': 0,")
     assert line.endswith(" ...")
     assert len(line) < 160
+
+
+def test_edits_go_to_splits_that_there_are() -> None:
+    with pytest.raises(ValidationError, match="edit_splits of train, val, test, got tset"):
+        PublishConfig(edit_splits=("tset",))
+    assert PublishConfig(splits={"train": 1.0}).edit_splits == ("test",)
+    assert PublishConfig(splits={"held": 1.0}, edit_splits=("held",)).edit_splits == ("held",)
