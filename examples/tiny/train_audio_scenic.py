@@ -175,7 +175,9 @@ def _sound_reader() -> SoundReader:
     return SoundReader(ClapModel(config), extractor)
 
 
-def learn_hearing(sound: SoundReader, scenes: Sequence[Backdrop], told: Told) -> None:
+def learn_hearing(
+    sound: SoundReader, scenes: Sequence[Backdrop], told: Told, *, seed: int = 0
+) -> None:
     """Have CLAP tell tones apart: the embedding of each colour's goes its own way."""
     model, rate_hz = sound.model, sound.extractor.sampling_rate
     inputs = sound.extractor(
@@ -190,7 +192,7 @@ def learn_hearing(sound: SoundReader, scenes: Sequence[Backdrop], told: Told) ->
     optimiser = torch.optim.AdamW(
         [*model.audio_model.parameters(), *model.audio_projection.parameters()], lr=2e-3
     )
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     model.train()  # it begins with a batch norm
     for step in range(HEARING_STEPS):
         rows = torch.randint(len(scenes), (BATCH,), generator=generator)
@@ -339,7 +341,7 @@ def make(folder: Path, told: Told, *, seed: int = 0) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
         draft = Path(place) / folder.name
         parts = TinyScenic.begin(draft, seed)
-        learn_hearing(parts.sound, scenes[:HEARD_SCENES], told)
+        learn_hearing(parts.sound, scenes[:HEARD_SCENES], told, seed=seed)
         train(parts, Lessons.of(scenes, parts), told, seed=seed)
         parts.finish(draft)
         draft.rename(folder)
