@@ -4,7 +4,7 @@ VENV ?= .venv
 DEMO ?= demo
 # embedded, light or full; the latter two need weights: avipipe weights pull --profile light
 PROFILE ?= embedded
-# What `make edit-tiny` edits with: avi_edit or flow_anchor.
+# What `make edit-tiny` edits with: avi_edit, flow_anchor or audio_scenic.
 METHOD ?= avi_edit
 DATASET := $(DEMO)/dataset$(if $(filter-out embedded,$(PROFILE)),-$(PROFILE))
 # One more than there are CPUs, as tests wait for processes that they start.
@@ -15,7 +15,7 @@ SIDE_BY_SIDE := -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo train-tiny edit-tiny edit-tiny-avi_edit edit-tiny-flow_anchor eval-tiny pictures test test-short test-slow check format bench clean
+.PHONY: demo train-tiny edit-tiny edit-tiny-avi_edit edit-tiny-flow_anchor edit-tiny-audio_scenic eval-tiny pictures test test-short test-slow check format bench clean
 
 demo: $(VENV)/$(PROFILE)  ## Synthesise clips, build a dataset from them, say where the report is.
 	$(BIN)/avipipe synth --out $(DEMO)/clips
@@ -45,6 +45,19 @@ edit-tiny-flow_anchor: $(DEMO)/wan  # one of two shapes gets another colour
 
 $(DEMO)/wan: | $(VENV)/dev
 	$(BIN)/python -m examples.tiny.train_wan $@
+
+edit-tiny-audio_scenic: $(DEMO)/scenic  # a red backdrop hears the tone of blue ones, first soft, then loud
+	$(BIN)/python -m examples.tiny.backdrops $(DEMO)/backdrop --colour red --new blue
+	$(BIN)/avipipe edit $(DEMO)/backdrop/video.mp4 --method audio_scenic \
+		--model $(DEMO)/scenic/diffusion --set models.controlnet=$(DEMO)/scenic/controlnet \
+		--set models.depth=$(DEMO)/scenic/depth --set models.clap=$(DEMO)/scenic/clap \
+		--instruction "make the backdrop blue" --mask $(DEMO)/backdrop/shape.masks.json \
+		--audio $(DEMO)/backdrop/new.wav \
+		--config examples/tiny/audio_scenic.yaml --out $(DEMO)/blue
+	@echo "Open $(DEMO)/blue/trace.html"
+
+$(DEMO)/scenic: | $(VENV)/dev
+	$(BIN)/python -m examples.tiny.train_audio_scenic $@
 
 eval-tiny: edit-tiny-avi_edit  ## Measure these edits, beside controls, against the dataset.
 	$(BIN)/avipipe eval run --source $(DEMO)/dataset --edit tiny=$(DEMO)/edited \

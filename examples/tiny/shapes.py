@@ -147,13 +147,13 @@ def draw_scene(
         ]
     halves = rng.permutation(2)
     first, second = (
-        _draw_shape(rng, *name, int(half), num_frames)
+        draw_shape(rng, *name, int(half), num_frames)
         for name, half in zip(names, halves, strict=True)
     )
     return Scene((first, second), int(rng.integers(*_WALL)), num_frames)
 
 
-def _draw_shape(
+def draw_shape(
     rng: np.random.Generator,
     colour: str,
     kind: str,
