@@ -9,7 +9,7 @@ import safetensors
 import torch
 
 from avipipe.editor.common.codec import blank_codec
-from avipipe.editor.common.image_codec import IMAGE_VAE, stride_of
+from avipipe.editor.common.image_codec import blank_image_codec, channels_of, stride_of
 from avipipe.editor.common.memory import (
     MemoryPlan,
     device_bytes,
@@ -133,13 +133,13 @@ def image_decoding_needs(
     """What a VAE of images holds to decode one at once, and tile by tile, beside its weights.
 
     Args:
-        vae: configuration of diffusers' `AutoencoderKL`.
+        vae: configuration, as `blank_image_codec` takes it.
         size: width and height.
     """
     width, height = (side // stride_of(vae) for side in size)
     with without_storage(dtype), torch.no_grad():
-        model = IMAGE_VAE.from_config(vae)
-        latents = torch.empty(1, model.config.latent_channels, height, width)
+        model = blank_image_codec(vae)
+        latents = torch.empty(1, channels_of(vae), height, width)
         whole = peak_bytes(model, lambda: model.decode(latents))
         model.enable_tiling()
         return whole, peak_bytes(model, lambda: model.decode(latents))
