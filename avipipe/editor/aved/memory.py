@@ -151,11 +151,14 @@ def measure_joint(
     readers = dtype.itemsize * sum(
         num_weights(kinds[part].folder / name) for part, names in READERS.items() for name in names
     )
-    coders = sum(_weight_bytes(blank_image_codec, kind.coder, torch.float32) for kind in kinds.values())
+    coders = sum(
+        _weight_bytes(blank_image_codec, kind.coder, torch.float32) for kind in kinds.values()
+    )
     decoding, decoding_tiles = image_decoding_needs(picture.coder, size, torch.float32)
     return JointNeeds(
         networks=sum(
-            _weight_bytes(NETWORKS[part].from_config, kind.network, dtype) for part, kind in kinds.items()
+            _weight_bytes(NETWORKS[part].from_config, kind.network, dtype)
+            for part, kind in kinds.items()
         ),
         others=readers + coders,
         denoising=max(each.peak for each, _ in passes)

@@ -1,4 +1,4 @@
-"""A VAE of images, or a codec in its place: frames and spectra to latents and back, one at a time."""
+"""A VAE of images, or a codec in its place: frames and spectra to latents and back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ def to_latents(model: Any, images_BCHW: Tensor) -> Tensor:
     found: Tensor = model.encode(given).latent_dist.mode().float().cpu()
     if isinstance(model, PatchCodec):
         config: Any = model.config
-        return (found - config.latents_mean) / config.latents_std
+        return (found - float(config.latents_mean)) / float(config.latents_std)
     return found * float(model.config.scaling_factor)
 
 
@@ -101,7 +101,7 @@ def from_latents(model: Any, latents_BZhw: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class ImageCodec:
-    """diffusers' `AutoencoderKL` or a `PatchCodec`, where it lies; tensors come and go on the CPU."""
+    """diffusers' `AutoencoderKL` or a `PatchCodec`; tensors come and go on the CPU."""
 
     model: Any
 
