@@ -4,7 +4,7 @@ VENV ?= .venv
 DEMO ?= demo
 # embedded, light or full; the latter two need weights: avipipe weights pull --profile light
 PROFILE ?= embedded
-# What `make edit-tiny` edits with: avi_edit, flow_anchor or audio_scenic.
+# What `make edit-tiny` edits with: avi_edit, flow_anchor, aved or audio_scenic.
 METHOD ?= avi_edit
 DATASET := $(DEMO)/dataset$(if $(filter-out embedded,$(PROFILE)),-$(PROFILE))
 # One more than there are CPUs, as tests wait for processes that they start.
@@ -15,7 +15,7 @@ SIDE_BY_SIDE := -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo train-tiny edit-tiny edit-tiny-avi_edit edit-tiny-flow_anchor edit-tiny-audio_scenic eval-tiny pictures test test-short test-slow check format bench clean
+.PHONY: demo train-tiny edit-tiny edit-tiny-avi_edit edit-tiny-flow_anchor edit-tiny-aved edit-tiny-audio_scenic eval-tiny pictures test test-short test-slow check format bench clean
 
 demo: $(VENV)/$(PROFILE)  ## Synthesise clips, build a dataset from them, say where the report is.
 	$(BIN)/avipipe synth --out $(DEMO)/clips
@@ -45,6 +45,20 @@ edit-tiny-flow_anchor: $(DEMO)/wan  # one of two shapes gets another colour
 
 $(DEMO)/wan: | $(VENV)/dev
 	$(BIN)/python -m examples.tiny.train_wan $@
+
+edit-tiny-aved: $(DEMO)/aved  # one of two shapes gets another colour, and its tone with it
+	$(BIN)/python -m examples.tiny.shapes $(DEMO)/sounding --caption "a red square and a blue circle" \
+		--frames 48
+	$(BIN)/avipipe edit $(DEMO)/sounding/video.mp4 --method aved --model $(DEMO)/aved/picture \
+		--set models.sound=$(DEMO)/aved/sound --instruction "make the square green" \
+		--mask $(DEMO)/sounding/first.masks.json \
+		--source-prompt "a red square and a blue circle" \
+		--prompt "a green square and a blue circle" \
+		--config examples/tiny/aved.yaml --out $(DEMO)/green-and-higher
+	@echo "Open $(DEMO)/green-and-higher/trace.html"
+
+$(DEMO)/aved: | $(VENV)/dev
+	$(BIN)/python -m examples.tiny.train_aved $@
 
 edit-tiny-audio_scenic: $(DEMO)/scenic  # a red backdrop hears the tone of blue ones, first soft, then loud
 	$(BIN)/python -m examples.tiny.backdrops $(DEMO)/backdrop --colour red --new blue

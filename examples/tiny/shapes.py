@@ -191,10 +191,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--caption", help="else drawn")
+    parser.add_argument("--frames", type=int, default=FRAMES)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     names = None if given.caption is None else names_in(given.caption)
-    scene = draw_scene(np.random.default_rng(given.seed), names)
+    rng = np.random.default_rng(given.seed)
+    scene = draw_scene(rng, names, num_frames=given.frames)
     print(f"{scene.write(given.folder)}: {scene.caption}")
 
 

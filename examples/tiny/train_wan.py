@@ -8,8 +8,7 @@ The folder is a Wan as the hub has it, with a codec without weights in place of 
 
 import argparse
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from avipipe.editor.common.flow import (
     velocity_target,
 )
 from avipipe.editor.common.patch_codec import PatchCodec
+from examples.tiny.learn import NO_CAPTION, Told, learn, printed
 from examples.tiny.shapes import KINDS, RGB, Scene, draw_scene
 
 MAX_TOKENS = 16
@@ -48,10 +48,7 @@ BATCH = 32
 """Scenes of a step."""
 
 LR = 3e-3
-"""Of AdamW, after 100 steps of warm-up; over the last third it falls to 0."""
-
-NO_CAPTION = 0.15
-"""Share of scenes without their caption, as guidance needs it."""
+"""The highest learning rate."""
 
 STILLS = 0.75
 """Share of steps that show the first frame alone, in which there is most to learn for its time."""
@@ -149,30 +146,16 @@ def train(
     steps: int,
     *,
     seed: int = 0,
-    told: Callable[[int, float], None] = lambda step, loss: None,
+    told: Told = lambda step, loss: None,
 ) -> None:
-    """Learn velocities by flow matching, some without a caption.
+    """Learn velocities by flow matching, some without a caption."""
 
-    Args:
-        told: is told a step and its loss.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(
-        parts.weights(), lr=LR, betas=(0.9, 0.99), weight_decay=0.0, fused=True
-    )
-    course = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min(1, (step + 1) / 100, 3 * (1 - step / steps))
-    )
-    for step in range(steps):
+    def loss_of(generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(lessons.latents), (BATCH,), generator=generator)
         latents = lessons.latents[rows, :, : _draw_length(lessons.latents.shape[2], generator)]
-        loss = _loss(parts, latents, lessons.ids[rows], generator)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(parts.weights(), 1.0)
-        optimiser.step()
-        course.step()
-        told(step + 1, loss.item())
+        return _loss(parts, latents, lessons.ids[rows], generator)
+
+    learn(parts.weights(), loss_of, steps, lr=LR, seed=seed, told=told)
 
 
 def _draw_length(longest: int, generator: torch.Generator) -> int:
@@ -201,16 +184,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    rng, began_s = np.random.default_rng(given.seed), time.monotonic()
+    rng = np.random.default_rng(given.seed)
     parts = TinyWan.random(given.seed)
     lessons = Lessons.of([draw_scene(rng) for _ in range(NUM_SCENES)], parts)
-
-    def told(step: int, loss: float) -> None:
-        if step % 100 == 0:
-            seconds = time.monotonic() - began_s
-            print(f"step {step}/{given.steps}: loss {loss:.3f}, {seconds:.0f} s", flush=True)
-
-    train(parts, lessons, given.steps, seed=given.seed, told=told)
+    train(parts, lessons, given.steps, seed=given.seed, told=printed("videos", given.steps))
     parts.save(given.folder)
     print(f"{given.folder}: a tiny Wan, for avipipe edit --method flow_anchor --model")
 

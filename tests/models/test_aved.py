@@ -23,6 +23,8 @@ from avipipe.editor.edit.footage import Footage
 from avipipe.editor.edit.job import EditSpec
 from avipipe.editor.edit.method import Part, Result, Scene
 from avipipe.errors import ConfigError, RunError, WeightsError
+from examples.tiny.audioldm2 import TinySounds
+from examples.tiny.stable_diffusion import TinyPictures
 from tests.aved_models import tiny_pictures, tiny_sounds
 from tests.edit_models import Quiet
 
@@ -294,3 +296,24 @@ def test_too_little_memory_at_work_is_told_with_what_the_method_has(
         method.edit(part(), tmp_path / "state.pt", Quiet())
     assert "--offload models, " in str(caught.value)
     assert "blocks" not in str(caught.value)
+
+
+def test_codecs_without_weights_take_the_place_of_both_vaes(tmp_path: Path) -> None:
+    """As in the models that `make edit-tiny METHOD=aved` trains: around a mask nothing changes."""
+    TinyPictures.random().save(tmp_path / "sd")
+    TinySounds.random().save(tmp_path / "sound")
+    method = Aved.load(settings(tmp_path, num_steps=1))
+    assert method.components.mel_form.rate_hz == 16_000
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 256, (FRAMES, SIZE[1] // 4, SIZE[0] // 4, 3), dtype=np.uint8)
+    frames_FHWC = blocks.repeat(4, 1).repeat(4, 2)
+    mask_FHW = np.zeros(frames_FHWC.shape[:3], dtype=bool)
+    mask_FHW[:, :, 32:] = True
+    result = method.edit(
+        part(frames_FHWC=frames_FHWC, mask_FHW=mask_FHW), tmp_path / "state", Quiet()
+    )
+    assert result.native_FHWC is not None
+    is_kept = result.native_FHWC == frames_FHWC[native_frames(FRAMES)]
+    assert is_kept[:, :, :32].all()
+    assert not is_kept[:, :, 32:].all()
+    assert len(heard(result)) == 16_667

@@ -192,7 +192,7 @@ def load_components(
     controlnet = read_model(
         CONTROLNET, folders["controlnet"], remedy=remedies["controlnet"], torch_dtype=dtype
     )
-    vae = read_image_codec(diffusion / "vae", dtype, remedy=remedies["diffusion"])
+    vae = read_image_codec(diffusion / "vae", remedies["diffusion"], dtype)
     if config.tiled_vae:
         vae.enable_tiling()
     sound = _sound_reader(config, folders, remedies)

@@ -81,7 +81,7 @@ def read_sizes(diffusion: Path, controlnet: Path, remedies: tuple[str, str]) -> 
     """
     with reading(diffusion, "Stable Diffusion in diffusers' layout", remedies[0]):
         unet = whole_config(UNET, diffusion / "unet")
-        vae = read_image_config(diffusion / "vae")
+    vae = read_image_config(diffusion / "vae", remedies[0])
     with reading(controlnet, "a ControlNet in diffusers' layout", remedies[1]):
         return ScenicSizes(unet, whole_config(CONTROLNET, controlnet), vae)
 

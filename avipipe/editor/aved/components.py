@@ -26,15 +26,20 @@ from avipipe.editor.aved.memory import checkpoint_blocks, plan_joint_memory
 from avipipe.editor.aved.sound import MelForm
 from avipipe.editor.common.diffusion import Schedule, schedule_of
 from avipipe.editor.common.dtypes import DTYPES
-from avipipe.editor.common.image_codec import ImageCodec
+from avipipe.editor.common.image_codec import (
+    ImageCodec,
+    from_latents,
+    read_image_codec,
+    to_latents,
+)
 from avipipe.editor.common.memory import MemoryPlan
 from avipipe.editor.common.placement import Placement
 from avipipe.editor.common.pretrained import identity_of
 from avipipe.editor.common.text import clean
 from avipipe.editor.common.words import Span, check_offsets, marked_tokens
 
-EXACT = ("vae", "vocoder")
-"""Parts that make pictures and waves: small, and rounding there would be seen and heard."""
+EXACT = "vocoder"
+"""The part that, as VAEs do, computes in float32: it is small, and rounding would be heard."""
 
 SOUND_READERS = ("text_encoder", "text_encoder_2", "projection_model", "language_model")
 """What reads prompts for AudioLDM 2."""
@@ -103,20 +108,18 @@ class AvedModels:
         with self._at_work(self.pictures.vae):
             return ImageCodec(self.pictures.vae).decode(latents_KChw)
 
-    @torch.no_grad()
     def encode_sound(self, spectra_TM: Tensor) -> Tensor:
         """Latents (1, C, h, w) of logarithmic mel spectra: h by time, w by frequency."""
         vae = self.sounds.vae
         with self._at_work(vae):
-            found: Tensor = vae.encode(spectra_TM[None, None].to(vae.device)).latent_dist.mode()
-        return found.cpu().contiguous() * float(vae.config.scaling_factor)
+            return to_latents(vae, spectra_TM[None, None]).contiguous()
 
     @torch.no_grad()
     def decode_sound(self, latents: Tensor) -> Wave:
         """A wave (N,), about as long as the spectra were."""
         vae, vocoder = self.sounds.vae, self.sounds.vocoder
         with self._at_work(vae, vocoder):
-            spectra = vae.decode(latents.to(vae.device) / vae.config.scaling_factor).sample
+            spectra = from_latents(vae, latents)
             wave: Tensor = self.sounds.mel_spectrogram_to_waveform(spectra)
         return wave[0].numpy()
 
@@ -291,10 +294,11 @@ def _read(kind: ModelKind, dtype: torch.dtype) -> Any:
         PIPELINES[kind.part],
         kind.folder,
         remedy=kind.remedy,
-        dtype_of=lambda name: torch.float32 if name in EXACT else dtype,
+        dtype_of=lambda name: torch.float32 if name == EXACT else dtype,
         instead=INSTEAD[kind.part],
-        without=WITHOUT[kind.part],
+        without=(*WITHOUT[kind.part], "vae"),
     )
+    pipeline.register_modules(vae=read_image_codec(kind.folder / "vae", kind.remedy, torch.float32))
     name = WORD_TOKENIZERS[kind.part]
     check_offsets(getattr(pipeline, name), kind.folder / name, kind.remedy)
     return pipeline

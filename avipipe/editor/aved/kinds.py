@@ -12,7 +12,7 @@ from avipipe.annotators.loading import pipeline_index
 from avipipe.annotators.reading import pull_again, reading
 from avipipe.editor.aved.config import AvedModelsConfig, AvedSettings
 from avipipe.editor.common.canvas import check_sizes
-from avipipe.editor.common.image_codec import IMAGE_VAE, stride_of
+from avipipe.editor.common.image_codec import channels_of, read_image_config, stride_of
 from avipipe.errors import ConfigError, WeightsError
 
 diffusers: Any = typed_diffusers
@@ -42,7 +42,7 @@ class ModelKind:
 
     Attributes:
         remedy: what to do where it is none.
-        network, coder: configurations of the UNet and the VAE.
+        network, coder: configurations of the UNet, and of the VAE or the codec in its place.
     """
 
     part: ModelPart
@@ -122,14 +122,12 @@ def _read_kind(part: ModelPart, given: Path | None, weight: str) -> ModelKind:
     remedy = pull_again(weight) if given is None else f"Name a whole {pipeline.__name__}"
     with reading(folder, f"a {pipeline.__name__} in diffusers' layout", remedy):
         pipeline_index(pipeline, folder, remedy)  # refused before anything large is read
-        network, coder = (
-            kind.load_config(folder / name, local_files_only=True)
-            for name, kind in (("unet", NETWORKS[part]), ("vae", IMAGE_VAE))
-        )
+        network = NETWORKS[part].load_config(folder / "unet", local_files_only=True)
+    coder = read_image_config(folder / "vae", remedy)
     taken, given_channels, latent = (
         network["in_channels"],
         network["out_channels"],
-        coder["latent_channels"],
+        channels_of(coder),
     )
     if not taken == given_channels == latent:
         raise WeightsError(

@@ -1,7 +1,7 @@
 """The memory plan of AvED: what its networks hold on the way to the target and back."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from avipipe.editor.aved.config import NATIVE_FPS, AvedModelsConfig, AvedSetting
 from avipipe.editor.aved.kinds import FIRST_WORDS, NETWORKS, ModelKind, ModelPart
 from avipipe.editor.aved.relevance import watched
 from avipipe.editor.common.dtypes import DTYPES, Precision
-from avipipe.editor.common.image_codec import IMAGE_VAE
+from avipipe.editor.common.image_codec import blank_image_codec
 from avipipe.editor.common.memory import (
     MemoryPlan,
     device_bytes,
@@ -151,11 +151,14 @@ def measure_joint(
     readers = dtype.itemsize * sum(
         num_weights(kinds[part].folder / name) for part, names in READERS.items() for name in names
     )
-    coders = sum(_weight_bytes(IMAGE_VAE, kind.coder, torch.float32) for kind in kinds.values())
+    coders = sum(
+        _weight_bytes(blank_image_codec, kind.coder, torch.float32) for kind in kinds.values()
+    )
     decoding, decoding_tiles = image_decoding_needs(picture.coder, size, torch.float32)
     return JointNeeds(
         networks=sum(
-            _weight_bytes(NETWORKS[part], kind.network, dtype) for part, kind in kinds.items()
+            _weight_bytes(NETWORKS[part].from_config, kind.network, dtype)
+            for part, kind in kinds.items()
         ),
         others=readers + coders,
         denoising=max(each.peak for each, _ in passes)
@@ -215,6 +218,8 @@ def _texts(config: Mapping[str, Any]) -> dict[str, Tensor]:
     }
 
 
-def _weight_bytes(kind: Any, config: Mapping[str, Any], dtype: torch.dtype) -> int:
+def _weight_bytes(
+    made: Callable[[Mapping[str, Any]], Any], config: Mapping[str, Any], dtype: torch.dtype
+) -> int:
     with torch.device("meta"):
-        return weight_bytes(kind.from_config(config), dtype)
+        return weight_bytes(made(config), dtype)

@@ -1,4 +1,4 @@
-"""A VAE of images, or a codec in its place: frames to latents and back, one at a time."""
+"""A VAE of images, or a codec in its place: frames and spectra to latents and back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,93 +14,113 @@ from torch import Tensor
 from avipipe.annotators.base import Frames
 from avipipe.annotators.loading import read_model
 from avipipe.annotators.reading import reading
+from avipipe.editor.common.codec import config_of
 from avipipe.editor.common.patch_codec import PatchCodec
-from avipipe.editor.common.pretrained import whole_config
+from avipipe.errors import WeightsError
 
 IMAGE_VAE: Any = AutoencoderKL
 """Untyped in its library."""
 
+_KINDS: Mapping[str, Any] = {kind.__name__: kind for kind in (IMAGE_VAE, PatchCodec)}
+"""Name in a configuration -> class."""
+
+
+def read_image_config(folder: Path, remedy: str) -> Mapping[str, Any]:
+    """The whole configuration of a VAE of images, or of the codec in its place, with its class.
+
+    Args:
+        remedy: what to do where there is none.
+    Raises:
+        WeightsError: it cannot be read, or is that of another kind of model.
+    """
+    with reading(folder, IMAGE_VAE.__name__, remedy):
+        found = IMAGE_VAE.load_config(folder, local_files_only=True)
+        config = {"_class_name": IMAGE_VAE.__name__, **found}
+        if config["_class_name"] not in _KINDS:
+            raise WeightsError(
+                f"{folder}: expected the configuration of {' or '.join(_KINDS)}, found that of "
+                f"{config['_class_name']}. {remedy}"
+            )
+        with torch.device("meta"):
+            return config_of(blank_image_codec(config))
+
+
+def blank_image_codec(config: Mapping[str, Any]) -> Any:
+    """A VAE or codec of a configuration, with random weights."""
+    return _KINDS[config.get("_class_name", IMAGE_VAE.__name__)].from_config(config)
+
+
+def read_image_codec(folder: Path, remedy: str, dtype: torch.dtype) -> Any:
+    """A VAE of images, or the codec in its place, on the CPU, for inference.
+
+    Args:
+        remedy: what to do where there is none.
+    Raises:
+        WeightsError: it is missing, not whole, or of another kind.
+    """
+    config = read_image_config(folder, remedy)
+    if config["_class_name"] == PatchCodec.__name__:
+        return blank_image_codec(config).to(dtype).eval()
+    return read_model(IMAGE_VAE, folder, remedy=remedy, torch_dtype=dtype).eval()
+
 
 def stride_of(vae: Mapping[str, Any]) -> int:
-    """Pixels along a side of a latent cell, by the configuration of a VAE or codec."""
-    if _is_patches(vae):
+    """Pixels along a side of a latent cell, by the configuration of a VAE of images or codec."""
+    if "scale_factor_spatial" in vae:
         return int(vae["scale_factor_spatial"])
     return int(2 ** (len(vae["block_out_channels"]) - 1))
 
 
 def channels_of(vae: Mapping[str, Any]) -> int:
-    """Numbers of a latent cell, by the configuration of a VAE or codec."""
-    return int(vae["z_dim" if _is_patches(vae) else "latent_channels"])
+    """Channels of latents, by the configuration of a VAE of images or codec."""
+    return int(vae["z_dim"] if "z_dim" in vae else vae["latent_channels"])
 
 
-def read_image_config(folder: Path) -> dict[str, Any]:
-    """All that the VAE or codec in a folder is made of; to be asked in a context of `reading`."""
-    found = IMAGE_VAE.load_config(folder, local_files_only=True)
-    is_patches = found.get("_class_name") == PatchCodec.__name__
-    return whole_config(PatchCodec if is_patches else IMAGE_VAE, folder)
+@torch.no_grad()
+def to_latents(model: Any, images_BCHW: Tensor) -> Tensor:
+    """The modes of images, normalised, (B, Z, h, w), float32 on the CPU."""
+    given = images_BCHW.to(model.device, model.dtype)
+    found: Tensor = model.encode(given).latent_dist.mode().float().cpu()
+    if isinstance(model, PatchCodec):
+        config: Any = model.config
+        return (found - float(config.latents_mean)) / float(config.latents_std)
+    return found * float(model.config.scaling_factor)
 
 
-def blank_image_codec(config: Mapping[str, Any]) -> Any:
-    """A VAE or codec of a configuration, with random weights."""
-    return (PatchCodec if _is_patches(config) else IMAGE_VAE).from_config(config)
-
-
-def read_image_codec(folder: Path, dtype: torch.dtype, *, remedy: str) -> Any:
-    """The VAE or codec in a folder, on the CPU.
-
-    Args:
-        remedy: what to do where there is none.
-    Raises:
-        WeightsError: it is missing or not whole.
-    """
-    with reading(folder, IMAGE_VAE.__name__, remedy):
-        config = read_image_config(folder)
-    if _is_patches(config):
-        return blank_image_codec(config).to(dtype)
-    return read_model(IMAGE_VAE, folder, remedy=remedy, torch_dtype=dtype)
-
-
-def _is_patches(config: Mapping[str, Any]) -> bool:
-    """Whether a whole configuration is that of a `PatchCodec`, by what only that has."""
-    return "scale_factor_spatial" in config
+@torch.no_grad()
+def from_latents(model: Any, latents_BZhw: Tensor) -> Tensor:
+    """Images (B, C, H, W) of normalised latents, where the model is."""
+    config = model.config
+    if isinstance(model, PatchCodec):
+        latents_BZhw = latents_BZhw * config.latents_std + config.latents_mean
+    else:
+        latents_BZhw = latents_BZhw / config.scaling_factor
+    found: Tensor = model.decode(latents_BZhw.to(model.device, model.dtype)).sample
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class ImageCodec:
-    """An `AutoencoderKL` or a `PatchCodec`, where it lies; tensors come and go on the CPU."""
+    """diffusers' `AutoencoderKL` or a `PatchCodec`; tensors come and go on the CPU."""
 
     model: Any
 
-    @torch.no_grad()
     def encode(self, frames_FHWC: Frames) -> Tensor:
         """Latents (F, C, h, w) as the network knows them, float32, of uint8 RGB: the mode of each.
 
         Laid out as they are read from a file: otherwise convolutions might round in another way.
         """
         frames_FCHW = torch.from_numpy(np.ascontiguousarray(frames_FHWC)).permute(0, 3, 1, 2)
-        found = []
-        for frame in torch.split(frames_FCHW, 1):
-            given = (frame.float() / 127.5 - 1).to(self.model.device, self.model.dtype)
-            found.append(self.model.encode(given).latent_dist.mode().float().cpu())
-        mean, scale = self._scales()
-        return (torch.cat(found).contiguous() - mean) * scale
+        images = [frame.float() / 127.5 - 1 for frame in torch.split(frames_FCHW, 1)]
+        return torch.cat([to_latents(self.model, image) for image in images]).contiguous()
 
-    @torch.no_grad()
     def decode(self, latents_FChw: Tensor) -> npt.NDArray[np.float32]:
         """RGB (F, H, W, 3), float32, from 0 to 255 but for what overshoots."""
-        mean, scale = self._scales()
-        found = []
-        for latents in torch.split(latents_FChw / scale + mean, 1):
-            given = latents.to(self.model.device, self.model.dtype)
-            found.append(self.model.decode(given).sample.float().cpu())
+        found = [
+            from_latents(self.model, latents).float().cpu()
+            for latents in torch.split(latents_FChw, 1)
+        ]
         return ((torch.cat(found) + 1) * 127.5).permute(0, 2, 3, 1).contiguous().numpy()
-
-    def _scales(self) -> tuple[float, float]:
-        """What is taken from latents, and what the rest is multiplied by, for the network."""
-        config = self.model.config
-        if _is_patches(config):
-            return float(config.latents_mean), 1 / float(config.latents_std)
-        return 0.0, float(config.scaling_factor)
 
 
 def to_uint8(values: npt.NDArray[np.float32]) -> Frames:

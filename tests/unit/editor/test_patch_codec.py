@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,8 +12,18 @@ from hypothesis import strategies as st
 
 from avipipe.editor.common.cells import touched_cells
 from avipipe.editor.common.codec import config_of, load_codec, read_config
+from avipipe.editor.common.image_codec import (
+    ImageCodec,
+    channels_of,
+    from_latents,
+    read_image_codec,
+    read_image_config,
+    stride_of,
+    to_latents,
+    to_uint8,
+)
 from avipipe.editor.common.memory import peak_bytes
-from avipipe.editor.common.needs import decoding_needs
+from avipipe.editor.common.needs import decoding_needs, image_decoding_needs
 from avipipe.editor.common.patch_codec import PatchCodec
 from avipipe.errors import WeightsError
 
@@ -142,3 +153,52 @@ def test_the_plan_of_memory_is_what_it_holds(wan: Path) -> None:
     held = peak_bytes(codec, lambda: codec.decode(latents))
     assert held <= whole <= 2.5 * held
     assert held <= tiles
+
+
+@pytest.fixture
+def stills(tmp_path: Path) -> Path:
+    sizes: Any = {"latents_mean": -0.3, "latents_std": 0.4}
+    PatchCodec(**sizes).save_config(tmp_path / "vae")
+    return tmp_path / "vae"
+
+
+def test_it_is_loaded_as_a_vae_of_images_is(stills: Path) -> None:
+    draw = np.random.default_rng(0)
+    frames = draw.integers(0, 256, (2, 4, 6, 3), np.uint8).repeat(4, 1).repeat(4, 2)
+    codec = ImageCodec(read_image_codec(stills, "", torch.float32))
+    config = read_image_config(stills, "")
+    assert (stride_of(config), channels_of(config)) == (8, 12)
+    latents = codec.encode(frames)
+    assert latents.shape == (2, 12, 2, 3)
+    assert np.array_equal(to_uint8(codec.decode(latents)), frames)
+    black = ImageCodec(codec.model).encode(np.zeros_like(frames))
+    torch.testing.assert_close(black, torch.full_like(black, (-1 + 0.3) / 0.4))
+
+
+def test_spectra_come_back_as_they_were() -> None:
+    sizes: Any = {"latents_mean": -8.0, "latents_std": 3.0}
+    codec = PatchCodec(in_channels=1, z_dim=16, scale_factor_spatial=4, **sizes)
+    spectra = normal(1, 1, 12, 64)
+    latents = to_latents(codec, spectra)
+    assert latents.shape == (1, 16, 3, 16)
+    torch.testing.assert_close(from_latents(codec, latents), spectra, rtol=0, atol=1e-5)
+
+
+def test_in_place_of_a_vae_of_images_no_other_class_or_cell_is_read(stills: Path) -> None:
+    path = stills / "config.json"
+    config = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**config, "_class_name": "AutoencoderKLWan"}))
+    expected = (
+        "expected the configuration of AutoencoderKL or PatchCodec, found that of Autoencoder"
+    )
+    with pytest.raises(WeightsError, match=f"{expected}KLWan. Get it"):
+        read_image_codec(stills, "Get it", torch.float32)
+    path.write_text(json.dumps({**config, "z_dim": 7}))
+    with pytest.raises(WeightsError, match="n divides the 8 pixels"):
+        read_image_codec(stills, "Get it", torch.float32)
+
+
+def test_the_plan_of_memory_for_images_is_what_it_holds(stills: Path) -> None:
+    codec, latents = read_image_codec(stills, "", torch.float32), torch.zeros(1, 12, 8, 12)
+    whole, tiles = image_decoding_needs(read_image_config(stills, ""), (96, 64), torch.float32)
+    assert peak_bytes(codec, lambda: codec.decode(latents)) == whole == tiles
