@@ -29,22 +29,18 @@ NUM_SCENES = 800
 """That are learnt from."""
 
 
-def train_aved(folder: Path, seed: int = 0, share: float = 1.0) -> None:
-    """Train both, and write them into a folder as `picture` and `sound`, whole or not at all.
-
-    Args:
-        share: of the steps that are made.
-    """
+def train_aved(folder: Path, seed: int = 0) -> None:
+    """Train both, and write them into a folder as `picture` and `sound`, whole or not at all."""
     rng = np.random.default_rng(seed)
     scenes = [draw_scene(rng, num_frames=FRAMES) for _ in range(NUM_SCENES)]
     pictures, sounds = TinyPictures.random(seed), TinySounds.random(seed)
     lessons = PictureLessons.of(scenes, pictures)
-    steps = round(share * stable_diffusion.STEPS)
+    steps = stable_diffusion.STEPS
     train_pictures(pictures, lessons, steps, seed=seed, told=printed("pictures", steps))
-    steps = round(share * audioldm2.STEPS)
+    steps = audioldm2.STEPS
     heard = SoundLessons.of(scenes, sounds, seed)
     train_sounds(sounds, heard, steps, seed=seed, told=printed("sounds", steps))
-    steps = round(share * vocoder.STEPS)
+    steps = vocoder.STEPS
     train_vocoder(sounds.vocoder, steps, seed=seed, told=printed("vocoder", steps))
     diffusers_logging.disable_progress_bar()
     folder.parent.mkdir(parents=True, exist_ok=True)
