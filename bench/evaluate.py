@@ -1,6 +1,6 @@
 """What it costs to measure edits without weights, against a bare decode and a bare Farneback.
 
-    python -m bench.evaluate --clips FOLDER
+    python bench/evaluate.py --clips FOLDER
 
 Each clip's first 3 s, as a dataset holds them (720p, 24 fps), are the source; the edit is the same
 with a darker rectangle, which is the mask. CPU seconds are of `avipipe eval run` as a user has it,
@@ -8,6 +8,7 @@ its start and its report included.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,6 @@ from avipipe.manifests import rle
 from avipipe.media.decode import read_frames
 from avipipe.media.normalize import AUDIO_NAME, FPS, VIDEO_NAME, NormalizeConfig, normalize
 from avipipe.media.probe import probe
-from bench.loader import cpu_s
 
 LENGTH_S = 3.0
 EDITED = (slice(200, 520), slice(400, 880))
@@ -118,6 +118,12 @@ def flows(paths: Sequence[Path]) -> None:
                 if last_HW is not None:
                     cv2.calcOpticalFlowFarneback(last_HW, grey_HW, None, **FARNEBACK)
                 last_HW = grey_HW
+
+
+def cpu_s() -> float:
+    """CPU seconds of this process and all that it has waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def main() -> None:
