@@ -62,7 +62,7 @@ class MaskEditor {
   }
 
   keep() {
-    this.state.at = this.player.target ?? this.player.frame;
+    this.state.at = this.player.goal;
     try {
       localStorage.setItem(this.store, JSON.stringify(this.state));
     } catch {
@@ -93,7 +93,7 @@ class MaskEditor {
     const [frame, key] = last;
     this.state[to].push([frame, this.put(frame, key)]);
     this.after_change();
-    if (frame !== this.frame) this.player.seek(frame);
+    if (frame !== this.player.goal) this.player.seek(frame);
   }
 
   after_change() {
@@ -227,7 +227,7 @@ class MaskEditor {
     this.drag = null;
     if (drag.key) this.set(drag.frame, drag.key);
     // A frame that came while the film was stopping is not the one that was drawn on.
-    if (this.player.frame !== drag.frame) this.player.seek(drag.frame);
+    if (this.player.goal !== drag.frame) this.player.seek(drag.frame);
     this.draw();
   }
 

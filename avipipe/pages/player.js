@@ -39,14 +39,20 @@ class Player {
   seek(frame) {
     const goal = this.within(frame);
     this.video.pause();
-    this.target = goal === this.frame ? null : goal;
+    // A seek that is on its way may still bring another frame first.
+    this.target = this.target === null && goal === this.frame ? null : goal;
     // The middle of a frame's time, so that rounding never shows its neighbour.
     this.video.currentTime = (goal + 0.5) / FPS;
   }
 
-  /* From where a seek that is on its way leads, so that no step is lost. */
+  /* Where a seek that is on its way leads, else what is on show. */
+  get goal() {
+    return this.target ?? this.frame;
+  }
+
+  /* From the goal, so that no step is lost. */
   step(by) {
-    this.seek((this.target ?? this.frame) + by);
+    this.seek(this.goal + by);
   }
 
   /* The browser says which frame is on the screen. */

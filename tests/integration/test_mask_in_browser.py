@@ -122,6 +122,20 @@ def test_polygons_move_too_if_they_have_as_many_corners(tab: Tab, pages: dict[st
     assert_same(path, size, [expected(n) for n in range(NUM_FRAMES)])
 
 
+def test_what_is_undone_and_done_again_at_once_is_shown(tab: Tab, pages: dict[str, Path]) -> None:
+    """However long a video takes to seek: nothing waits between the two."""
+    drawing = opened(tab, pages["upright"])
+    drawing.drag((40, 30), (100, 90))
+    drawing.at(20)
+    tab.press("k")
+    undo, redo = "editor.turn_back('undo', 'redo')", "editor.turn_back('redo', 'undo')"
+    tab.run(f"{undo}; {undo}; {redo}; {redo}")
+    tab.wait("editor.player.target === null && !editor.player.video.seeking")
+    assert tab.run("editor.player.frame") == 20
+    tab.run(f"{undo}; {undo}")
+    tab.wait("editor.player.frame === 0")
+
+
 def test_paint_holds_until_the_next_key_frame(tab: Tab, pages: dict[str, Path]) -> None:
     drawing = opened(tab, pages["upright"])
     size = drawing.size
