@@ -162,6 +162,7 @@ def test_methods_that_compare_read_both_captions_and_the_agent_its_own_words(
         (["--instruction", "x", "--pairs"], 2, "expected --pairs or --instruction"),
         (["--pairs", "--audio", "a.wav"], 2, "expected keep or agent"),
         (["--pairs", "--method", "audio_scenic"], 2, "changes what is around an instance"),
+        (["--pairs", "--method", "aved", "--audio", "agent"], 2, "edits the sound itself"),
         (["--pairs", "nowhere.jsonl"], 2, "nowhere.jsonl: cannot be read"),
     ],
 )

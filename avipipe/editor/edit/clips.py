@@ -81,7 +81,8 @@ def read_pairs(
         audio: whether the sound is edited, where a pair asks for that, or stays in all.
         corrections: of people, which go before what the dataset says.
     Raises:
-        ConfigError: the method changes what is around an instance, or no clip has an edit pair.
+        ConfigError: the method changes what is around an instance, or edits the sound itself where
+            the agent is to; or no clip has an edit pair.
         ManifestError: there is no such dataset or split, it is damaged, or a pair was corrected
             that there is not.
     """
@@ -89,6 +90,10 @@ def read_pairs(
         raise ConfigError(
             f"the method {method.name} changes what is around an instance, and edit pairs change "
             "the instance itself; choose another --method, or leave out --pairs"
+        )
+    if audio == "agent" and not method.keeps_sound:
+        raise ConfigError(
+            f"the method {method.name} edits the sound itself; leave out --audio agent"
         )
     dataset = ShardDataset(url, split, index=index_folder())
     entries: list[Entry] = []
